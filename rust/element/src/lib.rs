@@ -11,6 +11,7 @@ mod element;
 pub mod pkcs11;
 pub mod software;
 mod source;
+mod terminal;
 
 pub use element::{Description, Element, ElementError};
 pub use source::SecretSource;
