@@ -27,6 +27,7 @@
 //! let id: [u8; 32] = m.field("id")?.bytes_n()?;
 //! let note = m.field("note")?.or_null(|r| r.text(100))?;
 //! let rows = m.field("rows")?.list(0..=255, |r| r.uint())?;
+//! m.end();
 //! r.finish()?;
 //! assert_eq!((id, note, rows), ([7; 32], None, vec![5]));
 //!

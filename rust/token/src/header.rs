@@ -61,7 +61,7 @@ impl Header {
         let created = map.field("created")?.uint()?;
         let expires = map.field("expires")?.or_null(Reader::uint)?;
         let replaces = map.field("replaces")?.or_null(Reader::bytes_n)?;
-        drop(map);
+        map.end();
         reader.finish()?;
         Ok(Header {
             key,

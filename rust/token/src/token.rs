@@ -64,7 +64,7 @@ impl Token {
         let (commitments, commitments_bytes) = map
             .field("commitments")?
             .spanned(|r| r.list(1..=SEATS, Reader::bytes_n))?;
-        drop(map);
+        map.end();
         reader.finish()?;
 
         check_commitments("token", &header, commitments.len())?;

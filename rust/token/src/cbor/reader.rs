@@ -388,6 +388,11 @@ impl<'b> Map<'_, 'b> {
         self.reader.path[place] = Step::Field(key);
         Ok(self.reader)
     }
+
+    /// Gives the reader back. Panics if a key of the list was not read.
+    pub fn end(self) {
+        assert!(self.keys.is_empty(), "{:?} were not read", self.keys);
+    }
 }
 
 impl Drop for Map<'_, '_> {
@@ -425,6 +430,17 @@ impl<'b> Array<'_, 'b> {
     /// The reader at the next item, called `name` in errors. Panics after the last.
     pub fn item(&mut self, name: &'static str) -> &mut Reader<'b> {
         self.step(Step::Field(name)).expect("no item is left")
+    }
+
+    /// Gives the reader back. Refuses items that were not read.
+    pub fn end(self) -> Result<(), Malformed> {
+        self.reader.path[self.reader.depth - 1] = Step::Container;
+        match self.left {
+            0 => Ok(()),
+            left => Err(self
+                .reader
+                .malformed(format_args!("{left} entries too many"))),
+        }
     }
 
     fn step(&mut self, step: Step<'b>) -> Option<&mut Reader<'b>> {
