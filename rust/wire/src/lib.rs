@@ -1,1 +1,27 @@
+//! What passes between a reconstructor and an agent, and how it is protected.
+//!
+//! * [`identity`]: the long-lived signing key behind every peer, and statements signed by it.
+//! * [`tls`]: mutual TLS 1.3 over X25519MLKEM768 alone, peers pinned by key.
+//! * [`session`]: the end-to-end sealing of requests and shares inside TLS (PROTOCOL §6).
+//! * [`message`]: every body as a CBOR type with strict decoding.
+//! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them.
+//! * [`client`]: one HTTP/2 connection to one agent.
+//!
+//! No share and no pad is ever a plain value here: they enter and leave `session` through locked memory.
+#![forbid(unsafe_code)]
 
+pub mod client;
+pub mod error;
+pub mod identity;
+pub mod limits;
+pub mod merkle;
+pub mod message;
+pub mod note;
+pub mod session;
+pub mod tls;
+
+pub use error::WireError;
+pub use identity::{FileIdentity, Identity, verify_statement};
+
+/// The id of an agent or a caller: `TH("agent" | "caller", SubjectPublicKeyInfo)` (PROTOCOL §1).
+pub type Id = [u8; 32];

@@ -1,0 +1,105 @@
+# One command each: see README.md. Everything that is needed beyond cargo and Python 3.11 is installed here.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN    := .venv/bin
+STAMPS := .build
+CORE   := python/evanesce/_core.abi3.so
+RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -name '*.cedarschema' 2>/dev/null | grep -v '^rust/target/') rust/Cargo.lock
+CARGO  := cargo
+
+export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
+
+.PHONY: help prerequisites build demo test test-rust test-python lint bench fuzz residue clean
+
+help:
+	@echo "make demo      build, then watch a quorum mint, sign, lose agents, refuse and recover"
+	@echo "make build     leave a working .venv/bin/evanesce"
+	@echo "make test      everything that must hold, system packages included"
+	@echo "make lint      formats, lints, types, licences"
+	@echo "make bench     measured beside OpenBao; results in bench/results/"
+	@echo "make fuzz      every decoder under libFuzzer (SECONDS=60 each)"
+	@echo "make residue   the long search for secrets left in memory and files (RUNS=20)"
+
+prerequisites:
+	@scripts/prerequisites "$(PYTHON)"
+
+$(STAMPS)/venv-build: requirements/run.txt requirements/build.txt | prerequisites
+	@mkdir -p $(STAMPS)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/build.txt
+	@touch $@
+
+$(STAMPS)/venv-test: requirements/test.txt $(STAMPS)/venv-build
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	@mkdir -p .venv/lib && ln -sfn "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" .venv/lib/vectors
+	@touch $@
+
+$(STAMPS)/venv-bench: requirements/bench.txt $(STAMPS)/venv-test
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+	@touch $@
+
+$(STAMPS)/system-test: scripts/system-packages
+	@mkdir -p $(STAMPS)
+	scripts/system-packages softhsm2 libnss3 libnss3-tools
+	@touch $@
+
+$(STAMPS)/system-bench: scripts/system-packages
+	@mkdir -p $(STAMPS)
+	scripts/system-packages wrk
+	@touch $@
+
+$(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --skip-install --quiet
+	@test -f $(CORE) && touch $(CORE)
+
+$(STAMPS)/installed: pyproject.toml $(CORE)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+build: $(CORE) $(STAMPS)/installed
+	@echo "built: .venv/bin/evanesce"
+
+demo: build
+	$(BIN)/evanesce quickstart
+
+test: build $(STAMPS)/venv-test $(STAMPS)/system-test lint test-rust test-python
+
+test-rust: $(STAMPS)/venv-test $(STAMPS)/system-test
+	cd rust && $(CARGO) test --release --workspace --exclude evanesce-py
+
+test-python: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
+	$(BIN)/python -m mypy.stubtest evanesce._core
+	$(BIN)/python -m pytest
+
+lint: build $(STAMPS)/venv-test
+	cd rust && $(CARGO) fmt --all --check
+	cd rust && $(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check python tests bench
+	$(BIN)/ruff format --check python tests bench
+	$(BIN)/mypy
+	scripts/licences $(BIN)
+
+.PHONY: audit
+audit: $(STAMPS)/audit/evanesce/_core.abi3.so
+
+# The audit build: secrets on ordinary locked memory in a dumpable process, so that a scanner can see all of it.
+$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE)
+	cd rust && $(CARGO) build --release -p evanesce-py --features audit
+	@mkdir -p $(@D) && cp rust/target/release/lib_core.so $@
+
+bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
+	$(BIN)/python -m bench
+
+SECONDS ?= 60
+fuzz:
+	scripts/fuzz $(SECONDS)
+
+RUNS ?= 20
+residue: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
+	$(BIN)/python -m tests.residue --runs $(RUNS)
+
+clean:
+	rm -rf .venv .build $(CORE) rust/target fuzz/target

@@ -1,0 +1,183 @@
+"""The boundary to the Rust core. Private: use the package's public names.
+
+No method here takes or returns a secret as a Python object. Keys, PINs and passphrases are named by where
+Rust can read them (a path, a descriptor, the terminal); secret results are `Secret` handles on locked memory.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from typing_extensions import Buffer
+
+__version__: str
+
+class CoreError(Exception):
+    """Raised by everything here. `faults` holds (seat or None, holder name, holder id hex, kind, detail)."""
+
+    code: str
+    message: str
+    hint: str
+    faults: list[tuple[str | None, str, str, str, str]]
+
+@final
+class Secret:
+    """A secret result in locked memory: never bytes of Python's own."""
+
+    def __len__(self) -> int: ...
+    def write_into(self, buffer: Buffer) -> int:
+        """Copies into the caller's writable buffer (at least as long); returns the length in bytes."""
+    def write_file(self, path: str) -> None:
+        """Writes to a new file of mode 0600; an existing file is an error."""
+    def write_descriptor(self, descriptor: int) -> None: ...
+    def wipe(self) -> None: ...
+
+@final
+class Token:
+    """A decoded regen token (PROTOCOL §3, §4); immutable."""
+
+    @staticmethod
+    def decode(data: bytes) -> Token:
+        """From binary or armoured form. Raises CoreError `malformed`."""
+    def encode(self) -> bytes: ...
+    def armor(self) -> str: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def suites(self) -> list[str]: ...
+    @property
+    def quorum(self) -> str: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def created(self) -> int: ...
+    @property
+    def expires(self) -> int | None: ...
+    @property
+    def replaces(self) -> bytes | None: ...
+    @property
+    def imported(self) -> bool: ...
+    @property
+    def public(self) -> dict[str, bytes]: ...
+    @property
+    def rows(self) -> list[tuple[str, bytes, int]]:
+        """(seat, holder id, epoch), one per seat in depth-first order."""
+
+@final
+class Receipt:
+    """One agent's word on one opening (log entry, Merkle path, checkpoint)."""
+
+    @staticmethod
+    def decode(data: bytes) -> Receipt: ...
+    def encode(self) -> bytes: ...
+    @property
+    def agent(self) -> bytes: ...
+    @property
+    def index(self) -> int: ...
+    def verify(self) -> dict[str, Any]:
+        """Checks identity, endorsement, checkpoint and path; returns the log entry. Raises CoreError `receipt-invalid`."""
+    def entry(self) -> dict[str, Any]:
+        """The log entry, not verified."""
+
+@final
+class Outcome:
+    """What an operation brought."""
+
+    @property
+    def outputs(self) -> list[bytes | Secret | None]:
+        """One per job: public bytes, a secret, or None where the answer is that it verified."""
+    @property
+    def receipts(self) -> list[Receipt]: ...
+    @property
+    def faults(self) -> list[tuple[str | None, str, str, str, str]]: ...
+
+Job = tuple[str, str, Buffer, Buffer, int]
+"""(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
+
+@final
+class Reconstructor:
+    def __init__(
+        self,
+        identity: str,
+        holders: Sequence[tuple[str, str, str, str, str]],
+        deadline_ms: int = 2000,
+        verify_before_release: bool = False,
+    ) -> None:
+        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor)."""
+    @property
+    def caller_id(self) -> bytes: ...
+    def run(self, token: Token, jobs: Sequence[Job], deadline_ms: int | None = None) -> Outcome:
+        """All jobs under one opening; blocks, the interpreter lock released."""
+    def submit(self, operations: Sequence[tuple[int, Token, Sequence[Job], int | None]]) -> None:
+        """Queues operations (ticket, token, jobs, deadline_ms); returns at once."""
+    def fileno(self) -> int:
+        """A descriptor that is readable while finished operations wait (an eventfd)."""
+    def drain(self) -> list[tuple[int, Outcome | CoreError]]:
+        """Finished operations since the last call."""
+    def mint(
+        self,
+        name: str,
+        suites: Sequence[str],
+        quorum: str,
+        seats: dict[str, str],
+        policy: str = "",
+        expires: int | None = None,
+        replaces: bytes | None = None,
+        import_from: tuple[str, str] | None = None,
+    ) -> tuple[Token, list[Receipt], list[str]]:
+        """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
+        Returns the token, receipts, warnings."""
+    def check(self, token: Token, open: bool = False) -> list[tuple[str, str, str, str, str, float | None]]:
+        """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With `open`, the anchor
+        is checked too; raises CoreError when that fails."""
+    def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
+        """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
+    def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
+        """Per holder: (name, id hex, its status or None, why not)."""
+
+def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
+    """Offline. Raises CoreError `invalid-signature`."""
+
+def encrypt_to(token: Token, suite: str, plaintext: Buffer) -> bytes: ...
+def encapsulate(token: Token, suite: str) -> tuple[bytes, Secret]: ...
+def suites() -> list[tuple[str, bool, bool, list[str]]]:
+    """(name, has a public key, imported only, quorum operations)."""
+
+def parse_quorum(text: str) -> tuple[str, list[str]]:
+    """Normal form and seat names, depth-first. Raises CoreError `malformed`."""
+
+def policy_schema() -> str: ...
+def policy_check(policy: str) -> list[str]:
+    """Warnings. Raises CoreError `policy` for one that does not parse or fit the schema."""
+
+def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
+    """Makes a new Ed25519 identity file (0600). Returns (SPKI DER, agent id, caller id)."""
+
+def show_identity(path: str) -> tuple[bytes, bytes, bytes]: ...
+def element_create(folder: str) -> dict[str, Any]:
+    """Creates the root (epoch 0) of the element that `folder`/agent.toml describes, and the identity if it is missing. Returns its
+    description: kind, label, development, weaknesses, epochs, agent_id."""
+
+def element_probe(folder: str) -> dict[str, Any]: ...
+def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:
+    """Runs the agent of `folder`/agent.toml until SIGTERM or SIGINT; `ready` gets the bound address."""
+
+@final
+class EmbeddedAgent:
+    """An agent inside this process, on a thread of its own: for a quickstart and tests."""
+
+    def __init__(self, folder: str) -> None: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def agent_id(self) -> bytes: ...
+    def stop(self) -> None: ...
+
+def harden(enabled: bool = True) -> None:
+    """Makes this process undumpable with core limit 0. The package calls it on import unless opted out."""
+
+def memory_report() -> dict[str, Any]:
+    """backing, why, arena_bytes, arena_free, locked_limit, undumpable, core_limit_zero, crucible_threads, stack_bytes, spilled, awslc_in_arena, audit."""

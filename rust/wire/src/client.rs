@@ -1,0 +1,152 @@
+//! One HTTP/2 connection to one agent, over TLS pinned to that agent's key.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::message::Problem;
+use crate::{WireError, limits, tls};
+
+/// Media type of every body.
+pub const CBOR: &str = "application/cbor";
+/// HTTP/2 flow-control window for a stream and for the connection, in bytes: one whole body.
+const WINDOW: u32 = limits::BODY as u32;
+
+/// Why a call brought no answer.
+#[derive(Debug)]
+pub enum CallError {
+    /// The connection, the peer or the answer's form.
+    Wire(WireError),
+    /// The agent answered with an HTTP status other than 200 and said why.
+    Problem(u16, Problem),
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Wire(e) => e.fmt(f),
+            Self::Problem(status, problem) => {
+                write!(f, "{} ({status}): {}", problem.code, problem.message)
+            }
+        }
+    }
+}
+
+impl From<WireError> for CallError {
+    fn from(e: WireError) -> Self {
+        Self::Wire(e)
+    }
+}
+
+/// An open connection; cheap to clone, all clones share it.
+#[derive(Clone)]
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    peer_spki: Arc<[u8]>,
+}
+
+impl Connection {
+    /// Connects to `address` ("host:port"). Must be called inside a tokio runtime, which then drives it.
+    pub async fn open(address: &str, config: Arc<rustls::ClientConfig>) -> Result<Self, WireError> {
+        let unreachable =
+            |what: &str, e: &dyn std::fmt::Display| WireError::Unreachable(format!("{what}: {e}"));
+        let tcp = TcpStream::connect(address)
+            .await
+            .map_err(|e| unreachable(address, &e))?;
+        tcp.set_nodelay(true)
+            .map_err(|e| unreachable(address, &e))?;
+        // Only the key is judged, so the name is a placeholder; SNI is off.
+        let name = ServerName::try_from("agent.invalid").map_err(|e| unreachable("name", &e))?;
+        let stream = TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(|e| {
+                let pinned = e
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                match pinned {
+                    Some(rustls::Error::InvalidCertificate(_)) => WireError::WrongPeer(format!(
+                        "{address} proves another identity than the agent's"
+                    )),
+                    _ => unreachable(address, &e),
+                }
+            })?;
+        let peer_spki = tls::peer_spki(stream.get_ref().1.peer_certificates())
+            .ok_or_else(|| WireError::WrongPeer("the agent presented no certificate".into()))?;
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| unreachable(address, &e))?;
+        tokio::spawn(async move {
+            // The driver's end shows itself to every waiting call; there is nothing to add here.
+            let _ = driver.await;
+        });
+        Ok(Self {
+            sender,
+            peer_spki: peer_spki.into(),
+        })
+    }
+
+    /// The key the agent has proven, SubjectPublicKeyInfo DER.
+    pub fn peer_spki(&self) -> &[u8] {
+        &self.peer_spki
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Posts a CBOR body and gives the answer's.
+    pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
+        self.call(Method::POST, path, body).await
+    }
+
+    /// Gets a CBOR body.
+    pub async fn get(&self, path: &str) -> Result<Vec<u8>, CallError> {
+        self.call(Method::GET, path, Vec::new()).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
+        let broken = |e: &dyn std::fmt::Display| {
+            WireError::Unreachable(format!("the connection broke: {e}"))
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://agent.invalid{path}"))
+            .header(CONTENT_TYPE, CBOR)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| WireError::Malformed(e.to_string()))?;
+        let answer = self
+            .sender
+            .clone()
+            .send_request(request)
+            .await
+            .map_err(|e| broken(&e))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), limits::BODY)
+            .collect()
+            .await
+            .map_err(|e| broken(&e))?
+            .to_bytes();
+        if status == StatusCode::OK {
+            return Ok(body.into());
+        }
+        let problem = Problem::decode(&body).unwrap_or_else(|_| Problem {
+            code: "unexplained".into(),
+            message: "the agent gave a status without words".into(),
+        });
+        Err(CallError::Problem(status.as_u16(), problem))
+    }
+}

@@ -1,0 +1,22 @@
+//! Every bound of the wire, in one place, with its unit.
+
+use std::time::Duration;
+
+/// Largest body of a request or an answer, in bytes.
+pub const BODY: usize = 4 << 20;
+/// Deepest nesting of a body's CBOR.
+pub const DEPTH: usize = 24;
+/// Most token contexts, and most openings, in one request.
+pub const OPENINGS: usize = 1024;
+/// Most operations decided under one opening.
+pub const REQUESTS_PER_OPENING: usize = 4096;
+/// A header above this many bytes may be sent by token id once the agent has seen it.
+pub const INLINE_HEADER: usize = 4096;
+/// Longest life of a sealing session (PROTOCOL §6).
+pub const SESSION_LIFE: Duration = Duration::from_secs(3600);
+/// How far ahead of an agent's clock a request's `not_after` may lie, in seconds.
+pub const REQUEST_AHEAD: u64 = 300;
+/// Sealed messages may arrive out of order within this many counters.
+pub const REPLAY_WINDOW: u64 = 4096;
+/// Longest payload of one request, in bytes.
+pub const PAYLOAD: usize = 64 << 10;
