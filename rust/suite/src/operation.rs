@@ -4,8 +4,12 @@
 //! and derived keys pass through them.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use evanesce_secret::SecretVec;
+use evanesce_token::SuiteFacts;
+
+use crate::Error;
 
 /// The key, as PROTOCOL §7 derives it or as §8 imported it.
 #[derive(Clone, Copy)]
@@ -92,4 +96,50 @@ impl Input<'_> {
             Input::Decapsulate { ciphertext } => vec![ciphertext.into()],
         }
     }
+}
+
+/// Derived material of a fixed length, judged by its suite's facts.
+pub(crate) fn derived<'a, const N: usize>(
+    facts: &SuiteFacts,
+    material: &'a [u8],
+) -> Result<&'a [u8; N], Error> {
+    check_derived(facts, material)?;
+    material
+        .try_into()
+        .map_err(|_| Error::Internal("SuiteFacts::material"))
+}
+
+/// [`derived`] for suites that read a slice.
+pub(crate) fn check_derived(facts: &SuiteFacts, material: &[u8]) -> Result<(), Error> {
+    if facts.imported_only || material.len() != facts.material {
+        let want = facts.material..=facts.material;
+        return Err(wrong_length(facts, material.len(), want));
+    }
+    Ok(())
+}
+
+/// The key of a symmetric suite: derived, or imported raw with a length in `imported`.
+pub(crate) fn symmetric<'a>(
+    facts: &SuiteFacts,
+    material: &Material<'a>,
+    imported: &RangeInclusive<usize>,
+) -> Result<&'a [u8], Error> {
+    let (key, lengths) = match *material {
+        Material::Derived(key) => (key, facts.material..=facts.material),
+        Material::Imported(key) => (key, imported.clone()),
+    };
+    if lengths.contains(&key.len()) {
+        Ok(key)
+    } else {
+        Err(wrong_length(facts, key.len(), lengths))
+    }
+}
+
+fn wrong_length(facts: &SuiteFacts, got: usize, want: RangeInclusive<usize>) -> Error {
+    let name = facts.name;
+    Error::BadKey(match (*want.start(), *want.end()) {
+        (low, high) if low == high => format!("an {name} key has {low} bytes, not {got}"),
+        (low, usize::MAX) => format!("an {name} key has at least {low} bytes, not {got}"),
+        (low, high) => format!("an {name} key has {low} to {high} bytes, not {got}"),
+    })
 }
