@@ -1,0 +1,69 @@
+//! One agent's word on one opening, and its verification when somebody asks for it.
+
+use evanesce_wire::message::{self, Entry};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::error::{hex, plain};
+
+#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+pub struct Receipt(pub message::Receipt);
+
+#[pymethods]
+impl Receipt {
+    #[staticmethod]
+    fn decode(data: &[u8]) -> PyResult<Self> {
+        message::Receipt::decode(data).map(Self).map_err(|e| plain("receipt-invalid", e))
+    }
+
+    fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.encode())
+    }
+
+    #[getter]
+    fn agent<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.agent)
+    }
+
+    #[getter]
+    fn index(&self) -> u64 {
+        self.0.index
+    }
+
+    fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let entry = py.detach(|| self.0.verify()).map_err(|e| plain("receipt-invalid", e))?;
+        as_dict(py, &entry)
+    }
+
+    fn entry<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let entry = Entry::decode(&self.0.entry).map_err(|e| plain("receipt-invalid", e))?;
+        as_dict(py, &entry)
+    }
+}
+
+fn as_dict<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDict>> {
+    let operations = PyList::empty(py);
+    for operation in &entry.operations {
+        let dict = PyDict::new(py);
+        dict.set_item("action", &operation.action)?;
+        dict.set_item("suite", &operation.suite)?;
+        dict.set_item("input", hex(&operation.input))?;
+        dict.set_item("request", hex(&operation.request))?;
+        operations.append(dict)?;
+    }
+    let dict = PyDict::new(py);
+    dict.set_item("agent", hex(&entry.agent))?;
+    dict.set_item("time", entry.time)?;
+    dict.set_item("verb", &entry.verb)?;
+    dict.set_item("token", hex(&entry.token))?;
+    dict.set_item("key_name", &entry.key_name)?;
+    dict.set_item("seats", &entry.seats)?;
+    dict.set_item("caller", hex(&entry.caller))?;
+    dict.set_item("caller_name", &entry.caller_name)?;
+    dict.set_item("operations", operations)?;
+    dict.set_item("code", &entry.code)?;
+    dict.set_item("reason", &entry.reason)?;
+    dict.set_item("element", &entry.element)?;
+    dict.set_item("weaknesses", &entry.weaknesses)?;
+    Ok(dict)
+}

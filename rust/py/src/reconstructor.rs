@@ -1,0 +1,368 @@
+//! The quorum's caller: operations in, outcomes out, completions announced through one descriptor.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use evanesce_element::SecretSource;
+use evanesce_quorum::{Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings};
+use evanesce_suite::Output;
+use evanesce_token::Gate;
+use evanesce_wire::{FileIdentity, Identity};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::error::{CoreError, FaultRow, hex, id_from_hex, plain, raise, rows, translate};
+use crate::offline::bytes_of;
+use crate::receipt::Receipt;
+use crate::secret::Secret;
+use crate::token::Token;
+
+type Finished = Result<evanesce_quorum::Outcome, Error>;
+type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
+type OperationRow<'py> = (u64, Bound<'py, Token>, Vec<JobRow>, Option<u64>);
+
+/// Finished operations, and the eventfd that says there are some.
+struct Completions {
+    finished: Mutex<Vec<(u64, Finished)>>,
+    signal: OwnedFd,
+}
+
+impl Completions {
+    fn new() -> PyResult<Self> {
+        // SAFETY: eventfd takes no pointers; a descriptor it returns is ours alone.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(plain("internal", std::io::Error::last_os_error()));
+        }
+        // SAFETY: as above.
+        Ok(Self { finished: Mutex::default(), signal: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Finished)>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, ticket: u64, result: Finished) {
+        let mut finished = self.lock();
+        finished.push((ticket, result));
+        if finished.len() == 1 {
+            drop(finished);
+            // SAFETY: eight bytes from a live u64. The descriptor is non-blocking; a full counter still wakes.
+            unsafe { libc::write(self.signal.as_raw_fd(), (&raw const ONE).cast(), 8) };
+        }
+    }
+
+    fn take(&self) -> Vec<(u64, Finished)> {
+        let mut count = 0u64;
+        // SAFETY: eight bytes into a live u64.
+        unsafe { libc::read(self.signal.as_raw_fd(), (&raw mut count).cast(), 8) };
+        std::mem::take(&mut *self.lock())
+    }
+}
+
+static ONE: u64 = 1;
+
+/// What an operation brought.
+#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+pub struct Outcome {
+    outputs: Vec<OutputValue>,
+    receipts: Vec<evanesce_wire::message::Receipt>,
+    faults: Vec<evanesce_quorum::Fault>,
+}
+
+enum OutputValue {
+    Public(Vec<u8>),
+    Secret(Secret),
+    Verified,
+}
+
+impl From<evanesce_quorum::Outcome> for Outcome {
+    fn from(outcome: evanesce_quorum::Outcome) -> Self {
+        let value = |output| match output {
+            Output::Public(bytes) => OutputValue::Public(bytes),
+            Output::Secret(secret) => OutputValue::Secret(Secret::new(secret)),
+            Output::Verified => OutputValue::Verified,
+        };
+        Self {
+            outputs: outcome.outputs.into_iter().map(value).collect(),
+            receipts: outcome.receipts,
+            faults: outcome.faults,
+        }
+    }
+}
+
+#[pymethods]
+impl Outcome {
+    #[getter]
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for output in &self.outputs {
+            match output {
+                OutputValue::Public(bytes) => list.append(PyBytes::new(py, bytes))?,
+                OutputValue::Secret(secret) => list.append(secret.clone().into_pyobject(py)?)?,
+                OutputValue::Verified => list.append(py.None())?,
+            }
+        }
+        Ok(list)
+    }
+
+    #[getter]
+    fn receipts(&self) -> Vec<Receipt> {
+        self.receipts.iter().cloned().map(Receipt).collect()
+    }
+
+    #[getter]
+    fn faults(&self) -> Vec<FaultRow> {
+        rows(&self.faults)
+    }
+}
+
+/// Asks a quorum of agents, opens shares inside the crucible, operates, forgets.
+#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+pub struct Reconstructor {
+    inner: evanesce_quorum::Reconstructor,
+    caller: [u8; 32],
+    completions: Arc<Completions>,
+}
+
+#[pymethods]
+impl Reconstructor {
+    #[new]
+    #[pyo3(signature = (identity, holders, deadline_ms=2000, verify_before_release=false))]
+    fn new(
+        py: Python<'_>,
+        identity: PathBuf,
+        holders: Vec<(String, String, String, String, String)>,
+        deadline_ms: u64,
+        verify_before_release: bool,
+    ) -> PyResult<Self> {
+        let holder = |(name, id, address, site, vendor): (String, String, String, String, String)| {
+            Ok(Holder { name, id: id_from_hex(&id)?, address, site, vendor })
+        };
+        let holders = holders.into_iter().map(holder).collect::<PyResult<Vec<_>>>()?;
+        if deadline_ms == 0 {
+            return Err(plain("bad-input", "a deadline of 0 ms leaves no time to ask; give at least 1"));
+        }
+        let settings =
+            Settings { deadline: Duration::from_millis(deadline_ms), verify_before_release, ..Settings::default() };
+        py.detach(|| {
+            let first = FileIdentity::open(&identity).map_err(|e| plain("identity", e))?;
+            let caller = first.caller_id();
+            // A forked child cannot see its parent's locked memory, so it reads the key again.
+            let open = move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
+            let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings).map_err(translate)?;
+            Ok(Self { inner, caller, completions: Arc::new(Completions::new()?) })
+        })
+    }
+
+    #[getter]
+    fn caller_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.caller)
+    }
+
+    #[pyo3(signature = (token, jobs, deadline_ms=None))]
+    fn run(&self, py: Python<'_>, token: &Token, jobs: Vec<JobRow>, deadline_ms: Option<u64>) -> PyResult<Outcome> {
+        let operation = operation(py, token, jobs, deadline_ms)?;
+        let outcome = self.wait(py, |done| self.inner.submit(operation, done))?;
+        Ok(outcome.into())
+    }
+
+    fn submit(&self, py: Python<'_>, operations: Vec<OperationRow<'_>>) -> PyResult<()> {
+        let mut batch = Vec::with_capacity(operations.len());
+        for (ticket, token, jobs, deadline_ms) in operations {
+            let operation = operation(py, token.get(), jobs, deadline_ms)?;
+            let completions = self.completions.clone();
+            let done: evanesce_quorum::Done = Box::new(move |result| completions.push(ticket, result));
+            batch.push((operation, done));
+        }
+        py.detach(|| self.inner.submit_all(batch));
+        Ok(())
+    }
+
+    fn fileno(&self) -> i32 {
+        self.completions.signal.as_raw_fd()
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
+        let item = |(ticket, result): (u64, Finished)| {
+            let value = match result {
+                Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
+                Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
+            };
+            Ok((ticket, value))
+        };
+        self.completions.take().into_iter().map(item).collect()
+    }
+
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (name, suites, quorum, seats, policy="", expires=None, replaces=None, import_from=None))]
+    fn mint(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        suites: Vec<String>,
+        quorum: &str,
+        seats: BTreeMap<String, String>,
+        policy: &str,
+        expires: Option<u64>,
+        replaces: Option<Vec<u8>>,
+        import_from: Option<(String, String)>,
+    ) -> PyResult<(Token, Vec<Receipt>, Vec<String>)> {
+        let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
+        let replaces = replaces
+            .map(|id| <[u8; 32]>::try_from(id).map_err(|_| plain("bad-input", "replaces must be a 32-byte token id")))
+            .transpose()?;
+        let imported = import_from.map(|(kind, place)| source(&kind, &place)).transpose()?;
+        let imported = py
+            .detach(|| imported.map(|source| source.read()).transpose())
+            .map_err(|e| raise("bad-input", format!("the key to import: {e}"), "", Vec::new()))?;
+        let spec = MintSpec {
+            name: name.to_owned(),
+            suites,
+            quorum,
+            seats,
+            policy: policy.to_owned(),
+            expires,
+            replaces,
+            key: None,
+            imported,
+            policy_check: evanesce_agent::policy::check,
+        };
+        let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
+        let receipts = minted.receipts.into_iter().map(Receipt).collect();
+        Ok((Token(Arc::new(minted.token)), receipts, minted.warnings))
+    }
+
+    #[pyo3(signature = (token, open=false))]
+    fn check(
+        &self,
+        py: Python<'_>,
+        token: &Token,
+        open: bool,
+    ) -> PyResult<Vec<(String, String, String, String, String, Option<f64>)>> {
+        let token = token.0.clone();
+        let table = self.wait(py, |done| self.inner.check(token, open, done))?;
+        let row = |seat: evanesce_quorum::SeatCheck| {
+            let (word, detail) = match seat.fault {
+                None => ("ok".to_owned(), String::new()),
+                Some(fault) => (fault.kind.as_str().to_owned(), fault.detail),
+            };
+            let took = seat.took.map(|t| t.as_secs_f64() * 1e3);
+            (seat.seat, seat.holder, hex(&seat.holder_id), word, detail, took)
+        };
+        Ok(table.seats.into_iter().map(row).collect())
+    }
+
+    fn retire(
+        &self,
+        py: Python<'_>,
+        token: &Token,
+    ) -> PyResult<(bool, Vec<(String, String, String, String)>, Vec<Receipt>)> {
+        let token = token.0.clone();
+        let retirement = self.wait(py, |done| self.inner.retire(token, done))?;
+        let row = |seat: evanesce_quorum::SeatRetired| match seat.fault {
+            None => (seat.seat, seat.holder, "retired".to_owned(), String::new()),
+            Some(fault) => (seat.seat, seat.holder, fault.kind.as_str().to_owned(), fault.detail),
+        };
+        let rows = retirement.seats.into_iter().map(row).collect();
+        Ok((retirement.blocked, rows, retirement.receipts.into_iter().map(Receipt).collect()))
+    }
+
+    fn status<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(String, String, Option<Bound<'py, PyDict>>, String)>> {
+        let agents = self.wait(py, |done| self.inner.status(Box::new(move |list| done(Ok(list)))))?;
+        let row = |agent: evanesce_quorum::AgentStatus| {
+            let (status, why) = match agent.status {
+                Ok(status) => (Some(status_dict(py, &status, agent.took)?), String::new()),
+                Err(why) => (None, why),
+            };
+            Ok((agent.name, hex(&agent.id), status, why))
+        };
+        agents.into_iter().map(row).collect()
+    }
+}
+
+impl Reconstructor {
+    /// Starts something that answers once, and waits with the interpreter lock released.
+    fn wait<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        start: impl FnOnce(Box<dyn FnOnce(Result<T, Error>) + Send>) + Send,
+    ) -> PyResult<T> {
+        py.detach(|| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            start(Box::new(move |result| {
+                // The receiver waits until it has this.
+                let _ = sender.send(result);
+            }));
+            receiver.recv()
+        })
+        .map_err(|_| plain("internal", "the core stopped before it answered"))?
+        .map_err(translate)
+    }
+}
+
+fn operation(py: Python<'_>, token: &Token, jobs: Vec<JobRow>, deadline_ms: Option<u64>) -> PyResult<Operation> {
+    let jobs = jobs.into_iter().map(|row| job(py, row)).collect::<PyResult<Vec<_>>>()?;
+    Ok(Operation { token: token.0.clone(), jobs, deadline: deadline_ms.map(Duration::from_millis) })
+}
+
+fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResult<Job> {
+    let (first, second) = (bytes_of(py, &first)?, bytes_of(py, &second)?);
+    let input = match action.as_str() {
+        "sign" => OwnedInput::Sign { message: first },
+        "mac" => OwnedInput::Mac { message: first },
+        "verify-mac" => OwnedInput::VerifyMac { message: first, mac: second },
+        "encrypt" => OwnedInput::Encrypt { plaintext: first, aad: second },
+        "decrypt" => OwnedInput::Decrypt { ciphertext: first, aad: second },
+        "derive" => OwnedInput::Derive { context: first, length },
+        "agree" => OwnedInput::Agree { peer: first },
+        "decapsulate" => OwnedInput::Decapsulate { ciphertext: first },
+        other => return Err(plain("unfit-operation", format!("{other:?} is no operation of a key"))),
+    };
+    Ok(Job { suite, input })
+}
+
+/// Where Rust reads a secret from.
+pub fn source(kind: &str, place: &str) -> PyResult<SecretSource> {
+    match kind {
+        "file" => Ok(SecretSource::File(Path::new(place).to_owned())),
+        "descriptor" => place
+            .parse()
+            .map(SecretSource::Descriptor)
+            .map_err(|_| plain("bad-input", format!("{place:?} is no file descriptor"))),
+        "terminal" => Ok(SecretSource::Terminal { prompt: place.to_owned() }),
+        other => Err(plain("bad-input", format!("a secret is read from a file, descriptor or terminal, not {other:?}"))),
+    }
+}
+
+fn status_dict<'py>(
+    py: Python<'py>,
+    status: &evanesce_wire::message::Status,
+    took: Duration,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("name", &status.name)?;
+    dict.set_item("agent", hex(&status.agent))?;
+    dict.set_item("version", &status.version)?;
+    dict.set_item("clock", status.clock)?;
+    dict.set_item("element", &status.element)?;
+    dict.set_item("development", status.development)?;
+    dict.set_item("weaknesses", &status.weaknesses)?;
+    dict.set_item("epochs", &status.epochs)?;
+    dict.set_item("current", status.current)?;
+    dict.set_item("entries", status.entries)?;
+    dict.set_item("tombstones", status.tombstones)?;
+    dict.set_item("commit", &status.commit)?;
+    dict.set_item("memory", &status.memory)?;
+    dict.set_item("caller", &status.caller)?;
+    dict.set_item("roles", &status.roles)?;
+    dict.set_item("milliseconds", took.as_secs_f64() * 1e3)?;
+    Ok(dict)
+}

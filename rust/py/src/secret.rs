@@ -1,0 +1,91 @@
+//! A secret result on its way to its owner: locked memory with no way to become a Python object.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evanesce_secret::SecretVec;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+
+use crate::error::plain;
+
+/// Decrypted data, a derived key or a shared secret. Belongs to the caller, who says where it goes.
+#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[derive(Clone)]
+pub struct Secret(Arc<Mutex<Option<SecretVec>>>);
+
+impl Secret {
+    pub fn new(value: SecretVec) -> Self {
+        Self(Arc::new(Mutex::new(Some(value))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<SecretVec>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&SecretVec) -> PyResult<T>) -> PyResult<T> {
+        match self.lock().as_ref() {
+            Some(value) => f(value),
+            None => Err(plain("bad-input", "this secret has been wiped")),
+        }
+    }
+}
+
+#[pymethods]
+impl Secret {
+    fn __len__(&self) -> usize {
+        self.lock().as_ref().map_or(0, SecretVec::len)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Secret of {} bytes>", self.__len__())
+    }
+
+    fn write_into(&self, py: Python<'_>, buffer: PyBuffer<u8>) -> PyResult<usize> {
+        self.with(|value| {
+            let target = buffer
+                .as_mut_slice(py)
+                .ok_or_else(|| plain("bad-input", "the buffer must be writable and contiguous, as a bytearray is"))?;
+            if target.len() < value.len() {
+                let (has, needs) = (target.len(), value.len());
+                return Err(plain("bad-input", format!("the buffer has {has} bytes; {needs} are needed")));
+            }
+            for (to, from) in target.iter().zip(value.expose()) {
+                to.set(*from);
+            }
+            Ok(value.len())
+        })
+    }
+
+    fn write_file(&self, path: &str) -> PyResult<()> {
+        self.with(|value| {
+            let cannot = |e: std::io::Error| plain("io", format!("cannot write {path}: {e}"));
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
+            let written = file.write_all(value.expose()).and_then(|()| file.sync_all());
+            written.map_err(|e| {
+                // Half a secret is of no use to anyone but a thief.
+                let _ = std::fs::remove_file(path);
+                cannot(e)
+            })
+        })
+    }
+
+    fn write_descriptor(&self, descriptor: i32) -> PyResult<()> {
+        self.with(|value| {
+            if descriptor < 0 {
+                return Err(plain("bad-input", format!("{descriptor} is no file descriptor")));
+            }
+            // SAFETY: the descriptor is borrowed from the caller for one write; ManuallyDrop keeps it open.
+            let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
+            file.write_all(value.expose()).map_err(|e| plain("io", format!("cannot write the secret: {e}")))
+        })
+    }
+
+    fn wipe(&self) {
+        *self.lock() = None;
+    }
+}
