@@ -1,175 +1,74 @@
-//! Locked, undumpable, wiped memory, and the crucible: threads on which secrets may be used.
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
-use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+//! Memory for secrets, and the crucible in which they are used.
+//!
+//! Use [`Secret`] or [`SecretVec`] to hold a secret, [`on_crucible`] to work with it, [`report`] to learn what protection
+//! this system really gives, [`harden`] at the start of a process. Call [`init`] first of all if you can: it is
+//! also called by whatever here is used first.
+//!
+//! Guarantees (PROTOCOL §1, "crucible"): secrets lie in one locked arena, undumpable, absent from forked children,
+//! between guard pages, wiped when dropped; jobs run on locked stacks, wiped afterwards together with the registers.
+//! Where the system allows less (no memfd_secret, a small locked-memory limit), it works with less and says so.
+//!
+//! Does not: protect from code in the same process, from a debugger attached as root to memory that is not
+//! memfd_secret, from copies made outside the crucible, or from hibernation of the machine (memfd_secret prevents it, locked
+//! memory does not).
+//!
+//! Linux only, on x86-64 and AArch64.
+#![deny(unsafe_op_in_unsafe_fn)]
 
-/// What stands behind the arena.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backing {
-    MemfdSecret,
-    LockedMemory { why: String },
-    Audit,
+mod alloc;
+mod arena;
+mod awslc;
+mod crucible;
+mod fork;
+mod harden;
+mod heap;
+mod lock;
+mod map;
+mod pool;
+mod random;
+mod registers;
+mod report;
+mod secret;
+mod wipe;
+
+pub use alloc::CrucibleAlloc;
+pub use crucible::{is_crucible_thread, on_crucible};
+pub use fork::generation;
+pub use harden::harden;
+pub use pool::spawn_on_crucible;
+pub use random::{ct_eq, random};
+pub use report::{Backing, Report, report};
+pub use secret::{Secret, SecretVec};
+
+/// Points AWS-LC's allocator at the arena. Everything public here that needs it calls it; a process should call it before it
+/// uses AWS-LC in any way, so that nothing is allocated past it.
+#[inline]
+pub fn init() {
+    awslc::install();
 }
 
-/// What memory protection this process has, for `doctor`.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub backing: Backing,
-    pub arena_bytes: usize,
-    pub arena_free: usize,
-    pub locked_limit: u64,
-    pub undumpable: bool,
-    pub core_limit_zero: bool,
-    pub crucible_threads: usize,
-    pub stack_bytes: usize,
-    pub spilled: u64,
-    pub awslc_in_arena: bool,
-}
-
+/// Why there is no memory for a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// The locked arena has no room left; something holds too many secrets at once.
     ArenaFull,
+    /// The system refused; says what and why.
     Unavailable(String),
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::ArenaFull => f.write_str("the arena for secrets is full"),
-            Error::Unavailable(why) => write!(f, "memory for secrets is unavailable: {why}"),
+            Error::ArenaFull => f.write_str("the locked memory for secrets is full"),
+            Error::Unavailable(why) => write!(f, "secrets cannot be protected: {why}"),
         }
     }
 }
+
 impl std::error::Error for Error {}
 
-pub fn init() {}
-pub fn harden() -> Result<(), Error> {
-    Ok(())
-}
-pub fn report() -> Report {
-    Report {
-        backing: Backing::LockedMemory { why: "not built yet".into() },
-        arena_bytes: 0,
-        arena_free: 0,
-        locked_limit: 0,
-        undumpable: false,
-        core_limit_zero: false,
-        crucible_threads: 0,
-        stack_bytes: 0,
-        spilled: 0,
-        awslc_in_arena: false,
-    }
-}
-
-pub struct Secret<const N: usize>(Box<[u8; N]>);
-impl<const N: usize> Secret<N> {
-    pub fn zeroed() -> Result<Self, Error> {
-        Ok(Self(Box::new([0; N])))
-    }
-    pub fn filled(f: impl FnOnce(&mut [u8; N])) -> Result<Self, Error> {
-        let mut s = Self::zeroed()?;
-        f(&mut s.0);
-        Ok(s)
-    }
-    pub fn try_filled<E: From<Error>>(
-        f: impl FnOnce(&mut [u8; N]) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let mut s = Self::zeroed()?;
-        f(&mut s.0)?;
-        Ok(s)
-    }
-    pub fn random() -> Result<Self, Error> {
-        Self::filled(|b| random(b))
-    }
-    pub fn expose(&self) -> &[u8; N] {
-        &self.0
-    }
-    pub fn expose_mut(&mut self) -> &mut [u8; N] {
-        &mut self.0
-    }
-}
-impl<const N: usize> Drop for Secret<N> {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-pub struct SecretVec(Vec<u8>);
-impl SecretVec {
-    pub fn zeroed(len: usize) -> Result<Self, Error> {
-        Ok(Self(vec![0; len]))
-    }
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
-        Ok(Self(bytes.to_vec()))
-    }
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-    pub fn expose_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.0.len() {
-            self.0[len..].zeroize();
-            self.0.truncate(len);
-        }
-    }
-}
-impl Drop for SecretVec {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-pub fn random(out: &mut [u8]) {
-    let mut done = 0;
-    while done < out.len() {
-        // SAFETY: the pointer and length describe the unfilled tail of `out`.
-        let n = unsafe { libc::getrandom(out[done..].as_mut_ptr().cast(), out.len() - done, 0) };
-        if n > 0 {
-            done += n as usize;
-        } else if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
-            std::process::abort();
-        }
-    }
-}
-
-pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {
-    a.ct_eq(b).into()
-}
-
-thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
-pub fn on_crucible<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    let before = INSIDE.replace(true);
-    let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-    INSIDE.set(before);
-    r.unwrap_or_else(|p| std::panic::resume_unwind(p))
-}
-pub fn spawn_on_crucible(f: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(move || on_crucible(f));
-}
-pub fn is_crucible_thread() -> bool {
-    INSIDE.get()
-}
-static GENERATION: AtomicU64 = AtomicU64::new(1);
-pub fn generation() -> u64 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
-pub struct CrucibleAlloc;
-// SAFETY: forwards to System.
-unsafe impl std::alloc::GlobalAlloc for CrucibleAlloc {
-    unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
-        unsafe { std::alloc::System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: std::alloc::Layout) {
-        unsafe { std::alloc::System.dealloc(ptr, layout) }
-    }
+/// A word on standard error from places that may not allocate.
+fn complain(message: &str) {
+    // SAFETY: a plain system call; there is nothing to do about its failure.
+    unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
 }
