@@ -1,0 +1,74 @@
+//! Whom the caller knows: its directory of agents, and how it wants them asked.
+
+use std::time::Duration;
+
+use evanesce_wire::Id;
+
+use crate::fault::short_id;
+
+/// One agent of the caller's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The caller's name for it.
+    pub name: String,
+    /// Its agent id, to which the connection is pinned.
+    pub id: Id,
+    /// `host:port`.
+    pub address: String,
+    /// Where it stands; for reports.
+    pub site: String,
+    /// Who made its element; for reports.
+    pub vendor: String,
+}
+
+/// How holders are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an operation may take until its shares are there, unless it says otherwise.
+    pub deadline: Duration,
+    /// Whether one more holder is asked when an answer is later than usual for its holder.
+    pub hedge: bool,
+    /// Whether a signature is verified before it is released, against faults of the hardware.
+    pub verify_before_release: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            hedge: true,
+            verify_before_release: false,
+        }
+    }
+}
+
+/// The directory: holders by place, found by id or by name.
+pub(crate) struct Directory(Vec<Holder>);
+
+impl Directory {
+    pub(crate) fn new(holders: Vec<Holder>) -> Self {
+        Self(holders)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn all(&self) -> &[Holder] {
+        &self.0
+    }
+
+    pub(crate) fn by_id(&self, id: &Id) -> Option<usize> {
+        self.0.iter().position(|holder| holder.id == *id)
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|holder| holder.name == name)
+    }
+
+    /// The caller's name for that agent, or the start of its id.
+    pub(crate) fn name_of(&self, id: &Id) -> String {
+        self.by_id(id)
+            .map_or_else(|| short_id(id), |place| self.0[place].name.clone())
+    }
+}

@@ -1,0 +1,93 @@
+//! What a caller asks for, and what it gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_suite::{Input, Output};
+use evanesce_token::Token;
+use evanesce_wire::message::Receipt;
+use zeroize::Zeroize;
+
+use crate::error::Error;
+use crate::fault::Fault;
+
+/// Called once, on the reconstructor's own thread: it must not block.
+pub type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// Jobs under one opening of one token: a batch, or a hybrid of several suites. The agents decide job by job;
+/// if one is refused, or fails, none is done.
+pub struct Operation {
+    /// The token, decoded and pinned by the caller.
+    pub token: Arc<Token>,
+    /// At least one, and at most [`evanesce_wire::limits::REQUESTS_PER_OPENING`].
+    pub jobs: Vec<Job>,
+    /// Until the shares must be there; `None` is the reconstructor's own setting.
+    pub deadline: Option<Duration>,
+}
+
+/// One use of one key.
+pub struct Job {
+    /// A suite of the token's header.
+    pub suite: String,
+    /// What to do.
+    pub input: OwnedInput,
+}
+
+/// [`Input`], owned. A plaintext is wiped when it is dropped.
+pub enum OwnedInput {
+    /// `message` is signed as it is.
+    Sign { message: Vec<u8> },
+    /// A tag over `message`.
+    Mac { message: Vec<u8> },
+    /// Whether `mac` is the tag over `message`.
+    VerifyMac { message: Vec<u8>, mac: Vec<u8> },
+    /// An AEAD ciphertext.
+    Encrypt { plaintext: Vec<u8>, aad: Vec<u8> },
+    /// Of an AEAD, or of RSA-OAEP (where `aad` is empty).
+    Decrypt { ciphertext: Vec<u8>, aad: Vec<u8> },
+    /// A working key of `length` bytes.
+    Derive { context: Vec<u8>, length: usize },
+    /// `peer`: 32 raw bytes, or SubjectPublicKeyInfo DER.
+    Agree { peer: Vec<u8> },
+    /// An ML-KEM ciphertext.
+    Decapsulate { ciphertext: Vec<u8> },
+}
+
+impl OwnedInput {
+    /// The same, borrowed.
+    pub fn as_input(&self) -> Input<'_> {
+        match self {
+            Self::Sign { message } => Input::Sign { message },
+            Self::Mac { message } => Input::Mac { message },
+            Self::VerifyMac { message, mac } => Input::VerifyMac { message, mac },
+            Self::Encrypt { plaintext, aad } => Input::Encrypt { plaintext, aad },
+            Self::Decrypt { ciphertext, aad } => Input::Decrypt { ciphertext, aad },
+            Self::Derive { context, length } => Input::Derive {
+                context,
+                length: *length,
+            },
+            Self::Agree { peer } => Input::Agree { peer },
+            Self::Decapsulate { ciphertext } => Input::Decapsulate { ciphertext },
+        }
+    }
+}
+
+impl Drop for OwnedInput {
+    fn drop(&mut self) {
+        if let Self::Encrypt { plaintext, .. } = self {
+            plaintext.zeroize();
+        }
+    }
+}
+
+/// What came of an [`Operation`].
+pub struct Outcome {
+    /// One per job, in order. Secret ones are the caller's from here on.
+    pub outputs: Vec<Output>,
+    /// What the agents that were heard promised to have logged; [`Receipt::verify`] is the caller's to call.
+    pub receipts: Vec<Receipt>,
+    /// Holders that failed on the way, named although the operation succeeded.
+    pub faults: Vec<Fault>,
+    /// The salt of each job's input digest: with it, and only with it, a log entry can be matched to its inputs.
+    pub salts: Vec<[u8; 32]>,
+}
