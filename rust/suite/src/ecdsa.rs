@@ -156,6 +156,12 @@ curve!(P256, p256::NistP256, U256, U384);
 curve!(P384, p384::NistP384, U384, U576);
 curve!(Secp256k1, k256::Secp256k1, U256, U384);
 
+/// A key from PKCS#8, and the public keys that came along, in either of two places.
+struct Imported<'a, C: Curve> {
+    key: C::Key,
+    along: [Option<&'a [u8]>; 2],
+}
+
 impl<C: Curve> Ecdsa<C> {
     fn expand(&self, material: &Material) -> Result<C::Key, Error> {
         match material {
@@ -163,17 +169,19 @@ impl<C: Curve> Ecdsa<C> {
                 check_derived(self.facts, bytes)?;
                 C::derive(bytes).ok_or(Error::Internal("Curve::derive"))
             }
-            Material::Imported(der) => Ok(self.import(der)?.0),
+            Material::Imported(der) => Ok(self.import(der)?.key),
         }
     }
 
-    /// The key, and the public keys that came along with it, in either of two places.
-    fn import<'a>(&self, der: &'a [u8]) -> Result<(C::Key, [Option<&'a [u8]>; 2]), Error> {
+    fn import<'a>(&self, der: &'a [u8]) -> Result<Imported<'a, C>, Error> {
         let parsed = pkcs8::parse(der, &self.algorithm)?;
         let (scalar, public) = pkcs8::ec(&parsed, &self.algorithm, self.curve)?;
         let key = C::import(scalar)
             .ok_or_else(|| pkcs8::wrong(&self.algorithm, "its scalar is not in 1 to n-1"))?;
-        Ok((key, [public, parsed.public]))
+        Ok(Imported {
+            key,
+            along: [public, parsed.public],
+        })
     }
 
     fn run(&self, key: &C::Key, input: &Input) -> Result<Output, Error> {
@@ -209,7 +217,7 @@ impl<C: Curve> Suite for Ecdsa<C> {
     }
 
     fn admit(&self, imported: &[u8]) -> Result<(), Error> {
-        let (key, along) = self.import(imported)?;
+        let Imported { key, along } = self.import(imported)?;
         for given in along {
             let compressed = given.is_some_and(|point| matches!(point.first(), Some(2 | 3)));
             pkcs8::agree(given, &C::public(&key, compressed), &self.algorithm)?;

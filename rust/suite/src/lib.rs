@@ -30,6 +30,7 @@ mod operation;
 mod pkcs8;
 mod registry;
 mod rsa;
+pub mod sealed;
 mod spki;
 mod x25519;
 

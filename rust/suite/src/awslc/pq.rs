@@ -8,7 +8,7 @@ use aws_lc_sys::{
     EVP_PKEY_CTX_free, EVP_PKEY_CTX_kem_set_params, EVP_PKEY_CTX_new, EVP_PKEY_CTX_new_id,
     EVP_PKEY_KEM, EVP_PKEY_decapsulate, EVP_PKEY_encapsulate, EVP_PKEY_get_raw_private_key,
     EVP_PKEY_get_raw_public_key, EVP_PKEY_kem_new_raw_public_key, EVP_PKEY_keygen_deterministic,
-    EVP_PKEY_pqdsa_new_raw_private_key,
+    EVP_PKEY_keygen_init, EVP_PKEY_pqdsa_new_raw_private_key,
 };
 use evanesce_secret::SecretVec;
 
@@ -44,6 +44,11 @@ impl Pkey {
         )?;
         let mut raw = null_mut();
         let mut length = seed.len();
+        // SAFETY: a live context.
+        ok(
+            unsafe { EVP_PKEY_keygen_init(context.as_ptr()) },
+            "EVP_PKEY_keygen_init",
+        )?;
         // SAFETY: a live context, without a key as kem_set_params demands.
         ok(
             unsafe { EVP_PKEY_CTX_kem_set_params(context.as_ptr(), nid) },
