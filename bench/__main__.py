@@ -1,0 +1,193 @@
+"""Runs everything, writes bench/results/, and ends with one line per target."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import endurance, machine, softhsm, suites
+from bench.fleet import Fleet
+from bench.peer import CONNECTIONS, OpenBao
+from bench.proxy import DelayingProxy
+from evanesce import Client, _core
+
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+TOKENS = int(os.environ.get("TOKENS", "1000000"))
+IN_FLIGHT = 64
+ROUND_TRIP_MS = 40.0
+QUORUM = "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"
+SUITES = ("ed25519", "hmac-sha256")
+RESULTS = Path(__file__).parent / "results"
+
+
+def say(text: str) -> None:
+    """Progress, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def call(home: Path, token: Path, *what: str) -> dict[str, float]:
+    """One run of the caller's process."""
+    command = [sys.executable, "-m", "bench.caller", str(home), str(token), *what]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise RuntimeError(f"the caller failed: {run.stderr[-3000:]}")
+    result: dict[str, float] = json.loads(run.stdout)
+    return result
+
+
+def median_of(runs: list[dict[str, float]], name: str) -> float:
+    """Across runs."""
+    return statistics.median(run[name] for run in runs)
+
+
+def mint(fleet: Fleet, folder: Path) -> Path:
+    """A 3-of-5 token with both measured suites."""
+    path = folder / "bench.regen"
+    with Client(fleet.home, deadline=10.0) as client:
+        client.create("bench", list(SUITES), quorum=QUORUM).save(path)
+    return path
+
+
+def beside_openbao(folder: Path, results: dict[str, object]) -> dict[str, float]:
+    """Rates and latencies in alternating rounds, both commit modes and the peer."""
+    figures: dict[str, list[dict[str, float]]] = {}
+    with ExitStack() as stack:
+        peer = stack.enter_context(OpenBao(folder / "openbao"))
+        fleets = {}
+        for mode in ("process", "power"):
+            fleet = stack.enter_context(Fleet(folder / mode, commit=mode))
+            fleets[mode] = (fleet, mint(fleet, folder / mode))
+        for number in range(ROUNDS):
+            say(f"round {number + 1} of {ROUNDS}")
+            for suite in SUITES:
+                for connections in CONNECTIONS:
+                    figures.setdefault(f"openbao/{suite}/{connections}", []).append(
+                        peer.measure(suite, connections, SECONDS)
+                    )
+                for mode, (fleet, token) in fleets.items():
+                    before = fleet.cpu_seconds()
+                    run = call(fleet.home, token, "rate", suite, str(IN_FLIGHT), str(SECONDS))
+                    run["agents_cpu_s"] = fleet.cpu_seconds() - before
+                    figures.setdefault(f"evanesce/{mode}/{suite}/{IN_FLIGHT}", []).append(run)
+                    figures.setdefault(f"evanesce/{mode}/{suite}/1", []).append(
+                        call(fleet.home, token, "latency", suite, "1000")
+                    )
+    results["rounds"] = figures
+    medians = {f"{name}/{figure}": median_of(runs, figure) for name, runs in figures.items() for figure in runs[0]}
+    results["medians"] = medians
+    return medians
+
+
+def across(folder: Path) -> float:
+    """p50 in ms, one at a time, across a round trip of 40 ms, warm."""
+    with Fleet(folder / "far") as fleet:
+        token = mint(fleet, folder / "far")
+        targets = {agent.name: agent.address for agent in fleet.agents}
+        with DelayingProxy(targets, ROUND_TRIP_MS) as proxy:
+            fleet.write_quorum(proxy.addresses)
+            runs = [call(fleet.home, token, "latency", "ed25519", "100") for _ in range(ROUNDS)]
+    return median_of(runs, "p50_ms")
+
+
+def endure(folder: Path) -> dict[str, float]:
+    """A million tokens."""
+    begin = time.monotonic()
+
+    def progress(done: int) -> None:
+        if done % 100_000 == 0:
+            say(f"  {done:,} tokens, {time.monotonic() - begin:.0f} s")
+
+    with Fleet(folder / "endurance") as fleet:
+        return endurance.measure(fleet, TOKENS, progress)
+
+
+def with_softhsm(folder: Path) -> dict[str, float]:
+    """Rates and latencies with SoftHSM elements."""
+    element = softhsm.prepare(folder / "softhsm", [f"agent-{i + 1}" for i in range(5)])
+    with Fleet(folder / "hsm", element=element) as fleet:
+        token = mint(fleet, folder / "hsm")
+        rates = [call(fleet.home, token, "rate", "ed25519", str(IN_FLIGHT), str(SECONDS)) for _ in range(ROUNDS)]
+        singles = [call(fleet.home, token, "latency", "ed25519", "300") for _ in range(ROUNDS)]
+    return {"rate": median_of(rates, "rate"), "p50_ms": median_of(singles, "p50_ms")}
+
+
+def per_suite(folder: Path) -> list[dict[str, object]]:
+    """Each suite's cost, token size and mint."""
+    with Fleet(folder / "suites") as fleet:
+        return suites.measure(fleet.home, folder, _core.suites())
+
+
+def targets(medians: dict[str, float], far: float, flat: dict[str, float]) -> list[str]:
+    """One line each."""
+
+    def line(name: str, value: float, goal: float, *, most: bool, unit: str) -> str:
+        met = value <= goal if most else value >= goal
+        bound = "at most" if most else "at least"
+        return f"target {name}: measured {value:.4g} {unit}, goal {bound} {goal:.4g} {unit}, {'ok' if met else 'short'}"
+
+    lines = []
+    for suite in SUITES:
+        best = max(medians[f"openbao/{suite}/{connections}/rate"] for connections in CONNECTIONS)
+        rate = medians[f"evanesce/process/{suite}/{IN_FLIGHT}/rate"]
+        lines.append(line(f"{suite}-rate", rate, 2 * best, most=False, unit="/s"))
+    for suite in SUITES:
+        single = medians[f"evanesce/process/{suite}/1/p50_ms"]
+        lines.append(line(f"{suite}-p50-one", single, medians[f"openbao/{suite}/1/p50_ms"], most=True, unit="ms"))
+    lines.append(line("p50-across-40ms", far, ROUND_TRIP_MS + 5, most=True, unit="ms"))
+    first, last = flat["memory_first_mib"], flat["memory_last_mib"]
+    lines.append(line("agent-memory", last, first + max(0.05 * first, 2), most=True, unit="MiB"))
+    first, last = flat["cpu_us_first"], flat["cpu_us_last"]
+    lines.append(line("agent-cpu", last, 1.05 * first, most=True, unit="us"))
+    return lines
+
+
+def main() -> int:
+    """See the package."""
+    results: dict[str, object] = {
+        "machine": machine.describe(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with tempfile.TemporaryDirectory(prefix="evanesce-bench-") as temporary:
+        folder = Path(temporary)
+        say("beside OpenBao")
+        medians = beside_openbao(folder, results)
+        say("across 40 ms")
+        results["across_40ms_p50_ms"] = far = across(folder)
+        say("SoftHSM elements")
+        results["softhsm"] = with_softhsm(folder)
+        say("each suite")
+        results["suites"] = per_suite(folder)
+        say(f"{TOKENS:,} different tokens")
+        results["endurance"] = flat = endure(folder)
+    lines = targets(medians, far, flat)
+    results["targets"] = lines
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(results, indent=1))
+    say(f"written: {path}")
+    for name, value in medians.items():
+        if name.endswith(("/rate", "/p50_ms")):
+            print(f"{name}: {value:.4g}")
+    print(f"softhsm: {json.dumps(results['softhsm'])}")
+    for row in results["suites"]:  # type: ignore[attr-defined]
+        print(
+            "suite {suite} {operation}: p50 {p50_ms:.3g} ms, mint {mint_ms:.3g} ms, token {token_bytes} bytes".format(
+                **row
+            )
+        )
+    for text in lines:
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

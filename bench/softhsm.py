@@ -1,0 +1,38 @@
+"""SoftHSM tokens for five agents: real PKCS#11 elements without hardware."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+PIN = "240611"
+
+
+def prepare(folder: Path, names: list[str]) -> str:
+    """Makes a token per name and returns the `[element]` lines, `{name}` standing for the agent's name."""
+    (folder / "tokens").mkdir(parents=True)
+    configuration = folder / "softhsm2.conf"
+    configuration.write_text(
+        f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
+    )
+    os.environ["SOFTHSM2_CONF"] = str(configuration)
+    for name in names:
+        command = [
+            "softhsm2-util",
+            "--init-token",
+            "--free",
+            "--label",
+            name,
+            "--so-pin",
+            "1234567890",
+            "--pin",
+            PIN,
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+    pin = folder / "pin"
+    pin.touch(mode=0o600)
+    pin.write_text(PIN)
+    module = next((path for path in MODULES if Path(path).exists()), MODULES[0])
+    return f'kind = "pkcs11"\nmodule = "{module}"\ntoken = "{{name}}"\nroot_label = "bench"\npin = {{{{ file = "{pin}" }}}}'

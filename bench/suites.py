@@ -1,0 +1,90 @@
+"""What each suite costs one at a time, how large its token is, and what a mint costs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from evanesce import Client, Token, encapsulate
+
+MESSAGE = bytes(64)
+REPEAT = 60
+
+
+def _rsa_key(folder: Path) -> Path:
+    """RSA keys are imported; OpenSSL makes this one."""
+    path = folder / "rsa.pem"
+    command = [
+        "openssl",
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+        "-out",
+        str(path),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    path.chmod(0o600)
+    return path
+
+
+def _operations(client: Client, token: Token, suite: str) -> dict[str, Callable[[], object]]:
+    if suite.startswith(("ed25519", "ecdsa", "ml-dsa", "rsa-p")):
+        return {"sign": lambda: client.sign(token, MESSAGE, suite)}
+    if suite.startswith("hmac") or suite == "aes-cmac":
+        return {"mac": lambda: client.mac(token, MESSAGE, suite)}
+    if suite.endswith("gcm"):
+        sealed = client.encrypt(token, MESSAGE, b"", suite)
+        return {
+            "encrypt": lambda: client.encrypt(token, MESSAGE, b"", suite),
+            "decrypt": lambda: client.decrypt(token, sealed, b"", suite),
+        }
+    if suite.startswith("ml-kem"):
+        ciphertext = encapsulate(token, suite).ciphertext
+        return {"decapsulate": lambda: client.decapsulate(token, ciphertext, suite)}
+    if suite == "x25519":
+        peer = bytes([9]) + bytes(31)
+        return {"agree": lambda: client.agree(token, peer, suite)}
+    if suite == "hkdf-sha256":
+        return {"derive": lambda: client.derive(token, b"context", 32, suite)}
+    return {}
+
+
+def measure(home: Path, folder: Path, suites: list[tuple[str, bool, bool, list[str]]]) -> list[dict[str, object]]:
+    """One row per suite and operation: p50 in ms, the token's bytes, the mint's ms (p50 of five)."""
+    rows: list[dict[str, object]] = []
+    with Client(home, deadline=30.0) as client:
+        for suite, _, imported_only, _ in suites:
+            mints = []
+            for attempt in range(5):
+                begin = time.perf_counter()
+                terms = {"quorum": "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"}
+                if imported_only:
+                    key = folder / "rsa.pem"
+                    token = client.import_key(
+                        f"bench-{attempt}", [suite], key if key.exists() else _rsa_key(folder), **terms
+                    )
+                else:
+                    token = client.create(f"bench-{attempt}", [suite], **terms)
+                mints.append((time.perf_counter() - begin) * 1e3)
+            for name, operate in _operations(client, token, suite).items():
+                operate()
+                times = []
+                for _ in range(REPEAT):
+                    begin = time.perf_counter()
+                    operate()
+                    times.append((time.perf_counter() - begin) * 1e3)
+                rows.append(
+                    {
+                        "suite": suite,
+                        "operation": name,
+                        "p50_ms": statistics.median(times),
+                        "token_bytes": len(token.encode()),
+                        "mint_ms": statistics.median(mints),
+                    }
+                )
+    return rows
