@@ -1,0 +1,190 @@
+"""Real agents for vectors: a folder each, a process each, started once and reused.
+
+`Fleet` writes the folder of an agent with a given identity and given roots, starts `evanesce agent run`
+on it, and hands out the address on which it listens. Nothing outlives the fleet: processes are ended by
+their own ids and the folders belong to the caller's temporary folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vectors import Agent
+
+from evanesce import _core
+
+MOST_PROCESSES = 24
+"""Agents alive at once, unless one case needs more: the longest unused are ended first."""
+START_SECONDS = 30
+STOP_SECONDS = 5
+
+_PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
+"""RFC 8410 §7: what stands before the 32-byte seed."""
+
+
+class AgentFailed(Exception):
+    """An agent did not come up; says which, and what it wrote last."""
+
+
+@dataclass(slots=True)
+class _Running:
+    process: subprocess.Popen[bytes]
+    folder: Path
+    address: str | None = None
+
+
+class Fleet:
+    """Agents by identity and roots. Use as a context manager."""
+
+    def __init__(self, folder: Path, callers: Mapping[str, bytes]) -> None:
+        """`callers`: the name under which every agent lists each caller id, with every role."""
+        self._folder = folder
+        self._callers = dict(callers)
+        self._made: dict[tuple[bytes, object], Path] = {}
+        self._running: OrderedDict[tuple[bytes, object], _Running] = OrderedDict()
+        # Bound and never listened on: connections to it are refused, and no one else can take it.
+        self._nobody = socket.socket()
+        self._nobody.bind(("127.0.0.1", 0))
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self._running.values())
+        self._running.clear()
+        self._nobody.close()
+
+    @property
+    def nowhere(self) -> str:
+        """An address at which nothing listens."""
+        return f"127.0.0.1:{self._nobody.getsockname()[1]}"
+
+    def addresses(self, agents: Iterable[Agent]) -> dict[Agent, str]:
+        """Where these agents listen; those that are not running are started, all at the same time."""
+        wanted = {(agent.identity, agent.roots): agent for agent in agents}
+        self._make_room(wanted)
+        for key, agent in wanted.items():
+            running = self._running.get(key)
+            if running is not None and running.process.poll() is not None:
+                del self._running[key]
+                running = None
+            if running is None:
+                self._running[key] = self._start(key, agent)
+            self._running.move_to_end(key)
+        deadline = time.monotonic() + START_SECONDS
+        return {agent: _wait(self._running[key], agent, deadline) for key, agent in wanted.items()}
+
+    def _make_room(self, wanted: Mapping[tuple[bytes, object], Agent]) -> None:
+        idle = [key for key in self._running if key not in wanted]
+        needed = sum(key not in self._running for key in wanted)
+        excess = len(self._running) + needed - MOST_PROCESSES
+        _end([self._running.pop(key) for key in idle[: max(excess, 0)]])
+
+    def _start(self, key: tuple[bytes, object], agent: Agent) -> _Running:
+        folder = self._made.get(key)
+        if folder is None:
+            folder = self._folder / f"agent-{len(self._made)}"
+            _furnish(folder, agent, self._callers)
+            self._made[key] = folder
+        (folder / "agent.addr").unlink(missing_ok=True)
+        with (folder / "output").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "evanesce", "agent", "run", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+            )
+        return _Running(process, folder)
+
+
+def write_identity(path: Path, seed: bytes) -> tuple[bytes, bytes]:
+    """Writes an Ed25519 key as PKCS#8 PEM, mode 0600. Returns its agent id and its caller id."""
+    der = base64.b64encode(_PKCS8_ED25519 + seed).decode()
+    _private(path, f"-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
+    _, agent_id, caller_id = _core.show_identity(str(path))
+    return agent_id, caller_id
+
+
+def _furnish(folder: Path, agent: Agent, callers: Mapping[str, bytes]) -> None:
+    folder.mkdir(mode=0o700)
+    agent_id, _ = write_identity(folder / "identity.key", agent.identity)
+    if agent_id != agent.id:
+        raise AgentFailed(f"{agent.name}: its identity's id is {agent_id.hex()}, the vector says {agent.id.hex()}")
+    lines = "".join(f"{epoch} {root.hex()}\n" for epoch, root in agent.roots)
+    _private(folder / "roots", f"evanesce software roots v1\n{lines}")
+    (folder / "known.toml").write_text(
+        "".join(
+            f'[[identity]]\nname = {_quoted(name)}\nid = "{caller.hex()}"\n'
+            'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
+            for name, caller in callers.items()
+        )
+    )
+    (folder / "agent.toml").write_text(
+        f'name = "{folder.name}"\nlisten = "127.0.0.1:0"\nidentity = "identity.key"\n\n'
+        '[element]\nkind = "software"\nroots = "roots"\n'
+    )
+
+
+def _wait(running: _Running, agent: Agent, deadline: float) -> str:
+    if running.address is None:
+        written = running.folder / "agent.addr"
+        while not (address := _content(written)):
+            if running.process.poll() is not None:
+                raise AgentFailed(
+                    f"{agent.name} ended at once with status {running.process.returncode}: {_tail(running)}"
+                )
+            if time.monotonic() > deadline:
+                raise AgentFailed(f"{agent.name} was not ready within {START_SECONDS} s: {_tail(running)}")
+            time.sleep(0.01)
+        running.address = address
+    return running.address
+
+
+def _content(path: Path) -> str | None:
+    """The line in `path`, once it is there and complete."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    return text.strip() if ":" in text and text.strip()[-1:].isdigit() else None
+
+
+def _tail(running: _Running) -> str:
+    return (running.folder / "output").read_text(errors="replace")[-600:].strip() or "it wrote nothing"
+
+
+def _end(running: Iterable[_Running]) -> None:
+    """SIGTERM to each, and SIGKILL to what is left after `STOP_SECONDS`."""
+    processes = [one.process for one in running]
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+    return f'"{escaped}"'

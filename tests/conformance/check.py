@@ -1,0 +1,80 @@
+"""Runs vector files through real agent processes, and writes new ones.
+
+    check.py FILE…              says for each case that fails why
+    check.py --write DIR        mints tokens of many shapes and leaves a vector file for each
+
+Needs the built package and nothing else. The last line is `N passed, M failed`; the exit status is 1 if
+anything failed. Each agent of a file is a process of its own, with the roots and the identity the file
+gives it; nothing is left behind, in processes or in files, other than what `--write` was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from agents import Fleet, write_identity
+from running import ANY_CALLER, run
+from vectors import BadVector, Case, read
+from writing import CALLERS, leave
+
+from evanesce._core import CoreError
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="vector files to run")
+    parser.add_argument(
+        "--write", metavar="DIR", type=Path, help="leave freshly minted vectors here, then run them too"
+    )
+    options = parser.parse_args(arguments)
+    if not options.files and options.write is None:
+        parser.error("give a vector file, or --write DIR")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    passed = failed = 0
+    suites: list[tuple[Path, list[Case]]] = []
+    for path in options.files:
+        try:
+            suites.append((path, read(path)))
+        except BadVector as why:
+            print(f"FAILED {why}", flush=True)
+            failed += 1
+    with tempfile.TemporaryDirectory(prefix="evanesce-conformance-") as temporary:
+        folder = Path(temporary)
+        names = {case.policy_caller for _, cases in suites for case in cases if case.policy_caller is not None}
+        identities, callers = _callers(folder, {ANY_CALLER, *CALLERS, *names})
+        with Fleet(folder, callers) as fleet:
+            if options.write is not None:
+                try:
+                    suites += leave(options.write, fleet, identities, folder)
+                except CoreError as e:
+                    print(f"FAILED --write: {e.code}: {e.message}", flush=True)
+                    failed += 1
+            for path, cases in suites:
+                for case in cases:
+                    differences = run(case, fleet, identities)
+                    for difference in differences:
+                        print(f"FAILED {path.name}: {case.name}: {difference}", flush=True)
+                    passed, failed = passed + (not differences), failed + bool(differences)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def _callers(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], dict[str, bytes]]:
+    """A new identity for each caller's name: its file, and its caller id."""
+    identities, ids = {}, {}
+    for number, name in enumerate(sorted(names)):
+        identities[name] = folder / f"caller-{number}.key"
+        _, ids[name] = write_identity(identities[name], os.urandom(32))
+    return identities, ids
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
