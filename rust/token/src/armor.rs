@@ -49,7 +49,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Malformed> {
             ended = true;
             break;
         }
-        let first_or_after_full = base64.len() % COLUMNS == 0;
+        let first_or_after_full = base64.len().is_multiple_of(COLUMNS);
         if line.is_empty() || line.len() > COLUMNS || !first_or_after_full {
             return Err(malformed(
                 "a line that is not of 64 columns and not the last",

@@ -40,12 +40,14 @@
 //!
 //! Neither side is for secrets: buffers are ordinary memory. Shares travel inside, sealed.
 
+mod container;
 mod reader;
 mod writer;
 
 use std::cmp::Ordering;
 
-pub use reader::{Array, Limits, Map, Reader};
+pub use container::{Array, Map};
+pub use reader::{Limits, Reader};
 pub use writer::Writer;
 
 const UNSIGNED: u8 = 0;

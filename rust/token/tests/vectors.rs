@@ -37,7 +37,7 @@ fn bytes32(value: &Value) -> [u8; 32] {
     bytes(value).try_into().unwrap()
 }
 
-fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a str> {
+fn list(value: &Value) -> impl Iterator<Item = &str> {
     value
         .as_array()
         .into_iter()

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
+use super::container::{Array, Map};
 use super::{ARRAY, BYTES, MAP, NEGATIVE, NULL, SIMPLE, TAG, TEXT, UNSIGNED, canonical_order};
 use crate::limits::{CONTAINER_DEPTH, KEY_BYTES, TOKEN_BYTES, UINT};
 use crate::malformed::{Malformed, quoted};
@@ -36,14 +37,14 @@ pub struct Reader<'b> {
     limit: usize,
     root: &'static str,
     /// For each open container, the entry being read.
-    path: [Step<'b>; DEPTH],
-    depth: usize,
+    pub(super) path: [Step<'b>; DEPTH],
+    pub(super) depth: usize,
     /// A container was left before its last entry.
-    unread: bool,
+    pub(super) unread: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Step<'b> {
+pub(super) enum Step<'b> {
     Container,
     Field(&'static str),
     Key(&'b str),
@@ -169,13 +170,7 @@ impl<'b> Reader<'b> {
             )));
         };
         self.enter()?;
-        Ok((
-            which,
-            Map {
-                keys: lists[which],
-                reader: self,
-            },
-        ))
+        Ok((which, Map::new(self, lists[which])))
     }
 
     /// A map with keys not known beforehand: `read` is given each key with the reader at its value.
@@ -211,11 +206,7 @@ impl<'b> Reader<'b> {
         let length = self.head(ARRAY)?;
         self.check_entries(length, 1, &items)?;
         self.enter()?;
-        Ok(Array {
-            left: length as usize,
-            len: length as usize,
-            reader: self,
-        })
+        Ok(Array::new(self, length as usize))
     }
 
     /// An array whose number of items is within `items`, each read by `read`.
@@ -274,7 +265,7 @@ impl<'b> Reader<'b> {
         Ok(())
     }
 
-    fn any_key(&mut self) -> Result<&'b str, Malformed> {
+    pub(super) fn any_key(&mut self) -> Result<&'b str, Malformed> {
         if self
             .input
             .get(self.at)
@@ -357,103 +348,4 @@ fn name(first: u8) -> &'static str {
 fn expectation(major: u8) -> &'static str {
     debug_assert!(major < SIMPLE);
     name(major << 5)
-}
-
-/// The entries of a map, in canonical order.
-pub struct Map<'r, 'b> {
-    reader: &'r mut Reader<'b>,
-    /// The keys still to come.
-    keys: &'static [&'static str],
-}
-
-impl<'b> Map<'_, 'b> {
-    /// The value of the next entry, whose key must be `key`. Panics if `key` is not the list's next.
-    pub fn field(&mut self, key: &'static str) -> Result<&mut Reader<'b>, Malformed> {
-        let (next, rest) = self.keys.split_first().expect("no key is left in the list");
-        assert_eq!(
-            *next, key,
-            "fields are read in the order of the list of keys"
-        );
-        let place = self.reader.depth - 1;
-        self.reader.path[place] = Step::Container;
-        let found = self.reader.any_key()?;
-        if found != key {
-            return Err(self.reader.malformed(format_args!(
-                "key {} where {} must be",
-                quoted(found),
-                quoted(key)
-            )));
-        }
-        self.keys = rest;
-        self.reader.path[place] = Step::Field(key);
-        Ok(self.reader)
-    }
-
-    /// Gives the reader back. Panics if a key of the list was not read.
-    pub fn end(self) {
-        assert!(self.keys.is_empty(), "{:?} were not read", self.keys);
-    }
-}
-
-impl Drop for Map<'_, '_> {
-    fn drop(&mut self) {
-        self.reader.unread |= !self.keys.is_empty();
-        self.reader.depth -= 1;
-    }
-}
-
-/// The items of an array.
-pub struct Array<'r, 'b> {
-    reader: &'r mut Reader<'b>,
-    left: usize,
-    len: usize,
-}
-
-impl<'b> Array<'_, 'b> {
-    /// How many items there are in all.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The reader at the next item, called by its index in errors; `None` after the last.
-    #[allow(clippy::should_implement_trait)] // what it gives borrows from itself
-    pub fn next(&mut self) -> Option<&mut Reader<'b>> {
-        let index = self.len - self.left;
-        self.step(Step::Index(index))
-    }
-
-    /// The reader at the next item, called `name` in errors. Panics after the last.
-    pub fn item(&mut self, name: &'static str) -> &mut Reader<'b> {
-        self.step(Step::Field(name)).expect("no item is left")
-    }
-
-    /// Gives the reader back. Refuses items that were not read.
-    pub fn end(self) -> Result<(), Malformed> {
-        self.reader.path[self.reader.depth - 1] = Step::Container;
-        match self.left {
-            0 => Ok(()),
-            left => Err(self
-                .reader
-                .malformed(format_args!("{left} entries too many"))),
-        }
-    }
-
-    fn step(&mut self, step: Step<'b>) -> Option<&mut Reader<'b>> {
-        self.left = self.left.checked_sub(1)?;
-        let place = self.reader.depth - 1;
-        self.reader.path[place] = step;
-        Some(self.reader)
-    }
-}
-
-impl Drop for Array<'_, '_> {
-    fn drop(&mut self) {
-        self.reader.unread |= self.left > 0;
-        self.reader.depth -= 1;
-    }
 }

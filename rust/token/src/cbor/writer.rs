@@ -203,7 +203,7 @@ fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
 mod tests {
     use super::*;
 
-    fn written(write: impl FnOnce(&mut Writer)) -> String {
+    fn written(write: impl FnOnce(&mut Writer) -> &mut Writer) -> String {
         let mut writer = Writer::new();
         write(&mut writer);
         hex::encode(writer.into_bytes())
@@ -223,21 +223,21 @@ mod tests {
             (4294967295, "1affffffff"),
             (1000000000000, "1b000000e8d4a51000"),
         ] {
-            assert_eq!(written(|w| drop(w.uint(value))), expected);
+            assert_eq!(written(|w| w.uint(value)), expected);
         }
-        assert_eq!(written(|w| drop(w.bytes(&[1, 2, 3, 4]))), "4401020304");
-        assert_eq!(written(|w| drop(w.text("\u{fc}"))), "62c3bc");
-        assert_eq!(written(|w| drop(w.null())), "f6");
-        assert_eq!(written(|w| drop(w.array(0))), "80");
+        assert_eq!(written(|w| w.bytes(&[1, 2, 3, 4])), "4401020304");
+        assert_eq!(written(|w| w.text("\u{fc}")), "62c3bc");
+        assert_eq!(written(|w| w.null()), "f6");
+        assert_eq!(written(|w| w.array(0)), "80");
         assert_eq!(
             written(|w| {
                 w.map(2);
                 w.key("a").uint(1);
-                w.key("b").array(2).uint(2).uint(3);
+                w.key("b").array(2).uint(2).uint(3)
             }),
             "a26161016162820203"
         );
-        assert_eq!(written(|w| drop(w.array(1).item(&[0x81, 0x00]))), "818100");
+        assert_eq!(written(|w| w.array(1).item(&[0x81, 0x00])), "818100");
     }
 
     #[test]

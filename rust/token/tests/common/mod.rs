@@ -2,10 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use evanesce_token::{Catalogue, Gate, Header, Node, Row, Token, formula};
+use evanesce_token::{Catalogue, Gate, Header, Node, Row, SuiteFacts, Token, formula};
 use proptest::prelude::*;
-
-use evanesce_token::SuiteFacts;
 
 const fn public(
     name: &'static str,
