@@ -4,6 +4,8 @@
 //! makes a Python object of a secret; secret results leave as [`secret::Secret`] handles.
 
 mod agent;
+#[cfg(feature = "audit")]
+mod audit;
 mod error;
 mod memory;
 mod offline;
@@ -30,5 +32,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
     agent::register(m)?;
+    #[cfg(feature = "audit")]
+    audit::register(m)?;
     memory::register(m)
 }
