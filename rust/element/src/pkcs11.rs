@@ -1,107 +1,102 @@
-//! Elements behind PKCS#11: any module that signs with CKM_SHA256_HMAC.
+//! Elements behind PKCS#11: any module that signs with CKM_SHA256_HMAC (PROTOCOL §5).
+//!
+//! Roots are made inside the token under the strictest template it takes. Then, and at every later start,
+//! [`probe`] *tries* to get them out or to loosen them; a token that lets one attempt through is refused
+//! unless the operator accepted that, and every way is named in [`Description::weaknesses`].
+//!
+//! Guaranteed: a wrong PIN is offered once and never again; a removed token is looked for, logged in to and
+//! probed again when it is back; HMACs are written where the caller wants them and nowhere else by this
+//! crate. Not guaranteed: that the module's own memory, or the device behind it, keeps a secret. What no
+//! attempt here gets through may still fall to an attempt that is not made.
+//!
+//! From the bottom up: [`raw`] is what `cryptoki` does not offer, [`module`] a shared library (one per process),
+//! [`token`] a logged-in token and its sessions, [`binding`] keys in it that survive its removal, [`template`]
+//! and [`root`] how roots are made, [`mechanism`] and [`probe`] how they are attacked, [`element`] and
+//! [`identity`] what agents use.
 
-use crate::{Description, Element, ElementError, SecretSource};
+mod binding;
+mod element;
+mod fault;
+mod identity;
+mod mechanism;
+mod module;
+mod probe;
+mod raw;
+mod root;
+mod template;
+mod token;
+
+#[cfg(doc)]
+use crate::Description;
+use crate::{ElementError, SecretSource};
 use evanesce_secret::Secret;
 use std::path::PathBuf;
 
+pub use element::Pkcs11Element;
+pub use identity::P256Identity;
+
 /// Which module, which token in it, and how to use it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The module's shared library.
     pub module: PathBuf,
     /// The token's label; preferred over `slot`, since slot numbers change.
     pub token_label: Option<String>,
-    /// The slot's number.
+    /// The slot's number. With neither, the module must show exactly one initialised token.
     pub slot: Option<u64>,
-    /// The user PIN; None for tokens without one or with a PIN pad.
+    /// The user PIN; None for tokens without one or with a PIN pad of their own. Read once per process and token.
     pub pin: Option<SecretSource>,
     /// Roots have the CKA_LABEL `<root_label>-<epoch>`.
     pub root_label: String,
     /// Use the element even if the probe gets something through; every weakness is then named.
     pub accept_weak_element: bool,
-    /// The string some modules want in C_Initialize's pReserved (NSS softokn).
+    /// The string some modules want in C_Initialize's pReserved (NSS softokn:
+    /// `configdir='sql:/path' certPrefix='' keyPrefix='' secmod='secmod.db' flags=`).
     pub init_args: Option<String>,
     /// At most this many sessions are open at once; 0 means one per core.
     pub sessions: usize,
 }
 
-/// Roots inside a PKCS#11 token.
-pub struct Pkcs11Element {}
-
-impl Pkcs11Element {
-    /// Makes a new random root for `epoch` inside the token, probes it, and opens the element.
-    pub fn create_root(_config: &Config, _epoch: u64) -> Result<Self, ElementError> {
-        todo!()
-    }
-
-    /// Logs in, finds every root `<root_label>-<epoch>` and probes each.
-    pub fn open(_config: &Config) -> Result<Self, ElementError> {
-        todo!()
-    }
-
-    /// Where the roots' attributes are looser than asked for, "epoch 1: CKA_MODIFIABLE is true": not a
-    /// weakness by itself, for the probe tries each by executing.
-    pub fn loose_attributes(&self) -> Vec<String> {
-        todo!()
-    }
-}
-
-impl Element for Pkcs11Element {
-    fn description(&self) -> Description {
-        todo!()
-    }
-    fn epochs(&self) -> Vec<u64> {
-        todo!()
-    }
-    fn current(&self) -> u64 {
-        todo!()
-    }
-    fn evaluate(
-        &self,
-        _epoch: u64,
-        _input: &[u8; 32],
-        _y: &mut [u8; 32],
-    ) -> Result<(), ElementError> {
-        todo!()
-    }
-}
-
-/// Puts a known root into the token: for tests with known roots and for migration only. A root that
-/// was ever outside an element is worth no more than the place it was in. Probed like a created one.
+/// Puts a known root into the token: for tests with known roots, and for migration. **Dangerous**: a root that
+/// was ever outside an element is worth no more than the place it was in, and no probe can tell.
+///
+/// Otherwise as [`Pkcs11Element::create_root`].
 pub fn dangerous_import_root(
-    _config: &Config,
-    _epoch: u64,
-    _root: &Secret<32>,
+    config: &Config,
+    epoch: u64,
+    root: &Secret<32>,
 ) -> Result<Pkcs11Element, ElementError> {
-    todo!()
+    Pkcs11Element::make_root(config, epoch, Some(root))
 }
 
-/// Destroys the root of `epoch` inside the token, for good.
-pub fn destroy_root(_config: &Config, _epoch: u64) -> Result<(), ElementError> {
-    todo!()
-}
-
-/// An agent's identity key inside a token: ECDSA on P-256 (PROTOCOL §1).
-pub struct P256Identity {}
-
-impl P256Identity {
-    /// SubjectPublicKeyInfo DER, named curve, uncompressed point (91 bytes).
-    pub fn spki(&self) -> &[u8] {
-        todo!()
-    }
-
-    /// ECDSA over SHA-256(message), ASN.1 DER.
-    pub fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, ElementError> {
-        todo!()
-    }
+/// Destroys the root of `epoch` inside the token, for good. No probe and no weakness stands in the way.
+///
+/// Errors: [`ElementError::EpochNotHeld`] if there is none.
+pub fn destroy_root(config: &Config, epoch: u64) -> Result<(), ElementError> {
+    let connection = token::Connection::to(config)?;
+    let attached = connection.attached()?;
+    attached
+        .with_session(|module, session| {
+            let found = root::find(module, session, &config.root_label)?;
+            let place = found.binary_search_by_key(&epoch, |(epoch, _)| *epoch);
+            let place = place.map_err(|_| ElementError::EpochNotHeld(epoch))?;
+            Ok(session.destroy_object(found[place].1)?)
+        })
+        .map_err(ElementError::from)
 }
 
 /// Makes a new P-256 key pair with the CKA_LABEL `label` inside the token; refused if there is one.
-pub fn create_identity(_config: &Config, _label: &str) -> Result<P256Identity, ElementError> {
-    todo!()
+pub fn create_identity(config: &Config, label: &str) -> Result<P256Identity, ElementError> {
+    P256Identity::create(config, label)
 }
 
 /// Opens the key pair with the CKA_LABEL `label`.
-pub fn open_identity(_config: &Config, _label: &str) -> Result<P256Identity, ElementError> {
-    todo!()
+pub fn open_identity(config: &Config, label: &str) -> Result<P256Identity, ElementError> {
+    P256Identity::open(config, label)
+}
+
+/// What a token or module says about itself, fit to be printed: it may be hostile, or padding.
+fn printable(text: &str) -> String {
+    let kept = text.chars().filter(|c| !c.is_control() && *c != '\u{fffd}');
+    kept.take(64).collect::<String>().trim().to_owned()
 }

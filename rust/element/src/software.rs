@@ -14,6 +14,7 @@ use crate::{Description, Element, ElementError, SecretSource};
 use evanesce_secret::{SecretVec, on_crucible};
 use evanesce_token::hash;
 use roots::Roots;
+pub(crate) use roots::parse_epoch;
 use std::path::Path;
 
 /// The epoch of the first root.

@@ -1,0 +1,404 @@
+//! Elements in SoftHSM: made, probed, used from many threads, removed and brought back.
+//!
+//! One process, one module: every test has a token of its own.
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::session::UserType;
+use evanesce_element::pkcs11::{
+    Config, Pkcs11Element, create_identity, dangerous_import_root, destroy_root, open_identity,
+};
+use evanesce_element::{Element, ElementError, SecretSource};
+use evanesce_secret::{Secret, on_crucible};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const TOKENS: [&str; 9] = [
+    "created",
+    "imported",
+    "epochs",
+    "loose",
+    "pin",
+    "threads",
+    "removed",
+    "identity",
+    "elsewhere",
+];
+const PIN: &str = "correct-horse";
+
+/// The module, or words on how to get it.
+fn module() -> PathBuf {
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
+    let place = places.iter().map(Path::new).find(|place| place.exists());
+    place
+        .expect("SoftHSM is not installed; run: apt-get install softhsm2")
+        .to_owned()
+}
+
+/// A directory with one initialised token per test, made once.
+fn room() -> &'static Path {
+    static ROOM: OnceLock<PathBuf> = OnceLock::new();
+    ROOM.get_or_init(|| {
+        let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join("softhsm");
+        let _ = std::fs::remove_dir_all(&room);
+        std::fs::create_dir_all(room.join("tokens")).unwrap();
+        let conf = room.join("softhsm2.conf");
+        std::fs::write(
+            &conf,
+            format!(
+                "directories.tokendir = {}\nlog.level = ERROR\n",
+                room.join("tokens").display()
+            ),
+        )
+        .unwrap();
+        // SAFETY: the module reads its environment when it is started, which only happens after this.
+        unsafe { std::env::set_var("SOFTHSM2_CONF", &conf) };
+        for label in TOKENS {
+            let done = Command::new("softhsm2-util")
+                .args([
+                    "--init-token",
+                    "--free",
+                    "--label",
+                    label,
+                    "--so-pin",
+                    "security-officer",
+                    "--pin",
+                    PIN,
+                ])
+                .output()
+                .expect("softhsm2-util does not run; run: apt-get install softhsm2");
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+        }
+        room
+    })
+}
+
+fn pin_file(name: &str, pin: &str) -> SecretSource {
+    let path = room().join(name);
+    std::fs::write(&path, format!("{pin}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    SecretSource::File(path)
+}
+
+fn config(token: &str) -> Config {
+    Config {
+        module: module(),
+        pin: Some(pin_file(&format!("pin-{token}"), PIN)),
+        token_label: Some(token.to_owned()),
+        slot: None,
+        root_label: "evanesce-root".to_owned(),
+        accept_weak_element: false,
+        init_args: None,
+        sessions: 3,
+    }
+}
+
+fn answer(element: &Pkcs11Element, epoch: u64) -> Result<[u8; 32], ElementError> {
+    let mut y = [0; 32];
+    on_crucible(|| element.evaluate(epoch, &[7; 32], &mut y)).map(|()| y)
+}
+
+#[test]
+fn a_created_root_lets_nothing_through_and_is_the_same_after_reopening() {
+    let config = config("created");
+    assert!(
+        matches!(Pkcs11Element::open(&config), Err(ElementError::Config(_))),
+        "no root yet"
+    );
+    let created = Pkcs11Element::create_root(&config, 1).unwrap();
+    let description = created.description();
+    assert_eq!(description.weaknesses, Vec::<String>::new());
+    assert!(
+        description.label.contains("SoftHSM") && description.label.contains("token \"created\""),
+        "{}",
+        description.label
+    );
+    assert!(!description.development);
+    assert_eq!(created.notes(), Vec::<String>::new());
+    let first = answer(&created, 1).unwrap();
+    assert_ne!(first, [0; 32]);
+    drop(created);
+    let opened = Pkcs11Element::open(&config).unwrap();
+    assert_eq!(answer(&opened, 1).unwrap(), first);
+    let again = Pkcs11Element::create_root(&config, 1);
+    assert!(
+        matches!(again, Err(ElementError::Config(_))),
+        "never overwritten"
+    );
+    assert_eq!(answer(&opened, 1).unwrap(), first);
+}
+
+#[test]
+fn an_imported_root_computes_the_hmac_of_that_root() {
+    let root = Secret::filled(|root| *root = std::array::from_fn(|i| i as u8)).unwrap();
+    let element = dangerous_import_root(&config("imported"), 5, &root).unwrap();
+    assert_eq!(element.description().weaknesses, Vec::<String>::new());
+    // Python: hmac.new(bytes(range(32)), b"\x07" * 32, "sha256").hexdigest()
+    let hex: String = answer(&element, 5)
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        hex,
+        "4739c539ce943412ce955fa24934a7f0333aeb68821c7f2f499d45bc930fafeb"
+    );
+}
+
+#[test]
+fn epochs_come_and_go() {
+    let config = config("epochs");
+    Pkcs11Element::create_root(&config, 1).unwrap();
+    let second = Pkcs11Element::create_root(&config, 2).unwrap();
+    assert_eq!((second.epochs(), second.current()), (vec![1, 2], 2));
+    assert_ne!(answer(&second, 1).unwrap(), answer(&second, 2).unwrap());
+    let mut y = [1; 32];
+    assert!(matches!(
+        second.evaluate(3, &[7; 32], &mut y),
+        Err(ElementError::EpochNotHeld(3))
+    ));
+    assert_eq!(y, [0; 32]);
+    destroy_root(&config, 1).unwrap();
+    assert!(matches!(
+        destroy_root(&config, 1),
+        Err(ElementError::EpochNotHeld(1))
+    ));
+    assert_eq!(Pkcs11Element::open(&config).unwrap().epochs(), [2]);
+}
+
+#[test]
+fn a_root_made_loosely_is_refused_naming_every_way_out() {
+    let config = config("loose");
+    // What many tools make by default: a key that may do everything.
+    room();
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let _ = pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slots = pkcs11.get_slots_with_token().unwrap();
+    let slot = slots
+        .into_iter()
+        .find(|slot| pkcs11.get_token_info(*slot).unwrap().label() == "loose")
+        .unwrap();
+    let session = pkcs11.open_rw_session(slot).unwrap();
+    session
+        .login(UserType::User, Some(&PIN.to_owned().into()))
+        .unwrap();
+    let make = |epoch: u64, sensitive: bool| {
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::GENERIC_SECRET),
+            Attribute::Token(true),
+            Attribute::Label(format!("evanesce-root-{epoch}").into()),
+            Attribute::ValueLen(32.into()),
+            Attribute::Sign(true),
+            Attribute::Sensitive(sensitive),
+            Attribute::Extractable(!sensitive),
+        ];
+        session
+            .generate_key(&Mechanism::GenericSecretKeyGen, &template)
+            .unwrap();
+    };
+    let refused = || match Pkcs11Element::open(&config) {
+        Err(ElementError::Weak(ways)) => ways,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("must be refused"),
+    };
+
+    // "Sensitive" and "not extractable", as tools make keys by default, is not enough.
+    make(1, true);
+    let defaults = refused();
+    println!("SoftHSM's defaults: {defaults:#?}");
+    for verb in ["copy: CKA_DERIVE", "change: CKA_DERIVE"] {
+        assert!(
+            defaults.iter().any(|way| way.starts_with(verb)),
+            "{verb} is missing in {defaults:#?}"
+        );
+    }
+    // What was changed is set back: the second look finds the same.
+    assert_eq!(refused(), defaults);
+
+    make(2, false);
+    let both = refused();
+    println!("and an extractable root beside it: {both:#?}");
+    for verb in ["read: CKA_VALUE (epoch 2)", "wrap: CKM_AES_KEY_WRAP, "] {
+        assert!(
+            both.iter().any(|way| way.starts_with(verb)),
+            "{verb} is missing in {both:#?}"
+        );
+    }
+    let accepted = Config {
+        accept_weak_element: true,
+        ..config.clone()
+    };
+    assert_eq!(
+        Pkcs11Element::open(&accepted)
+            .unwrap()
+            .description()
+            .weaknesses,
+        both
+    );
+
+    // A strict root beside them is not blamed for their ways out.
+    Pkcs11Element::create_root(&accepted, 3).unwrap();
+    let three = Pkcs11Element::open(&accepted)
+        .unwrap()
+        .description()
+        .weaknesses;
+    assert!(
+        three
+            .iter()
+            .all(|way| way.contains(" (epoch ") && !way.contains('3')),
+        "{three:#?}"
+    );
+}
+
+#[test]
+fn a_wrong_pin_is_offered_once_and_said_to_be_wrong() {
+    let config = config("pin");
+    let wrong = Config {
+        pin: Some(pin_file("pin-wrong", "wrong-horse")),
+        ..config.clone()
+    };
+    let Err(ElementError::Locked(why)) = Pkcs11Element::open(&wrong) else {
+        panic!("must be locked")
+    };
+    assert!(
+        why.contains("PIN is wrong") && why.contains("not tried again"),
+        "{why}"
+    );
+    assert!(!why.contains("wrong-horse"));
+    let none = Config {
+        pin: None,
+        ..config.clone()
+    };
+    let Err(ElementError::Locked(why)) = Pkcs11Element::open(&none) else {
+        panic!("must be locked")
+    };
+    assert!(why.contains("none is configured"), "{why}");
+    assert!(
+        Pkcs11Element::create_root(&config, 1).is_ok(),
+        "the right one opens it"
+    );
+}
+
+#[test]
+fn many_threads_share_few_sessions() {
+    let element = Pkcs11Element::create_root(&config("threads"), 1).unwrap();
+    let expected = answer(&element, 1).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    assert_eq!(answer(&element, 1).unwrap(), expected);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_removed_token_is_missed_and_found_again_when_it_is_back() {
+    let element = Pkcs11Element::create_root(&config("removed"), 1).unwrap();
+    let expected = answer(&element, 1).unwrap();
+    let tokens = room().join("tokens");
+    // A token's directory is named by its serial, which the object knows nothing of: find it by its label.
+    let home = std::fs::read_dir(&tokens)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|home| {
+            let object = std::fs::read(home.join("token.object")).unwrap_or_default();
+            object.windows(7).any(|window| window == b"removed")
+        })
+        .expect("the token is a directory");
+    let away = room().join("away");
+    std::fs::rename(&home, &away).unwrap();
+    let missed = wait_for(|| answer(&element, 1).err());
+    assert!(matches!(missed, ElementError::Unavailable(_)), "{missed}");
+    println!("while it is away: {missed}");
+    std::fs::rename(&away, &home).unwrap();
+    assert_eq!(wait_for(|| answer(&element, 1).ok()), expected);
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < until, "it did not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_identity_key_signs_in_the_token() {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+    let config = config("identity");
+    let created = create_identity(&config, "agent-identity").unwrap();
+    assert_eq!(created.spki().len(), 91);
+    assert!(
+        create_identity(&config, "agent-identity").is_err(),
+        "never overwritten"
+    );
+    let opened = open_identity(&config, "agent-identity").unwrap();
+    assert_eq!(opened.spki(), created.spki());
+    for round in 0..50u8 {
+        let signature = opened.sign(&[round; 32]).unwrap();
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &created.spki()[26..]);
+        public.verify(&[round; 32], &signature).unwrap();
+    }
+    assert!(matches!(
+        open_identity(&config, "nobody"),
+        Err(ElementError::Config(_))
+    ));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let nowhere = Config {
+        token_label: Some("nowhere".to_owned()),
+        ..config("elsewhere")
+    };
+    let Err(ElementError::Unavailable(why)) = Pkcs11Element::open(&nowhere) else {
+        panic!("not there")
+    };
+    assert!(
+        why.contains("\"nowhere\"") && why.contains("\"elsewhere\""),
+        "{why}"
+    );
+    let unnamed = Config {
+        token_label: None,
+        ..config("elsewhere")
+    };
+    let Err(ElementError::Config(why)) = Pkcs11Element::open(&unnamed) else {
+        panic!("ambiguous")
+    };
+    assert!(why.contains("several tokens fit"), "{why}");
+    let missing = Config {
+        module: "/nowhere/module.so".into(),
+        ..config("elsewhere")
+    };
+    let Err(ElementError::Config(why)) = Pkcs11Element::open(&missing) else {
+        panic!("no module")
+    };
+    assert!(why.contains("/nowhere/module.so"), "{why}");
+    let no_module = Config {
+        module: "libc.so.6".into(),
+        ..config("elsewhere")
+    };
+    assert!(matches!(
+        Pkcs11Element::open(&no_module),
+        Err(ElementError::Config(_))
+    ));
+}
