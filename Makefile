@@ -10,7 +10,9 @@ CORE   := python/evanesce/_core.abi3.so
 RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -name '*.cedarschema' 2>/dev/null | grep -v '^rust/target/') rust/Cargo.lock
 CARGO  := cargo
 
+# Third-party vectors (installed packages) and our own (vectors/ under this folder).
 export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
+export EVANESCE_SHARED  = $(CURDIR)
 
 .PHONY: help prerequisites build demo test test-rust test-python lint bench fuzz residue clean
 
@@ -86,9 +88,9 @@ lint: build $(STAMPS)/venv-test
 audit: $(STAMPS)/audit/evanesce/_core.abi3.so
 
 # The audit build: secrets on ordinary locked memory in a dumpable process, so that a scanner can see all of it.
-$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE)
+$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py')
 	cd rust && $(CARGO) build --release -p evanesce-py --features audit
-	@mkdir -p $(@D) && cp rust/target/release/lib_core.so $@
+	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D) && cp rust/target/release/lib_core.so $@
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench
