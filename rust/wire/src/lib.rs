@@ -7,9 +7,12 @@
 //! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them.
 //! * [`client`]: one HTTP/2 connection to one agent.
 //!
+//! [`tls`] and [`client`] come with the feature `transport`, which is on by default; decoders need neither.
+//!
 //! No share and no pad is ever a plain value here: they enter and leave `session` through locked memory.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "transport")]
 pub mod client;
 pub mod error;
 pub mod identity;
@@ -18,6 +21,7 @@ pub mod merkle;
 pub mod message;
 pub mod note;
 pub mod session;
+#[cfg(feature = "transport")]
 pub mod tls;
 
 pub use error::WireError;
