@@ -1,7 +1,7 @@
 //! The protocol's own vectors, opened in one process: pads from the given roots, shares, seed,
 //! material, operation, byte for byte. (Through real agents: the conformance runner.)
 //!
-//! They are in `shared/vectors/` beside the repository, or under `EVANESCE_SHARED`.
+//! They are in `vectors/` at the root of the repository, or under `EVANESCE_SHARED`.
 
 mod common;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 fn cases() -> Vec<Value> {
     let shared = std::env::var_os("EVANESCE_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.."),
         PathBuf::from,
     );
     let file = shared.join("vectors/tokens.json");

@@ -1,7 +1,7 @@
 //! The published vectors, as far as this crate goes: every token is decoded, and every share that the
 //! given roots can regenerate is regenerated, checked, combined and held against the anchor.
 //!
-//! They are in `shared/vectors/` beside the repository, or under `EVANESCE_SHARED`.
+//! They are in `vectors/` at the root of the repository, or under `EVANESCE_SHARED`.
 
 mod common;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 fn cases() -> Vec<Value> {
     let shared = std::env::var_os("EVANESCE_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.."),
         PathBuf::from,
     );
     let file = shared.join("vectors/tokens.json");
