@@ -60,6 +60,8 @@ impl Fault {
     }
 
     /// True if a template was refused for what it says, so that another may be taken.
+    ///
+    /// The last two are what NSS says for attributes that its database has no column for.
     pub fn about_template(&self) -> bool {
         matches!(
             self.rv(),
@@ -70,6 +72,8 @@ impl Fault {
                     | RvError::TemplateIncomplete
                     | RvError::TemplateInconsistent
                     | RvError::ArgumentsBad
+                    | RvError::GeneralError
+                    | RvError::DeviceError
             )
         )
     }

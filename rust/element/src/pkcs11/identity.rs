@@ -91,7 +91,7 @@ fn make(session: &Session, label: &str) -> Result<(), Fault> {
     });
     strictest(wishes, |strict, purpose| {
         let both = [
-            Attribute::Token(purpose == Purpose::Keep),
+            Attribute::Token(true),
             Attribute::Label(label.into()),
             Attribute::Id(id.into()),
         ];

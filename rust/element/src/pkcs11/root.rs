@@ -112,11 +112,11 @@ fn make_kind(
     label: &str,
     origin: &Origin,
 ) -> Result<ObjectHandle, Fault> {
-    let make = |strict: &[Attribute], purpose: Purpose| {
+    let make = |strict: &[Attribute], purpose| {
         let mut template = vec![
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(kind),
-            Attribute::Token(purpose == Purpose::Keep),
+            Attribute::Token(true),
             Attribute::Label(label.into()),
             Attribute::Sign(true),
         ];

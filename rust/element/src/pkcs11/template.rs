@@ -62,7 +62,8 @@ pub(super) fn strictest<T>(
 pub(super) enum Purpose {
     /// To last.
     Keep,
-    /// To see whether the module makes it: a session object, destroyed at once.
+    /// To see whether the module makes it; destroyed at once. It is an object of the token all the same, since
+    /// some modules find out only in storing it.
     Try,
 }
 

@@ -1,0 +1,126 @@
+//! Elements in NSS softokn: a second vendor, and one whose "sensitive, not extractable" keys get out.
+//!
+//! One process, one module, one database with an empty password.
+
+use evanesce_element::pkcs11::{
+    Config, Pkcs11Element, create_identity, dangerous_import_root, destroy_root,
+};
+use evanesce_element::{Element, ElementError};
+use evanesce_secret::{Secret, on_crucible};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The module, or words on how to get it.
+fn module() -> PathBuf {
+    let places = [
+        "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
+        "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
+        "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so",
+        "/usr/lib64/libsoftokn3.so",
+    ];
+    let place = places.iter().map(Path::new).find(|place| place.exists());
+    place
+        .expect("NSS softokn is not installed; run: apt-get install libnss3 libnss3-tools")
+        .to_owned()
+}
+
+fn config() -> Config {
+    let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nss");
+    let _ = std::fs::remove_dir_all(&room);
+    std::fs::create_dir_all(&room).unwrap();
+    let database = format!("sql:{}", room.display());
+    let done = Command::new("certutil")
+        .args(["-N", "-d", &database, "--empty-password"])
+        .output();
+    let done = done.expect("certutil does not run; run: apt-get install libnss3-tools");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Config {
+        module: module(),
+        token_label: Some("NSS Certificate DB".to_owned()),
+        slot: None,
+        pin: None,
+        root_label: "evanesce-root".to_owned(),
+        accept_weak_element: false,
+        init_args: Some(format!(
+            "configdir='{database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags="
+        )),
+        sessions: 2,
+    }
+}
+
+fn answer(element: &Pkcs11Element, epoch: u64) -> [u8; 32] {
+    let mut y = [0; 32];
+    on_crucible(|| element.evaluate(epoch, &[7; 32], &mut y)).unwrap();
+    y
+}
+
+#[test]
+fn its_ways_out_are_caught_and_named_and_only_used_when_accepted() {
+    let config = config();
+    let Err(error) = Pkcs11Element::create_root(&config, 1) else {
+        panic!("must be refused")
+    };
+    let ElementError::Weak(ways) = &error else {
+        panic!("{error}")
+    };
+    println!("NSS softokn: {ways:#?}");
+    for verb in ["wrap: ", "copy: ", "derive: "] {
+        assert!(
+            ways.iter().any(|way| way.starts_with(verb)),
+            "{verb} is missing in {ways:#?}"
+        );
+    }
+    assert!(error.to_string().contains("accept_weak_element"));
+    let left = destroy_root(&config, 1);
+    assert!(
+        matches!(left, Err(ElementError::EpochNotHeld(1))),
+        "a refused root does not stay"
+    );
+
+    let accepted = Config {
+        accept_weak_element: true,
+        ..config
+    };
+    let element = Pkcs11Element::create_root(&accepted, 1).unwrap();
+    println!("{:#?}\n{:#?}", element.description(), element.notes());
+    assert_eq!(&element.description().weaknesses, ways);
+    assert!(element.description().label.contains("NSS"));
+    let first = answer(&element, 1);
+    assert_eq!(answer(&Pkcs11Element::open(&accepted).unwrap(), 1), first);
+
+    let root = Secret::filled(|root| *root = std::array::from_fn(|i| i as u8)).unwrap();
+    let element = dangerous_import_root(&accepted, 2, &root).unwrap();
+    assert_eq!(answer(&element, 1), first);
+    // Python: hmac.new(bytes(range(32)), b"\x07" * 32, "sha256").hexdigest()
+    let hex: String = answer(&element, 2)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        hex,
+        "4739c539ce943412ce955fa24934a7f0333aeb68821c7f2f499d45bc930fafeb"
+    );
+
+    let identity = create_identity(&accepted, "agent-identity").unwrap();
+    let signature = identity.sign(b"message").unwrap();
+    let public = &identity.spki()[26..];
+    aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::ECDSA_P256_SHA256_ASN1,
+        public,
+    )
+    .verify(b"message", &signature)
+    .unwrap();
+
+    let other_arguments = Config {
+        init_args: None,
+        ..accepted
+    };
+    let Err(ElementError::Config(why)) = Pkcs11Element::open(&other_arguments) else {
+        panic!("must be refused")
+    };
+    assert!(why.contains("init_args"), "{why}");
+}
