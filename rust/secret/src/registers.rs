@@ -140,3 +140,104 @@ pub(crate) unsafe extern "C" fn on_stack(
         ".cfi_endproc",
     )
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use std::arch::{asm, naked_asm};
+
+    const PATTERN: u64 = 0xe719_c45b_923d_6ea1;
+
+    /// Fills every register that a function may leave dirty with what `data` points to.
+    #[unsafe(naked)]
+    unsafe extern "C" fn dirty(data: *mut ()) {
+        naked_asm!(
+            "mov rax, [rdi]",
+            "cmp qword ptr [rdi + 8], 1",
+            "movq xmm0, rax",
+            "punpcklqdq xmm0, xmm0",
+            ".irp n,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+            "movdqa xmm\\n, xmm0",
+            ".endr",
+            "jbe 2f",
+            ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+            "vpbroadcastq zmm\\n, rax",
+            ".endr",
+            ".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+            "vpbroadcastq zmm\\n, rax",
+            ".endr",
+            ".irp n,0,1,2,3,4,5,6,7",
+            "kmovw k\\n, eax",
+            ".endr",
+            "2:",
+            "mov rcx, rax",
+            "mov rdx, rax",
+            "mov rsi, rax",
+            "mov rdi, rax",
+            "mov r8, rax",
+            "mov r9, rax",
+            "mov r10, rax",
+            "mov r11, rax",
+            "ret",
+        )
+    }
+
+    #[repr(C, align(64))]
+    struct Stack([u8; 4096]);
+
+    #[test]
+    fn nothing_of_a_job_stays_in_registers() {
+        let mut stack = Box::new(Stack([0; 4096]));
+        let level = vector_level();
+        let mut data = [PATTERN, u64::from(level)];
+        let mut general = [!0u64; 9];
+        let mut vectors = [!0u64; 32 * 8];
+        // SAFETY: `dirty` needs 16 bytes of stack; what is called clobbers what the C ABI says, and rbx is saved by hand.
+        unsafe {
+            asm!(
+                "call {f}",
+                "mov [r12], rax", "mov [r12+8], rcx", "mov [r12+16], rdx", "mov [r12+24], rsi", "mov [r12+32], rdi",
+                "mov [r12+40], r8", "mov [r12+48], r9", "mov [r12+56], r10", "mov [r12+64], r11",
+                "cmp r14d, 2",
+                "jb 2f",
+                ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+                "vmovdqu64 [r13 + 64 * \\n], zmm\\n",
+                ".endr",
+                "jmp 3f",
+                "2:",
+                ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+                "movdqu [r13 + 64 * \\n], xmm\\n",
+                ".endr",
+                "3:",
+                f = sym on_stack,
+                in("rdi") stack.0.as_mut_ptr() as usize + 4096,
+                in("rsi") dirty as unsafe extern "C" fn(*mut ()),
+                in("rdx") data.as_mut_ptr(),
+                in("ecx") level,
+                in("r12") general.as_mut_ptr(),
+                in("r13") vectors.as_mut_ptr(),
+                in("r14d") level,
+                clobber_abi("C"),
+            );
+        }
+        assert_eq!(general, [0; 9]);
+        for (i, lane) in vectors.iter().enumerate() {
+            assert!(*lane != PATTERN, "vector register {}", i / 8);
+        }
+    }
+
+    #[test]
+    fn a_job_runs_on_the_stack_it_is_given() {
+        extern "C" fn job(data: *mut ()) {
+            let here = 0u8;
+            // SAFETY: the test's own variable.
+            unsafe { *data.cast::<usize>() = &raw const here as usize };
+        }
+        let mut stack = Box::new(Stack([0; 4096]));
+        let low = stack.0.as_mut_ptr() as usize;
+        let mut at = 0usize;
+        // SAFETY: 4096 bytes are ample.
+        unsafe { on_stack(low + 4096, job, (&raw mut at).cast(), vector_level()) };
+        assert!((low..low + 4096).contains(&at));
+    }
+}

@@ -6,7 +6,7 @@
 use crate::arena::{Arena, arena};
 use crate::map::{self, Kind};
 use crate::wipe::wipe;
-use crate::{Backing, Error, generation};
+use crate::{Error, generation};
 use std::ptr::NonNull;
 
 /// `N` secret bytes. Only the process that made it can use it: in a forked child, exposing it panics.
@@ -57,8 +57,8 @@ impl<const N: usize> Secret<N> {
     }
 }
 
-/// Secret bytes of a length known at run time. Up to 64 KiB lie in the arena; more in a locked mapping of their own, or, if
-/// the system locks no more, in memory that may be swapped (wiped, out of core files, counted in [`crate::Report::spilled`]).
+/// Secret bytes of a length known at run time. Up to 64 KiB lie in the arena; more in a mapping of their own, which is mlocked (not memfd_secret), or,
+/// if the system locks no more, in memory that may be swapped (wiped, out of core files, counted in [`crate::Report::spilled`]).
 /// Only the process that made it can use it: in a forked child, exposing it panics.
 pub struct SecretVec {
     block: Block,
@@ -169,11 +169,8 @@ impl Block {
             .ok_or_else(|| none("too long".into()))?;
         let whole = usable + 2 * page;
         let base = map::reserve(whole).map_err(|e| none(e.to_string()))?;
-        let mut kinds = vec![Kind::Locked, Kind::Plain];
-        if arena.backing == Backing::MemfdSecret {
-            kinds.insert(0, Kind::Secret);
-        }
-        for kind in kinds {
+        // Not memfd_secret: taking each page out of the kernel's map and putting it back costs 2 ms for a mebibyte.
+        for kind in [Kind::Locked, Kind::Plain] {
             // SAFETY: reserved above, used by nobody.
             if unsafe { map::place(base + page, usable, kind) }.is_ok() {
                 if kind == Kind::Plain {

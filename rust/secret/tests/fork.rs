@@ -1,0 +1,163 @@
+//! Forking: the child has none of its parent's secrets, and everything it needs to make its own.
+mod common;
+use common::*;
+use evanesce_secret::*;
+use std::sync::mpsc;
+
+/// AWS-LC's random generator on the crucible, as signing uses it: its state must survive where the arena does not.
+fn draw() -> [u8; 32] {
+    on_crucible(|| {
+        let mut bytes = [0u8; 32];
+        // SAFETY: 32 writable bytes.
+        assert_eq!(unsafe { aws_lc_sys::RAND_bytes(bytes.as_mut_ptr(), 32) }, 1);
+        bytes
+    })
+}
+
+/// Uses everything there is.
+fn everything_works() -> bool {
+    let secret = Secret::<32>::random().unwrap();
+    let long = SecretVec::from_slice(&[1; 100_000]).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    spawn_on_crucible(move || sender.send(is_crucible_thread()).unwrap());
+    on_crucible(|| secret.expose().iter().any(|b| *b != 0))
+        && long.expose()[99_999] == 1
+        && receiver.recv().unwrap()
+        && draw() != draw()
+}
+
+#[test]
+fn a_child_rebuilds_everything_and_leaves_in_peace() {
+    assert!(everything_works());
+    // other threads have used the crucible and are gone, or are still there
+    let (stop, stopped) = mpsc::channel::<()>();
+    std::thread::spawn(draw).join().unwrap();
+    let waiting = std::thread::spawn(move || {
+        draw();
+        let _ = stopped.recv();
+    });
+    let before = generation();
+    let drawn = draw();
+    for _ in 0..5 {
+        let status = in_child(|| {
+            assert_ne!(generation(), before);
+            assert_ne!(draw(), drawn);
+            // a child's child as well
+            everything_works() && in_child(everything_works) == 0
+        });
+        assert_eq!(status, 0);
+    }
+    assert_eq!(generation(), before);
+    assert!(everything_works());
+    stop.send(()).unwrap();
+    waiting.join().unwrap();
+}
+
+#[test]
+fn a_parents_secret_can_be_dropped_in_a_child_but_not_used() {
+    let mut secret = Some(Secret::<32>::filled(|b| b.fill(0x3c)).unwrap());
+    let mut short = Some(SecretVec::from_slice(&[0x3c; 100]).unwrap());
+    let mut long = Some(SecretVec::from_slice(&[0x3c; 200_000]).unwrap());
+    let status = in_child(|| {
+        std::panic::set_hook(Box::new(|_| ()));
+        let refused = [
+            std::panic::catch_unwind(|| secret.as_ref().unwrap().expose()[0]).is_err(),
+            std::panic::catch_unwind(|| short.as_ref().unwrap().expose()[0]).is_err(),
+            std::panic::catch_unwind(|| long.as_ref().unwrap().expose()[0]).is_err(),
+        ];
+        // before the child has an arena, and after
+        drop(secret.take());
+        let own = Secret::<32>::filled(|b| b.fill(0x4d)).unwrap();
+        drop(short.take());
+        drop(long.take());
+        refused == [true; 3] && own.expose() == &[0x4d; 32]
+    });
+    assert_eq!(status, 0);
+    assert_eq!(secret.unwrap().expose(), &[0x3c; 32]);
+    assert_eq!(short.unwrap().expose(), [0x3c; 100]);
+    assert!(long.unwrap().expose().iter().all(|b| *b == 0x3c));
+}
+
+#[test]
+fn a_child_reads_zeroes_where_its_parent_has_secrets() {
+    let secret = Secret::<32>::filled(|b| b.fill(0x3c)).unwrap();
+    let at = secret.expose().as_ptr() as usize;
+    assert_eq!(in_child(|| holds(at, &[0; 32])), 0);
+    assert!(holds(at, &[0x3c; 32]));
+}
+
+#[test]
+fn a_child_frees_what_awslc_took_from_the_parents_arena_without_harm() {
+    let block = on_crucible(|| {
+        // SAFETY: a plain allocation.
+        unsafe { aws_lc_sys::OPENSSL_malloc(100) as usize }
+    });
+    let status = in_child(|| {
+        // SAFETY: the block is the parent's: growing it gives another, freeing it does nothing.
+        unsafe {
+            let grown = aws_lc_sys::OPENSSL_realloc(block as *mut _, 200);
+            let fresh = grown as usize != block && holds(grown as usize, &[0; 100]);
+            aws_lc_sys::OPENSSL_free(grown);
+            fresh && everything_works()
+        }
+    });
+    assert_eq!(status, 0);
+    // SAFETY: ours, freed once here.
+    unsafe { aws_lc_sys::OPENSSL_free(block as *mut _) };
+}
+
+#[test]
+fn a_process_that_forks_before_first_use_is_served_in_both() {
+    in_fresh_process(
+        "a_process_that_forks_before_first_use_is_served_in_both",
+        || {
+            init();
+            assert_eq!(in_child(everything_works), 0);
+            assert!(everything_works());
+            assert_eq!(in_child(everything_works), 0);
+        },
+    );
+}
+
+#[test]
+fn forking_while_other_threads_are_at_work_is_safe() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let secret = Secret::<48>::random().unwrap();
+                    on_crucible(|| secret.expose()[0]);
+                    draw();
+                }
+            });
+        }
+        for _ in 0..30 {
+            // Without AWS-LC, whose own locks another thread may hold at the moment of the fork.
+            let status = in_child_quick(|| {
+                let secret = Secret::<32>::random().unwrap();
+                let (sender, receiver) = mpsc::channel();
+                spawn_on_crucible(move || sender.send(()).unwrap());
+                receiver.recv().is_ok() && secret.expose() != &[0; 32]
+            });
+            assert_eq!(status, 0);
+        }
+        stop.store(true, Relaxed);
+    });
+}
+
+/// As `in_child`, but leaves at once: exit handlers of other libraries may hang in a child of a busy process.
+fn in_child_quick(f: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: the child leaves without returning to the test harness.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::alarm(20);
+            libc::_exit(i32::from(!f()));
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &mut status, 0), child);
+        status
+    }
+}
