@@ -1,0 +1,94 @@
+"""Evanesce: keys that exist only while they are used.
+
+A key is minted by a quorum of recovery agents and stored nowhere. What remains is a *regen token*: a public
+description from which enough agents together regenerate the key for the length of one operation, in locked
+memory that is wiped afterwards.
+
+    from evanesce import Client, verify
+
+    with Client() as client:
+        token = client.create("payments", ["ed25519"], quorum="3 of (ceo, cfo, ops, board-1, board-2)")
+        token.save("payments.regen")
+        signature = client.sign(token, b"pay 100 to alice")
+    verify(token, b"pay 100 to alice", signature)
+
+What this package guarantees: no seed, share, private or symmetric key, PIN or passphrase ever is a Python
+object; secret results are `Secret` handles. What relies on a token being the right one refuses a token that
+nothing vouches for. What it does not: the process that runs a `Client` holds the key for the moment of each
+operation (PROTOCOL §10).
+
+Importing this package hardens the process: it can no longer be dumped, traced or read by other processes of
+the same user, and its core files are empty. `EVANESCE_NO_HARDEN=1` in the environment leaves it as it is,
+and `evanesce doctor` says so.
+"""
+
+import os as _os
+
+from evanesce import _core
+from evanesce._core import __version__, policy_schema
+from evanesce._mint import Terms
+from evanesce.aio import AsyncClient
+from evanesce.client import Client
+from evanesce.errors import (
+    Culprit,
+    EvanesceError,
+    InputError,
+    InternalError,
+    QuorumError,
+    RefusedError,
+    SetupError,
+    TokenError,
+    TrustError,
+    VerificationError,
+)
+from evanesce.home import Agent
+from evanesce.offline import encapsulate, encrypt_to, verify
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Ciphertext,
+    Encapsulation,
+    Mac,
+    Receipt,
+    Retirement,
+    Secret,
+    Signature,
+    Verified,
+)
+from evanesce.token import Token
+
+if _os.environ.get("EVANESCE_NO_HARDEN") != "1":
+    _core.harden()
+
+__all__ = [
+    "Agent",
+    "AgentStatus",
+    "AsyncClient",
+    "Check",
+    "Ciphertext",
+    "Client",
+    "Culprit",
+    "Encapsulation",
+    "EvanesceError",
+    "InputError",
+    "InternalError",
+    "Mac",
+    "QuorumError",
+    "Receipt",
+    "RefusedError",
+    "Retirement",
+    "Secret",
+    "SetupError",
+    "Signature",
+    "Terms",
+    "Token",
+    "TokenError",
+    "TrustError",
+    "VerificationError",
+    "Verified",
+    "__version__",
+    "encapsulate",
+    "encrypt_to",
+    "policy_schema",
+    "verify",
+]

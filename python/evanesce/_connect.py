@@ -1,0 +1,95 @@
+"""What both clients hold: the agents asked, and the core's reconstructor for one identity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from evanesce import _core
+from evanesce._mint import Mint, shared_seats
+from evanesce.errors import EvanesceError, error, translate
+from evanesce.home import Agent, Home, check_agents, read_agents
+from evanesce.results import AgentStatus, Check, Receipt, RetiredSeat, Retirement, SeatCheck
+from evanesce.token import Token
+
+
+class Connection:
+    """One identity and the agents it may ask. Blocking verbs; everything is the core's, given names here."""
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None,
+        identity: str | os.PathLike[str] | None,
+        agents: str | os.PathLike[str] | Sequence[Agent] | None,
+        deadline: float,
+        verify_before_release: bool,
+    ) -> None:
+        self.home = Home.at(home)
+        path = Path(identity) if identity is not None else self.home.identity
+        if not path.exists():
+            raise error(
+                "identity",
+                f"there is no identity at {path}",
+                "Make one: `evanesce identity init`, on this machine.",
+            )
+        if agents is None or isinstance(agents, str | os.PathLike):
+            self.agents = read_agents(Path(agents) if agents is not None else self.home.quorum)
+        else:
+            self.agents = tuple(agents)
+            check_agents(self.agents, "the list of agents")
+        self._identity = str(path)
+        self._settings = (milliseconds(deadline), verify_before_release)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Begins anew with the same identity, agents and settings: no session, no connection, no pending
+        operation."""
+        holders = [(a.name, a.id, a.address, a.site, a.vendor) for a in self.agents]
+        try:
+            self.core = _core.Reconstructor(self._identity, holders, *self._settings)
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def mint(self, order: Mint) -> Token:
+        try:
+            core, receipts, warnings = self.core.mint(*order)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        warnings = [*warnings, *shared_seats(order.seats)]
+        token = Token(core, "created", tuple(map(Receipt, receipts)))
+        try:
+            self.home.pins.add(token.id, token.name)
+        except EvanesceError as e:
+            # The key exists; a pin that could not be kept must not lose it.
+            warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
+        token.warnings = tuple(warnings)
+        return token
+
+    def check(self, token: Token, opening: bool) -> Check:
+        try:
+            rows = self.core.check(token.core, opening)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return Check(tuple(SeatCheck(*row) for row in rows), opening)
+
+    def retire(self, token: Token) -> Retirement:
+        try:
+            dead, rows, receipts = self.core.retire(token.core)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+
+    def status(self) -> tuple[AgentStatus, ...]:
+        try:
+            return tuple(AgentStatus(*row) for row in self.core.status())
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+
+def milliseconds(seconds: float) -> int:
+    """A deadline, as the core takes it. Raises `bad-input` for less than a millisecond or more than ten
+    minutes."""
+    if not 0.001 <= seconds <= 600:
+        raise error("bad-input", f"a deadline of {seconds} seconds makes no sense", "Use 0.001 to 600 seconds.")
+    return max(1, round(seconds * 1000))

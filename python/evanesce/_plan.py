@@ -1,0 +1,123 @@
+"""From verbs to the core's jobs, and from its outcome to results. Pure: no I/O, shared by both clients.
+
+A `Plan` is the jobs of one opening and the function that turns the outcome into the verb's result. All that
+the two clients add is how they wait. Verbs whose result relies on the token being the right one ask for its
+pin here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar, cast
+
+from typing_extensions import Buffer
+
+from evanesce import _core, suites
+from evanesce.errors import error
+from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
+from evanesce.token import Token
+
+R = TypeVar("R")
+Jobs = tuple[_core.Job, ...]
+
+
+class Plan(NamedTuple, Generic[R]):
+    """Jobs under one opening, and what they bring."""
+
+    jobs: Jobs
+    finish: Callable[[_core.Outcome, Jobs], R]
+
+
+def sign(token: Token, message: Buffer, suite: str | None) -> Plan[Signature]:
+    return Plan(((suite or token.suite_for("sign"), "sign", message, b"", 0),), _signature)
+
+
+def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
+    chosen = suite or token.suite_for("sign")
+    jobs = tuple((chosen, "sign", message, b"", 0) for message in messages)
+    if not jobs:
+        raise error("bad-input", "there is no message to sign", "Give at least one.")
+    return Plan(jobs, _signatures)
+
+
+def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> Plan[tuple[Signature, Signature]]:
+    both = tuple(chosen) if chosen is not None else suites.fitting(token.suites, "sign")
+    if len(both) != 2 or both[0] == both[1]:
+        raise error(
+            "bad-input",
+            f"a hybrid signature takes two different suites, not {', '.join(both) or 'none'}",
+            "Name the two that are meant; the token must have both.",
+        )
+    return Plan(tuple((suite, "sign", message, b"", 0) for suite in both), _two_signatures)
+
+
+def mac(token: Token, message: Buffer, suite: str | None) -> Plan[Mac]:
+    return Plan(((suite or token.suite_for("mac"), "mac", message, b"", 0),), _mac)
+
+
+def verify_mac(
+    token: Token, message: Buffer, value: Mac | Buffer, suite: str | None, trust_token: bool
+) -> Plan[Verified]:
+    token.require_pinned("believe a MAC made under", trust_token)
+    if isinstance(value, Mac):
+        suite = suite or value.suite
+        value = value.value
+    return Plan(((suite or token.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified)
+
+
+def encrypt(token: Token, plaintext: Buffer, aad: Buffer, suite: str | None, trust_token: bool) -> Plan[Ciphertext]:
+    token.require_pinned("encrypt under", trust_token)
+    return Plan(((suite or token.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext)
+
+
+def decrypt(token: Token, ciphertext: Ciphertext | Buffer, aad: Buffer, suite: str | None) -> Plan[Secret]:
+    if isinstance(ciphertext, Ciphertext):
+        suite = suite or ciphertext.suite
+        ciphertext = ciphertext.value
+    return Plan(((suite or token.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret)
+
+
+def derive(token: Token, context: Buffer, length: int, suite: str | None, trust_token: bool) -> Plan[Secret]:
+    token.require_pinned("derive a working key from", trust_token)
+    if not 1 <= length <= 255 * 32:
+        raise error("bad-input", f"cannot derive {length} bytes", "Ask for 1 to 8160 (RFC 5869).")
+    return Plan(((suite or token.suite_for("derive"), "derive", b"", context, length),), _secret)
+
+
+def agree(token: Token, peer: Buffer, suite: str | None, trust_token: bool) -> Plan[Secret]:
+    token.require_pinned("agree on a secret with", trust_token)
+    return Plan(((suite or token.suite_for("agree"), "agree", peer, b"", 0),), _secret)
+
+
+def decapsulate(token: Token, ciphertext: Buffer, suite: str | None) -> Plan[Secret]:
+    return Plan(((suite or token.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret)
+
+
+def _signature(outcome: _core.Outcome, jobs: Jobs) -> Signature:
+    return Signature(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+
+
+def _signatures(outcome: _core.Outcome, jobs: Jobs) -> list[Signature]:
+    outputs = cast("list[bytes]", outcome.outputs)
+    return [Signature(job[0], outcome, value) for job, value in zip(jobs, outputs, strict=True)]
+
+
+def _two_signatures(outcome: _core.Outcome, jobs: Jobs) -> tuple[Signature, Signature]:
+    one, two = _signatures(outcome, jobs)
+    return one, two
+
+
+def _mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
+    return Mac(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+
+
+def _ciphertext(outcome: _core.Outcome, jobs: Jobs) -> Ciphertext:
+    return Ciphertext(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+
+
+def _verified(outcome: _core.Outcome, jobs: Jobs) -> Verified:
+    return Verified(jobs[0][0], outcome)
+
+
+def _secret(outcome: _core.Outcome, jobs: Jobs) -> Secret:
+    return Secret(cast(_core.Secret, outcome.outputs[0]), jobs[0][0], outcome)

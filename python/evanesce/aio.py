@@ -1,0 +1,302 @@
+"""`AsyncClient`: many operations in flight on one event loop, at a few microseconds of Python each.
+
+No thread is hopped and nothing is scheduled per operation. What is asked for during one turn of the loop is
+collected and crosses into the core in one call at its end; what has finished by the time the loop wakes is
+fetched in one call, and its futures are resolved there and then. Verbs are plain functions that return
+futures: `await` them, or gather hundreds. Rare and slow verbs (create, check, retire, status) run on a
+thread.
+
+A client works on one loop at a time. It can be used from another (also in a forked child) once nothing is
+pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from typing_extensions import Buffer
+
+from evanesce import _core, _plan
+from evanesce._connect import Connection, milliseconds
+from evanesce._mint import Source, Terms, mint
+from evanesce.errors import error, translate
+from evanesce.home import Agent
+from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
+from evanesce.token import Token
+
+R = TypeVar("R")
+
+
+class AsyncClient:
+    """`Client`, for asyncio: the same verbs, arguments, results and errors. Errors in the arguments are
+    raised by the call, all others by awaiting it. Cancelling a future abandons its result; agents may
+    have contributed already."""
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        identity: str | os.PathLike[str] | None = None,
+        agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
+        deadline: float = 2.0,
+        verify_before_release: bool = False,
+    ) -> None:
+        """As `Client`."""
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+        self._loop: AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._descriptor = -1
+        self._ticket = 0
+        self._queue: list[tuple[int, _core.Token, _plan.Jobs, int | None]] = []
+        self._pending: dict[int, tuple[Future[Any], Callable[[Any, _plan.Jobs], Any], _plan.Jobs]] = {}
+
+    @property
+    def caller_id(self) -> str:
+        """As `Client.caller_id`."""
+        return self._open().core.caller_id.hex()
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """As `Client.agents`."""
+        return self._open().agents
+
+    async def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
+        """As `Client.create`."""
+        connection = self._open()
+        return await asyncio.to_thread(connection.mint, mint(connection.agents, name, suites, terms))
+
+    async def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
+        """As `Client.import_key`."""
+        connection = self._open()
+        return await asyncio.to_thread(connection.mint, mint(connection.agents, name, suites, terms, source))
+
+    def sign(
+        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Signature]:
+        """As `Client.sign`."""
+        return self._submit(token, _plan.sign(token, message, suite), deadline)
+
+    def sign_many(
+        self,
+        token: Token,
+        messages: Iterable[Buffer],
+        suite: str | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Future[list[Signature]]:
+        """As `Client.sign_many`."""
+        return self._submit(token, _plan.sign_many(token, messages, suite), deadline)
+
+    def sign_hybrid(
+        self,
+        token: Token,
+        message: Buffer,
+        suites: Sequence[str] | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Future[tuple[Signature, Signature]]:
+        """As `Client.sign_hybrid`."""
+        return self._submit(token, _plan.sign_hybrid(token, message, suites), deadline)
+
+    def mac(
+        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Mac]:
+        """As `Client.mac`."""
+        return self._submit(token, _plan.mac(token, message, suite), deadline)
+
+    def verify_mac(
+        self,
+        token: Token,
+        message: Buffer,
+        mac: Mac | Buffer,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Future[Verified]:
+        """As `Client.verify_mac`."""
+        return self._submit(token, _plan.verify_mac(token, message, mac, suite, trust_token), deadline)
+
+    def encrypt(
+        self,
+        token: Token,
+        plaintext: Buffer,
+        aad: Buffer = b"",
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Future[Ciphertext]:
+        """As `Client.encrypt`."""
+        return self._submit(token, _plan.encrypt(token, plaintext, aad, suite, trust_token), deadline)
+
+    def decrypt(
+        self,
+        token: Token,
+        ciphertext: Ciphertext | Buffer,
+        aad: Buffer = b"",
+        suite: str | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Future[Secret]:
+        """As `Client.decrypt`."""
+        return self._submit(token, _plan.decrypt(token, ciphertext, aad, suite), deadline)
+
+    def derive(
+        self,
+        token: Token,
+        context: Buffer,
+        length: int = 32,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Future[Secret]:
+        """As `Client.derive`."""
+        return self._submit(token, _plan.derive(token, context, length, suite, trust_token), deadline)
+
+    def agree(
+        self,
+        token: Token,
+        peer: Buffer,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Future[Secret]:
+        """As `Client.agree`."""
+        return self._submit(token, _plan.agree(token, peer, suite, trust_token), deadline)
+
+    def decapsulate(
+        self, token: Token, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Secret]:
+        """As `Client.decapsulate`."""
+        return self._submit(token, _plan.decapsulate(token, ciphertext, suite), deadline)
+
+    async def check(self, token: Token, *, open: bool = False) -> Check:
+        """As `Client.check`."""
+        return await asyncio.to_thread(self._open().check, token, open)
+
+    async def retire(self, token: Token) -> Retirement:
+        """As `Client.retire`."""
+        return await asyncio.to_thread(self._open().retire, token)
+
+    async def status(self) -> tuple[AgentStatus, ...]:
+        """As `Client.status`."""
+        return await asyncio.to_thread(self._open().status)
+
+    def close(self) -> None:
+        """Ends sessions and connections. What is pending fails with `closed`."""
+        self._unwatch()
+        self._connection = None
+        self._abandon("this client has been closed")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise error("closed", "this client has been closed", "Make another.")
+        return self._connection
+
+    # From here on, what happens per operation. Every microsecond counts ten thousand times a second.
+
+    def _submit(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> Future[R]:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._watch(loop)
+        jobs, finish = plan
+        future: Future[R] = loop.create_future()
+        self._ticket = ticket = self._ticket + 1
+        self._pending[ticket] = (future, finish, jobs)
+        queue = self._queue
+        if not queue:
+            loop.call_soon(self._flush)
+        queue.append((ticket, token.core, jobs, None if deadline is None else milliseconds(deadline)))
+        if type(jobs[0][2]) is not bytes:
+            self._flush()  # the core copies now what the caller may change or wipe next
+        return future
+
+    def _flush(self) -> None:
+        if not self._queue:
+            return
+        if os.getpid() != self._pid:
+            self._forked()
+            return
+        queue, self._queue = self._queue, []
+        try:
+            self._open().core.submit(queue)
+        except Exception as e:
+            failure = translate(e) if isinstance(e, _core.CoreError) else e
+            for ticket, *_ in queue:
+                self._fail(ticket, failure)
+
+    def _drain(self) -> None:
+        if self._connection is None:
+            return
+        pending = self._pending
+        for ticket, outcome in self._connection.core.drain():
+            entry = pending.pop(ticket, None)
+            if entry is None:
+                continue
+            future, finish, jobs = entry
+            if future.done():
+                continue  # cancelled
+            if isinstance(outcome, _core.CoreError):
+                future.set_exception(translate(outcome))
+            else:
+                future.set_result(finish(outcome, jobs))
+
+    def _fail(self, ticket: int, failure: Exception) -> None:
+        entry = self._pending.pop(ticket, None)
+        if entry is not None and not entry[0].done():
+            entry[0].set_exception(failure)
+
+    def _watch(self, loop: AbstractEventLoop) -> None:
+        """Moves to this loop."""
+        connection = self._open()
+        pid = os.getpid()
+        if self._pid == pid:
+            if self._pending and self._loop is not None and not self._loop.is_closed():
+                raise error(
+                    "usage",
+                    "this client has operations pending on another event loop",
+                    "Make a client for each loop.",
+                )
+            self._unwatch()
+        else:
+            # A forked child shares the parent's selector and completion descriptor: it must touch neither.
+            connection.reopen()
+        self._queue.clear()
+        self._pending.clear()
+        self._loop = loop
+        self._pid = pid
+        self._descriptor = connection.core.fileno()
+        loop.add_reader(self._descriptor, self._drain)
+
+    def _unwatch(self) -> None:
+        if self._loop is not None and self._pid == os.getpid() and not self._loop.is_closed():
+            self._loop.remove_reader(self._descriptor)
+        self._loop = None
+
+    def _forked(self) -> None:
+        # The child goes on running the parent's loop: nothing that was pending can be answered here.
+        self._abandon("this process was forked while the operation was pending")
+        self._loop = None
+
+    def _abandon(self, why: str) -> None:
+        self._queue.clear()
+        pending, self._pending = self._pending, {}
+        for future, _, _ in pending.values():
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_exception(error("closed", why, "Ask again."))

@@ -1,0 +1,154 @@
+"""What every verb of the command line shares: where it runs, how it speaks, how it fails.
+
+Results go to stdout; words for people, progress and warnings to stderr, so pipes stay clean. With `--json`,
+stdout carries one JSON document and nothing else, errors included. Both consoles are built with markup off,
+so foreign text cannot style anything; what it could still do to a terminal, `printable` removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from evanesce import Client, Culprit, Token
+from evanesce._text import printable, short
+from evanesce.errors import error
+from evanesce.home import Home
+from evanesce.results import Receipt
+
+PIPE_WIDTH = 160
+"""Columns of tables where no terminal says how many it has."""
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that takes text as text."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+@dataclass(frozen=True)
+class App:
+    """One run of one verb."""
+
+    home: Home
+    json: bool
+    out: Console
+    err: Console
+
+    def say(self, text: str, style: str = "") -> None:
+        """Words for a person, on stderr; silent under `--json`."""
+        if not self.json:
+            self.err.print(Text(printable(text, lines=True, limit=None), style=style), soft_wrap=True)
+
+    def remark(self, text: str) -> None:
+        """Words that only a person at a terminal wants."""
+        if self.err.is_terminal:
+            self.say(text, "dim")
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.say(f"warning: {warning}", "yellow")
+
+    def blame(self, faults: Iterable[Culprit]) -> None:
+        """Who failed, though it went on without them."""
+        self.warn(f"went on without {fault}" for fault in faults)
+
+    def emit(self, document: dict[str, Any]) -> None:
+        """The machine form; only under `--json`."""
+        if self.json:
+            click.echo(json.dumps(document, indent=2))
+
+    @contextlib.contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Shows that something takes its time."""
+        if self.json or not self.err.is_terminal:
+            yield
+            return
+        with self.err.status(Text(printable(text))):
+            yield
+
+    def client(self, deadline: int | None = None) -> Client:
+        """The client of this home folder; `deadline` in milliseconds."""
+        return Client(self.home.root, deadline=2.0 if deadline is None else deadline / 1000)
+
+    def token(self, reference: str, pin: str | None = None, trust_token: bool = False) -> Token:
+        """A token by path, by name in the home folder, or `-` for stdin."""
+        if reference == "-":
+            data = sys.stdin.buffer.read(1 << 20)
+            return Token.decode(data, pin=pin, trust_token=trust_token, home=self.home.root)
+        path = self.token_path(reference)
+        return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
+
+    def token_path(self, reference: str) -> Path:
+        """A plain word is a name in the home folder, where there is one; anything else is a path."""
+        if "/" not in reference and not reference.startswith("."):
+            kept = self.home.token(reference)
+            if kept.exists():
+                return kept
+            if not Path(reference).exists():
+                raise error(
+                    "not-found",
+                    f"there is no token {reference!r}, neither here nor in {self.home.tokens}",
+                    "`evanesce key list` shows those there are; a path to a token file works too.",
+                )
+        return Path(reference)
+
+
+def verb(group: click.Group, name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a function a verb: it gets an `App` first, and `--json` and `--home` of its own."""
+
+    def wrap(function: Callable[..., None]) -> click.Command:
+        @click.option("--json", "as_json", is_flag=True, help="Machine form on stdout, errors too.")
+        @click.option("--home", metavar="DIR", help="Home folder. [default: $EVANESCE_HOME or ~/.config/evanesce]")
+        @functools.wraps(function)
+        def run(as_json: bool, home: str | None, **arguments: Any) -> None:
+            common = click.get_current_context().find_root().params
+            as_json = as_json or bool(common.get("as_json"))
+            at = Home.at(home if home is not None else common.get("home"))
+            function(App(at, as_json, console(), console(stderr=True)), **arguments)
+
+        return group.command(name)(run)
+
+    return wrap
+
+
+def receipts_json(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
+    """Receipts as JSON: whose, where in its log, and the bytes to keep."""
+    return [{"agent": r.agent, "index": r.index, "receipt": base64_text(r.encode())} for r in receipts]
+
+
+def base64_text(data: bytes) -> str:
+    import base64
+
+    return base64.b64encode(data).decode()
+
+
+def name_of(client_agents: Iterable[Any], identifier: str) -> str:
+    """An agent's name in the quorum file, else the start of its id."""
+    return next((agent.name for agent in client_agents if agent.id == identifier), short(identifier))
+
+
+class Stopwatch:
+    """Milliseconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds:.1f} ms"
+
+    @property
+    def milliseconds(self) -> float:
+        return (time.perf_counter() - self._start) * 1000

@@ -1,0 +1,311 @@
+"""`evanesce agent`: setting up, running and asking recovery agents."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from evanesce import AgentStatus, _core, _files, _toml
+from evanesce._agentdir import NAME, ROLES, AgentFolder, known_identity
+from evanesce._text import printable, short
+from evanesce.cli import _options
+from evanesce.cli._app import App, verb
+from evanesce.cli.identity import own_id
+from evanesce.errors import error, translate
+from evanesce.home import Agent, read_agents, valid_address
+
+
+def register(root: click.Group) -> None:
+    """Adds this group."""
+    root.add_command(agent)
+
+
+@click.group()
+def agent() -> None:
+    """Set up, run and ask recovery agents."""
+
+
+@verb(agent)
+@click.argument("folder", metavar="DIR")
+@click.option("--name", required=True, help="What quorums will call it.")
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--address", metavar="HOST:PORT", help="Where callers reach it. [default: as --listen]")
+@click.option("--observe", metavar="HOST:PORT", help="Plain HTTP for /healthz and /metrics.")
+@click.option("--site", default="", help="For the quorum file.")
+@click.option("--vendor", default="", help="For the quorum file.")
+@click.option("--commit", type=click.Choice(["process", "power"]), help="When its log must be on disk.")
+@click.option(
+    "--element",
+    "kind",
+    type=click.Choice(["software", "pkcs11"]),
+    default="software",
+    show_default=True,
+    help="software is a development element.",
+)
+@click.option("--passphrase-file", metavar="FILE", help="software: seal the roots with it (Argon2id).")
+@click.option("--passphrase-terminal", is_flag=True, help="software: ask for the passphrase.")
+@click.option("--module", metavar="FILE", help="pkcs11: the module's library.")
+@click.option("--token", "label", metavar="LABEL", help="pkcs11: the token's label.")
+@click.option("--slot", type=int, help="pkcs11: the slot, instead of a label.")
+@click.option("--pin-file", metavar="FILE", help="pkcs11: where the PIN is (mode 0600).")
+@click.option("--pin-descriptor", type=int, metavar="N", help="pkcs11: an open descriptor to read it from.")
+@click.option("--pin-terminal", is_flag=True, help="pkcs11: ask for the PIN.")
+@click.option("--root-label", default="evanesce-root", show_default=True, help="pkcs11: the root's label.")
+@click.option("--init-args", metavar="TEXT", help="pkcs11: for modules that need it (NSS).")
+@click.option("--identity-label", metavar="LABEL", help="pkcs11: keep the identity (P-256) in the token too.")
+@click.option("--accept-weak-element", is_flag=True, help="pkcs11: take it though it fails a probe.")
+@click.option("--register", is_flag=True, help="Add it to the quorum file of this home folder, too.")
+def init(
+    app: App,
+    folder: str,
+    name: str,
+    listen: str,
+    address: str | None,
+    observe: str | None,
+    site: str,
+    vendor: str,
+    commit: str | None,
+    kind: str,
+    passphrase_file: str | None,
+    passphrase_terminal: bool,
+    module: str | None,
+    label: str | None,
+    slot: int | None,
+    pin_file: str | None,
+    pin_descriptor: int | None,
+    pin_terminal: bool,
+    root_label: str,
+    init_args: str | None,
+    identity_label: str | None,
+    accept_weak_element: bool,
+    register: bool,
+) -> None:
+    """Set up an agent in DIR: its configuration, its identity and a new root in its secure element.
+
+    Prints the stanza that callers put in their quorum file.
+    """
+    if not NAME.fullmatch(name):
+        raise error("usage", f"{name!r} cannot be an agent's name", "Use 1 to 64 of A-Z a-z 0-9 . _ @ -")
+    for given in (listen, address, observe):
+        if given is not None and not valid_address(given):
+            raise error("usage", f"{given!r} is not HOST:PORT", "Give both, as in 127.0.0.1:7401.")
+    top: dict[str, _toml.Value] = {"name": name, "listen": listen, "identity": "identity.key"}
+    if identity_label is not None:
+        top["identity"] = {"element": identity_label}
+    top |= {key: value for key, value in (("observe", observe), ("commit", commit)) if value}
+    if kind == "software":
+        _refuse_stray(kind, {"--module": module, "--token": label, "--slot": slot, "--pin-file": pin_file})
+        element = _software(passphrase_file, passphrase_terminal)
+    else:
+        _refuse_stray(kind, {"--passphrase-file": passphrase_file})
+        pin = _source(pin_file, pin_descriptor, pin_terminal, "--pin")
+        element = _pkcs11(module, label, slot, pin, root_label, init_args, accept_weak_element)
+
+    at = AgentFolder(Path(folder).absolute())
+    if at.config.exists():
+        raise error("exists", f"there is an agent in {at.root} already", "Choose another folder.")
+    _files.folder(at.root)
+    at.write_config(top, element)
+    try:
+        with app.working("creating a root in the secure element"):
+            made = _core.element_create(str(at.root))
+    except _core.CoreError as e:
+        at.config.unlink()
+        raise translate(e) from None
+    entry = Agent(name, made["agent_id"], address or listen, site, vendor)
+    if register:
+        _enlist(app.home.quorum, entry)
+    document = {"folder": str(at.root), "stanza": entry.stanza(), "element": made}
+    app.emit(document | {field: getattr(entry, field) for field in ("name", "id", "address", "site", "vendor")})
+    if not app.json:
+        click.echo(entry.stanza(), nl=False)
+    if made["development"]:
+        app.warn([f"{printable(made['label'])}: its roots are a file. For real keys use an HSM (--element pkcs11)."])
+    app.warn(f"accepted though weak: {printable(weakness)}" for weakness in made["weaknesses"])
+    app.say(f"Next: `evanesce agent allow {folder} …` for each caller, then `evanesce agent run {folder}`.")
+
+
+def _refuse_stray(kind: str, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise error("usage", f"{option} does not go with --element {kind}", "Leave it out.")
+
+
+def _source(file: str | None, descriptor: int | None, terminal: bool, option: str) -> dict[str, _toml.Value] | None:
+    given = (file is not None) + (descriptor is not None) + terminal
+    if given > 1:
+        raise error("usage", f"several sources were given for {option}", "Give one of them.")
+    if file is not None:
+        return {"file": str(Path(file).absolute())}
+    if descriptor is not None:
+        return {"descriptor": descriptor}
+    return {"terminal": True} if terminal else None
+
+
+def _software(passphrase_file: str | None, terminal: bool) -> dict[str, _toml.Value]:
+    element: dict[str, _toml.Value] = {"kind": "software", "roots": "roots"}
+    source = _source(passphrase_file, None, terminal, "--passphrase")
+    return element | ({"passphrase": source} if source else {})
+
+
+def _pkcs11(
+    module: str | None,
+    label: str | None,
+    slot: int | None,
+    pin: dict[str, _toml.Value] | None,
+    root_label: str,
+    init_args: str | None,
+    accept_weak: bool,
+) -> dict[str, _toml.Value]:
+    if module is None:
+        raise error("usage", "a PKCS#11 element needs its module", "Give --module /path/to/library.so.")
+    if (label is None) == (slot is None):
+        raise error("usage", "a PKCS#11 element is one token", "Give --token LABEL, or --slot NUMBER.")
+    element: dict[str, _toml.Value] = {"kind": "pkcs11", "module": module, "root_label": root_label}
+    if label is not None:
+        element["token"] = label
+    if slot is not None:
+        element["slot"] = slot
+    if pin is not None:
+        element["pin"] = pin
+    if init_args is not None:
+        element["init_args"] = init_args
+    if accept_weak:
+        element["accept_weak_element"] = True
+    return element
+
+
+def _enlist(path: Path, entry: Agent) -> None:
+    # What is there is checked first, so that a broken file is not made longer.
+    before = read_agents(path) if path.exists() else ()
+    if any(other.name == entry.name or other.id == entry.id for other in before):
+        raise error("exists", f"{path} names {entry.name} already", "Correct the quorum file by hand.")
+    _files.folder(path.parent)
+    text = _files.read(path).decode() if path.exists() else ""
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    _files.write(path, (text + gap + entry.stanza()).encode(), overwrite=True)
+
+
+@verb(agent)
+@click.argument("folder", metavar="DIR")
+def run(app: App, folder: str) -> None:  # noqa: ARG001
+    """Run the agent of DIR until SIGTERM or SIGINT.
+
+    Prints one JSON line when it listens, and writes DIR/agent.addr. Its own log of events goes to stderr.
+    """
+    at = AgentFolder(Path(folder).absolute())
+    at.require()
+    lock = at.claim()
+
+    def ready(address: str) -> None:
+        _files.write(at.address, f"{address}\n".encode(), overwrite=True)
+        line = {"event": "listening", "address": address, "folder": str(at.root), "pid": os.getpid()}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    try:
+        _core.run_agent(str(at.root), ready)
+    except _core.CoreError as e:
+        raise translate(e) from None
+    finally:
+        at.address.unlink(missing_ok=True)
+        at.pid.unlink(missing_ok=True)
+        os.close(lock)
+
+
+@verb(agent)
+@click.argument("folder", metavar="DIR")
+@click.option("--name", required=True, help="What policies and logs will call it.")
+@click.option(
+    "--id", "identifier", metavar="ID", help="Its caller id, 64 hex digits. [default: this home's own identity]"
+)
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="May be repeated.")
+@click.option("--group", "groups", multiple=True, help="For policies; may be repeated.")
+@click.option("--remove", is_flag=True, help="Forget it instead.")
+def allow(
+    app: App,
+    folder: str,
+    name: str,
+    identifier: str | None,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    remove: bool,
+) -> None:
+    """Let the agent of DIR know a caller, and what it may be: caller, minter (may mint keys),
+    reconstructor (shares are sealed to it; an SDK is one). A running agent learns it at once."""
+    at = AgentFolder(Path(folder).absolute())
+    at.require()
+    if remove:
+        if not at.forbid(name):
+            raise error("not-found", f"{at.known} knows no {printable(name)!r}", "Look into that file.")
+        changed = True
+    else:
+        if not roles:
+            raise error("usage", "--role is missing", f"Choose among {', '.join(ROLES)}; several may be given.")
+        changed = at.allow(known_identity(name, identifier or own_id(app), roles, groups))
+    pid = at.reload() if changed else at.running()
+    app.emit({"folder": str(at.root), "name": name, "changed": changed, "running": pid})
+    verdict = "forgot" if remove else "knows"
+    effect = "at once" if pid else "when it runs"
+    app.say(f"{at.root} {verdict} {printable(name)}, {effect}." if changed else "Nothing to change.")
+
+
+@verb(agent)
+@_options.deadline_option
+def status(app: App, deadline: int | None) -> None:
+    """Ask every agent of the quorum file how it is. Exits 1 when one does not answer."""
+    with app.working("asking the agents"), app.client(deadline) as client:
+        places = {entry.id: entry for entry in client.agents}
+        answers = client.status()
+    app.emit({"agents": [_status_document(answer, places[answer.id]) for answer in answers]})
+    if not app.json:
+        app.out.print(status_table(answers, places))
+        for answer in answers:
+            app.warn(weaknesses(answer))
+    if any(answer.report is None for answer in answers):
+        raise click.exceptions.Exit(1)
+
+
+def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) -> Table:
+    """One row an agent."""
+    table = Table("agent", "id", "address", "site", "element", "epoch", "entries", "tombstones", "you are", "state")
+    for answer in answers:
+        place = places[answer.id]
+        row = [answer.name, short(answer.id), place.address, place.site]
+        report = answer.report
+        if report is None:
+            row += ["", "", "", "", "", answer.problem or "no answer"]
+        else:
+            row += [report["element"], str(report["current"]), str(report["entries"]), str(report["tombstones"])]
+            row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", "up"]
+        table.add_row(*map(printable, row), style=None if report is not None else "red")
+    return table
+
+
+def weaknesses(answer: AgentStatus) -> list[str]:
+    """What is weak about an agent that answered."""
+    report = answer.report or {}
+    name = printable(answer.name)
+    weak = [f"{name}: weak element, accepted: {printable(weakness)}" for weakness in report.get("weaknesses", [])]
+    if report.get("development"):
+        weak.append(f"{name}: {printable(str(report['element']))} is a development element")
+    return weak
+
+
+def _status_document(answer: AgentStatus, place: Agent) -> dict[str, object]:
+    return {
+        "name": answer.name,
+        "id": answer.id,
+        "address": place.address,
+        "site": place.site,
+        "vendor": place.vendor,
+        "reachable": answer.report is not None,
+        "problem": answer.problem,
+        "status": answer.report,
+    }

@@ -1,0 +1,191 @@
+"""`evanesce doctor`: what is weak about this machine and its agents, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.table import Table
+
+from evanesce import AgentStatus, EvanesceError, _core
+from evanesce._agentdir import AgentFolder
+from evanesce._text import printable
+from evanesce.cli import _options
+from evanesce.cli._app import App, Stopwatch, verb
+from evanesce.errors import translate
+
+CLOCK_TOLERANCE = 2.0
+"""Seconds by which a clock may differ, beyond what the measurement itself leaves open."""
+
+Verdict = Literal["ok", "weak", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+def register(root: click.Group) -> None:
+    """Adds this verb."""
+    verb(root)(doctor)
+
+
+@click.option("--agent", "folders", metavar="DIR", multiple=True, help="Probe the element of an agent here, too.")
+@_options.deadline_option
+def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
+    """Probe memory protection, elements, agents and clocks; say what is weak and what to do.
+
+    Exits 1 if anything is weak.
+    """
+    findings = [*memory(_core.memory_report())]
+    for folder in folders:
+        findings += element(Path(folder))
+    with app.working("asking the agents"):
+        findings += agents(app, deadline)
+    well = all(finding.verdict == "ok" for finding in findings)
+    app.emit({"ok": well, "findings": [asdict(finding) for finding in findings]})
+    if not app.json:
+        table = Table("", "what", "found", "what to do")
+        styles = {"ok": "green", "weak": "yellow", "bad": "red"}
+        for finding in findings:
+            cells = map(printable, (finding.verdict, finding.what, finding.detail, finding.advice))
+            table.add_row(*cells, style=styles[finding.verdict])
+        app.out.print(table)
+    if not well:
+        raise click.exceptions.Exit(1)
+
+
+def memory(report: dict[str, Any]) -> Iterator[Finding]:
+    """How secrets are kept in this process's memory."""
+    backing = str(report["backing"])
+    if report.get("audit"):
+        yield Finding("memory", "bad", "an audit build: secrets lie in dumpable memory", "Use the ordinary build.")
+    elif backing == "memfd_secret":
+        yield Finding("memory", "ok", f"memfd_secret, {report['arena_bytes'] >> 10} KiB: hidden from the kernel too")
+    else:
+        yield Finding(
+            "memory",
+            "weak",
+            f"{backing}: {report.get('why') or 'no memfd_secret'}",
+            "Boot with secretmem.enable=1 (Linux 5.14 and later), or raise the locked-memory limit (ulimit -l).",
+        )
+    hardened = report["undumpable"] and report["core_limit_zero"]
+    if hardened:
+        yield Finding("hardening", "ok", "this process cannot be dumped or traced; no core files")
+    else:
+        opted = os.environ.get("EVANESCE_NO_HARDEN") == "1"
+        why = "switched off by EVANESCE_NO_HARDEN=1" if opted else "not in force"
+        yield Finding("hardening", "weak", f"{why}: this process can be dumped", "Unset EVANESCE_NO_HARDEN.")
+    threads = int(report["crucible_threads"])
+    if threads:
+        yield Finding("crucible", "ok", f"{threads} threads on locked stacks of {report['stack_bytes'] >> 10} KiB")
+    else:
+        yield Finding("crucible", "weak", "no locked stacks", "Raise the locked-memory limit (ulimit -l).")
+    if report["spilled"]:
+        yield Finding(
+            "arena",
+            "weak",
+            f"{report['spilled']} allocations did not fit into locked memory",
+            "Raise the locked-memory limit (ulimit -l).",
+        )
+    if not report["awslc_in_arena"]:
+        yield Finding(
+            "cryptographic library",
+            "weak",
+            "its own memory is not locked",
+            "Import evanesce before other AWS-LC users.",
+        )
+
+
+def element(folder: Path) -> Iterator[Finding]:
+    """The secure element of an agent on this machine."""
+    what = f"element of {folder}"
+    try:
+        AgentFolder(folder.absolute()).require()
+        probe = _core.element_probe(str(folder.absolute()))
+    except EvanesceError as e:
+        yield Finding(what, "bad", e.message, e.hint)
+        return
+    except _core.CoreError as e:
+        failure = translate(e)
+        yield Finding(what, "bad", failure.message, failure.hint)
+        return
+    yield from _element(what, probe["label"], probe["development"], probe["weaknesses"])
+
+
+def _element(what: str, label: str, development: bool, weaknesses: list[str]) -> Iterator[Finding]:
+    if development:
+        yield Finding(what, "weak", label, "Use an HSM for real keys (`agent init --element pkcs11`).")
+    elif not weaknesses:
+        yield Finding(what, "ok", label)
+    for weakness in weaknesses:
+        yield Finding(what, "weak", f"{label}: {weakness}", "Replace this element: it lets its roots out.")
+
+
+def agents(app: App, deadline: int | None) -> Iterator[Finding]:
+    """Reachability, elements and clocks of the agents in the quorum file."""
+    try:
+        with app.client(deadline) as client:
+            client.status()  # connects, so that the second answer times the clocks alone
+            watch, asked = Stopwatch(), time.time()
+            answers = client.status()
+            took = watch.milliseconds / 1000
+    except EvanesceError as e:
+        yield Finding("agents", "bad", e.message, e.hint)
+        return
+    for answer in answers:
+        if answer.report is None:
+            yield Finding(
+                f"agent {answer.name}",
+                "bad",
+                answer.problem or "no answer",
+                "Start it, or correct its address and id in the quorum file.",
+            )
+            continue
+        roles = list(answer.report["roles"])
+        known = f"up; knows you as {answer.report['caller']} ({', '.join(roles) or 'no role'})"
+        usable = {"caller", "reconstructor"} <= set(roles)
+        advice = "" if usable else "It must allow you the roles caller and reconstructor (`agent allow`)."
+        yield Finding(f"agent {answer.name}", "ok" if usable else "weak", known, advice)
+        yield from _element(
+            f"element of {answer.name}",
+            str(answer.report["element"]),
+            bool(answer.report["development"]),
+            list(answer.report["weaknesses"]),
+        )
+    yield from clocks(answers, asked, took)
+
+
+def clocks(answers: tuple[AgentStatus, ...], asked: float, took: float) -> Iterator[Finding]:
+    """Each agent's clock against this machine's, and all against their median. An answer within `took`
+    seconds says what time it was to within half of that."""
+    middle = asked + took / 2
+    off = {a.name: a.report["clock"] / 1000 - middle for a in answers if a.report is not None}
+    if not off:
+        return
+    median = statistics.median(off.values())
+    tolerance = CLOCK_TOLERANCE + took / 2
+    for name, difference in off.items():
+        away = difference - median
+        if abs(away) > tolerance:
+            yield Finding(
+                f"clock of {name}",
+                "weak",
+                f"{away:+.1f} s from the agents' median",
+                "Set it (NTP): expiry and policies are judged by each agent's own clock.",
+            )
+    if abs(median) > tolerance:
+        yield Finding("clock here", "weak", f"{-median:+.1f} s from the agents' median", "Set this machine's clock.")
+    elif all(abs(difference - median) <= tolerance for difference in off.values()):
+        yield Finding("clocks", "ok", f"all within {tolerance:.1f} s; median {median:+.2f} s from here")

@@ -1,0 +1,308 @@
+"""`evanesce key`: minting, importing, listing and retiring keys."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from evanesce import EvanesceError, Terms, Token, _files, suites
+from evanesce._mint import Source, Terminal
+from evanesce._text import printable, short
+from evanesce.cli import _options
+from evanesce.cli._app import App, Stopwatch, receipts_json, verb
+from evanesce.cli._finish import check_free
+from evanesce.errors import error
+
+_SPAN = re.compile(r"([0-9]{1,6})([smhdwy])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def register(root: click.Group) -> None:
+    """Adds this group."""
+    root.add_command(key)
+
+
+@click.group()
+def key() -> None:
+    """Mint, import, list and retire keys. A key is stored nowhere; its token is public."""
+
+
+def _terms(function: _options.F) -> _options.F:
+    for decorator in (
+        click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 2000]"),
+        _options.force_option,
+        click.option("--armor", is_flag=True, help="Write the token as text."),
+        click.option("--out", metavar="FILE", help="The token file. [default: NAME.regen in the home's tokens]"),
+        click.option("--replaces", metavar="ID", help="The token id that it supersedes; for people."),
+        click.option("--expires", metavar="WHEN", help="90d, 2y, 2030-01-31, or Unix seconds."),
+        click.option("--policy", metavar="FILE", help="Cedar policies that every agent enforces (- for stdin)."),
+        click.option("--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where."),
+        click.option("--quorum", metavar="TEXT", help='"3 of (a, b, c, d)". [default: a majority of all agents]'),
+        click.option("--suite", "wanted", metavar="SUITE", multiple=True, help="May be repeated."),
+        click.argument("name"),
+    ):
+        function = decorator(function)
+    return function
+
+
+@verb(key)
+@_terms
+def create(
+    app: App,
+    name: str,
+    wanted: tuple[str, ...],
+    quorum: str | None,
+    seats: tuple[str, ...],
+    policy: str | None,
+    expires: str | None,
+    replaces: str | None,
+    out: str | None,
+    armor: bool,
+    force: bool,
+    deadline: int | None,
+) -> None:
+    """Mint a new key NAME and write its token. Its pin is kept in the home folder."""
+    terms = _gather(quorum, seats, policy, expires, replaces)
+    _make(app, name, wanted, terms, None, out, armor, force, deadline)
+
+
+@verb(key, "import")
+@_terms
+@click.option("--from", "file", metavar="FILE", help="PKCS#8 (PEM or DER), or a raw symmetric key; mode 0600.")
+@click.option("--from-descriptor", "descriptor", type=int, metavar="N", help="An open descriptor to read it from.")
+@click.option("--from-terminal", "terminal", is_flag=True, help="Ask for it.")
+def import_(
+    app: App,
+    name: str,
+    wanted: tuple[str, ...],
+    quorum: str | None,
+    seats: tuple[str, ...],
+    policy: str | None,
+    expires: str | None,
+    replaces: str | None,
+    out: str | None,
+    armor: bool,
+    force: bool,
+    deadline: int | None,
+    file: str | None,
+    descriptor: int | None,
+    terminal: bool,
+) -> None:
+    """Mint a token NAME around an existing key. Destroying the original is yours to do."""
+    if (file is not None) + (descriptor is not None) + terminal != 1:
+        raise error(
+            "usage", "the key to import is missing", "Give --from FILE, --from-descriptor N or --from-terminal."
+        )
+    source: Source
+    if file is not None:
+        if not Path(file).exists():
+            raise error("not-found", f"there is no key file {printable(file)}", "Check the path.")
+        source = file
+    elif descriptor is not None:
+        source = descriptor
+    else:
+        source = Terminal(f"Key to import as {printable(name)}: ")
+    terms = _gather(quorum, seats, policy, expires, replaces)
+    _make(app, name, wanted, terms, source, out, armor, force, deadline)
+    if file is not None:
+        app.say(f"The original is still in {printable(file)}: destroy it, and its backups, when this token is safe.")
+
+
+def _gather(
+    quorum: str | None, seats: Sequence[str], policy: str | None, expires: str | None, replaces: str | None
+) -> Terms:
+    terms = Terms()
+    if quorum is not None:
+        terms["quorum"] = quorum
+    if seats:
+        terms["seats"] = _seats(seats)
+    if policy is not None:
+        terms["policy"] = _policy(policy)
+    if expires is not None:
+        terms["expires"] = moment(expires, time.time())
+    if replaces is not None:
+        terms["replaces"] = replaces
+    return terms
+
+
+def _seats(given: Sequence[str]) -> dict[str, str]:
+    seats: dict[str, str] = {}
+    for text in given:
+        seat, equals, name = text.partition("=")
+        if not equals or not seat or not name:
+            raise error("usage", f"--seat {printable(text)} is not SEAT=AGENT", "As in --seat board-1=agent-7.")
+        if seat in seats:
+            raise error("usage", f"--seat names {printable(seat)} twice", "Name it once.")
+        seats[seat] = name
+    return seats
+
+
+def _policy(reference: str) -> str:
+    data = sys.stdin.buffer.read(1 << 20) if reference == "-" else _files.read(Path(reference))
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise error("policy", f"{printable(reference)} is not UTF-8 text", "Give Cedar policies.") from None
+
+
+def moment(text: str, now: float) -> int:
+    """Unix seconds, from a span (90d), a day (UTC) or the number itself. Raises `usage`."""
+    if text.isdigit() and text.isascii() and len(text) > 6:
+        return int(text)
+    span = _SPAN.fullmatch(text)
+    if span:
+        return int(now) + int(span[1]) * _SECONDS[span[2]]
+    try:
+        day = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise error(
+            "usage", f"{printable(text)!r} is no time to expire", "Say 90d, 2y, 2030-01-31 or Unix seconds."
+        ) from None
+    if day.tzinfo is None:
+        day = day.replace(tzinfo=datetime.UTC)
+    return int(day.timestamp())
+
+
+def _make(
+    app: App,
+    name: str,
+    wanted: tuple[str, ...],
+    terms: Terms,
+    source: Source | None,
+    out: str | None,
+    armor: bool,
+    force: bool,
+    deadline: int | None,
+) -> None:
+    if not wanted:
+        raise error("usage", "--suite is missing", f"Choose among {', '.join(suites.ALL)}; several may be given.")
+    path = app.home.token(name) if out is None else Path(out)
+    check_free([str(path)], force)
+    if out is None:
+        _files.folder(path.parent)
+    watch = Stopwatch()
+    with app.working(f"minting {name}"), app.client(deadline) as client:
+        if source is None:
+            token = client.create(name, wanted, **terms)
+        else:
+            token = client.import_key(name, wanted, source, **terms)
+    took = watch.milliseconds
+    if out == "-":
+        click.echo(token.armor(), nl=False) if armor or sys.stdout.isatty() else _pipe(token)
+    else:
+        token.save(path, armored=armor, force=force)
+    written = None if out == "-" else str(path)
+    app.emit(
+        {
+            "token": token.id,
+            "name": token.name,
+            "file": written,
+            "bytes": len(token.encode()),
+            "suites": list(token.suites),
+            "quorum": token.quorum,
+            "milliseconds": round(took, 3),
+            "warnings": list(token.warnings),
+            "receipts": receipts_json(token.receipts),
+        }
+    )
+    app.warn(map(printable, token.warnings))
+    app.say(f"Minted {printable(name)}: {token.quorum}, {', '.join(token.suites)}.", "green")
+    app.say(f"Token id {token.id}: whoever else relies on this key pins it by this id.")
+    if written:
+        app.say(f"Written to {written} ({len(token.encode())} bytes, public). Nothing else of the key exists.")
+
+
+def _pipe(token: Token) -> None:
+    sys.stdout.buffer.write(token.encode())
+    sys.stdout.buffer.flush()
+
+
+@verb(key)
+@_options.token_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 2000]")
+def retire(app: App, token: str, pin: str | None, trust_token: bool, yes: bool, deadline: int | None) -> None:
+    """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
+    loaded = app.token(token, pin, trust_token)
+    if not yes:
+        if app.json or not sys.stdin.isatty():
+            raise error("usage", "retiring cannot be undone", "Say --yes.")
+        app.say(f"Token {loaded.id} ({printable(loaded.name)}) will never be opened again.")
+        if not click.confirm("Retire it?", err=True):
+            raise click.exceptions.Exit(1)
+    with app.working("asking the holders to retire it"), app.client(deadline) as client:
+        result = client.retire(loaded)
+    seats = [
+        {"seat": seat.seat, "holder": seat.holder, "verdict": seat.verdict, "detail": seat.detail}
+        for seat in result.seats
+    ]
+    document = {"token": loaded.id, "dead": result.dead, "seats": seats, "receipts": receipts_json(result.receipts)}
+    app.emit(document)
+    if not app.json:
+        table = Table("seat", "holder", "answer")
+        for seat in result.seats:
+            answer = f"{seat.verdict}: {seat.detail}" if seat.detail else seat.verdict
+            table.add_row(*map(printable, (seat.seat, seat.holder, answer)))
+        app.out.print(table)
+    if result.dead:
+        app.say("It is dead: no sufficient set of seats remains.", "green")
+        return
+    missing = ", ".join(printable(seat.seat) for seat in result.missing)
+    app.say(f"It is not dead yet: {missing} did not retire it. Ask again when they can be reached.", "yellow")
+    raise click.exceptions.Exit(1)
+
+
+@verb(key, "list")
+def list_(app: App) -> None:
+    """List the tokens in the home folder."""
+    found: list[tuple[Path, Token | EvanesceError]] = []
+    for path in sorted(app.home.tokens.glob("*.regen")):
+        try:
+            found.append((path, Token.load(path, home=app.home.root)))
+        except EvanesceError as e:
+            found.append((path, e))
+    app.emit({"tokens": [_listed(path, token) for path, token in found]})
+    if app.json:
+        return
+    if not found:
+        app.say(f"No tokens in {app.home.tokens}.")
+        return
+    table = Table("file", "name", "id", "suites", "quorum", "expires", "pinned")
+    for path, token in found:
+        if isinstance(token, Token):
+            row = [path.name, token.name, short(token.id), ", ".join(token.suites), token.quorum]
+            row += [day(token.expires) if token.expires is not None else "never", token.pinned or "no"]
+            table.add_row(*map(printable, row))
+        else:
+            table.add_row(printable(path.name), "", "", "", printable(token.message), "", "", style="red")
+    app.out.print(table)
+
+
+def _listed(path: Path, token: Token | EvanesceError) -> dict[str, object]:
+    if isinstance(token, EvanesceError):
+        return {"file": str(path), "error": token.as_dict()}
+    return {
+        "file": str(path),
+        "name": token.name,
+        "token": token.id,
+        "suites": list(token.suites),
+        "quorum": token.quorum,
+        "created": token.created,
+        "expires": token.expires,
+        "pinned": token.pinned,
+    }
+
+
+def day(seconds: int) -> str:
+    """Unix seconds as people read them, in UTC; as they are when no calendar has them."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)

@@ -1,0 +1,81 @@
+"""`evanesce mac` and `evanesce verify-mac`."""
+
+from __future__ import annotations
+
+import click
+
+from evanesce.cli import _io, _options
+from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._finish import check_free, finish
+from evanesce.cli.sign import message_bytes
+
+
+def register(root: click.Group) -> None:
+    """Adds these verbs."""
+    verb(root)(mac)
+    verb(root, "verify-mac")(verify_mac)
+
+
+@_options.token_argument
+@_options.message_argument
+@_options.suite_option
+@_options.out_options
+@_options.receipts_option
+@_options.deadline_option
+def mac(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    message: str | None,
+    text: str | None,
+    suite: str | None,
+    out: str | None,
+    form: str | None,
+    force: bool,
+    receipts: str | None,
+    deadline: int | None,
+) -> None:
+    """Compute a MAC over a FILE, stdin (-) or --message TEXT."""
+    check_free([out], force)
+    loaded = app.token(token, pin, trust_token)
+    content = message_bytes(app, message, text, busy=token == "-")
+    watch = Stopwatch()
+    with app.client(deadline) as client:
+        made = client.mac(loaded, content, suite)
+    took = str(watch)
+    written = _io.write_public(app, made.value, out, form, force)
+    document = {"suite": made.suite, "mac": base64_text(made.value), "written": written}
+    finish(app, loaded, made, receipts, document, took)
+
+
+@_options.token_argument
+@_options.message_argument
+@click.option("--mac", "given", metavar="FILE", required=True, help="The MAC (- for stdin).")
+@_options.suite_option
+@_options.input_format_option
+@_options.receipts_option
+@_options.deadline_option
+def verify_mac(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    message: str | None,
+    text: str | None,
+    given: str,
+    suite: str | None,
+    input_form: str | None,
+    receipts: str | None,
+    deadline: int | None,
+) -> None:
+    """Verify a MAC, through the quorum. Exits 0 when it is right, 2 when it is not. The token must be
+    pinned."""
+    content = message_bytes(app, message, text, busy=given == "-")
+    value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
+    loaded = app.token(token, pin, trust_token)
+    watch = Stopwatch()
+    with app.client(deadline) as client:
+        found = client.verify_mac(loaded, content, value, suite)
+    finish(app, loaded, found, receipts, {"suite": found.suite, "verified": True}, str(watch))
+    app.say("The MAC is right.", "green")

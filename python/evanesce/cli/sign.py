@@ -1,0 +1,159 @@
+"""`evanesce sign` and `evanesce verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evanesce import Signature
+from evanesce import verify as verify_offline
+from evanesce.cli import _io, _options
+from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._finish import check_free, finish
+from evanesce.errors import error
+
+
+def register(root: click.Group) -> None:
+    """Adds these verbs."""
+    verb(root)(sign)
+    verb(root)(verify)
+
+
+@_options.token_argument
+@click.argument("messages", metavar="[FILE]...", nargs=-1)
+@click.option("-m", "--message", "text", metavar="TEXT", help="The message itself, instead of a file.")
+@click.option("--suite", "suites", metavar="SUITE", multiple=True, help="Twice for a hybrid signature.")
+@_options.out_options
+@click.option("--out-dir", metavar="DIR", help="For several messages: one FILE.sig each, there.")
+@_options.receipts_option
+@_options.deadline_option
+def sign(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    messages: tuple[str, ...],
+    text: str | None,
+    suites: tuple[str, ...],
+    out: str | None,
+    form: str | None,
+    force: bool,
+    out_dir: str | None,
+    receipts: str | None,
+    deadline: int | None,
+) -> None:
+    """Sign a message: a FILE, stdin (-), or --message TEXT.
+
+    The signature goes to stdout or --out. Several FILEs are signed under one opening, each into --out-dir.
+    Two --suite make two signatures from one opening: --out then names FILE.SUITE each.
+    """
+    if text is not None and messages:
+        raise error("usage", "both a message and a file were given", "Give one of them.")
+    if len(messages) > 1:
+        return _sign_many(app, token, pin, trust_token, messages, suites, form, force, out_dir, receipts, deadline)
+    if out_dir is not None:
+        raise error("usage", "--out-dir is for several messages", "Use --out.")
+    if len(suites) > 2:
+        raise error("usage", "a hybrid signature takes two suites", "Name one suite, or two.")
+    hybrid = len(suites) == 2
+    names = [f"{out}.{suite}" for suite in suites] if hybrid and out and out != "-" else [out]
+    check_free(names, force)
+    loaded = app.token(token, pin, trust_token)
+    message = text.encode() if text is not None else _io.read_input(app, messages[0] if messages else "-", "message")
+    watch = Stopwatch()
+    with app.client(deadline) as client:
+        if hybrid:
+            made = list(client.sign_hybrid(loaded, message, suites))
+        else:
+            made = [client.sign(loaded, message, suites[0] if suites else None)]
+    took = str(watch)
+    if hybrid and names == [out]:
+        for one in made:
+            if not app.json:
+                _io.write_descriptor(1, f"{one.suite} ".encode() + _io.encoded(one.value, form or "base64"))
+        written: list[str | None] = [None, None]
+    else:
+        written = [_io.write_public(app, one.value, name, form, force) for one, name in zip(made, names, strict=True)]
+    documents = [_document(one, path) for one, path in zip(made, written, strict=True)]
+    finish(app, loaded, made[0], receipts, {"signatures": documents} if hybrid else documents[0], took)
+    return None
+
+
+def _sign_many(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    messages: tuple[str, ...],
+    suites: tuple[str, ...],
+    form: str | None,
+    force: bool,
+    out_dir: str | None,
+    receipts: str | None,
+    deadline: int | None,
+) -> None:
+    if out_dir is None and not app.json:
+        raise error("usage", "several messages make several signatures", "Say where: --out-dir DIR (or --json).")
+    if len(suites) > 1:
+        raise error("usage", "a batch is signed with one suite", "Name one suite.")
+    names = [str(Path(out_dir) / f"{Path(name).name}.sig") if out_dir else None for name in messages]
+    if out_dir and len(set(names)) != len(names):
+        raise error("usage", "two of the messages have the same file name", "Sign them apart.")
+    check_free(names, force)
+    loaded = app.token(token, pin, trust_token)
+    contents = [_io.read_input(app, name, "message") for name in messages]
+    watch = Stopwatch()
+    with app.client(deadline) as client:
+        made = client.sign_many(loaded, contents, suites[0] if suites else None)
+    took = str(watch)
+    if out_dir:
+        for one, name in zip(made, names, strict=True):
+            _io.write_public(app, one.value, name, form, force)
+    documents = [
+        {"message": message, **_document(one, name)} for message, one, name in zip(messages, made, names, strict=True)
+    ]
+    finish(app, loaded, made[0], receipts, {"signatures": documents}, took)
+
+
+def _document(made: Signature, written: str | None) -> dict[str, object]:
+    return {"suite": made.suite, "signature": base64_text(made.value), "written": written}
+
+
+@_options.token_argument
+@_options.message_argument
+@click.option("--signature", metavar="FILE", required=True, help="The signature (- for stdin).")
+@_options.suite_option
+@_options.input_format_option
+def verify(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    message: str | None,
+    text: str | None,
+    signature: str,
+    suite: str | None,
+    input_form: str | None,
+) -> None:
+    """Verify a signature over a FILE, stdin (-) or --message TEXT. Offline.
+
+    Exits 0 when it is right, 2 when it is not. The token must be pinned: created here, or named by --pin.
+    """
+    content = message_bytes(app, message, text, busy=signature == "-")
+    given = _io.binary(_io.read_input(app, signature, "signature"), input_form, "signature")
+    loaded = app.token(token, pin, trust_token)
+    verify_offline(loaded, content, given, suite)
+    app.emit({"token": loaded.id, "verified": True})
+    app.say("The signature is right.", "green")
+
+
+def message_bytes(app: App, message: str | None, text: str | None, busy: bool = False) -> bytes | bytearray:
+    """The message that was meant. `busy`: stdin is taken by another input."""
+    if text is not None:
+        if message is not None:
+            raise error("usage", "both a message and a file were given", "Give one of them.")
+        return text.encode()
+    if busy and message in (None, "-"):
+        raise error("usage", "stdin cannot be two things at once", "Give one of them as a file.")
+    return _io.read_input(app, message or "-", "message")

@@ -1,0 +1,217 @@
+"""`Client`: the blocking client. Safe to share between threads; what they ask at the same time shares
+requests.
+
+The client is both *caller* and *reconstructor* (PROTOCOL §6): for the length of one operation the key
+exists in locked memory of this very process. What that concedes is in PROTOCOL §10.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from typing_extensions import Buffer
+
+from evanesce import _core, _plan
+from evanesce._connect import Connection, milliseconds
+from evanesce._mint import Source, Terms, mint
+from evanesce.errors import error, translate
+from evanesce.home import Agent
+from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
+from evanesce.token import Token
+
+R = TypeVar("R")
+
+
+class Client:
+    """Mints keys that are stored nowhere, and uses them through their quorum.
+
+    Everything raises `EvanesceError` (see `evanesce.errors` for the codes): from operations above all
+    `refused`, `quorum-not-met`, `expired`, `token-altered`. A `suite` may be left out where the token has
+    only one that fits.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        identity: str | os.PathLike[str] | None = None,
+        agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
+        deadline: float = 2.0,
+        verify_before_release: bool = False,
+    ) -> None:
+        """`home`: see `evanesce.home`. `identity`: a PKCS#8 PEM file (0600) instead of the home's.
+        `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds an operation
+        may take. `verify_before_release`: check each signature before it is returned, against computing
+        faults (about 60 µs)."""
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+
+    @property
+    def caller_id(self) -> str:
+        """This client's caller id, 64 hex digits: what agents are told to allow."""
+        return self._open().core.caller_id.hex()
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """The agents this client asks; tokens cannot add to them."""
+        return self._open().agents
+
+    def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
+        """Mints a new key and keeps its pin; save the token, for nothing else of the key exists
+        afterwards. `terms`: see `Terms`. Raises `role` where this identity is not a minter, `policy`,
+        `bad-input`."""
+        connection = self._open()
+        return connection.mint(mint(connection.agents, name, suites, terms))
+
+    def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
+        """Mints a token around an existing key: PKCS#8 (PEM or DER), or raw bytes for a symmetric suite.
+        `source`: the path of a file (0600) or an open descriptor, read by the core, never through
+        Python. Destroying the original is yours to do."""
+        connection = self._open()
+        return connection.mint(mint(connection.agents, name, suites, terms, source))
+
+    def sign(
+        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+    ) -> Signature:
+        """One signature over the message itself."""
+        return self._run(token, _plan.sign(token, message, suite), deadline)
+
+    def sign_many(
+        self,
+        token: Token,
+        messages: Iterable[Buffer],
+        suite: str | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> list[Signature]:
+        """Many messages under one opening: each is decided by itself, and if one is refused none is
+        signed."""
+        return self._run(token, _plan.sign_many(token, messages, suite), deadline)
+
+    def sign_hybrid(
+        self,
+        token: Token,
+        message: Buffer,
+        suites: Sequence[str] | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> tuple[Signature, Signature]:
+        """Two suites over one message from one opening. By default the token's two signing suites."""
+        return self._run(token, _plan.sign_hybrid(token, message, suites), deadline)
+
+    def mac(self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None) -> Mac:
+        """A MAC over the message."""
+        return self._run(token, _plan.mac(token, message, suite), deadline)
+
+    def verify_mac(
+        self,
+        token: Token,
+        message: Buffer,
+        mac: Mac | Buffer,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Verified:
+        """Returns if the MAC is right; else raises `invalid-signature`. Raises `unpinned`."""
+        return self._run(token, _plan.verify_mac(token, message, mac, suite, trust_token), deadline)
+
+    def encrypt(
+        self,
+        token: Token,
+        plaintext: Buffer,
+        aad: Buffer = b"",
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Ciphertext:
+        """Encrypts under a symmetric suite; the same `aad` must be given to decrypt. Raises `unpinned`."""
+        return self._run(token, _plan.encrypt(token, plaintext, aad, suite, trust_token), deadline)
+
+    def decrypt(
+        self,
+        token: Token,
+        ciphertext: Ciphertext | Buffer,
+        aad: Buffer = b"",
+        suite: str | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Secret:
+        """Decrypts what `encrypt` or `encrypt_to` made. Raises `decryption-failed`."""
+        return self._run(token, _plan.decrypt(token, ciphertext, aad, suite), deadline)
+
+    def derive(
+        self,
+        token: Token,
+        context: Buffer,
+        length: int = 32,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Secret:
+        """A working key of `length` bytes (1 to 8160) for a context; the same for the same. Raises
+        `unpinned`."""
+        return self._run(token, _plan.derive(token, context, length, suite, trust_token), deadline)
+
+    def agree(
+        self,
+        token: Token,
+        peer: Buffer,
+        suite: str | None = None,
+        *,
+        trust_token: bool = False,
+        deadline: float | None = None,
+    ) -> Secret:
+        """The X25519 shared secret with a peer's public key (raw 32 bytes, or SubjectPublicKeyInfo DER).
+        Raises `unpinned`."""
+        return self._run(token, _plan.agree(token, peer, suite, trust_token), deadline)
+
+    def decapsulate(
+        self, token: Token, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
+    ) -> Secret:
+        """The shared secret of an encapsulation. A foreign ciphertext gives another secret, no error
+        (FIPS 203)."""
+        return self._run(token, _plan.decapsulate(token, ciphertext, suite), deadline)
+
+    def check(self, token: Token, *, open: bool = False) -> Check:
+        """Asks every seat whether it can regenerate its share; nothing is released. With `open`, a
+        quorum also regenerates the seed once, and the anchor is checked: raises as any operation does."""
+        return self._open().check(token, open)
+
+    def retire(self, token: Token) -> Retirement:
+        """Asks every holder to tombstone the token, for good. See `Retirement.dead` for what that
+        achieved."""
+        return self._open().retire(token)
+
+    def status(self) -> tuple[AgentStatus, ...]:
+        """Asks every agent of the quorum file how it is."""
+        return self._open().status()
+
+    def close(self) -> None:
+        """Ends sessions and connections. Using the client afterwards raises `closed`."""
+        self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise error("closed", "this client has been closed", "Make another.")
+        return self._connection
+
+    def _run(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> R:
+        limit = None if deadline is None else milliseconds(deadline)
+        try:
+            outcome = self._open().core.run(token.core, plan.jobs, limit)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return plan.finish(outcome, plan.jobs)

@@ -1,0 +1,175 @@
+"""Errors: what happened, whose fault it is, what to do next.
+
+Everything this package raises on purpose is an `EvanesceError`. Its `.code` is stable and for programs;
+`.message` and `.hint` are for people; `.culprits` names, as data, each seat and holder that failed. `CODES`
+is the one table of codes: which class carries it and which status the command line exits with.
+
+No error holds a secret: the core has none to give, and what callers pass in is never quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evanesce._core import CoreError
+from evanesce._text import printable, short
+
+Fault = tuple[str | None, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """One holder's fault in one operation."""
+
+    seat: str | None
+    """The seat's name in the quorum; None where the fault is not about one seat."""
+    holder: str
+    """The holder's name in the caller's quorum file, or a shortened id when it is not there."""
+    holder_id: str
+    """The holder's agent id, 64 hex digits."""
+    kind: str
+    """row-altered, epoch-not-held, cannot-regenerate, lied, refused, unreachable, slow, unknown-holder or
+    element-unavailable."""
+    detail: str
+    """In the holder's or the network's words; foreign text."""
+
+    def __str__(self) -> str:
+        holder = printable(self.holder) or short(self.holder_id)
+        where = f"seat {printable(self.seat)}, " if self.seat and self.seat != self.holder else ""
+        said = f" ({printable(self.detail)})" if self.detail else ""
+        return f"{where}{holder}: {printable(self.kind).replace('-', ' ')}{said}"
+
+
+def culprits(faults: Iterable[Fault]) -> tuple[Culprit, ...]:
+    """The core's fault tuples, as data with names."""
+    return tuple(Culprit(*fault) for fault in faults)
+
+
+class EvanesceError(Exception):
+    """The base of all errors here."""
+
+    def __init__(self, code: str, message: str, hint: str = "", culprits: tuple[Culprit, ...] = ()) -> None:
+        super().__init__(code, message, hint, culprits)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.culprits = culprits
+
+    def __str__(self) -> str:
+        lines = [printable(self.message, lines=True, limit=2000)]
+        lines += [f"  {culprit}" for culprit in self.culprits]
+        if self.hint:
+            lines.append(f"What to do: {printable(self.hint, lines=True, limit=2000)}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The machine form, as `--json` prints it."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "culprits": [asdict(culprit) for culprit in self.culprits],
+        }
+
+
+class InputError(EvanesceError):
+    """What was asked cannot be done as asked: a wrong argument, suite, file or policy."""
+
+
+class TokenError(EvanesceError):
+    """The token itself is at fault: malformed, expired, altered or dishonestly dealt."""
+
+
+class TrustError(EvanesceError):
+    """Nothing says that this token is the right one: pin it (docs/decisions/trust-and-pins.md)."""
+
+
+class RefusedError(EvanesceError):
+    """The agents, or one whose word decides, said no."""
+
+
+class QuorumError(EvanesceError):
+    """Too few seats could be had just now. Nothing was done; trying again is safe."""
+
+
+class VerificationError(EvanesceError):
+    """A signature, MAC, ciphertext or receipt does not verify."""
+
+
+class SetupError(EvanesceError):
+    """This machine is not set up for it: identity, quorum file, folder, element, memory."""
+
+
+class InternalError(EvanesceError):
+    """A defect in Evanesce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What goes with an error code."""
+
+    error: type[EvanesceError]
+    exit_status: int
+    """1: usage, set-up or unreachable; 2: refused."""
+
+
+CODES: dict[str, Code] = {
+    # What was asked.
+    "usage": Code(InputError, 1),
+    "bad-input": Code(InputError, 1),
+    "not-found": Code(InputError, 1),
+    "exists": Code(InputError, 1),
+    "suite-not-in-token": Code(InputError, 1),
+    "unfit-operation": Code(InputError, 1),
+    "policy": Code(InputError, 2),
+    # The token.
+    "malformed": Code(TokenError, 2),
+    "expired": Code(TokenError, 2),
+    "token-altered": Code(TokenError, 2),
+    "inconsistent": Code(TokenError, 2),
+    # Trust in the token.
+    "unpinned": Code(TrustError, 2),
+    "pin-mismatch": Code(TrustError, 2),
+    # The agents.
+    "refused": Code(RefusedError, 2),
+    "role": Code(RefusedError, 2),
+    "quorum-not-met": Code(QuorumError, 1),
+    "overloaded": Code(QuorumError, 1),
+    # What was checked.
+    "invalid-signature": Code(VerificationError, 2),
+    "decryption-failed": Code(VerificationError, 2),
+    "receipt-invalid": Code(VerificationError, 2),
+    # This machine.
+    "identity": Code(SetupError, 1),
+    "configuration": Code(SetupError, 1),
+    "io": Code(SetupError, 1),
+    "running": Code(SetupError, 1),
+    "memory": Code(SetupError, 1),
+    "element-unavailable": Code(SetupError, 1),
+    "element-locked": Code(SetupError, 2),
+    "element-weak": Code(SetupError, 2),
+    "agent": Code(SetupError, 1),
+    # The rest.
+    "closed": Code(InputError, 1),
+    "interrupted": Code(EvanesceError, 1),
+    "internal": Code(InternalError, 1),
+}
+
+
+def error(code: str, message: str, hint: str = "", culprits: tuple[Culprit, ...] = ()) -> EvanesceError:
+    """The error of the class that `CODES` gives this code; an unknown code is a plain `EvanesceError`."""
+    known = CODES.get(code)
+    return (known.error if known else EvanesceError)(code, message, hint, culprits)
+
+
+def translate(raised: CoreError) -> EvanesceError:
+    """The core's error, as the public one."""
+    return error(raised.code, raised.message, raised.hint, culprits(raised.faults))
+
+
+def exit_status(raised: EvanesceError) -> int:
+    """The status the command line exits with."""
+    known = CODES.get(raised.code)
+    return known.exit_status if known else 1

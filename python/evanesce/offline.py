@@ -1,0 +1,70 @@
+"""What needs no quorum: verifying, encrypting to a public key, encapsulating.
+
+All three work on the token alone, and mean nothing with the wrong token; so they refuse one that is not
+pinned (docs/decisions/trust-and-pins.md).
+"""
+
+from __future__ import annotations
+
+import time
+
+from typing_extensions import Buffer
+
+from evanesce import _core
+from evanesce.errors import error, translate
+from evanesce.results import Encapsulation, Secret, Signature
+from evanesce.token import Token
+
+
+def verify(
+    token: Token,
+    message: Buffer,
+    signature: Signature | Buffer,
+    suite: str | None = None,
+    *,
+    trust_token: bool = False,
+) -> None:
+    """Returns if the signature is the token's key's over this message; else raises `invalid-signature`.
+    Works with an expired token too: expiry ends use, not what was signed before. Raises `unpinned`."""
+    token.require_pinned("believe a signature by", trust_token)
+    if isinstance(signature, Signature):
+        suite = suite or signature.suite
+        signature = signature.value
+    try:
+        _core.verify(token.core, suite or token.suite_for("verify"), message, signature)
+    except _core.CoreError as e:
+        raise translate(e) from None
+
+
+def encrypt_to(token: Token, plaintext: Buffer, suite: str | None = None, *, trust_token: bool = False) -> bytes:
+    """Encrypts to the token's RSA-OAEP public key (RFC 8017; at most the modulus less 66 bytes). Raises
+    `unpinned`, `expired`."""
+    token.require_pinned("encrypt to", trust_token)
+    _require_alive(token)
+    try:
+        return _core.encrypt_to(token.core, suite or token.suite_for("encrypt-to"), plaintext)
+    except _core.CoreError as e:
+        raise translate(e) from None
+
+
+def encapsulate(token: Token, suite: str | None = None, *, trust_token: bool = False) -> Encapsulation:
+    """A fresh 32-byte shared secret under the token's ML-KEM public key (FIPS 203). Raises `unpinned`,
+    `expired`."""
+    token.require_pinned("encapsulate to", trust_token)
+    _require_alive(token)
+    chosen = suite or token.suite_for("encapsulate")
+    try:
+        ciphertext, secret = _core.encapsulate(token.core, chosen)
+    except _core.CoreError as e:
+        raise translate(e) from None
+    return Encapsulation(ciphertext, Secret(secret, chosen))
+
+
+def _require_alive(token: Token) -> None:
+    # No agent serves an expired token, so nobody could ever open what is sealed to it now.
+    if token.expires is not None and time.time() >= token.expires:
+        raise error(
+            "expired",
+            f"token {token.id} has expired: nobody could decrypt what is encrypted to it now",
+            "Use the token that replaced it.",
+        )

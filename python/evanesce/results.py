@@ -1,0 +1,296 @@
+"""What operations bring: small frozen values, with the agents' receipts and faults beside them.
+
+Public results carry `bytes`. Secret ones (decrypted data, derived keys, shared secrets) come as a `Secret`:
+a handle on locked memory of the core's, which writes itself where the caller says and is then wiped.
+Receipts are decoded and verified only when asked for, off the critical path.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, Self
+
+from typing_extensions import Buffer
+
+from evanesce import _core, _files
+from evanesce.errors import Culprit, Fault, culprits, error, translate
+
+
+class Evidence(Protocol):
+    """Where results read their receipts and faults from: the core's outcome."""
+
+    @property
+    def receipts(self) -> list[_core.Receipt]: ...
+    @property
+    def faults(self) -> list[Fault]: ...
+
+
+class Receipt:
+    """One agent's signed word that it took part, provable to others (PROTOCOL §6; docs/agent-api.md)."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: _core.Receipt) -> None:
+        self._core = core
+
+    @classmethod
+    def decode(cls, data: bytes) -> Receipt:
+        """From `encode`'s bytes. Raises `malformed`."""
+        try:
+            return cls(_core.Receipt.decode(data))
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def encode(self) -> bytes:
+        """Its bytes, to keep as evidence."""
+        return self._core.encode()
+
+    @property
+    def agent(self) -> str:
+        """The agent's id, 64 hex digits."""
+        return self._core.agent.hex()
+
+    @property
+    def index(self) -> int:
+        """The entry's place in that agent's log, from 0."""
+        return self._core.index
+
+    def entry(self) -> Mapping[str, Any]:
+        """What the agent wrote in its log, *not verified*."""
+        return self._core.entry()
+
+    def verify(self) -> Mapping[str, Any]:
+        """Checks that this agent signed for it and that its log holds it; returns the log entry. Raises
+        `receipt-invalid`. Whether the agent is one you know is yours to compare (`agent`)."""
+        try:
+            return self._core.verify()
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def __repr__(self) -> str:
+        return f"<Receipt of agent {self.agent[:16]}…, entry {self.index}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What every result has."""
+
+    suite: str
+    _evidence: Evidence = field(repr=False, compare=False)
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """One per agent that contributed, all for the same opening; a batch shares them."""
+        return tuple(map(Receipt, self._evidence.receipts))
+
+    @property
+    def faults(self) -> tuple[Culprit, ...]:
+        """Holders that failed on the way, though the operation went on without them."""
+        return culprits(self._evidence.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature(Result):
+    """A signature: raw 64 bytes (Ed25519), ASN.1 DER (ECDSA), FIPS 204 bytes (ML-DSA), modulus-sized
+    (RSA)."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mac(Result):
+    """A MAC: 32 bytes (HMAC-SHA-256), 64 (HMAC-SHA-512), 16 (AES-CMAC)."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ciphertext(Result):
+    """nonce ‖ ciphertext ‖ tag (PROTOCOL §7)."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Result):
+    """A MAC that is right. (One that is wrong is an error, so there is no value here to forget to look
+    at.)"""
+
+
+class Secret:
+    """A secret result, in locked memory. Take it out once, then it is best wiped: `with client.decrypt(…)
+    as secret:`.
+
+    It never becomes `bytes`, which Python could not wipe. A `bytearray` given to `into` is the caller's to
+    wipe.
+    """
+
+    __slots__ = ("_core", "_evidence", "_wiped", "suite")
+
+    def __init__(self, core: _core.Secret, suite: str, evidence: Evidence | None = None) -> None:
+        self._core = core
+        self._evidence = evidence
+        self._wiped = False
+        self.suite = suite
+
+    def __len__(self) -> int:
+        """Its length in bytes; 0 once wiped."""
+        return 0 if self._wiped else len(self._core)
+
+    def __bool__(self) -> bool:
+        return not self._wiped
+
+    def into(self, buffer: Buffer) -> int:
+        """Copies it to the start of a writable buffer, at least as long; returns the length in bytes."""
+        self._live()
+        try:
+            return self._core.write_into(buffer)
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Writes it to a new file of mode 0600. Raises `exists` (unless `force`) and `io`."""
+        self._live()
+        path = Path(path)
+        if not force and os.path.lexists(path):
+            raise _files.exists(path)
+        # In a folder of its own first, so that a write cut short never stands under the name asked for.
+        with (
+            _files.reporting(f"write {path}"),
+            tempfile.TemporaryDirectory(prefix=".evanesce-", dir=path.parent) as folder,
+        ):
+            temporary = Path(folder) / "secret"
+            try:
+                self._core.write_file(str(temporary))
+            except _core.CoreError as e:
+                raise translate(e) from None
+            if force:
+                temporary.replace(path)
+            else:
+                _files.move_to_new(temporary, path)
+
+    def to_descriptor(self, descriptor: int) -> None:
+        """Writes all of it to an open file descriptor, such as a pipe. Raises `io`."""
+        self._live()
+        try:
+            self._core.write_descriptor(descriptor)
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def wipe(self) -> None:
+        """Wipes it now. Further uses are errors; wiping again is not."""
+        self._wiped = True
+        self._core.wipe()
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """As in `Result`; empty for a secret that no quorum took part in."""
+        return tuple(map(Receipt, self._evidence.receipts)) if self._evidence else ()
+
+    @property
+    def faults(self) -> tuple[Culprit, ...]:
+        """As in `Result`."""
+        return culprits(self._evidence.faults) if self._evidence else ()
+
+    def _live(self) -> None:
+        if self._wiped:
+            raise error("closed", "this secret has been wiped", "Take it out before its `with` block ends.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wipe()
+
+    def __repr__(self) -> str:
+        return "<Secret, wiped>" if self._wiped else f"<Secret of {len(self)} bytes>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Encapsulation:
+    """A fresh shared secret, and the ciphertext from which the key's quorum can decapsulate it."""
+
+    ciphertext: bytes
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SeatCheck:
+    """One seat's answer to a check."""
+
+    seat: str
+    holder: str
+    holder_id: str
+    verdict: str
+    """`ok`, or a fault as in `Culprit.kind`."""
+    detail: str
+    milliseconds: float | None
+    """Until its answer; None without one."""
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Every seat of a token, asked whether it can regenerate its share. Nothing was released."""
+
+    seats: tuple[SeatCheck, ...]
+    opened: bool
+    """A quorum also regenerated the seed once, and the anchor is right."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every seat is well."""
+        return all(seat.ok for seat in self.seats)
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredSeat:
+    """One seat's answer to a retirement."""
+
+    seat: str
+    holder: str
+    verdict: str
+    """`retired`, or a fault as in `Culprit.kind`."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """What retiring a token has achieved so far."""
+
+    dead: bool
+    """The tombstoned seats block: no sufficient set remains without them (PROTOCOL §9)."""
+    seats: tuple[RetiredSeat, ...]
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def missing(self) -> tuple[RetiredSeat, ...]:
+        """The seats that have not tombstoned it."""
+        return tuple(seat for seat in self.seats if seat.verdict != "retired")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """One agent of the quorum file, asked how it is."""
+
+    name: str
+    id: str
+    report: Mapping[str, Any] | None
+    """Its own words: version, clock (Unix milliseconds), element, development, weaknesses, epochs,
+    current, entries, tombstones, commit, memory, caller and roles (who you are to it). None when it did
+    not answer."""
+    problem: str
+    """Why not; empty when it did."""

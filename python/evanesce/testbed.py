@@ -1,0 +1,87 @@
+"""A whole quorum on one machine, inside this process: for the quickstart, for trying things out, for tests.
+
+The agents are real: their own folders, identities, roots, logs, TLS on loopback. The arrangement is not:
+one process holds every root, and the elements are software. Nothing here may guard a real key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from evanesce import _core, _files, _toml
+from evanesce._agentdir import ROLES, AgentFolder, known_identity
+from evanesce.errors import translate
+from evanesce.home import Agent
+
+
+class EmbeddedQuorum:
+    """Agents on threads of this process, in folders of their own. A context manager that stops them."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        """Makes each agent's folder, identity and root under `folder`; starts none."""
+        self.folders = {name: AgentFolder(_files.folder(folder / name)) for name in names}
+        self._running: dict[str, _core.EmbeddedAgent] = {}
+        self._agents: dict[str, Agent] = {}
+        for name, at in self.folders.items():
+            self._configure(name, "127.0.0.1:0")
+            try:
+                made = _core.element_create(str(at.root))
+            except _core.CoreError as e:
+                raise translate(e) from None
+            self._agents[name] = Agent(name, made["agent_id"], "127.0.0.1:0", site="this machine", vendor="software")
+
+    def allow(self, name: str, caller_id: str) -> None:
+        """Lets every agent know a caller, in all roles. Running agents learn it when they are started
+        again."""
+        for at in self.folders.values():
+            at.allow(known_identity(name, caller_id, ROLES, ()))
+
+    def start(self, names: Iterable[str] | None = None) -> None:
+        """Starts these agents, or all. Each keeps the address it first got."""
+        for name in names if names is not None else self.folders:
+            if name in self._running:
+                continue
+            try:
+                running = _core.EmbeddedAgent(str(self.folders[name].root))
+            except _core.CoreError as e:
+                raise translate(e) from None
+            self._running[name] = running
+            entry = self._agents[name]
+            self._agents[name] = Agent(name, entry.id, running.address, entry.site, entry.vendor)
+            self._configure(name, running.address)
+
+    def stop(self, names: Iterable[str] | None = None) -> None:
+        """Stops these agents, or all; their folders stay."""
+        for name in list(names if names is not None else self._running):
+            running = self._running.pop(name, None)
+            if running is not None:
+                running.stop()
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of those that run."""
+        return tuple(name for name in self.folders if name in self._running)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """As a quorum file names them."""
+        return tuple(self._agents.values())
+
+    def write_quorum(self, path: Path) -> None:
+        """Writes the quorum file that names them."""
+        _files.write(path, "\n".join(agent.stanza() for agent in self.agents).encode(), overwrite=True)
+
+    def _configure(self, name: str, listen: str) -> None:
+        top: dict[str, _toml.Value] = {"name": name, "listen": listen, "identity": "identity.key"}
+        self.folders[name].write_config(top, {"kind": "software", "roots": "roots"}, overwrite=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,232 @@
+"""The asynchronous client: one call into the core per turn of the loop, one per wake-up, whatever is in
+flight."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evanesce import AsyncClient, EvanesceError, Signature, aio
+from evanesce._core import CoreError
+
+
+class FakeCore:
+    """Stands in for the core's reconstructor: answers when told to."""
+
+    def __init__(self) -> None:
+        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.submitted: list[list[Any]] = []
+        self.finished: list[tuple[int, Any]] = []
+        self.answered: set[int] = set()
+        self.drains = 0
+        self.automatic = True
+
+    def fileno(self) -> int:
+        return self.event
+
+    def submit(self, operations: Sequence[Any]) -> None:
+        self.submitted.append(
+            [(ticket, [tuple(map(bytes_of, job)) for job in jobs], limit) for ticket, _, jobs, limit in operations]
+        )
+        if self.automatic:
+            self.answer()
+
+    def answer(self) -> None:
+        for batch in self.submitted:
+            for ticket, jobs, _ in batch:
+                if ticket not in self.answered:
+                    outputs = [b"signed " + job[2] for job in jobs]
+                    self.finish(ticket, SimpleNamespace(outputs=outputs, receipts=[], faults=[]))
+
+    def finish(self, ticket: int, result: Any) -> None:
+        self.answered.add(ticket)
+        self.finished.append((ticket, result))
+        os.eventfd_write(self.event, 1)
+
+    def drain(self) -> list[tuple[int, Any]]:
+        os.eventfd_read(self.event)
+        self.drains += 1
+        finished, self.finished = self.finished, []
+        return finished
+
+
+def bytes_of(value: Any) -> Any:
+    return value if isinstance(value, str | int) else bytes(value)
+
+
+class FakeConnection:
+    def __init__(self, *_: object) -> None:
+        self.core = FakeCore()
+        self.agents = ()
+        self.reopened = 0
+
+    def reopen(self) -> None:
+        self.reopened += 1
+        self.core = FakeCore()
+
+
+TOKEN: Any = SimpleNamespace(core="token", suites=("ed25519",), suite_for=lambda _: "ed25519")
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncClient:
+    monkeypatch.setattr(aio, "Connection", FakeConnection)
+    return AsyncClient(tmp_path)
+
+
+def core(client: AsyncClient) -> FakeCore:
+    assert client._connection is not None
+    fake: Any = client._connection.core
+    assert isinstance(fake, FakeCore)
+    return fake
+
+
+def test_what_is_asked_in_one_turn_crosses_at_once(client: AsyncClient) -> None:
+    async def story() -> list[Signature]:
+        return await asyncio.gather(*(client.sign(TOKEN, b"%d" % n) for n in range(64)))
+
+    signatures = asyncio.run(story())
+    assert [signature.value for signature in signatures] == [b"signed %d" % n for n in range(64)]
+    assert [len(batch) for batch in core(client).submitted] == [64]
+    assert core(client).drains == 1
+
+
+def test_workers_keep_crossing_together(client: AsyncClient) -> None:
+    async def worker() -> None:
+        for _ in range(10):
+            await client.sign(TOKEN, b"m")
+
+    async def story() -> None:
+        await asyncio.gather(*(worker() for _ in range(16)))
+
+    asyncio.run(story())
+    assert [len(batch) for batch in core(client).submitted] == [16] * 10
+
+
+def test_a_changing_buffer_is_taken_at_once(client: AsyncClient) -> None:
+    async def story() -> Signature:
+        message = bytearray(b"before")
+        future = client.sign(TOKEN, message)
+        message[:] = b"after!"
+        return await future
+
+    assert asyncio.run(story()).value == b"signed before"
+
+
+def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        good, bad = client.sign(TOKEN, b"1"), client.sign(TOKEN, b"2")
+        await asyncio.sleep(0)
+        (batch,) = fake.submitted
+        fake.finish(batch[1][0], CoreError("refused", "no", "ask", [("a", "agent-1", "ab", "refused", "policy")]))
+        fake.finish(batch[0][0], SimpleNamespace(outputs=[b"x"], receipts=[], faults=[]))
+        assert (await good).value == b"x"
+        with pytest.raises(EvanesceError) as caught:
+            await bad
+        assert caught.value.code == "refused"
+        assert caught.value.culprits[0].holder == "agent-1"
+
+    asyncio.run(story())
+
+
+def test_a_cancelled_operation_harms_no_other(client: AsyncClient) -> None:
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        kept, cancelled = client.sign(TOKEN, b"1"), client.sign(TOKEN, b"2")
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        fake.answer()
+        assert (await kept).value == b"signed 1"
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert not client._pending
+
+    asyncio.run(story())
+
+
+def test_a_core_that_cannot_take_it_fails_all_of_the_batch(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise CoreError("overloaded", "too much", "later", [])
+
+    monkeypatch.setattr(core(client), "submit", refuse)
+
+    async def story() -> None:
+        results = await asyncio.gather(client.sign(TOKEN, b"1"), client.sign(TOKEN, b"2"), return_exceptions=True)
+        assert [getattr(result, "code", None) for result in results] == ["overloaded", "overloaded"]
+
+    asyncio.run(story())
+
+
+def test_closing_fails_what_is_pending(client: AsyncClient) -> None:
+    async def story() -> None:
+        async with client:
+            core(client).automatic = False
+            future = client.sign(TOKEN, b"1")
+            await asyncio.sleep(0)
+        with pytest.raises(EvanesceError) as caught:
+            await future
+        assert caught.value.code == "closed"
+        with pytest.raises(EvanesceError):
+            client.sign(TOKEN, b"2")
+
+    asyncio.run(story())
+
+
+def test_one_loop_after_another(client: AsyncClient) -> None:
+    async def story() -> bytes:
+        return (await client.sign(TOKEN, b"m")).value
+
+    assert asyncio.run(story()) == asyncio.run(story()) == b"signed m"
+
+
+def test_two_loops_at_once_are_refused(client: AsyncClient) -> None:
+    async def other() -> None:
+        with pytest.raises(EvanesceError, match="another event loop"):
+            client.sign(TOKEN, b"m")
+
+    async def story() -> None:
+        core(client).automatic = False
+        client.sign(TOKEN, b"m")
+        await asyncio.to_thread(asyncio.run, other())
+
+    asyncio.run(story())
+
+
+def test_a_forked_child_begins_anew(client: AsyncClient) -> None:
+    async def story() -> bytes:
+        return (await client.sign(TOKEN, b"m")).value
+
+    asyncio.run(story())
+    before = client._connection
+    assert isinstance(before, FakeConnection)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if asyncio.run(story()) == b"signed m" and before.reopened == 1 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert before.reopened == 0
+    assert asyncio.run(story()) == b"signed m"
+
+
+def test_deadlines_are_in_seconds(client: AsyncClient) -> None:
+    async def story() -> None:
+        await client.sign(TOKEN, b"m", deadline=0.25)
+        with pytest.raises(EvanesceError, match="makes no sense"):
+            client.sign(TOKEN, b"m", deadline=0)
+
+    asyncio.run(story())
+    assert core(client).submitted[0][0][2] == 250

@@ -1,0 +1,71 @@
+"""Errors say what happened, whose fault it is and what to do next; and there is one table of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from evanesce import errors
+from evanesce.errors import CODES, Culprit, EvanesceError, QuorumError, culprits, error, exit_status
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_an_error_reads_as_what_whom_and_what_next() -> None:
+    raised = error(
+        "quorum-not-met",
+        "3 seats are needed and 2 answered",
+        "Start the agents that are named.",
+        (Culprit("cfo", "agent-2", "cd" * 32, "unreachable", "connection refused"),),
+    )
+    assert isinstance(raised, QuorumError)
+    assert str(raised).splitlines() == [
+        "3 seats are needed and 2 answered",
+        "  seat cfo, agent-2: unreachable (connection refused)",
+        "What to do: Start the agents that are named.",
+    ]
+
+
+def test_culprits_are_data() -> None:
+    (culprit,) = culprits([(None, "agent-1", "ab" * 32, "lied", "")])
+    assert (culprit.seat, culprit.holder, culprit.kind) == (None, "agent-1", "lied")
+    assert error("refused", "no", "", (culprit,)).as_dict()["culprits"][0]["holder_id"] == "ab" * 32
+
+
+def test_every_code_the_core_can_raise_is_in_the_table() -> None:
+    source = (ROOT / "rust/quorum/src/error.rs").read_text()
+    raised = set(re.findall(r'Self::\w+ => "([a-z-]+)"', source))
+    for file in (ROOT / "rust/py/src").glob("*.rs"):
+        raised |= set(re.findall(r'(?:plain|raise)\(\s*"([a-z-]+)"', file.read_text()))
+    assert len(raised) > 15
+    assert raised - set(CODES) == set()
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_code_has_its_class_and_exit_status(code: str) -> None:
+    raised = error(code, "message")
+    assert type(raised) is CODES[code].error
+    assert exit_status(raised) in (1, 2)
+
+
+def test_every_code_raised_here_is_in_the_table() -> None:
+    used = set()
+    for file in (ROOT / "python/evanesce").rglob("*.py"):
+        used |= set(re.findall(r'\berror\(\s*"([a-z-]+)"', file.read_text()))
+    assert used - set(CODES) == set()
+
+
+def test_an_unknown_code_is_still_an_error() -> None:
+    raised = error("from-a-newer-core", "what")
+    assert type(raised) is EvanesceError
+    assert exit_status(raised) == 1
+
+
+def test_the_classes_are_all_public() -> None:
+    import evanesce
+
+    for code in CODES.values():
+        assert getattr(evanesce, code.error.__name__) is code.error
+    assert errors.EvanesceError is evanesce.EvanesceError
