@@ -19,7 +19,15 @@ fn time(what: &str, rounds: u32, mut f: impl FnMut()) {
 }
 
 fn main() {
+    let start = Instant::now();
     println!("{:?}", evanesce_secret::report());
+    println!("{:9.3} µs  the arena", start.elapsed().as_secs_f64() * 1e6);
+    let start = Instant::now();
+    evanesce_secret::on_crucible(|| ());
+    println!(
+        "{:9.3} µs  the first job of the process (AWS-LC gathers entropy)",
+        start.elapsed().as_secs_f64() * 1e6
+    );
     time("on_crucible, empty job", 20_000, || {
         evanesce_secret::on_crucible(|| black_box(1));
     });
@@ -37,6 +45,7 @@ fn main() {
     time("SecretVec of 1 MiB: make and drop", 100, || {
         black_box(evanesce_secret::SecretVec::zeroed(1 << 20).unwrap());
     });
+    sign();
     let done = AtomicU32::new(0);
     let done: &'static AtomicU32 = Box::leak(Box::new(done));
     time("spawn_on_crucible, one at a time", 20_000, || {
@@ -49,4 +58,24 @@ fn main() {
         }
     });
     println!("{:?}", evanesce_secret::report());
+}
+
+fn sign() {
+    use aws_lc_rs::signature::Ed25519KeyPair;
+    let job = || {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        black_box(pair.sign(b"message"));
+    };
+    time("Ed25519 from seed and sign, anywhere", 2000, job);
+    time("the same on the crucible", 2000, || {
+        evanesce_secret::on_crucible(job)
+    });
+    time("on_crucible, first job of a new thread", 200, || {
+        std::thread::spawn(|| evanesce_secret::on_crucible(|| ()))
+            .join()
+            .unwrap();
+    });
+    time("a new thread that does nothing", 200, || {
+        std::thread::spawn(|| ()).join().unwrap();
+    });
 }

@@ -85,7 +85,7 @@ unsafe impl GlobalAlloc for CrucibleAlloc {
         unsafe {
             let new_layout = Layout::from_size_align_unchecked(size, layout.align());
             let new = match owner {
-                Owner::Us(arena) if size <= arena.size_of_block(block as usize) => {
+                Owner::Us(arena) if stays(arena.size_of_block(block as usize), size) => {
                     if size < layout.size() {
                         wipe(block.add(size), layout.size() - size);
                     }
@@ -107,4 +107,9 @@ unsafe impl GlobalAlloc for CrucibleAlloc {
             new
         }
     }
+}
+
+/// Whether a block can hold a reallocation to `size` bytes without waste.
+fn stays(block: usize, size: usize) -> bool {
+    size <= block && (block <= 256 || size > block / 2)
 }

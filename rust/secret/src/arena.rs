@@ -26,7 +26,9 @@ const HEAP_LEAST: usize = 64 << 10;
 const HEAP_UNLOCKED: usize = 1 << 20;
 /// One crucible stack, in bytes. The deepest user is ML-DSA-87 signing in AWS-LC (`tests/stack.rs`).
 pub(crate) const STACK: usize = 256 << 10;
-/// Most stacks, whatever the number of cores: their free list is one word.
+/// Stacks wanted whatever the number of cores: a job may wait, for an element on a slow bus, and keep its stack meanwhile.
+const STACKS_LEAST: usize = 8;
+/// Most stacks: their free list is one word.
 const STACKS_MOST: usize = 64;
 /// Overflow, in bytes of addresses; memory is used only as it is touched.
 const OVERFLOW: usize = 256 << 20;
@@ -140,12 +142,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(budget: usize, kind: Kind, cores: usize) -> Plan {
+    fn new(budget: usize, kind: Kind, wanted: usize) -> Plan {
         let fits = kind == Kind::Plain || budget >= STACK + HEAP_LEAST;
         let stacks = if fits && kind != Kind::Plain {
-            cores.clamp(1, (budget / 2 / STACK).max(1))
+            wanted.clamp(1, (budget / 2 / STACK).max(1))
         } else {
-            cores
+            wanted
         };
         let (stacks_kind, heap) = match (fits, kind) {
             (true, Kind::Plain) | (false, _) => (Kind::Plain, budget),
@@ -213,7 +215,7 @@ impl Site {
 impl Arena {
     fn build() -> io::Result<Arena> {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let (plan, backing, site, overflow) = place_best(cores)?;
+        let (plan, backing, site, overflow) = place_best(cores.max(STACKS_LEAST))?;
         // SAFETY: `site` is ours alone: zeroed, and mapped for ever.
         let heap = unsafe { Heap::new(site.heap_at, plan.heap)? };
         let overflow_at = site.heap_at + plan.heap + map::page();
@@ -298,7 +300,7 @@ impl Arena {
 }
 
 /// The best arena this system gives: memfd_secret before mlock before neither, larger before smaller.
-fn place_best(cores: usize) -> io::Result<(Plan, Backing, Site, usize)> {
+fn place_best(stacks: usize) -> io::Result<(Plan, Backing, Site, usize)> {
     let limit = crate::report::locked_limit();
     let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
     let most = if crate::report::may_lock_beyond_limit() {
@@ -315,7 +317,7 @@ fn place_best(cores: usize) -> io::Result<(Plan, Backing, Site, usize)> {
     for &(kind, name) in kinds {
         let mut budget = most;
         while budget >= LOCKED_LEAST {
-            let plan = Plan::new(budget, kind, cores);
+            let plan = Plan::new(budget, kind, stacks);
             match make_site(&plan) {
                 Ok((site, overflow)) => {
                     let backing = backing(&plan, whys, limit);
@@ -329,7 +331,7 @@ fn place_best(cores: usize) -> io::Result<(Plan, Backing, Site, usize)> {
             }
         }
     }
-    let plan = Plan::new(HEAP_UNLOCKED, Kind::Plain, cores);
+    let plan = Plan::new(HEAP_UNLOCKED, Kind::Plain, stacks);
     let (site, overflow) = make_site(&plan)?;
     let backing = backing(&plan, whys, limit);
     Ok((plan, backing, site, overflow))

@@ -8,13 +8,13 @@
 //!
 //! A job does not change threads: the thread that has it steps over to a free locked stack and back, which costs less than
 //! waking another. The stacks could not simply be pthread stacks anyway: glibc keeps thread descriptors on them, linked in lists
-//! that a forked child walks, and the child does not have these pages. There are as many stacks as cores, so no more jobs
-//! than that run at once; further ones wait. [`crate::spawn_on_crucible`] brings threads of its own.
+//! that a forked child walks, and the child does not have these pages. There are as many stacks as cores, and at
+//! least eight if they fit, since jobs may wait for a slow element; no more jobs than stacks run at once, further ones wait. [`crate::spawn_on_crucible`] brings threads of its own.
 use crate::arena::arena;
 use crate::lock::{futex_wait, futex_wake_one};
 use crate::registers::{on_stack, vector_level};
 use crate::wipe::wipe_stack;
-use crate::{awslc, fork, init};
+use crate::{awslc, init};
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 thread_local! {
     /// Const and without a destructor: allocators read it at any time, also while a thread is torn down.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
-    /// The generation for which AWS-LC's own state of this thread exists.
-    static WARM: Cell<u64> = const { Cell::new(0) };
+    /// AWS-LC's own state of this thread exists; a forked child inherits it.
+    static WARM: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this code runs on the crucible.
@@ -99,9 +99,8 @@ pub(crate) unsafe fn enter(f: unsafe extern "C" fn(*mut ()), data: *mut ()) {
 /// AWS-LC keeps state per thread (errors, random numbers), made on first use and linked to that of other threads.
 /// It must not come to lie in the arena: a forked child follows those links.
 fn warm() {
-    if WARM.get() != fork::generation() {
+    if !WARM.replace(true) {
         awslc::make_thread_state();
-        WARM.set(fork::generation());
     }
 }
 

@@ -12,8 +12,14 @@ static REGISTERED: AtomicBool = AtomicBool::new(false);
 static REGISTERING: Lock = Lock::new();
 
 /// A number that is another one in a forked child: who keeps sessions, threads or secrets compares it and starts afresh.
-#[inline]
 pub fn generation() -> u64 {
+    register();
+    current()
+}
+
+/// The same, for code that runs only once there is an arena and the handlers are registered.
+#[inline]
+pub(crate) fn current() -> u64 {
     GENERATION.load(Relaxed)
 }
 

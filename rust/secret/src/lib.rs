@@ -45,6 +45,7 @@ pub use secret::{Secret, SecretVec};
 #[inline]
 pub fn init() {
     awslc::install();
+    fork::register();
 }
 
 /// Why there is no memory for a secret.

@@ -158,7 +158,9 @@ fn start() -> &'static Pool {
         more: Condvar::new(),
         waiting: AtomicUsize::new(0),
     }));
-    let wanted = arena().map_or(1, |a| a.stacks.count());
+    // One per core: jobs are expected to compute. Who waits a lot brings threads of its own to `on_crucible`.
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let wanted = cores.min(arena().map_or(1, |a| a.stacks.count()));
     let threads = (0..wanted)
         .filter(|i| {
             std::thread::Builder::new()

@@ -6,7 +6,7 @@
 use crate::arena::{Arena, arena};
 use crate::map::{self, Kind};
 use crate::wipe::wipe;
-use crate::{Error, generation};
+use crate::{Error, fork};
 use std::ptr::NonNull;
 
 /// `N` secret bytes. Only the process that made it can use it: in a forked child, exposing it panics.
@@ -193,7 +193,7 @@ impl Block {
     fn here(&self) -> NonNull<u8> {
         // In a child these addresses hold zeroes at best: a key of zeroes must not be used by mistake.
         assert!(
-            self.generation == generation(),
+            self.generation == fork::current(),
             "a secret of the process before the fork"
         );
         self.at
@@ -202,7 +202,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.generation != generation() {
+        if self.generation != fork::current() {
             return;
         }
         let address = self.at.as_ptr() as usize;

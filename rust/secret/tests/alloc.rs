@@ -50,9 +50,12 @@ fn growing_keeps_the_bytes_stays_in_the_arena_and_leaves_no_copy() {
             assert!(!holds(before, &PATTERN));
         }
     }
+    let before = address(&bytes);
     bytes.truncate(16);
     bytes.shrink_to_fit();
     assert_eq!(bytes, PATTERN);
+    assert!(arena.contains(&address(&bytes)) && address(&bytes) != before);
+    assert!(!holds(before, &PATTERN));
 }
 
 #[test]

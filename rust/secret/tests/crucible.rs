@@ -146,6 +146,40 @@ fn the_deepest_use_of_a_stack_is_reported() {
     assert!(report.stack_deepest > 100 * 1024 && report.stack_deepest <= report.stack_bytes);
 }
 
+#[test]
+fn a_job_that_overruns_its_stack_ends_the_process_and_harms_nothing_else() {
+    #[allow(unconditional_recursion)]
+    fn endless(depth: usize) -> usize {
+        black_box([depth; 64]);
+        1 + endless(black_box(depth + 1))
+    }
+    let status = in_child(|| on_crucible(|| endless(0)) > 0);
+    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV);
+}
+
+#[test]
+fn jobs_that_wait_do_not_keep_others_from_running() {
+    let (enter, entered) = mpsc::channel();
+    let leave = AtomicBool::new(false);
+    let waiting = report().crucible_threads.min(4) - 1;
+    std::thread::scope(|scope| {
+        for _ in 0..waiting {
+            let (enter, leave) = (enter.clone(), &leave);
+            scope.spawn(move || {
+                on_crucible(|| {
+                    enter.send(()).unwrap();
+                    while !leave.load(SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                })
+            });
+        }
+        assert_eq!(entered.iter().take(waiting).count(), waiting);
+        assert_eq!(on_crucible(|| 4), 4);
+        leave.store(true, SeqCst);
+    });
+}
+
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static HANDLED_INSIDE: AtomicBool = AtomicBool::new(false);
 

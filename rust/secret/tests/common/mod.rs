@@ -67,10 +67,10 @@ pub fn in_fresh_process(name: &str, f: impl FnOnce()) {
         .env(SCENARIO, name)
         .output()
         .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
