@@ -93,6 +93,9 @@ class Outcome:
     def receipts(self) -> list[Receipt]: ...
     @property
     def faults(self) -> list[tuple[str | None, str, str, str, str]]: ...
+    @property
+    def salts(self) -> list[bytes]:
+        """One per job: with the inputs it gives the digest in the agents' log entries (PROTOCOL §6)."""
 
 Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
@@ -136,7 +139,8 @@ class Reconstructor:
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
-        """Per holder: (name, id hex, its status or None, why not)."""
+        """Per holder: (name, id hex, its status or None, why not). A status also has milliseconds (of the answer) and
+        clock_offset_ms (its clock ahead of the local one)."""
 
 def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
     """Offline. Raises CoreError `invalid-signature`."""

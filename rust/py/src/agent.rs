@@ -63,7 +63,7 @@ fn run_agent(py: Python<'_>, folder: PathBuf, ready: Option<Py<PyAny>>) -> PyRes
 }
 
 /// An agent inside this process, on a thread of its own.
-#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[pyclass(frozen, module = "evanesce._core")]
 pub struct EmbeddedAgent {
     handle: Mutex<Option<Handle>>,
     address: String,

@@ -1,36 +1,14 @@
 //! Errors as Python sees them: a code, what happened, what to do next, and whose fault it is as data.
 
 use evanesce_quorum::{Error, Fault};
+use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 /// (seat or None, holder name, holder id hex, kind, detail).
 pub type FaultRow = (Option<String>, String, String, String, String);
 
-/// Raised by everything in this module.
-#[pyclass(extends = PyException, frozen, module = "evanesce._core", skip_from_py_object)]
-pub struct CoreError {
-    #[pyo3(get)]
-    code: String,
-    #[pyo3(get)]
-    message: String,
-    #[pyo3(get)]
-    hint: String,
-    #[pyo3(get)]
-    faults: Vec<FaultRow>,
-}
-
-#[pymethods]
-impl CoreError {
-    #[new]
-    fn new(code: String, message: String, hint: String, faults: Vec<FaultRow>) -> Self {
-        Self { code, message, hint, faults }
-    }
-
-    fn __str__(&self) -> String {
-        if self.hint.is_empty() { self.message.clone() } else { format!("{}; {}", self.message, self.hint) }
-    }
-}
+create_exception!(evanesce._core, CoreError, PyException, "Raised by everything in this module.");
 
 /// Faults as rows of public values.
 pub fn rows(faults: &[Fault]) -> Vec<FaultRow> {
@@ -47,7 +25,23 @@ pub fn translate(e: Error) -> PyErr {
 
 /// A Python exception of this module.
 pub fn raise(code: &str, message: impl Into<String>, hint: impl Into<String>, faults: Vec<FaultRow>) -> PyErr {
-    PyErr::new::<CoreError, _>((code.to_owned(), message.into(), hint.into(), faults))
+    let (message, hint) = (message.into(), hint.into());
+    let text = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
+    Python::attach(|py| {
+        let error = CoreError::new_err(text);
+        let value = error.value(py);
+        // Below Python 3.12 a stable-ABI module cannot give an exception fields of its own, so they are attributes.
+        let set = || -> PyResult<()> {
+            value.setattr("code", code)?;
+            value.setattr("message", &message)?;
+            value.setattr("hint", &hint)?;
+            value.setattr("faults", faults)
+        };
+        match set() {
+            Ok(()) => error,
+            Err(failure) => failure,
+        }
+    })
 }
 
 /// One that needs no hint.

@@ -6,7 +6,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{hex, plain};
 
-#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[pyclass(frozen, module = "evanesce._core")]
 pub struct Receipt(pub message::Receipt);
 
 #[pymethods]

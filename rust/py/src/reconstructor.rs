@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use evanesce_element::SecretSource;
-use evanesce_quorum::{Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings};
+use evanesce_quorum::{CheckRow, Done, Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings};
 use evanesce_suite::Output;
 use evanesce_token::Gate;
 use evanesce_wire::{FileIdentity, Identity};
@@ -15,7 +15,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::error::{CoreError, FaultRow, hex, id_from_hex, plain, raise, rows, translate};
+use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
 use crate::offline::bytes_of;
 use crate::receipt::Receipt;
 use crate::secret::Secret;
@@ -67,11 +67,12 @@ impl Completions {
 static ONE: u64 = 1;
 
 /// What an operation brought.
-#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[pyclass(frozen, module = "evanesce._core")]
 pub struct Outcome {
     outputs: Vec<OutputValue>,
     receipts: Vec<evanesce_wire::message::Receipt>,
     faults: Vec<evanesce_quorum::Fault>,
+    salts: Vec<[u8; 32]>,
 }
 
 enum OutputValue {
@@ -91,6 +92,7 @@ impl From<evanesce_quorum::Outcome> for Outcome {
             outputs: outcome.outputs.into_iter().map(value).collect(),
             receipts: outcome.receipts,
             faults: outcome.faults,
+            salts: outcome.salts,
         }
     }
 }
@@ -119,13 +121,19 @@ impl Outcome {
     fn faults(&self) -> Vec<FaultRow> {
         rows(&self.faults)
     }
+
+    #[getter]
+    fn salts<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.salts.iter().map(|salt| PyBytes::new(py, salt)).collect()
+    }
 }
 
 /// Asks a quorum of agents, opens shares inside the crucible, operates, forgets.
-#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[pyclass(frozen, module = "evanesce._core")]
 pub struct Reconstructor {
     inner: evanesce_quorum::Reconstructor,
     caller: [u8; 32],
+    names: BTreeMap<[u8; 32], String>,
     completions: Arc<Completions>,
 }
 
@@ -144,6 +152,7 @@ impl Reconstructor {
             Ok(Holder { name, id: id_from_hex(&id)?, address, site, vendor })
         };
         let holders = holders.into_iter().map(holder).collect::<PyResult<Vec<_>>>()?;
+        let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
         if deadline_ms == 0 {
             return Err(plain("bad-input", "a deadline of 0 ms leaves no time to ask; give at least 1"));
         }
@@ -155,7 +164,7 @@ impl Reconstructor {
             // A forked child cannot see its parent's locked memory, so it reads the key again.
             let open = move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
             let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings).map_err(translate)?;
-            Ok(Self { inner, caller, completions: Arc::new(Completions::new()?) })
+            Ok(Self { inner, caller, names, completions: Arc::new(Completions::new()?) })
         })
     }
 
@@ -176,7 +185,7 @@ impl Reconstructor {
         for (ticket, token, jobs, deadline_ms) in operations {
             let operation = operation(py, token.get(), jobs, deadline_ms)?;
             let completions = self.completions.clone();
-            let done: evanesce_quorum::Done = Box::new(move |result| completions.push(ticket, result));
+            let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| completions.push(ticket, result));
             batch.push((operation, done));
         }
         py.detach(|| self.inner.submit_all(batch));
@@ -230,7 +239,7 @@ impl Reconstructor {
             replaces,
             key: None,
             imported,
-            policy_check: evanesce_agent::policy::check,
+            policy_check: Box::new(evanesce_agent::policy::check),
         };
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();
@@ -246,15 +255,18 @@ impl Reconstructor {
     ) -> PyResult<Vec<(String, String, String, String, String, Option<f64>)>> {
         let token = token.0.clone();
         let table = self.wait(py, |done| self.inner.check(token, open, done))?;
-        let row = |seat: evanesce_quorum::SeatCheck| {
-            let (word, detail) = match seat.fault {
+        if let Some(Err(e)) = table.opened {
+            return Err(translate(e));
+        }
+        let row = |row: CheckRow| {
+            let (word, detail) = match row.fault {
                 None => ("ok".to_owned(), String::new()),
                 Some(fault) => (fault.kind.as_str().to_owned(), fault.detail),
             };
-            let took = seat.took.map(|t| t.as_secs_f64() * 1e3);
-            (seat.seat, seat.holder, hex(&seat.holder_id), word, detail, took)
+            let took = row.latency.map(|microseconds| microseconds as f64 / 1e3);
+            (row.seat, row.holder, hex(&row.holder_id), word, detail, took)
         };
-        Ok(table.seats.into_iter().map(row).collect())
+        Ok(table.rows.into_iter().map(row).collect())
     }
 
     fn retire(
@@ -263,26 +275,38 @@ impl Reconstructor {
         token: &Token,
     ) -> PyResult<(bool, Vec<(String, String, String, String)>, Vec<Receipt>)> {
         let token = token.0.clone();
+        let seats = token.body.header.quorum.seats();
+        let named = |id: &[u8; 32]| self.names.get(id).cloned().unwrap_or_else(|| hex(&id[..8]));
+        let holders: BTreeMap<String, String> =
+            seats.iter().zip(&token.rows).map(|(seat, row)| ((*seat).to_owned(), named(&row.holder))).collect();
         let retirement = self.wait(py, |done| self.inner.retire(token, done))?;
-        let row = |seat: evanesce_quorum::SeatRetired| match seat.fault {
-            None => (seat.seat, seat.holder, "retired".to_owned(), String::new()),
-            Some(fault) => (seat.seat, seat.holder, fault.kind.as_str().to_owned(), fault.detail),
-        };
-        let rows = retirement.seats.into_iter().map(row).collect();
-        Ok((retirement.blocked, rows, retirement.receipts.into_iter().map(Receipt).collect()))
+        let done = retirement.tombstoned.into_iter().map(|seat| {
+            let holder = holders.get(&seat).cloned().unwrap_or_default();
+            (seat, holder, "retired".to_owned(), String::new())
+        });
+        let missing = retirement.missing.into_iter().map(|fault| {
+            (fault.seat.unwrap_or_default(), fault.holder, fault.kind.as_str().to_owned(), fault.detail)
+        });
+        let rows = done.chain(missing).collect();
+        Ok((retirement.dead, rows, retirement.receipts.into_iter().map(Receipt).collect()))
     }
 
     fn status<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<Vec<(String, String, Option<Bound<'py, PyDict>>, String)>> {
-        let agents = self.wait(py, |done| self.inner.status(Box::new(move |list| done(Ok(list)))))?;
+        let agents = self.wait(py, |done| self.inner.status(done))?;
         let row = |agent: evanesce_quorum::AgentStatus| {
-            let (status, why) = match agent.status {
-                Ok(status) => (Some(status_dict(py, &status, agent.took)?), String::new()),
-                Err(why) => (None, why),
+            let (status, why) = match agent.answer {
+                Ok(status) => {
+                    let dict = status_dict(py, &status)?;
+                    dict.set_item("milliseconds", agent.latency.map(|microseconds| microseconds as f64 / 1e3))?;
+                    dict.set_item("clock_offset_ms", agent.clock_offset)?;
+                    (Some(dict), String::new())
+                }
+                Err(fault) => (None, format!("{}: {}", fault.kind.as_str(), fault.detail)),
             };
-            Ok((agent.name, hex(&agent.id), status, why))
+            Ok((agent.holder.name, hex(&agent.holder.id), status, why))
         };
         agents.into_iter().map(row).collect()
     }
@@ -293,7 +317,7 @@ impl Reconstructor {
     fn wait<T: Send + 'static>(
         &self,
         py: Python<'_>,
-        start: impl FnOnce(Box<dyn FnOnce(Result<T, Error>) + Send>) + Send,
+        start: impl FnOnce(Done<T>) + Send,
     ) -> PyResult<T> {
         py.detach(|| {
             let (sender, receiver) = mpsc::sync_channel(1);
@@ -345,7 +369,6 @@ pub fn source(kind: &str, place: &str) -> PyResult<SecretSource> {
 fn status_dict<'py>(
     py: Python<'py>,
     status: &evanesce_wire::message::Status,
-    took: Duration,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("name", &status.name)?;
@@ -363,6 +386,5 @@ fn status_dict<'py>(
     dict.set_item("memory", &status.memory)?;
     dict.set_item("caller", &status.caller)?;
     dict.set_item("roles", &status.roles)?;
-    dict.set_item("milliseconds", took.as_secs_f64() * 1e3)?;
     Ok(dict)
 }

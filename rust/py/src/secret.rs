@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use crate::error::plain;
 
 /// Decrypted data, a derived key or a shared secret. Belongs to the caller, who says where it goes.
-#[pyclass(frozen, module = "evanesce._core", skip_from_py_object)]
+#[pyclass(frozen, module = "evanesce._core")]
 #[derive(Clone)]
 pub struct Secret(Arc<Mutex<Option<SecretVec>>>);
 
@@ -47,16 +47,17 @@ impl Secret {
 
     fn write_into(&self, py: Python<'_>, buffer: PyBuffer<u8>) -> PyResult<usize> {
         self.with(|value| {
-            let target = buffer
-                .as_mut_slice(py)
-                .ok_or_else(|| plain("bad-input", "the buffer must be writable and contiguous, as a bytearray is"))?;
-            if target.len() < value.len() {
-                let (has, needs) = (target.len(), value.len());
+            if buffer.readonly() || !buffer.is_c_contiguous() {
+                return Err(plain("bad-input", "the buffer must be writable and contiguous, as a bytearray is"));
+            }
+            let (has, needs) = (buffer.len_bytes(), value.len());
+            if has < needs {
                 return Err(plain("bad-input", format!("the buffer has {has} bytes; {needs} are needed")));
             }
-            for (to, from) in target.iter().zip(value.expose()) {
-                to.set(*from);
-            }
+            // SAFETY: the exporter keeps `len_bytes` contiguous writable bytes at `buf_ptr` while the buffer is held, and the
+            // interpreter lock, which `py` proves, keeps Python code away from them.
+            unsafe { std::ptr::copy_nonoverlapping(value.expose().as_ptr(), buffer.buf_ptr().cast::<u8>(), needs) };
+            let _ = py;
             Ok(value.len())
         })
     }
