@@ -55,7 +55,7 @@ from evanesce.results import (
     Signature,
     Verified,
 )
-from evanesce.token import Token
+from evanesce.tokens import Token
 
 if _os.environ.get("EVANESCE_NO_HARDEN") != "1":
     _core.harden()

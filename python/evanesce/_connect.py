@@ -11,7 +11,7 @@ from evanesce._mint import Mint, shared_seats
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent, Home, check_agents, read_agents
 from evanesce.results import AgentStatus, Check, Receipt, RetiredSeat, Retirement, SeatCheck
-from evanesce.token import Token
+from evanesce.tokens import Token
 
 
 class Connection:

@@ -15,7 +15,7 @@ from typing_extensions import Buffer
 from evanesce import _core, suites
 from evanesce.errors import error
 from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
-from evanesce.token import Token
+from evanesce.tokens import Token
 
 R = TypeVar("R")
 Jobs = tuple[_core.Job, ...]

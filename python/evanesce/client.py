@@ -20,7 +20,7 @@ from evanesce._mint import Source, Terms, mint
 from evanesce.errors import error, translate
 from evanesce.home import Agent
 from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
-from evanesce.token import Token
+from evanesce.tokens import Token
 
 R = TypeVar("R")
 

@@ -113,6 +113,8 @@ class Code:
     error: type[EvanesceError]
     exit_status: int
     """1: usage, set-up or unreachable; 2: refused."""
+    hint: str = ""
+    """What to do, where whoever raises it has nothing better to say."""
 
 
 CODES: dict[str, Code] = {
@@ -121,32 +123,38 @@ CODES: dict[str, Code] = {
     "bad-input": Code(InputError, 1),
     "not-found": Code(InputError, 1),
     "exists": Code(InputError, 1),
-    "suite-not-in-token": Code(InputError, 1),
-    "unfit-operation": Code(InputError, 1),
+    "suite-not-in-token": Code(InputError, 1, "Use a suite that the token lists: `evanesce inspect TOKEN`."),
+    "unfit-operation": Code(InputError, 1, "Use a suite that does this."),
     "policy": Code(InputError, 2),
     # The token.
-    "malformed": Code(TokenError, 2),
-    "expired": Code(TokenError, 2),
-    "token-altered": Code(TokenError, 2),
-    "inconsistent": Code(TokenError, 2),
+    "malformed": Code(
+        TokenError, 2, "Get the token again from where it is kept; it was cut short, changed or is something else."
+    ),
+    "expired": Code(TokenError, 2, "Use the token that replaced it."),
+    "token-altered": Code(
+        TokenError, 2, "Get the token again from where it is kept: this one is not as it was minted."
+    ),
+    "inconsistent": Code(TokenError, 2, "Do not use this token: whoever minted it dealt dishonestly."),
     # Trust in the token.
     "unpinned": Code(TrustError, 2),
     "pin-mismatch": Code(TrustError, 2),
     # The agents.
-    "refused": Code(RefusedError, 2),
-    "role": Code(RefusedError, 2),
-    "quorum-not-met": Code(QuorumError, 1),
-    "overloaded": Code(QuorumError, 1),
+    "refused": Code(RefusedError, 2, "Ask those who run the agents that are named."),
+    "role": Code(RefusedError, 2, "Have the agents allow it: `evanesce agent allow DIR --name NAME --id ID --role …`."),
+    "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
+    "overloaded": Code(QuorumError, 1, "Try again, more slowly."),
     # What was checked.
-    "invalid-signature": Code(VerificationError, 2),
-    "decryption-failed": Code(VerificationError, 2),
-    "receipt-invalid": Code(VerificationError, 2),
+    "invalid-signature": Code(VerificationError, 2, "The message, the signature or the key is not the right one."),
+    "decryption-failed": Code(
+        VerificationError, 2, "The ciphertext, its additional data or the key is not the right one."
+    ),
+    "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     # This machine.
-    "identity": Code(SetupError, 1),
+    "identity": Code(SetupError, 1, "Check the identity file: its path, its owner and its mode (0600)."),
     "configuration": Code(SetupError, 1),
-    "io": Code(SetupError, 1),
+    "io": Code(SetupError, 1, "Check the path, its permissions and free space."),
     "running": Code(SetupError, 1),
-    "memory": Code(SetupError, 1),
+    "memory": Code(SetupError, 1, "Raise the locked-memory limit (ulimit -l) or lower the load."),
     "element-unavailable": Code(SetupError, 1),
     "element-locked": Code(SetupError, 2),
     "element-weak": Code(SetupError, 2),
@@ -154,7 +162,7 @@ CODES: dict[str, Code] = {
     # The rest.
     "closed": Code(InputError, 1),
     "interrupted": Code(EvanesceError, 1),
-    "internal": Code(InternalError, 1),
+    "internal": Code(InternalError, 1, "Please report this."),
 }
 
 
@@ -166,7 +174,9 @@ def error(code: str, message: str, hint: str = "", culprits: tuple[Culprit, ...]
 
 def translate(raised: CoreError) -> EvanesceError:
     """The core's error, as the public one."""
-    return error(raised.code, raised.message, raised.hint, culprits(raised.faults))
+    known = CODES.get(raised.code)
+    hint = raised.hint or (known.hint if known else "")
+    return error(raised.code, raised.message, hint, culprits(raised.faults))
 
 
 def exit_status(raised: EvanesceError) -> int:

@@ -13,7 +13,7 @@ from typing_extensions import Buffer
 from evanesce import _core
 from evanesce.errors import error, translate
 from evanesce.results import Encapsulation, Secret, Signature
-from evanesce.token import Token
+from evanesce.tokens import Token
 
 
 def verify(

@@ -86,9 +86,10 @@ def init(
     accept_weak_element: bool,
     register: bool,
 ) -> None:
-    """Set up an agent in DIR: its configuration, its identity and a new root in its secure element.
+    """Set up an agent in DIR.
 
-    Prints the stanza that callers put in their quorum file.
+    Writes its configuration, and makes its identity and a new root in its secure element. Prints the stanza
+    that callers put in their quorum file.
     """
     if not NAME.fullmatch(name):
         raise error("usage", f"{name!r} cannot be an agent's name", "Use 1 to 64 of A-Z a-z 0-9 . _ @ -")
@@ -237,8 +238,11 @@ def allow(
     groups: tuple[str, ...],
     remove: bool,
 ) -> None:
-    """Let the agent of DIR know a caller, and what it may be: caller, minter (may mint keys),
-    reconstructor (shares are sealed to it; an SDK is one). A running agent learns it at once."""
+    """Let the agent of DIR know a caller.
+
+    Roles: caller; minter (may mint keys); reconstructor (shares are sealed to it: an SDK is one). A running
+    agent learns it at once.
+    """
     at = AgentFolder(Path(folder).absolute())
     at.require()
     if remove:
@@ -259,7 +263,10 @@ def allow(
 @verb(agent)
 @_options.deadline_option
 def status(app: App, deadline: int | None) -> None:
-    """Ask every agent of the quorum file how it is. Exits 1 when one does not answer."""
+    """Ask every agent how it is.
+
+    All those of the quorum file. Exits 1 when one does not answer.
+    """
     with app.working("asking the agents"), app.client(deadline) as client:
         places = {entry.id: entry for entry in client.agents}
         answers = client.status()

@@ -46,7 +46,10 @@ def derive(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Derive a working key for a context: the same again for the same. The token must be pinned."""
+    """Derive a working key for a context.
+
+    The same again for the same context. The token must be pinned: created here, or named by --pin.
+    """
     if (context is None) == (context_file is None):
         raise error("usage", "a working key is for one context", "Give --context TEXT or --context-file FILE.")
     _io.check_secret_sink(app, out, show)
@@ -79,8 +82,10 @@ def agree(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Agree on a shared secret with PEER: a file with its public key, raw 32 bytes, DER or PEM. The
-    token must be pinned."""
+    """Agree on a shared secret with a PEER.
+
+    PEER is a file with its public key: raw 32 bytes, DER or PEM. The token must be pinned.
+    """
     _io.check_secret_sink(app, out, show)
     check_free([out], force)
     key = public_key_bytes(bytes(_io.read_input(app, peer, "peer's public key")))
@@ -108,8 +113,10 @@ def encapsulate(
     show: bool,
     force: bool,
 ) -> None:
-    """Make a fresh shared secret for the holder of the key, and the ciphertext that carries it. Offline;
-    the token must be pinned."""
+    """Make a fresh secret for the holder of the key.
+
+    The ciphertext carries it there. Offline; the token must be pinned.
+    """
     _io.check_secret_sink(app, out, show)
     check_free([out, ciphertext], force)
     loaded = app.token(token, pin, trust_token)
@@ -151,7 +158,7 @@ def decapsulate(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Recover the shared secret that an encapsulation carries."""
+    """Recover the secret that an encapsulation carries."""
     _io.check_secret_sink(app, out, show)
     check_free([out], force)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from evanesce import AgentStatus, EvanesceError, _core
 from evanesce._agentdir import AgentFolder
 from evanesce._text import printable
 from evanesce.cli import _options
-from evanesce.cli._app import App, Stopwatch, verb
+from evanesce.cli._app import App, verb
 from evanesce.errors import translate
 
 CLOCK_TOLERANCE = 2.0
@@ -44,9 +43,9 @@ def register(root: click.Group) -> None:
 @click.option("--agent", "folders", metavar="DIR", multiple=True, help="Probe the element of an agent here, too.")
 @_options.deadline_option
 def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
-    """Probe memory protection, elements, agents and clocks; say what is weak and what to do.
+    """Say what is weak here, and what to do about it.
 
-    Exits 1 if anything is weak.
+    Probes memory protection, elements, agents and clocks. Exits 1 if anything is weak.
     """
     findings = [*memory(_core.memory_report())]
     for folder in folders:
@@ -137,10 +136,7 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
     """Reachability, elements and clocks of the agents in the quorum file."""
     try:
         with app.client(deadline) as client:
-            client.status()  # connects, so that the second answer times the clocks alone
-            watch, asked = Stopwatch(), time.time()
             answers = client.status()
-            took = watch.milliseconds / 1000
     except EvanesceError as e:
         yield Finding("agents", "bad", e.message, e.hint)
         return
@@ -164,28 +160,23 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             bool(answer.report["development"]),
             list(answer.report["weaknesses"]),
         )
-    yield from clocks(answers, asked, took)
+    yield from clocks(answers)
 
 
-def clocks(answers: tuple[AgentStatus, ...], asked: float, took: float) -> Iterator[Finding]:
-    """Each agent's clock against this machine's, and all against their median. An answer within `took`
-    seconds says what time it was to within half of that."""
-    middle = asked + took / 2
-    off = {a.name: a.report["clock"] / 1000 - middle for a in answers if a.report is not None}
-    if not off:
+def clocks(answers: tuple[AgentStatus, ...]) -> Iterator[Finding]:
+    """Each agent's clock against the agents' median, and this machine's too."""
+    reports = {answer.name: answer.report for answer in answers if answer.report is not None}
+    if not reports:
         return
-    median = statistics.median(off.values())
-    tolerance = CLOCK_TOLERANCE + took / 2
-    for name, difference in off.items():
-        away = difference - median
-        if abs(away) > tolerance:
-            yield Finding(
-                f"clock of {name}",
-                "weak",
-                f"{away:+.1f} s from the agents' median",
-                "Set it (NTP): expiry and policies are judged by each agent's own clock.",
-            )
+    ahead = {name: report["clock_offset_ms"] / 1000 for name, report in reports.items()}
+    # An answer says what time it was to within how long it took.
+    tolerance = CLOCK_TOLERANCE + max(report["milliseconds"] for report in reports.values()) / 1000
+    median = statistics.median(ahead.values())
+    off = {name: difference - median for name, difference in ahead.items() if abs(difference - median) > tolerance}
+    for name, away in off.items():
+        advice = "Set it (NTP): expiry and policies are judged by each agent's own clock."
+        yield Finding(f"clock of {name}", "weak", f"{away:+.1f} s from the agents' median", advice)
     if abs(median) > tolerance:
         yield Finding("clock here", "weak", f"{-median:+.1f} s from the agents' median", "Set this machine's clock.")
-    elif all(abs(difference - median) <= tolerance for difference in off.values()):
-        yield Finding("clocks", "ok", f"all within {tolerance:.1f} s; median {median:+.2f} s from here")
+    elif not off:
+        yield Finding("clocks", "ok", f"all within {tolerance:.1f} s; their median is {median:+.2f} s from here")

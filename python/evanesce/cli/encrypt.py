@@ -40,9 +40,10 @@ def encrypt(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Encrypt a FILE or stdin (-): through the quorum under a symmetric suite, offline to an RSA public key.
+    """Encrypt a FILE or stdin (-).
 
-    The token must be pinned: created here, or named by --pin.
+    Under a symmetric suite this goes through the quorum; to an RSA public key it is done offline. The token
+    must be pinned: created here, or named by --pin.
     """
     check_free([out], force)
     extra = _aad(app, aad, aad_file)
@@ -93,8 +94,10 @@ def decrypt(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Decrypt a FILE or stdin (-). The plaintext goes to --out (0600) or a pipe; to a terminal only with
-    --show."""
+    """Decrypt a FILE or stdin (-).
+
+    The plaintext goes to --out (0600) or a pipe; to a terminal only with --show.
+    """
     _io.check_secret_sink(app, out, show)
     check_free([out], force)
     extra = _aad(app, aad, aad_file)

@@ -36,7 +36,7 @@ def mac(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Compute a MAC over a FILE, stdin (-) or --message TEXT."""
+    """MAC a FILE, stdin (-) or --message TEXT."""
     check_free([out], force)
     loaded = app.token(token, pin, trust_token)
     content = message_bytes(app, message, text, busy=token == "-")

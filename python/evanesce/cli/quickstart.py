@@ -48,9 +48,10 @@ def register(root: click.Group) -> None:
 
 @click.option("--keep", metavar="DIR", help="Leave everything there, to look at. [default: a temporary folder]")
 def quickstart(app: App, keep: str | None) -> None:
-    """See a quorum mint a key that is stored nowhere, use it, lose agents, refuse, and recover.
+    """See the whole idea once through, on this machine.
 
-    Everything happens on this machine, in one folder; nothing else is touched.
+    A quorum mints a key that is stored nowhere, uses it, loses agents, refuses, and recovers. Everything
+    happens on this machine, in one folder; nothing else is touched.
     """
     with _folder(keep) as folder:
         story = Story(app, folder)

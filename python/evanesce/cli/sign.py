@@ -43,7 +43,7 @@ def sign(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Sign a message: a FILE, stdin (-), or --message TEXT.
+    """Sign a FILE, stdin (-) or --message TEXT.
 
     The signature goes to stdout or --out. Several FILEs are signed under one opening, each into --out-dir.
     Two --suite make two signatures from one opening: --out then names FILE.SUITE each.
@@ -136,9 +136,10 @@ def verify(
     suite: str | None,
     input_form: str | None,
 ) -> None:
-    """Verify a signature over a FILE, stdin (-) or --message TEXT. Offline.
+    """Verify a signature.
 
-    Exits 0 when it is right, 2 when it is not. The token must be pinned: created here, or named by --pin.
+    It is over a FILE, stdin (-) or --message TEXT. Offline. Exits 0 when it is right, 2 when it is not. The
+    token must be pinned: created here, or named by --pin.
     """
     content = message_bytes(app, message, text, busy=signature == "-")
     given = _io.binary(_io.read_input(app, signature, "signature"), input_form, "signature")
