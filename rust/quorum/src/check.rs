@@ -1,10 +1,18 @@
 //! Checking: every seat asked whether its share can be regenerated; nothing is released (PROTOCOL §5).
 
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_token::Token;
 use evanesce_wire::Id;
 use evanesce_wire::message::Receipt;
 
 use crate::error::Error;
+use crate::everyone::{Verb, everyone};
 use crate::fault::Fault;
+use crate::io::side::Side;
+use crate::work::{Work, refuse_expired};
 
 /// What every seat answered.
 pub struct CheckTable {
@@ -32,4 +40,46 @@ pub struct CheckRow {
     pub fault: Option<Fault>,
     /// How long the answer took, in µs.
     pub latency: Option<u64>,
+}
+
+/// Asks everyone; with `open`, then regenerates once within `budget`.
+pub(crate) async fn check(
+    side: &Rc<Side>,
+    token: Arc<Token>,
+    open: bool,
+    budget: Duration,
+) -> Result<CheckTable, Error> {
+    refuse_expired(&token)?;
+    let (words, _) = everyone(side, &token, Verb::Check).await;
+    let good: Vec<bool> = words.iter().map(|word| word.fault.is_none()).collect();
+    let names = token.body.header.quorum.seats();
+    let row = |word: crate::everyone::Word| {
+        let holder_id = token.rows[word.seat as usize].holder;
+        CheckRow {
+            seat: names[word.seat as usize].to_owned(),
+            seat_number: word.seat,
+            holder: side.directory.name_of(&holder_id),
+            holder_id,
+            fault: word.fault,
+            latency: word.latency,
+        }
+    };
+    let mut table = CheckTable {
+        rows: words.into_iter().map(row).collect(),
+        sufficient: token.body.header.quorum.satisfied(&good),
+        opened: None,
+        receipts: Vec::new(),
+    };
+    if open {
+        table.opened = Some(
+            match side.open(Work::bare(token.clone(), "open", budget)).await {
+                Ok(outcome) => {
+                    table.receipts = outcome.receipts;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        );
+    }
+    Ok(table)
 }

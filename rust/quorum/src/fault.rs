@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use evanesce_token::quoted;
 use evanesce_wire::Id;
 
 /// What went wrong at one seat, or at one holder as a whole.
@@ -197,11 +196,6 @@ pub(crate) fn remark(text: &str) -> String {
 pub(crate) fn short_id(id: &Id) -> String {
     let hex: String = id[..6].iter().map(|b| format!("{b:02x}")).collect();
     format!("agent {hex}…")
-}
-
-/// A name from outside, quoted.
-pub(crate) fn name(text: &str) -> String {
-    quoted(text)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! Whom the caller knows: its directory of agents, and how it wants them asked.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use evanesce_token::quoted;
 use evanesce_wire::Id;
 
+use crate::error::{Code, Error};
 use crate::fault::short_id;
 
 /// One agent of the caller's directory.
@@ -43,32 +46,49 @@ impl Default for Settings {
 }
 
 /// The directory: holders by place, found by id or by name.
-pub(crate) struct Directory(Vec<Holder>);
+pub(crate) struct Directory {
+    holders: Vec<Holder>,
+    places: HashMap<Id, usize>,
+}
 
 impl Directory {
-    pub(crate) fn new(holders: Vec<Holder>) -> Self {
-        Self(holders)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// Refuses two holders of one name or id: a fault could not be told from the other's.
+    pub(crate) fn new(holders: Vec<Holder>) -> Result<Self, Error> {
+        let refused = |what: &str, name: &str| {
+            let message = format!(
+                "two agents of the quorum file have the same {what}, one of them {}",
+                quoted(name)
+            );
+            Error::new(Code::BadInput, message, "List each agent once.")
+        };
+        let mut places = HashMap::with_capacity(holders.len());
+        let mut names = HashSet::with_capacity(holders.len());
+        for (place, holder) in holders.iter().enumerate() {
+            if places.insert(holder.id, place).is_some() {
+                return Err(refused("id", &holder.name));
+            }
+            if !names.insert(holder.name.as_str()) {
+                return Err(refused("name", &holder.name));
+            }
+        }
+        Ok(Self { holders, places })
     }
 
     pub(crate) fn all(&self) -> &[Holder] {
-        &self.0
+        &self.holders
     }
 
     pub(crate) fn by_id(&self, id: &Id) -> Option<usize> {
-        self.0.iter().position(|holder| holder.id == *id)
+        self.places.get(id).copied()
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|holder| holder.name == name)
+        self.holders.iter().position(|holder| holder.name == name)
     }
 
     /// The caller's name for that agent, or the start of its id.
     pub(crate) fn name_of(&self, id: &Id) -> String {
         self.by_id(id)
-            .map_or_else(|| short_id(id), |place| self.0[place].name.clone())
+            .map_or_else(|| short_id(id), |place| self.holders[place].name.clone())
     }
 }

@@ -56,8 +56,8 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// An answer came `took` µs after it was asked for over a standing connection.
-    pub fn answered(&mut self, now: u64, took: u64) {
+    /// An answer came `took` µs after it was wanted and `way` µs after the request for it was sent.
+    pub fn answered(&mut self, now: u64, took: u64, way: u64) {
         self.alive(now);
         let bucket = bucket(took);
         self.counts[bucket] += 1;
@@ -69,7 +69,7 @@ impl Latency {
                 self.total += *count;
             }
         }
-        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        self.way(way);
         let p50 = self.percentile(50);
         self.p95 = self.percentile(95);
         if self
@@ -78,6 +78,11 @@ impl Latency {
         {
             self.published = Some(p50);
         }
+    }
+
+    /// Something went there and back in `way` µs.
+    pub fn way(&mut self, way: u64) {
+        self.fastest = Some(self.fastest.map_or(way, |fastest| fastest.min(way)));
     }
 
     /// It answered, whatever the answer and however long it took.
@@ -103,13 +108,15 @@ impl Latency {
         self.published.map(|p50| p50 >> self.silence(now))
     }
 
-    /// How long after asking an answer is late, in µs.
-    pub fn patience(&self, now: u64) -> u64 {
-        if self.total == 0 {
-            return FIRST_PATIENCE;
-        }
+    /// How long after asking an answer is late, in µs; longer where a connection must be made first.
+    pub fn patience(&self, now: u64, standing: bool) -> u64 {
         let p95 = self.p95 >> self.silence(now);
-        p95 + (p95 / 4).max(GRACE)
+        let usual = p95 + (p95 / 4).max(GRACE);
+        if standing && self.total > 0 {
+            usual
+        } else {
+            usual.max(FIRST_PATIENCE)
+        }
     }
 
     /// Whether it failed so recently that others are to be preferred.
@@ -174,6 +181,10 @@ fn upper_end(bucket: usize) -> u64 {
 mod tests {
     use super::*;
 
+    fn answered(latency: &mut Latency, now: u64, took: u64) {
+        latency.answered(now, took, took);
+    }
+
     #[test]
     fn every_time_lies_in_its_bucket() {
         for took in (0..200_000).chain((0..300).map(|i| i * 1_000_000)) {
@@ -196,12 +207,12 @@ mod tests {
         let mut latency = Latency::default();
         assert_eq!(latency.expected(0), None);
         for i in 0..100 {
-            latency.answered(i, if i % 20 == 0 { 9_000 } else { 1_000 });
+            answered(&mut latency, i, if i % 20 == 0 { 9_000 } else { 1_000 });
         }
         let (p50, p95) = latency.summary().unwrap();
         assert!((1_000..1_200).contains(&p50) && p95 < 10_500);
         for i in 0..600 {
-            latency.answered(i, 40_000);
+            answered(&mut latency, i, 40_000);
         }
         assert!((40_000..46_000).contains(&latency.expected(600).unwrap()));
         assert_eq!(latency.fastest(), Some(1_000));
@@ -210,10 +221,10 @@ mod tests {
     #[test]
     fn jitter_does_not_move_the_published_estimate() {
         let mut latency = Latency::default();
-        latency.answered(0, 300);
+        answered(&mut latency, 0, 300);
         let first = latency.expected(0);
         for i in 1..500 {
-            latency.answered(i, 250 + i % 400);
+            answered(&mut latency, i, 250 + i % 400);
         }
         assert_eq!(latency.expected(500), first);
     }
@@ -241,7 +252,7 @@ mod tests {
     #[test]
     fn a_slow_holder_is_tried_again_after_a_silence() {
         let mut latency = Latency::default();
-        latency.answered(0, 500_000);
+        answered(&mut latency, 0, 500_000);
         let slow = latency.expected(1).unwrap();
         assert!(latency.expected(4 * FORGET).unwrap() <= slow / 16);
     }

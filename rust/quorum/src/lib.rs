@@ -1,19 +1,42 @@
-//! The reconstructor's side: ask a quorum, regenerate one key, use it once, forget it.
+//! The reconstructor's side: ask a quorum, regenerate one key, use it once, forget it (PROTOCOL §6, §9).
+//!
+//! Start at [`Reconstructor`]. It answers every operation within its deadline: with the result and the agents'
+//! receipts, or with an [`Error`] that names each culprit. A holder that is dead, slow, silent, lying or
+//! refusing costs a hedge as long as others suffice.
+//!
+//! Guaranteed: shares are opened, combined and used on the crucible alone, each checked against its commitment
+//! and the seed against the anchor before any use; nothing is released that the token's public half does not
+//! answer for; whatever an agent answers is bounded and judged before it is used. Not guaranteed: anything about
+//! whether the token is yours (pin its id), and nothing against code in the same process.
+//!
+//! | | |
+//! |---|---|
+//! | whom to ask, when to stop | [`plan`], over [`latency`]; pure |
+//! | what a failure is called | [`verdict`]; pure |
+//! | what goes into a request, what an answer is worth | `outbox`, `answers`; pure |
+//! | the opening itself | `open`, on the crucible |
+//! | sockets and clocks | `io` |
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
+mod answers;
 mod check;
 mod error;
+mod everyone;
 mod fault;
 mod holder;
+mod import;
+mod io;
 pub mod latency;
 mod mint;
+mod open;
 mod operation;
+mod outbox;
 pub mod plan;
 mod reconstructor;
 mod retire;
 mod status;
 pub mod verdict;
+mod work;
 
 pub use check::{CheckRow, CheckTable};
 pub use error::{Code, Error};

@@ -70,6 +70,20 @@ impl OwnedInput {
             Self::Decapsulate { ciphertext } => Input::Decapsulate { ciphertext },
         }
     }
+
+    /// Bytes of input.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Sign { message } | Self::Mac { message } | Self::VerifyMac { message, .. } => {
+                message.len()
+            }
+            Self::Encrypt { plaintext, aad } => plaintext.len() + aad.len(),
+            Self::Decrypt { ciphertext, aad } => ciphertext.len() + aad.len(),
+            Self::Derive { context, length } => context.len() + length,
+            Self::Agree { peer } => peer.len(),
+            Self::Decapsulate { ciphertext } => ciphertext.len(),
+        }
+    }
 }
 
 impl Drop for OwnedInput {

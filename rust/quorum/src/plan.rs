@@ -213,15 +213,20 @@ impl Plan {
         self.seats.contains(&Seat::Had)
     }
 
-    /// Holders that owe an answer which is late by now.
-    pub fn late(&self, now: u64) -> impl Iterator<Item = usize> + '_ {
+    /// Seats that owe an answer which is late by now.
+    pub fn late(&self, now: u64) -> impl Iterator<Item = u32> + '_ {
         self.seats
             .iter()
-            .zip(&self.holders)
-            .filter_map(move |(state, holder)| match state {
-                Seat::Asked { late, .. } if now >= *late => *holder,
+            .zip(0..)
+            .filter_map(move |(state, seat)| match state {
+                Seat::Asked { late, .. } if now >= *late => Some(seat),
                 _ => None,
             })
+    }
+
+    /// Who sits at `seat`, by place in the directory.
+    pub fn holder(&self, seat: u32) -> Option<usize> {
+        self.holders.get(seat as usize).copied().flatten()
     }
 
     fn sufficient(&self, gate: &Gate) -> Option<Vec<u32>> {

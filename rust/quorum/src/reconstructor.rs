@@ -1,68 +1,157 @@
-//! The reconstructor: the public face of this crate.
+//! The reconstructor: the public face of this crate, and what survives a fork.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::Token;
 use evanesce_wire::{Identity, WireError};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::check::CheckTable;
-use crate::error::Error;
-use crate::holder::{Holder, Settings};
+use crate::error::{Code, Error};
+use crate::holder::{Directory, Holder, Settings};
+use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Done, Operation, Outcome};
 use crate::retire::Retirement;
 use crate::status::AgentStatus;
+use crate::work::Work;
 
 /// Opens this side's identity; called again in a forked child.
 pub type IdentitySource = Box<dyn Fn() -> Result<Arc<dyn Identity>, WireError> + Send + Sync>;
 
 /// Asks quorums and operates with what they regenerate. Cheap to clone; all clones are one.
+///
+/// One thread talks to the agents. In a forked child, where that thread and everything secret is gone, the first
+/// call starts another one, opens the identity again and connects anew; what the parent had under way stays
+/// the parent's. The thread ends when the last clone is dropped and what was begun has ended.
 #[derive(Clone)]
-pub struct Reconstructor;
+pub struct Reconstructor(Arc<Inner>);
+
+struct Inner {
+    identity: IdentitySource,
+    directory: Arc<Directory>,
+    settings: Settings,
+    /// The process it was made in, and the thread there.
+    home: Running,
+    /// The same in a forked child. Never locked at home: a lock that is held in the moment of a fork stays so.
+    away: Mutex<Option<Running>>,
+}
+
+struct Running {
+    generation: u64,
+    thread: UnboundedSender<Message>,
+}
 
 impl Reconstructor {
     /// Opens the identity and starts the one thread that talks to the agents; connects to none yet.
+    ///
+    /// # Errors
+    /// `identity` if it cannot be opened, `bad-input` where two holders have one name or id.
     pub fn new(
         identity: IdentitySource,
         holders: Vec<Holder>,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let _ = (identity, holders, settings);
-        todo!()
+        let directory = Arc::new(Directory::new(holders)?);
+        let home = Running::start(&identity, &directory, &settings)?;
+        Ok(Self(Arc::new(Inner {
+            identity,
+            directory,
+            settings,
+            home,
+            away: Mutex::new(None),
+        })))
     }
 
-    /// Begins an operation. Never blocks; operations submitted close together share requests.
+    /// Begins an operation. Never blocks on an agent; operations submitted close together share requests.
     pub fn submit(&self, operation: Operation, done: Done<Outcome>) {
         self.submit_all(vec![(operation, done)]);
     }
 
-    /// Begins several operations at once.
+    /// Begins several operations at once. What the token itself forbids is refused without asking anyone.
     pub fn submit_all(&self, operations: Vec<(Operation, Done<Outcome>)>) {
-        let _ = operations;
-        todo!()
+        let usual = self.0.settings.deadline;
+        let ready = operations
+            .into_iter()
+            .map(|(operation, done)| (Work::prepare(operation, usual), done))
+            .collect();
+        self.tell(Message::Submit(ready));
     }
 
     /// Mints a key.
     pub fn mint(&self, spec: MintSpec, done: Done<Minted>) {
-        let _ = (spec, done);
-        todo!()
+        self.tell(Message::Mint(Box::new(spec), done));
     }
 
     /// Asks every seat; with `open`, also regenerates once and verifies the anchor.
     pub fn check(&self, token: Arc<Token>, open: bool, done: Done<CheckTable>) {
-        let _ = (token, open, done);
-        todo!()
+        self.tell(Message::Check(token, open, done));
     }
 
     /// Tombstones the token wherever it can be.
     pub fn retire(&self, token: Arc<Token>, done: Done<Retirement>) {
-        let _ = (token, done);
-        todo!()
+        self.tell(Message::Retire(token, done));
     }
 
     /// Asks every agent of the directory for its state.
     pub fn status(&self, done: Done<Vec<AgentStatus>>) {
-        let _ = done;
-        todo!()
+        self.tell(Message::Status(done));
+    }
+
+    fn tell(&self, message: Message) {
+        let inner = &self.0;
+        if inner.home.generation == evanesce_secret::generation() {
+            return inner.home.tell(message);
+        }
+        let mut away = inner.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away
+            .as_ref()
+            .is_none_or(|running| running.generation != evanesce_secret::generation())
+        {
+            match Running::start(&inner.identity, &inner.directory, &inner.settings) {
+                // The parent's is left alone: what it points to is not in this process.
+                Ok(running) => std::mem::forget(away.replace(running)),
+                Err(error) => return message.refuse(error),
+            }
+        }
+        if let Some(running) = &*away {
+            running.tell(message);
+        }
+    }
+}
+
+impl Running {
+    fn start(
+        identity: &IdentitySource,
+        directory: &Arc<Directory>,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        // Locked memory first: from then on a fork is noticed.
+        evanesce_secret::on_crucible(|| ());
+        let generation = evanesce_secret::generation();
+        let identity = identity().map_err(|e| {
+            Error::new(
+                Code::Identity,
+                e.to_string(),
+                "Make one with evanesce identity init, or name another file.",
+            )
+        })?;
+        let (directory, settings) = (directory.clone(), settings.clone());
+        Ok(Self {
+            generation,
+            thread: start(Setup {
+                identity,
+                directory,
+                settings,
+            })?,
+        })
+    }
+
+    fn tell(&self, message: Message) {
+        if let Err(unsent) = self.thread.send(message) {
+            unsent
+                .0
+                .refuse(Error::internal("the reconstructor's thread has ended"));
+        }
     }
 }

@@ -1,8 +1,18 @@
 //! Retiring: the token's id tombstoned wherever it can be (PROTOCOL §9).
 
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_token::Token;
 use evanesce_wire::message::Receipt;
 
+use crate::error::Error;
+use crate::everyone::{Verb, everyone};
 use crate::fault::Fault;
+use crate::io::side::Side;
+use crate::verdict;
+use crate::work::Work;
 
 /// How far retiring got.
 pub struct Retirement {
@@ -15,4 +25,37 @@ pub struct Retirement {
     pub dead: bool,
     /// The agents' log entries.
     pub receipts: Vec<Receipt>,
+}
+
+/// Asks everyone to tombstone it. An error only if nobody did.
+pub(crate) async fn retire(
+    side: &Rc<Side>,
+    token: Arc<Token>,
+    budget: Duration,
+) -> Result<Retirement, Error> {
+    let work = Arc::new(Work::bare(token.clone(), "retire", budget));
+    let (words, receipts) = everyone(side, &token, Verb::Retire(work)).await;
+    let quorum = &token.body.header.quorum;
+    let alive: Vec<bool> = words.iter().map(|word| word.fault.is_some()).collect();
+    let names = quorum.seats();
+    let tombstoned: Vec<String> = words
+        .iter()
+        .filter(|word| word.fault.is_none())
+        .map(|word| names[word.seat as usize].to_owned())
+        .collect();
+    let troubles: Vec<_> = words.iter().filter_map(|word| word.trouble).collect();
+    let missing: Vec<Fault> = words.into_iter().filter_map(|word| word.fault).collect();
+    if tombstoned.is_empty() {
+        return Err(verdict::explain(
+            verdict::code(troubles, false),
+            quorum,
+            missing,
+        ));
+    }
+    Ok(Retirement {
+        tombstoned,
+        missing,
+        dead: !quorum.satisfied(&alive),
+        receipts,
+    })
 }

@@ -1,9 +1,16 @@
 //! The state of every agent in the directory, as it tells it.
 
-use evanesce_wire::message::Status;
+use std::rc::Rc;
 
-use crate::fault::Fault;
+use evanesce_wire::message::Status;
+use tokio::task::spawn_local;
+use tokio::time::timeout_at;
+
+use crate::fault::{Fault, Trouble};
 use crate::holder::Holder;
+use crate::io::link::Down;
+use crate::io::side::Side;
+use crate::work::unix_now_ms;
 
 /// One agent's answer.
 pub struct AgentStatus {
@@ -15,4 +22,54 @@ pub struct AgentStatus {
     pub latency: Option<u64>,
     /// How far its clock is ahead of the local one, in ms, give or take the latency.
     pub clock_offset: Option<i64>,
+}
+
+/// Asks every agent, all at once.
+pub(crate) async fn status(side: &Rc<Side>) -> Vec<AgentStatus> {
+    let ask = |place: usize| {
+        let side = side.clone();
+        spawn_local(async move { one(&side, place).await })
+    };
+    let tasks: Vec<_> = (0..side.links.len()).map(ask).collect();
+    let mut all = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        all.extend(task.await);
+    }
+    all
+}
+
+async fn one(side: &Rc<Side>, place: usize) -> AgentStatus {
+    let link = &side.links[place];
+    let answer = match timeout_at(side.until(), link.status()).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
+    };
+    let answer = answer.and_then(|(status, took)| match status.agent == link.holder.id {
+        true => Ok((status, took)),
+        false => Err(Down::new(Trouble::Lied, "it speaks for another agent")),
+    });
+    let holder = link.holder.clone();
+    match answer {
+        Ok((status, took)) => {
+            // Its clock was read about half way.
+            let here = unix_now_ms() as i64 - took.as_millis() as i64 / 2;
+            let clock_offset = Some(
+                i64::try_from(status.clock)
+                    .unwrap_or(i64::MAX)
+                    .saturating_sub(here),
+            );
+            AgentStatus {
+                holder,
+                answer: Ok(status),
+                latency: Some(took.as_micros() as u64),
+                clock_offset,
+            }
+        }
+        Err(down) => AgentStatus {
+            holder,
+            answer: Err(side.fault(place, &down)),
+            latency: None,
+            clock_offset: None,
+        },
+    }
 }

@@ -1,0 +1,190 @@
+//! Every seat of a token asked at once for a word: `check` and `retire` (PROTOCOL §5).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use evanesce_token::Token;
+use evanesce_wire::message::{Answers, Receipt};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use crate::answers::{Expected, Heard, Judged, judge};
+use crate::fault::{Fault, Trouble};
+use crate::io::link::Down;
+use crate::io::side::Side;
+use crate::outbox::{Ask, Asker, Contexts, compose, compose_check};
+use crate::work::{Work, unix_now};
+
+/// What is asked.
+#[derive(Clone)]
+pub(crate) enum Verb {
+    Check,
+    /// With the statement to sign off.
+    Retire(Arc<Work>),
+}
+
+/// One seat's word.
+pub(crate) struct Word {
+    pub seat: u32,
+    pub trouble: Option<Trouble>,
+    pub fault: Option<Fault>,
+    /// µs over a standing connection; `None` where nobody answered.
+    pub latency: Option<u64>,
+}
+
+/// Everyone's words in seat order, and what the agents say they logged.
+pub(crate) async fn everyone(
+    side: &Rc<Side>,
+    token: &Arc<Token>,
+    verb: Verb,
+) -> (Vec<Word>, Vec<Receipt>) {
+    let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut words = Vec::with_capacity(token.rows.len());
+    for (row, seat) in token.rows.iter().zip(0..) {
+        match side.directory.by_id(&row.holder) {
+            Some(place) => seats_of.entry(place).or_default().push(seat),
+            None => {
+                let detail = "its id is not in your quorum file".to_owned();
+                words.push(word(
+                    side,
+                    token,
+                    seat,
+                    Heard::Trouble(Trouble::UnknownHolder, detail),
+                    None,
+                ));
+            }
+        }
+    }
+    let mut tasks = Vec::with_capacity(seats_of.len());
+    for (place, seats) in seats_of {
+        let (side, token, verb) = (side.clone(), token.clone(), verb.clone());
+        tasks.push(spawn_local(async move {
+            ask(&side, &token, place, seats, verb).await
+        }));
+    }
+    let mut receipts = Vec::new();
+    for task in tasks {
+        let Ok((more, receipt)) = task.await else {
+            continue;
+        };
+        words.extend(more);
+        receipts.extend(receipt);
+    }
+    words.sort_by_key(|word| word.seat);
+    (words, receipts)
+}
+
+async fn ask(
+    side: &Rc<Side>,
+    token: &Arc<Token>,
+    place: usize,
+    seats: Vec<u32>,
+    verb: Verb,
+) -> (Vec<Word>, Option<Receipt>) {
+    let (link, until) = (&side.links[place], side.until());
+    let failed = |down: Down| {
+        let heard = |seat: &u32| {
+            word(
+                side,
+                token,
+                *seat,
+                Heard::Trouble(down.trouble, down.detail.clone()),
+                None,
+            )
+        };
+        (seats.iter().map(heard).collect(), None)
+    };
+    let path = match verb {
+        Verb::Check => "check",
+        Verb::Retire(_) => "retire",
+    };
+    // The connection first, so that the answer's time says something of the holder.
+    match tokio::time::timeout_at(until, link.ready()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(down)) => return failed(down),
+        Err(_) => {
+            return failed(Down::new(
+                Trouble::Unreachable,
+                "it does not complete a connection",
+            ));
+        }
+    }
+    let asked = Instant::now();
+    let compose = |live: &crate::io::link::Live| {
+        Ok(match &verb {
+            Verb::Check => compose_check(token, &seats),
+            Verb::Retire(work) => {
+                let asker = Asker {
+                    caller: &side.caller,
+                    session: &live.session.id,
+                    now: unix_now(),
+                };
+                let ask = Ask {
+                    key: 0,
+                    work: work.clone(),
+                    seats: seats.clone(),
+                    at: 0,
+                    cold: false,
+                    again: false,
+                };
+                compose(vec![ask], &asker, &Contexts::default()).0
+            }
+        })
+    };
+    let (mut answers, live) = match link.exchange(path, until, compose, Answers::decode).await {
+        Ok(answered) => answered,
+        Err(down) => return failed(down),
+    };
+    let latency = asked.elapsed().as_micros() as u64;
+    let (Some(mut answer), true) = (answers.openings.pop(), answers.openings.is_empty()) else {
+        return failed(Down::new(
+            Trouble::Lied,
+            "answered another number of openings than one",
+        ));
+    };
+    let receipt = answer
+        .receipt
+        .take()
+        .map(|proof| live.peer.receipt(proof, &answers.checkpoint));
+    let words = match judge(&answer, Expected::Word, token, &seats, &live.peer, false) {
+        Judged::Seats(heard) => heard
+            .into_iter()
+            .map(|(seat, heard)| word(side, token, seat, heard, Some(latency)))
+            .collect(),
+        Judged::ContextUnknown => Vec::new(),
+    };
+    (words, receipt)
+}
+
+fn word(side: &Side, token: &Token, seat: u32, heard: Heard, latency: Option<u64>) -> Word {
+    let Heard::Trouble(trouble, detail) = heard else {
+        return Word {
+            seat,
+            trouble: None,
+            fault: None,
+            latency,
+        };
+    };
+    let holder_id = token.rows[seat as usize].holder;
+    let fault = Fault {
+        seat: token
+            .body
+            .header
+            .quorum
+            .seats()
+            .get(seat as usize)
+            .map(|&name| name.to_owned()),
+        seat_number: Some(seat),
+        holder: side.directory.name_of(&holder_id),
+        holder_id,
+        kind: trouble.kind(),
+        detail,
+    };
+    Word {
+        seat,
+        trouble: Some(trouble),
+        fault: Some(fault),
+        latency,
+    }
+}

@@ -1,0 +1,359 @@
+//! The way to one holder: a connection pinned to its key, and a sealing session inside it (PROTOCOL §6).
+//!
+//! Both are made when first needed and shared by whoever needs them meanwhile. A session is renewed before
+//! its hour ends and when the agent no longer knows it; a connection that broke, or fell silent, is made anew,
+//! ever more slowly while that fails. Nothing here waits for another holder.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_wire::client::{CallError, Connection};
+use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
+use evanesce_wire::session::{PendingSession, SealingSession};
+use evanesce_wire::{Identity, WireError, tls};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use crate::answers::Peer;
+use crate::fault::{Trouble, remark};
+use crate::holder::Holder;
+use crate::work::unix_now;
+
+/// A session is renewed when less than this is left of it, in seconds: longer than any request is under way.
+const RENEW_BEFORE: u64 = 300;
+/// How long a connection, TLS and a session may take together.
+const ESTABLISH: Duration = Duration::from_secs(5);
+/// After a failed attempt the next one waits at least this long; doubled by each further failure.
+const BACKOFF: Duration = Duration::from_millis(20);
+/// The longest such wait: a holder that comes back is noticed within it.
+const BACKOFF_MOST: Duration = Duration::from_millis(320);
+
+/// Why a holder cannot be asked, or did not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Down {
+    pub trouble: Trouble,
+    pub detail: String,
+}
+
+impl Down {
+    pub fn new(trouble: Trouble, detail: impl Into<String>) -> Self {
+        Self {
+            trouble,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// An established way: everything needed to ask.
+pub(crate) struct Live {
+    connection: Connection,
+    pub session: Arc<SealingSession>,
+    pub peer: Peer,
+    /// How long the session's own round trip took.
+    pub round_trip: Duration,
+}
+
+type Outcome = Result<Rc<Live>, Down>;
+
+#[derive(Default)]
+struct State {
+    live: Option<Rc<Live>>,
+    /// A connection whose session has ended.
+    spare: Option<Connection>,
+    /// The attempt under way, if there is one.
+    attempt: Option<watch::Receiver<Option<Outcome>>>,
+    not_before: Option<Instant>,
+    failures: u32,
+}
+
+/// The way to one holder.
+pub(crate) struct Link {
+    pub holder: Holder,
+    identity: Arc<dyn Identity>,
+    config: RefCell<Option<Arc<rustls::ClientConfig>>>,
+    state: RefCell<State>,
+}
+
+impl Link {
+    pub fn new(holder: Holder, identity: Arc<dyn Identity>) -> Self {
+        Self {
+            holder,
+            identity,
+            config: RefCell::default(),
+            state: RefCell::default(),
+        }
+    }
+
+    /// The way, if it stands.
+    pub fn live(&self) -> Option<Rc<Live>> {
+        let state = self.state.borrow();
+        let live = state.live.as_ref()?;
+        (!live.connection.is_closed() && unix_now() < live.session.not_after).then(|| live.clone())
+    }
+
+    /// The way, made if need be. Waits as long as that takes, which is bounded.
+    pub async fn ready(self: &Rc<Self>) -> Outcome {
+        if let Some(live) = self.live() {
+            self.renew_early();
+            return Ok(live);
+        }
+        let mut attempt = self.attempt();
+        let outcome = match attempt.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or_else(|| {
+            Err(Down::new(
+                Trouble::OwnSide,
+                "the attempt to connect was given up",
+            ))
+        })
+    }
+
+    /// A session about to end is renewed beside the requests that still use it.
+    pub fn renew_early(self: &Rc<Self>) {
+        let ends = self
+            .state
+            .borrow()
+            .live
+            .as_ref()
+            .map(|live| live.session.not_after);
+        if ends.is_some_and(|ends| ends < unix_now() + RENEW_BEFORE) {
+            self.attempt();
+        }
+    }
+
+    /// Posts `body`, sealed, and gives the answer. `verb` is the path's last part.
+    pub async fn post(&self, live: &Live, verb: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
+        let (counter, sealed) = live
+            .session
+            .seal_message(&envelope_aad(verb, &self.holder.id), body)?;
+        let envelope = Envelope {
+            session: live.session.id,
+            counter,
+            sealed,
+        };
+        live.connection
+            .post(&format!("/v1/{verb}"), envelope.encode())
+            .await
+    }
+
+    /// Composes, posts and decodes; once more where the session is no longer known or a connection that stood for
+    /// some time turns out to be broken. Gives up at `until`.
+    pub async fn exchange<T>(
+        self: &Rc<Self>,
+        verb: &str,
+        until: Instant,
+        mut compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
+        decode: impl Fn(&[u8]) -> Result<T, WireError>,
+    ) -> Result<(T, Rc<Live>), Down> {
+        let whole = async {
+            let mut again = true;
+            loop {
+                let stood = self.live().is_some();
+                let live = self.ready().await?;
+                let body = compose(&live)?;
+                match self.post(&live, verb, body).await {
+                    Ok(answer) => match decode(&answer) {
+                        Ok(answer) => return Ok((answer, live)),
+                        Err(e) => return Err(down(&CallError::Wire(e))),
+                    },
+                    Err(e) if again && self.worth_another(&e, &live, stood) => again = false,
+                    Err(e) => return Err(down(&e)),
+                }
+            }
+        };
+        match timeout_at(until, whole).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
+        }
+    }
+
+    /// Whether the same request may succeed on a new session or connection; if so, drops the old one.
+    pub fn worth_another(&self, error: &CallError, live: &Rc<Live>, stood: bool) -> bool {
+        match error {
+            CallError::Problem(409, _) | CallError::Wire(WireError::SessionEnded) => {
+                self.drop_session(live);
+                true
+            }
+            CallError::Wire(WireError::Unreachable(_)) => {
+                self.drop_way(live);
+                stood
+            }
+            _ => false,
+        }
+    }
+
+    /// The agent's own account of itself.
+    pub async fn status(self: &Rc<Self>) -> Result<(Status, Duration), Down> {
+        let live = self.ready().await?;
+        let asked = Instant::now();
+        let answer = live
+            .connection
+            .get("/v1/status")
+            .await
+            .map_err(|e| down(&e))?;
+        let took = asked.elapsed();
+        Ok((
+            Status::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?,
+            took,
+        ))
+    }
+
+    /// Forgets the connection and the session.
+    pub fn drop_way(&self, live: &Rc<Live>) {
+        let mut state = self.state.borrow_mut();
+        if state
+            .live
+            .as_ref()
+            .is_some_and(|current| Rc::ptr_eq(current, live))
+        {
+            state.live = None;
+        }
+    }
+
+    /// Forgets the session alone.
+    fn drop_session(&self, live: &Rc<Live>) {
+        let mut state = self.state.borrow_mut();
+        if state
+            .live
+            .as_ref()
+            .is_some_and(|current| Rc::ptr_eq(current, live))
+        {
+            state.live = None;
+            state.spare = Some(live.connection.clone());
+        }
+    }
+
+    /// Joins the attempt under way, or begins one.
+    fn attempt(self: &Rc<Self>) -> watch::Receiver<Option<Outcome>> {
+        if let Some(attempt) = &self.state.borrow().attempt {
+            return attempt.clone();
+        }
+        let (tell, told) = watch::channel(None);
+        let (link, not_before) = {
+            let mut state = self.state.borrow_mut();
+            state.attempt = Some(told.clone());
+            (self.clone(), state.not_before)
+        };
+        spawn_local(async move {
+            if let Some(when) = not_before {
+                sleep_until(when).await;
+            }
+            let outcome = match timeout(ESTABLISH, link.establish()).await {
+                Ok(outcome) => outcome.map(Rc::new),
+                Err(_) => Err(Down::new(
+                    Trouble::Unreachable,
+                    "it does not complete a connection",
+                )),
+            };
+            let mut state = link.state.borrow_mut();
+            state.attempt = None;
+            match &outcome {
+                Ok(live) => {
+                    state.live = Some(live.clone());
+                    (state.failures, state.not_before) = (0, None);
+                }
+                Err(_) => {
+                    let wait = BACKOFF * (1 << state.failures.min(8));
+                    state.failures += 1;
+                    state.not_before = Some(Instant::now() + wait.min(BACKOFF_MOST));
+                }
+            }
+            drop(state);
+            let _ = tell.send(Some(outcome));
+        });
+        told
+    }
+
+    async fn establish(&self) -> Result<Live, Down> {
+        let fault = |e: WireError| down(&CallError::Wire(e));
+        let id = self.holder.id;
+        // A standing connection only needs a new session.
+        let standing = {
+            let mut state = self.state.borrow_mut();
+            let spare = state.spare.take();
+            state
+                .live
+                .as_ref()
+                .map(|live| live.connection.clone())
+                .or(spare)
+        };
+        let connection = match standing.filter(|connection| !connection.is_closed()) {
+            Some(connection) => connection,
+            None => Connection::open(&self.holder.address, self.config().map_err(fault)?)
+                .await
+                .map_err(fault)?,
+        };
+        let (pending, offer) =
+            PendingSession::offer(&*self.identity, id, unix_now()).map_err(fault)?;
+        let asked = Instant::now();
+        let answer = connection
+            .post("/v1/session", offer.encode())
+            .await
+            .map_err(|e| down(&e))?;
+        let round_trip = asked.elapsed();
+        let answer = SessionAnswer::decode(&answer).map_err(fault)?;
+        let spki = connection.peer_spki().to_vec();
+        let session = Arc::new(pending.accept(&answer.answer, &spki).map_err(fault)?);
+        let SessionAnswer {
+            log_key,
+            endorsement,
+            ..
+        } = answer;
+        Ok(Live {
+            connection,
+            session,
+            peer: Peer {
+                id,
+                spki,
+                log_key,
+                endorsement,
+            },
+            round_trip,
+        })
+    }
+
+    fn config(&self) -> Result<Arc<rustls::ClientConfig>, WireError> {
+        if let Some(config) = &*self.config.borrow() {
+            return Ok(config.clone());
+        }
+        let config = tls::client(self.identity.clone(), self.holder.id)?;
+        Ok(self.config.borrow_mut().insert(config).clone())
+    }
+}
+
+/// What a failed call means.
+pub(crate) fn down(error: &CallError) -> Down {
+    let (trouble, detail) = match error {
+        CallError::Wire(e) => {
+            let trouble = match e {
+                WireError::Unreachable(_) | WireError::WrongPeer(_) | WireError::SessionEnded => {
+                    Trouble::Unreachable
+                }
+                WireError::Malformed(_) | WireError::Unsealable => Trouble::Lied,
+                WireError::Identity(_) | WireError::Memory(_) => Trouble::OwnSide,
+            };
+            let text = e.to_string();
+            let text = text.strip_prefix("unreachable: ").unwrap_or(&text);
+            (trouble, remark(text))
+        }
+        CallError::Problem(status, problem) => {
+            let trouble = match status {
+                401 => Trouble::Stranger,
+                403 => Trouble::Role,
+                400 | 413 => Trouble::Malformed,
+                429 => Trouble::Overloaded,
+                _ => Trouble::Unreachable,
+            };
+            (
+                trouble,
+                format!("{}: {}", remark(&problem.code), remark(&problem.message)),
+            )
+        }
+    };
+    Down { trouble, detail }
+}

@@ -1,0 +1,61 @@
+//! What verbs other than opening need: the ways to the holders, and the loop to open through.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_wire::Id;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::fault::Fault;
+use crate::holder::{Directory, Settings};
+use crate::io::driver::Event;
+use crate::io::link::{Down, Link};
+use crate::operation::Outcome;
+use crate::work::Work;
+
+/// Verbs that are no operation (check, retire, mint, status) get at least this long.
+const UNHURRIED: Duration = Duration::from_secs(2);
+
+pub(crate) struct Side {
+    pub links: Vec<Rc<Link>>,
+    pub directory: Arc<Directory>,
+    pub settings: Settings,
+    /// This side's id.
+    pub caller: Id,
+    pub tell: UnboundedSender<Event>,
+}
+
+impl Side {
+    /// When to stop waiting for an answer.
+    pub fn until(&self) -> Instant {
+        Instant::now() + self.settings.deadline.max(UNHURRIED)
+    }
+
+    /// Opens a token as any operation does.
+    pub async fn open(&self, work: Work) -> Result<Outcome, Error> {
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(move |result| {
+            let _ = tell.send(result);
+        });
+        let _ = self.tell.send(Event::Submit(work, done));
+        told.await
+            .unwrap_or_else(|_| Err(Error::internal("the opening was dropped")))
+    }
+
+    /// A fault of a holder as a whole.
+    pub fn fault(&self, place: usize, down: &Down) -> Fault {
+        let holder = &self.directory.all()[place];
+        Fault {
+            seat: None,
+            seat_number: None,
+            holder: holder.name.clone(),
+            holder_id: holder.id,
+            kind: down.trouble.kind(),
+            detail: down.detail.clone(),
+        }
+    }
+}

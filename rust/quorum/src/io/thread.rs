@@ -1,0 +1,83 @@
+//! The one thread that talks to the agents, and how others talk to it.
+
+use std::sync::Arc;
+
+use evanesce_token::Token;
+use evanesce_wire::Identity;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use crate::check::CheckTable;
+use crate::error::{Code, Error};
+use crate::holder::{Directory, Settings};
+use crate::io::driver::Driver;
+use crate::mint::{MintSpec, Minted};
+use crate::operation::{Done, Outcome};
+use crate::retire::Retirement;
+use crate::status::AgentStatus;
+use crate::work::Work;
+
+/// What the thread is told.
+pub(crate) enum Message {
+    /// Operations, each ready or already refused.
+    Submit(Vec<(Result<Work, Error>, Done<Outcome>)>),
+    Mint(Box<MintSpec>, Done<Minted>),
+    Check(Arc<Token>, bool, Done<CheckTable>),
+    Retire(Arc<Token>, Done<Retirement>),
+    Status(Done<Vec<AgentStatus>>),
+}
+
+impl Message {
+    /// Answers it without the thread.
+    pub fn refuse(self, error: Error) {
+        match self {
+            Self::Submit(operations) => operations
+                .into_iter()
+                .for_each(|(_, done)| done(Err(error.clone()))),
+            Self::Mint(_, done) => done(Err(error)),
+            Self::Check(_, _, done) => done(Err(error)),
+            Self::Retire(_, done) => done(Err(error)),
+            Self::Status(done) => done(Err(error)),
+        }
+    }
+}
+
+/// What the thread starts from.
+pub(crate) struct Setup {
+    pub identity: Arc<dyn Identity>,
+    pub directory: Arc<Directory>,
+    pub settings: Settings,
+}
+
+/// Starts the thread. It ends when every sender is gone and what was begun has ended.
+pub(crate) fn start(setup: Setup) -> Result<UnboundedSender<Message>, Error> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        Error::new(
+            Code::Internal,
+            format!("the reconstructor's thread cannot start: {why}"),
+            "",
+        )
+    };
+    let (sender, receiver) = unbounded_channel();
+    let (tell, told) = std::sync::mpsc::channel();
+    let run = move || match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => {
+            let _ = tell.send(Ok(()));
+            LocalSet::new().block_on(&runtime, Driver::new(setup).run(receiver));
+        }
+        Err(e) => {
+            let _ = tell.send(Err(e));
+        }
+    };
+    std::thread::Builder::new()
+        .name("evanesce-quorum".into())
+        .spawn(run)
+        .map_err(|e| cannot(&e))?;
+    told.recv()
+        .map_err(|e| cannot(&e))?
+        .map_err(|e| cannot(&e))?;
+    Ok(sender)
+}

@@ -1,0 +1,298 @@
+//! The opening itself (PROTOCOL §6.3 to §6.6), on the crucible alone.
+//!
+//! Shares are unsealed, checked against their commitments and combined; the seed is checked against the
+//! anchor; the one key is derived or unsealed, compared with the token's public half, used and forgotten.
+//! Shares, seed and key material lie on the crucible's stack, which is wiped when the job ends, or in locked
+//! memory; nothing here writes them anywhere else.
+
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use evanesce_secret::{Secret, SecretVec, ct_eq};
+use evanesce_suite::{Input, Material, Output};
+use evanesce_token::limits::SEATS;
+use evanesce_token::{formula, sharing};
+use evanesce_wire::Id;
+use evanesce_wire::session::{SEALED_SHARE, SealingSession, TAG};
+
+use crate::work::{ReadyJob, Work};
+
+/// One share as it came, still sealed.
+pub(crate) struct SealedShare {
+    pub seat: u32,
+    pub session: Arc<SealingSession>,
+    pub counter: u64,
+    pub sealed: [u8; SEALED_SHARE],
+    pub request_hash: [u8; 32],
+    pub agent: Id,
+}
+
+/// One share that matched its commitment, kept while others are awaited.
+pub(crate) struct KeptShare {
+    pub seat: u32,
+    pub share: Secret<32>,
+}
+
+/// What the crucible is given.
+pub(crate) struct OpenTask {
+    pub work: Arc<Work>,
+    pub sealed: Vec<SealedShare>,
+    pub kept: Vec<KeptShare>,
+    /// Combine and operate if every share is good; otherwise they are only checked and kept.
+    pub finish: bool,
+    pub verify_before_release: bool,
+}
+
+/// What comes back.
+pub(crate) enum Opened {
+    /// Done, or failed for good.
+    Finished(Result<Vec<Output>, Failure>),
+    /// Not finished: these shares are good, these seats' are not.
+    Partly {
+        kept: Vec<KeptShare>,
+        bad: Vec<(u32, Bad)>,
+    },
+}
+
+/// What is wrong with a released share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    /// It does not open under the session, the counter and what it must be bound to.
+    Unsealable,
+    /// It is not the share that was committed to.
+    Mismatch,
+}
+
+/// Why nothing came of it; without a word that was made from a secret.
+pub(crate) enum Failure {
+    /// The seed is not the anchor's.
+    Anchor,
+    /// The imported key does not unseal.
+    Import,
+    /// The shares do not suffice, against what the planner said.
+    Insufficient,
+    /// A job failed: which, and why.
+    Job(usize, evanesce_suite::Error),
+    /// The signature that was made does not verify.
+    Faulty(usize),
+    /// Locked memory ran out.
+    Memory(evanesce_secret::Error),
+    /// The job panicked.
+    Panicked,
+}
+
+impl From<evanesce_secret::Error> for Failure {
+    fn from(e: evanesce_secret::Error) -> Self {
+        Self::Memory(e)
+    }
+}
+
+/// As many fresh shares as lie on the stack; further ones go to locked memory at once.
+const ON_STACK: usize = 16;
+
+/// Does the task. On the crucible.
+pub(crate) fn run(task: OpenTask) -> Opened {
+    let OpenTask {
+        work,
+        sealed,
+        mut kept,
+        finish,
+        verify_before_release,
+    } = task;
+    let mut fresh = [(0u32, [0u8; 32]); ON_STACK];
+    let mut count = 0;
+    let mut bad = Vec::new();
+    for share in &sealed {
+        let mut plain = share.sealed;
+        match unseal(&work, share, &mut plain) {
+            Ok(plain) if count < ON_STACK => {
+                fresh[count] = (share.seat, *plain);
+                count += 1;
+            }
+            Ok(plain) => match keep(share.seat, plain) {
+                Ok(share) => kept.push(share),
+                Err(e) => return Opened::Finished(Err(e.into())),
+            },
+            Err(why) => bad.push((share.seat, why)),
+        }
+    }
+    let fresh = &fresh[..count];
+    if finish && bad.is_empty() {
+        return Opened::Finished(operate(&work, fresh, &kept, verify_before_release));
+    }
+    for (seat, share) in fresh {
+        match keep(*seat, share) {
+            Ok(share) => kept.push(share),
+            Err(e) => return Opened::Finished(Err(e.into())),
+        }
+    }
+    Opened::Partly { kept, bad }
+}
+
+fn keep(seat: u32, share: &[u8; 32]) -> Result<KeptShare, evanesce_secret::Error> {
+    Ok(KeptShare {
+        seat,
+        share: Secret::filled(|out| *out = *share)?,
+    })
+}
+
+/// The share, if it opens and is the one committed to.
+fn unseal<'a>(
+    work: &Work,
+    share: &SealedShare,
+    buffer: &'a mut [u8; SEALED_SHARE],
+) -> Result<&'a [u8; 32], Bad> {
+    let body = &work.token.body;
+    let aad = formula::share_aad(&share.request_hash, &body.id, share.seat, &share.agent);
+    let plain = share
+        .session
+        .open(share.counter, &aad, buffer)
+        .map_err(|_| Bad::Unsealable)?;
+    let plain: &[u8; 32] = (&*plain).try_into().map_err(|_| Bad::Unsealable)?;
+    let committed = body
+        .commitments
+        .get(share.seat as usize)
+        .ok_or(Bad::Mismatch)?;
+    if ct_eq(
+        &formula::commitment(&body.deal, share.seat, plain),
+        committed,
+    ) {
+        Ok(plain)
+    } else {
+        Err(Bad::Mismatch)
+    }
+}
+
+fn operate(
+    work: &Work,
+    fresh: &[(u32, [u8; 32])],
+    kept: &[KeptShare],
+    verify_before_release: bool,
+) -> Result<Vec<Output>, Failure> {
+    let body = &work.token.body;
+    let mut shares: [Option<&[u8; 32]>; SEATS] = [None; SEATS];
+    for share in kept {
+        shares[share.seat as usize] = Some(share.share.expose());
+    }
+    for (seat, share) in fresh {
+        shares[*seat as usize] = Some(share);
+    }
+    let mut seed = [0u8; 32];
+    if !sharing::combine(
+        &body.header.quorum,
+        &shares[..body.commitments.len()],
+        &mut seed,
+    ) {
+        return Err(Failure::Insufficient);
+    }
+    if !ct_eq(&formula::anchor(&body.deal, &seed), &body.anchor) {
+        return Err(Failure::Anchor);
+    }
+    let mut outputs = Vec::with_capacity(work.jobs.len());
+    if let Some(sealed) = &work.token.sealed {
+        let key = unseal_import(&seed, &body.deal, sealed)?;
+        for (number, job) in work.jobs.iter().enumerate() {
+            outputs.push(run_job(
+                work,
+                number,
+                job,
+                &Material::Imported(key.expose()),
+                verify_before_release,
+            )?);
+        }
+        return Ok(outputs);
+    }
+    let mut material = [0u8; MATERIAL];
+    let mut derived = "";
+    for (number, job) in work.jobs.iter().enumerate() {
+        let facts = job.suite.facts();
+        let material = &mut material[..facts.material];
+        if derived != facts.name {
+            formula::material(&seed, &body.header.key, facts.name, material);
+            derived = facts.name;
+        }
+        outputs.push(run_job(
+            work,
+            number,
+            job,
+            &Material::Derived(material),
+            verify_before_release,
+        )?);
+    }
+    Ok(outputs)
+}
+
+/// No suite's material is longer (PROTOCOL §7: at most 72 bytes).
+const MATERIAL: usize = 128;
+
+fn run_job(
+    work: &Work,
+    number: usize,
+    job: &ReadyJob,
+    material: &Material,
+    verify_before_release: bool,
+) -> Result<Output, Failure> {
+    let input = job.input.as_input();
+    let failed = |e| Failure::Job(number, e);
+    let public = work.token.public.get(job.suite.facts().name);
+    // One comparison with the public half does for all jobs of a suite.
+    let compared = work.jobs[..number]
+        .iter()
+        .any(|earlier| std::ptr::eq(earlier.suite.facts(), job.suite.facts()));
+    let output = match public {
+        Some(spki) if !compared => job.suite.operate_as(material, spki, &input),
+        _ => job.suite.operate(material, &input),
+    }
+    .map_err(failed)?;
+    if let (true, Some(spki), Input::Sign { message }, Output::Public(signature)) =
+        (verify_before_release, public, input, &output)
+    {
+        job.suite
+            .verify(spki, message, signature)
+            .map_err(|_| Failure::Faulty(number))?;
+    }
+    Ok(output)
+}
+
+/// PROTOCOL §8: the sealed key under the one-time AEAD key of this deal.
+fn unseal_import(seed: &[u8; 32], deal: &[u8; 32], sealed: &[u8]) -> Result<SecretVec, Failure> {
+    let mut plain = SecretVec::from_slice(sealed)?;
+    let length = import_aead(seed, deal)
+        .and_then(|key| {
+            key.open_in_place(import_nonce(), Aad::from(deal), plain.expose_mut())
+                .map(|plain| plain.len())
+        })
+        .map_err(|_| Failure::Import)?;
+    plain.truncate(length);
+    Ok(plain)
+}
+
+/// PROTOCOL §8: seals a key for a token. On the crucible.
+pub(crate) fn seal_import(
+    seed: &[u8; 32],
+    deal: &[u8; 32],
+    key: &SecretVec,
+) -> Result<Vec<u8>, Failure> {
+    let mut sealed = SecretVec::zeroed(key.len() + TAG)?;
+    let (body, tag) = sealed.expose_mut().split_at_mut(key.len());
+    body.copy_from_slice(key.expose());
+    let made = import_aead(seed, deal)
+        .and_then(|aead| aead.seal_in_place_separate_tag(import_nonce(), Aad::from(deal), body))
+        .map_err(|_| Failure::Import)?;
+    tag.copy_from_slice(made.as_ref());
+    Ok(sealed.expose().to_vec())
+}
+
+fn import_aead(
+    seed: &[u8; 32],
+    deal: &[u8; 32],
+) -> Result<LessSafeKey, aws_lc_rs::error::Unspecified> {
+    let mut key = [0u8; 32];
+    formula::import_key(seed, deal, &mut key);
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key)?))
+}
+
+/// All zero: PROTOCOL §8 uses each such key exactly once.
+fn import_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
+}

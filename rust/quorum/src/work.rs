@@ -1,0 +1,156 @@
+//! An operation made ready: judged by the token, its inputs digested. Done on the caller's thread.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use evanesce_suite::Suite;
+use evanesce_token::{Token, formula, quoted};
+use evanesce_wire::limits::REQUESTS_PER_OPENING;
+
+use crate::error::{Code, Error};
+use crate::operation::{Operation, OwnedInput};
+
+/// What is asked of the agents for one use of a key (PROTOCOL §6, Request), the same at every agent.
+pub(crate) struct Statement {
+    pub action: &'static str,
+    pub suite: &'static str,
+    /// The input digest.
+    pub input: [u8; 32],
+}
+
+/// What is done once the seed is there.
+pub(crate) struct ReadyJob {
+    pub suite: &'static dyn Suite,
+    pub input: OwnedInput,
+}
+
+/// An opening's purpose, shared between the planner and the crucible.
+pub(crate) struct Work {
+    pub token: Arc<Token>,
+    /// One per job; for `open` and `retire` one without a job.
+    pub statements: Vec<Statement>,
+    pub jobs: Vec<ReadyJob>,
+    pub salts: Vec<[u8; 32]>,
+    pub budget: Duration,
+}
+
+impl Work {
+    /// Refuses what no agent need be asked about; otherwise digests the inputs under fresh salts.
+    pub fn prepare(operation: Operation, usual: Duration) -> Result<Self, Error> {
+        let Operation {
+            token,
+            jobs,
+            deadline,
+        } = operation;
+        refuse_expired(&token)?;
+        if jobs.is_empty() || jobs.len() > REQUESTS_PER_OPENING {
+            let message = format!(
+                "an operation has between 1 and {REQUESTS_PER_OPENING} jobs, not {}",
+                jobs.len()
+            );
+            return Err(Error::new(Code::BadInput, message, "Split it."));
+        }
+        let mut statements = Vec::with_capacity(jobs.len());
+        let mut ready = Vec::with_capacity(jobs.len());
+        let mut salts = vec![[0; 32]; jobs.len()];
+        evanesce_secret::random(salts.as_flattened_mut());
+        for (job, salt) in jobs.into_iter().zip(&salts) {
+            let suite = admit(&token, &job.suite, job.input.as_input().action())?;
+            let parts = job.input.as_input();
+            let (action, parts) = (parts.action(), parts.parts());
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            let name = suite.facts().name;
+            statements.push(Statement {
+                action,
+                suite: name,
+                input: formula::input_digest(salt, action, name, &parts),
+            });
+            ready.push(ReadyJob {
+                suite,
+                input: job.input,
+            });
+        }
+        Ok(Self {
+            token,
+            statements,
+            jobs: ready,
+            salts,
+            budget: deadline.unwrap_or(usual),
+        })
+    }
+
+    /// An opening that operates on nothing: `open` or `retire`.
+    pub fn bare(token: Arc<Token>, action: &'static str, budget: Duration) -> Self {
+        let mut salt = [0; 32];
+        evanesce_secret::random(&mut salt);
+        let input = formula::input_digest(&salt, action, "", &[]);
+        let statements = vec![Statement {
+            action,
+            suite: "",
+            input,
+        }];
+        Self {
+            token,
+            statements,
+            jobs: Vec::new(),
+            salts: vec![salt],
+            budget,
+        }
+    }
+
+    /// Bytes that its requests come to on the wire, about.
+    pub fn wire_size(&self) -> usize {
+        256 * self.statements.len()
+    }
+}
+
+/// The suite, if the token lists it and it does that.
+fn admit(token: &Token, suite: &str, action: &'static str) -> Result<&'static dyn Suite, Error> {
+    let listed = &token.body.header.suites;
+    let known = evanesce_suite::find(suite).filter(|_| listed.iter().any(|name| name == suite));
+    let Some(known) = known else {
+        let message = format!("this token has no suite {}", quoted(suite));
+        return Err(Error::new(
+            Code::SuiteNotInToken,
+            message,
+            format!("It has: {}.", listed.join(", ")),
+        ));
+    };
+    let facts = known.facts();
+    if !facts.operations.contains(&action) {
+        let message = format!("{} does not {action}", facts.name);
+        return Err(Error::new(
+            Code::UnfitOperation,
+            message,
+            format!("It does: {}.", facts.operations.join(", ")),
+        ));
+    }
+    Ok(known)
+}
+
+pub(crate) fn refuse_expired(token: &Token) -> Result<(), Error> {
+    if token.expired_at(unix_now()) {
+        return Err(Error::new(
+            Code::Expired,
+            "the token has expired",
+            "Use a token minted later.",
+        ));
+    }
+    Ok(())
+}
+
+/// Unix seconds.
+pub(crate) fn unix_now() -> u64 {
+    unix_elapsed().as_secs()
+}
+
+/// Unix milliseconds.
+pub(crate) fn unix_now_ms() -> u64 {
+    unix_elapsed().as_millis() as u64
+}
+
+fn unix_elapsed() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
