@@ -59,5 +59,12 @@ fn audit_scan(
 /// that have none.
 #[pyfunction]
 fn audit_plant(kind: &str, masked: Vec<u8>, mask: Mask) -> PyResult<u64> {
-    plant::plant(kind, &plant::Masked { bytes: masked, mask }).map_err(|e| plain("bad-input", e))
+    plant::plant(
+        kind,
+        &plant::Masked {
+            bytes: masked,
+            mask,
+        },
+    )
+    .map_err(|e| plain("bad-input", e))
 }

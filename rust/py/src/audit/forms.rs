@@ -81,7 +81,9 @@ impl Writer {
     }
 
     fn window(&mut self, from: usize, to: usize) {
-        self.rendering.windows.push((from as u32, (to - from) as u32));
+        self.rendering
+            .windows
+            .push((from as u32, (to - from) as u32));
     }
 
     /// A window for each run of `count` of the units that begin at these places and end before the next.
@@ -136,7 +138,9 @@ fn swapped(needle: Needle, form: &'static str, pad: u8) -> Vec<Rendering> {
         .map(|first| {
             let mut out = Writer::new(form, needle.mask);
             for word in (first..(needle.len() + 1).saturating_sub(4)).step_by(4) {
-                (0..4).rev().for_each(|i| out.put(needle.byte(word + i) ^ pad));
+                (0..4)
+                    .rev()
+                    .for_each(|i| out.put(needle.byte(word + i) ^ pad));
             }
             let starts: Vec<usize> = (0..=out.at()).step_by(4).collect();
             out.windows(&starts, WINDOW / 4)
@@ -149,7 +153,11 @@ fn digits(needle: Needle, form: &'static str, width: usize, letter: u8) -> Rende
     let mut out = Writer::new(form, needle.mask);
     for i in 0..needle.len() {
         for digit in [needle.byte(i) >> 4, needle.byte(i) & 15] {
-            out.put(if digit < 10 { b'0' + digit } else { letter + digit - 10 });
+            out.put(if digit < 10 {
+                b'0' + digit
+            } else {
+                letter + digit - 10
+            });
             (1..width).for_each(|_| out.put(0));
         }
     }
@@ -197,7 +205,11 @@ fn escaped(needle: Needle) -> Rendering {
                 out.put(b'\\');
                 out.put(b'x');
                 for digit in [byte >> 4, byte & 15] {
-                    out.put(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+                    out.put(if digit < 10 {
+                        b'0' + digit
+                    } else {
+                        b'a' + digit - 10
+                    });
                 }
             }
         }
@@ -231,7 +243,11 @@ fn base64(needle: Needle, form: &'static str, shift: usize, last: [u8; 2]) -> Re
             let bit = 6 * character;
             let at = shift + 3 * group + bit / 8;
             let high = u16::from(needle.byte(at));
-            let low = if bit / 8 < 2 { u16::from(needle.byte(at + 1)) } else { 0 };
+            let low = if bit / 8 < 2 {
+                u16::from(needle.byte(at + 1))
+            } else {
+                0
+            };
             let six = ((high << 8 | low) >> (10 - bit % 8) & 63) as u8;
             out.put(match six {
                 0..=25 => b'A' + six,

@@ -49,7 +49,9 @@ impl<'n> Index<'n> {
         };
         for (needle, (_, masked)) in needles.iter().enumerate() {
             let forms = forms::all(masked, mask);
-            index.renderings.extend(forms.into_iter().map(|form| (needle, form)));
+            index
+                .renderings
+                .extend(forms.into_iter().map(|form| (needle, form)));
         }
         for (number, (_, rendering)) in index.renderings.iter().enumerate() {
             for (offset, length) in &rendering.windows {
@@ -105,8 +107,13 @@ impl<'n> Index<'n> {
 
     #[cold]
     fn compare(&self, key: u64, rest: &[u8], address: u64, found: &mut Found) {
-        let Some(first) = self.first.get(&key) else { return };
-        for spot in self.spots[*first as usize..].iter().take_while(|spot| spot.key == key) {
+        let Some(first) = self.first.get(&key) else {
+            return;
+        };
+        for spot in self.spots[*first as usize..]
+            .iter()
+            .take_while(|spot| spot.key == key)
+        {
             let (_, rendering) = &self.renderings[spot.rendering as usize];
             let from = spot.offset as usize + KEY;
             let to = (spot.offset + spot.length) as usize;
@@ -143,14 +150,18 @@ impl Found {
     fn add(&mut self, rendering: u32, offset: u32, length: u32, address: u64) {
         let beginning = address.wrapping_sub(u64::from(offset));
         let end = address + u64::from(length);
-        let run = self.0.entry((rendering, beginning)).or_insert((address, end));
+        let run = self
+            .0
+            .entry((rendering, beginning))
+            .or_insert((address, end));
         run.0 = run.0.min(address);
         run.1 = run.1.max(end);
     }
 }
 
 fn is_zero(data: &[u8]) -> bool {
-    data.chunks(64).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
+    data.chunks(64)
+        .all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
 #[inline]

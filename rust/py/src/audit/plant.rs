@@ -43,7 +43,9 @@ impl Masked {
 /// Leaks it; returns the address, 0 for a place that has none.
 pub fn plant(kind: &str, secret: &Masked) -> Result<u64, String> {
     if secret.len() < FRAGMENT || secret.len() > LONGEST {
-        return Err(format!("a secret to plant is {FRAGMENT} to {LONGEST} bytes"));
+        return Err(format!(
+            "a secret to plant is {FRAGMENT} to {LONGEST} bytes"
+        ));
     }
     match kind {
         "rust-heap" => Ok(leak(secret.iter())),
@@ -51,7 +53,9 @@ pub fn plant(kind: &str, secret: &Masked) -> Result<u64, String> {
         "heap-fragment" => Ok(leak(secret.iter().take(FRAGMENT))),
         "heap-freed" => Ok(freed(secret)),
         "debug-string" => Ok(debug(secret)),
-        "hex-string" => Ok(leak(secret.iter().flat_map(|b| format!("{b:02X}").into_bytes()))),
+        "hex-string" => Ok(leak(
+            secret.iter().flat_map(|b| format!("{b:02X}").into_bytes()),
+        )),
         "hmac-pad" => Ok(leak(secret.iter().map(|b| b ^ 0x36))),
         "hash-block" => Ok(leak((0..secret.len() / 4 * 4).map(|i| secret.byte(i ^ 3)))),
         "thread-stack" => thread_stack(secret),
@@ -117,7 +121,8 @@ fn thread_stack(secret: &Masked) -> Result<u64, String> {
             std::hint::black_box(&mut local);
         }
     });
-    wait.recv().map_err(|_| "the planting thread died".to_owned())
+    wait.recv()
+        .map_err(|_| "the planting thread died".to_owned())
 }
 
 fn static_memory(secret: &Masked) -> u64 {

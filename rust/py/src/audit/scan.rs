@@ -26,7 +26,9 @@ pub fn process(index: &Index, pid: &str) -> io::Result<(Vec<Hit>, u64)> {
     let own = own.start as u64..own.end as u64;
     let (mut hits, mut looked_at) = (Vec::new(), 0);
     for line in maps.lines() {
-        let Some((start, end, name)) = readable(line) else { continue };
+        let Some((start, end, name)) = readable(line) else {
+            continue;
+        };
         let mut found = Found::default();
         let mut at = start;
         while at < end {
@@ -55,7 +57,10 @@ fn readable(line: &str) -> Option<(u64, u64, String)> {
     let (range, rights) = (fields.next()?, fields.next()?);
     let name = fields.skip(3).collect::<Vec<_>>().join(" ");
     let (start, end) = range.split_once('-')?;
-    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    let (start, end) = (
+        u64::from_str_radix(start, 16).ok()?,
+        u64::from_str_radix(end, 16).ok()?,
+    );
     let here = rights.starts_with('r') && !KERNEL.contains(&name.as_str());
     let name = if name.is_empty() { "anonymous" } else { &name };
     here.then(|| (start, end, format!("{range} {rights} {name}")))
