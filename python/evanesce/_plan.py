@@ -94,12 +94,12 @@ def decapsulate(token: Token, ciphertext: Buffer, suite: str | None) -> Plan[Sec
 
 
 def _signature(outcome: _core.Outcome, jobs: Jobs) -> Signature:
-    return Signature(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+    return Signature(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
 def _signatures(outcome: _core.Outcome, jobs: Jobs) -> list[Signature]:
     outputs = cast("list[bytes]", outcome.outputs)
-    return [Signature(job[0], outcome, value) for job, value in zip(jobs, outputs, strict=True)]
+    return [Signature(jobs[place][0], outcome, place, value) for place, value in enumerate(outputs)]
 
 
 def _two_signatures(outcome: _core.Outcome, jobs: Jobs) -> tuple[Signature, Signature]:
@@ -108,15 +108,15 @@ def _two_signatures(outcome: _core.Outcome, jobs: Jobs) -> tuple[Signature, Sign
 
 
 def _mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
-    return Mac(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+    return Mac(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
 def _ciphertext(outcome: _core.Outcome, jobs: Jobs) -> Ciphertext:
-    return Ciphertext(jobs[0][0], outcome, cast(bytes, outcome.outputs[0]))
+    return Ciphertext(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
 def _verified(outcome: _core.Outcome, jobs: Jobs) -> Verified:
-    return Verified(jobs[0][0], outcome)
+    return Verified(jobs[0][0], outcome, 0)
 
 
 def _secret(outcome: _core.Outcome, jobs: Jobs) -> Secret:

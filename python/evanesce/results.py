@@ -28,6 +28,8 @@ class Evidence(Protocol):
     def receipts(self) -> list[_core.Receipt]: ...
     @property
     def faults(self) -> list[Fault]: ...
+    @property
+    def salts(self) -> list[bytes]: ...
 
 
 class Receipt:
@@ -82,6 +84,7 @@ class Result:
 
     suite: str
     _evidence: Evidence = field(repr=False, compare=False)
+    _place: int = field(repr=False, compare=False)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -92,6 +95,12 @@ class Result:
     def faults(self) -> tuple[Culprit, ...]:
         """Holders that failed on the way, though the operation went on without them."""
         return culprits(self._evidence.faults)
+
+    @property
+    def salt(self) -> bytes:
+        """32 bytes that, with the inputs, give the input digest in the agents' log entries (PROTOCOL
+        §6). Keep it with the receipts: without it nobody can show what they are receipts for."""
+        return self._evidence.salts[self._place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +205,11 @@ class Secret:
     def faults(self) -> tuple[Culprit, ...]:
         """As in `Result`."""
         return culprits(self._evidence.faults) if self._evidence else ()
+
+    @property
+    def salt(self) -> bytes:
+        """As in `Result`; empty for a secret that no quorum took part in."""
+        return self._evidence.salts[0] if self._evidence else b""
 
     def _live(self) -> None:
         if self._wiped:

@@ -75,7 +75,7 @@ class EmbeddedQuorum:
         _files.write(path, "\n".join(agent.stanza() for agent in self.agents).encode(), overwrite=True)
 
     def _configure(self, name: str, listen: str) -> None:
-        top: dict[str, _toml.Value] = {"name": name, "listen": listen, "identity": "identity.key"}
+        top: dict[str, _toml.Value] = {"name": name, "listen": listen, "identity": "identity.key", "quiet": True}
         self.folders[name].write_config(top, {"kind": "software", "roots": "roots"}, overwrite=True)
 
     def __enter__(self) -> Self:

@@ -42,7 +42,7 @@ class FakeCore:
             for ticket, jobs, _ in batch:
                 if ticket not in self.answered:
                     outputs = [b"signed " + job[2] for job in jobs]
-                    self.finish(ticket, SimpleNamespace(outputs=outputs, receipts=[], faults=[]))
+                    self.finish(ticket, SimpleNamespace(outputs=outputs, receipts=[], faults=[], salts=[]))
 
     def finish(self, ticket: int, result: Any) -> None:
         self.answered.add(ticket)
@@ -127,7 +127,7 @@ def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:
         await asyncio.sleep(0)
         (batch,) = fake.submitted
         fake.finish(batch[1][0], CoreError("refused", "no", "ask", [("a", "agent-1", "ab", "refused", "policy")]))
-        fake.finish(batch[0][0], SimpleNamespace(outputs=[b"x"], receipts=[], faults=[]))
+        fake.finish(batch[0][0], SimpleNamespace(outputs=[b"x"], receipts=[], faults=[], salts=[]))
         assert (await good).value == b"x"
         with pytest.raises(EvanesceError) as caught:
             await bad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,8 @@ class Quorate(Protocol):
     def receipts(self) -> tuple[Receipt, ...]: ...
     @property
     def faults(self) -> tuple[Culprit, ...]: ...
+    @property
+    def salt(self) -> bytes: ...
 
 
 def check_free(paths: Iterable[str | None], force: bool) -> None:
@@ -29,22 +31,18 @@ def check_free(paths: Iterable[str | None], force: bool) -> None:
 
 
 def finish(
-    app: App, token: Token, result: Quorate, receipts: str | None, document: dict[str, Any], took: object
+    app: App, token: Token, results: Sequence[Quorate], receipts: str | None, document: dict[str, Any], took: object
 ) -> None:
-    """Names faults, keeps receipts, prints the document or a word about it."""
-    app.blame(result.faults)
+    """Names faults, keeps receipts, prints the document or a word about it. All results are of one
+    opening."""
+    shared = results[0]
+    app.blame(shared.faults)
+    proof = {
+        "salts": [result.salt.hex() for result in results],
+        "receipts": receipts_json(shared.receipts) if receipts or app.json else [],
+    }
     if receipts:
-        text = json.dumps(receipts_json(result.receipts), indent=2) + "\n"
-        _files.write(Path(receipts), text.encode(), overwrite=True)
-    if app.json:
-        app.emit(
-            {
-                "token": token.id,
-                **document,
-                "faults": [asdict(fault) for fault in result.faults],
-                "receipts": receipts_json(result.receipts),
-            }
-        )
-    else:
-        count = len(result.receipts)
-        app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")
+        _files.write(Path(receipts), (json.dumps(proof, indent=2) + "\n").encode(), overwrite=True)
+    app.emit({"token": token.id, **document, "faults": [asdict(fault) for fault in shared.faults], **proof})
+    count = len(shared.receipts)
+    app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")

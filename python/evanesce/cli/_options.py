@@ -83,7 +83,9 @@ def input_format_option(function: F) -> F:
 
 
 def receipts_option(function: F) -> F:
-    return click.option("--receipts", metavar="FILE", help="Keep the agents' receipts there (JSON).")(function)
+    return click.option(
+        "--receipts", metavar="FILE", help="Keep the agents' receipts there, and the salts that go with them (JSON)."
+    )(function)
 
 
 def aad_options(function: F) -> F:

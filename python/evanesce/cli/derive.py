@@ -60,7 +60,7 @@ def derive(
     with app.client(deadline) as client, client.derive(loaded, content, length, suite) as secret:
         took = str(watch)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, secret, receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
 
 
 @_options.token_argument
@@ -95,7 +95,7 @@ def agree(
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, secret, receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
 
 
 @_options.token_argument
@@ -168,7 +168,7 @@ def decapsulate(
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, secret, receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
 
 
 def public_key_bytes(data: bytes) -> bytes:

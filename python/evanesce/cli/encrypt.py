@@ -67,7 +67,7 @@ def encrypt(
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
     document = {"suite": made.suite, "ciphertext": base64_text(made.value), "written": written}
-    finish(app, loaded, made, receipts, document, took)
+    finish(app, loaded, [made], receipts, document, took)
 
 
 @_options.token_argument
@@ -109,7 +109,7 @@ def decrypt(
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force, text=True)
         document = {"suite": secret.suite, "length": length, "written": written}
-        finish(app, loaded, secret, receipts, document, took)
+        finish(app, loaded, [secret], receipts, document, took)
 
 
 def _aad(app: App, aad: str | None, aad_file: str | None) -> bytes | bytearray:

@@ -46,7 +46,7 @@ def mac(
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
     document = {"suite": made.suite, "mac": base64_text(made.value), "written": written}
-    finish(app, loaded, made, receipts, document, took)
+    finish(app, loaded, [made], receipts, document, took)
 
 
 @_options.token_argument
@@ -77,5 +77,5 @@ def verify_mac(
     watch = Stopwatch()
     with app.client(deadline) as client:
         found = client.verify_mac(loaded, content, value, suite)
-    finish(app, loaded, found, receipts, {"suite": found.suite, "verified": True}, str(watch))
+    finish(app, loaded, [found], receipts, {"suite": found.suite, "verified": True}, str(watch))
     app.say("The MAC is right.", "green")

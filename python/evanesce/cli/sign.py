@@ -76,7 +76,7 @@ def sign(
     else:
         written = [_io.write_public(app, one.value, name, form, force) for one, name in zip(made, names, strict=True)]
     documents = [_document(one, path) for one, path in zip(made, written, strict=True)]
-    finish(app, loaded, made[0], receipts, {"signatures": documents} if hybrid else documents[0], took)
+    finish(app, loaded, made, receipts, {"signatures": documents} if hybrid else documents[0], took)
     return None
 
 
@@ -113,7 +113,7 @@ def _sign_many(
     documents = [
         {"message": message, **_document(one, name)} for message, one, name in zip(messages, made, names, strict=True)
     ]
-    finish(app, loaded, made[0], receipts, {"signatures": documents}, took)
+    finish(app, loaded, made, receipts, {"signatures": documents}, took)
 
 
 def _document(made: Signature, written: str | None) -> dict[str, object]:

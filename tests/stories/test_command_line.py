@@ -1,0 +1,304 @@
+"""Every verb, as people and scripts use it: files, pipes, terminals, JSON, exit codes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pty
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+from machines import EVANESCE, Machine
+
+
+def on_a_terminal(machine: Machine, *arguments: str | Path, feed: bytes = b"") -> tuple[int, str]:
+    """Runs it with all of stdin, stdout and stderr on a terminal; returns its status and what the
+    terminal showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*EVANESCE, *map(str, arguments)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=machine.home,
+        env=os.environ | {"EVANESCE_HOME": str(machine.home), "TERM": "xterm", "COLUMNS": "200"},
+    )
+    os.close(theirs)
+    os.write(ours, feed)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while select.select([ours], [], [], 60)[0]:
+            piece = os.read(ours, 65536)
+            if not piece:
+                break
+            shown += piece
+    os.close(ours)
+    return process.wait(60), shown.decode(errors="replace")
+
+
+def test_sign_and_verify_with_files(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    message, signature = tmp_path / "message", tmp_path / "signature"
+    message.write_bytes(b"pay 100 to alice\n")
+    caller.run("sign", payments, message, "--suite", "ed25519", "--out", signature)
+    assert len(signature.read_bytes()) == 64
+    assert caller.run("verify", payments, message, "--signature", signature, "--suite", "ed25519").err
+    message.write_bytes(b"pay 900 to alice\n")
+    wrong = caller.fail(
+        2, "invalid-signature", "verify", payments, message, "--signature", signature, "--suite", "ed25519"
+    )
+    assert wrong.error["hint"]
+    caller.fail(1, "exists", "sign", payments, message, "--suite", "ed25519", "--out", signature)
+    caller.run("sign", payments, message, "--suite", "ed25519", "--out", signature, "--force")
+    caller.run("verify", payments, message, "--signature", signature, "--suite", "ed25519")
+
+
+def test_sign_and_verify_with_pipes(caller: Machine, tmp_path: Path, payments: Path) -> None:
+    piped = caller.run("sign", "payments", "--suite", "ed25519", stdin=b"from a pipe")
+    assert len(piped.out) == 64
+    message = tmp_path / "m"
+    message.write_bytes(b"from a pipe")
+    caller.run("verify", payments, message, "--signature", "-", "--suite", "ed25519", stdin=piped.out)
+    for form in ("base64", "hex"):
+        text = caller.run("sign", payments, "-", "--suite", "ed25519", "--format", form, stdin=b"from a pipe").out
+        caller.run("verify", payments, message, "--signature", "-", "--suite", "ed25519", stdin=text)
+    armored = caller.run("key", "create", "piped", "--suite", "ed25519", "--armor", "--out", "-").out
+    assert armored.startswith(b"-----BEGIN EVANESCE REGEN TOKEN-----")
+    assert len(caller.run("sign", "-", "-m", "token from stdin", stdin=armored).out) == 64
+
+
+def test_hybrid_and_batch_come_from_one_opening(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    made = caller.run(
+        "sign",
+        payments,
+        "--suite",
+        "ed25519",
+        "--suite",
+        "ml-dsa-65",
+        "-m",
+        "both",
+        "--out",
+        tmp_path / "both",
+        "--json",
+    ).json
+    assert [one["suite"] for one in made["signatures"]] == ["ed25519", "ml-dsa-65"]
+    for one in made["signatures"]:
+        written = Path(one["written"])
+        assert base64.b64decode(one["signature"]) == written.read_bytes()
+        caller.run("verify", payments, "-m", "both", "--signature", written, "--suite", one["suite"])
+    lines = caller.run("sign", payments, "--suite", "ed25519", "--suite", "ml-dsa-65", "-m", "both").out.splitlines()
+    assert [line.split()[0] for line in lines] == [b"ed25519", b"ml-dsa-65"]
+
+    files = [tmp_path / f"{number}.txt" for number in range(3)]
+    for file in files:
+        file.write_text(file.name)
+    (tmp_path / "signed").mkdir()
+    batch = caller.run(
+        "sign", payments, *files, "--suite", "ecdsa-p256", "--out-dir", tmp_path / "signed", "--json"
+    ).json
+    assert len(batch["receipts"]) < 6
+    for file in files:
+        signature = tmp_path / "signed" / f"{file.name}.sig"
+        caller.run("verify", payments, file, "--signature", signature, "--suite", "ecdsa-p256")
+    caller.fail(1, "usage", "sign", "--suite", "ed25519", "-m", "x", payments, files[0])
+
+
+def test_macs(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    mac = tmp_path / "mac"
+    caller.run("mac", payments, "-m", "hello", "--out", mac)
+    assert len(mac.read_bytes()) == 32
+    caller.run("verify-mac", payments, "-m", "hello", "--mac", mac)
+    caller.fail(2, "invalid-signature", "verify-mac", payments, "-m", "hullo", "--mac", mac)
+
+
+def test_encryption(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    secret, sealed, opened = tmp_path / "secret", tmp_path / "sealed", tmp_path / "opened"
+    secret.write_bytes(b"attack at dawn")
+    caller.run("encrypt", payments, secret, "--aad", "orders", "--out", sealed)
+    assert len(sealed.read_bytes()) == 24 + 14 + 16
+    caller.run("decrypt", payments, sealed, "--aad", "orders", "--out", opened)
+    assert opened.read_bytes() == b"attack at dawn"
+    assert opened.stat().st_mode & 0o777 == 0o600
+    assert caller.run("decrypt", payments, "-", "--aad", "orders", stdin=sealed.read_bytes()).out == b"attack at dawn"
+    caller.fail(2, "decryption-failed", "decrypt", payments, sealed, "--aad", "others", "--out", tmp_path / "x")
+    caller.fail(1, "exists", "decrypt", payments, sealed, "--aad", "orders", "--out", opened)
+    assert not (tmp_path / "x").exists()
+
+
+def test_derived_and_agreed_secrets(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    first = caller.run("derive", payments, "--context", "tls", "--length", "48").out
+    assert len(first) == 48
+    assert caller.run("derive", payments, "--context", "tls", "--length", "48").out == first
+    assert caller.run("derive", payments, "--context", "ssh", "--length", "48").out != first
+
+    caller.run("key", "create", "friend", "--suite", "x25519")
+    theirs, ours = tmp_path / "theirs.pem", tmp_path / "ours.der"
+    caller.run("public-key", "friend", "--out", theirs)
+    caller.run("public-key", payments, "--suite", "x25519", "--form", "der", "--out", ours)
+    one = caller.run("agree", payments, theirs).out
+    assert len(one) == 32
+    assert caller.run("agree", "friend", ours).out == one
+
+    carried, mine = tmp_path / "carried", tmp_path / "mine"
+    caller.run("encapsulate", payments, "--ciphertext", carried, "--out", mine)
+    assert caller.run("decapsulate", payments, carried).out == mine.read_bytes()
+
+
+def test_public_keys_are_what_openssl_reads(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    for suite in ("ed25519", "ecdsa-p256"):
+        pem = caller.run("public-key", payments, "--suite", suite).out
+        openssl = ["openssl", "pkey", "-pubin", "-noout", "-text"]
+        assert subprocess.run(openssl, input=pem, capture_output=True, check=False).returncode == 0
+    signature, message, key = tmp_path / "s", tmp_path / "m", tmp_path / "k"
+    message.write_bytes(b"hello")
+    key.write_bytes(caller.run("public-key", payments, "--suite", "ecdsa-p256").out)
+    caller.run("sign", payments, message, "--suite", "ecdsa-p256", "--out", signature)
+    openssl = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(signature), str(message)]
+    assert subprocess.run(openssl, capture_output=True, check=False).stdout == b"Verified OK\n"
+
+
+def test_inspect_shows_all_and_proves_nothing(caller: Machine, payments: Path) -> None:
+    document = caller.run("inspect", payments, "--json").json
+    assert document["name"] == "payments"
+    assert document["pinned"] == "kept"
+    assert len(document["token"]) == 64
+    assert {seat["name"] for seat in document["seats"]} == {f"agent-{n}" for n in range(1, 6)}
+    assert len(document["public"]["ed25519"]["sha256"]) == 64
+    words = caller.run("inspect", payments).out.decode()
+    assert document["public"]["ed25519"]["sha256"][:8] in words
+    assert "3 of (agent-1" in words
+
+
+@pytest.mark.usefixtures("payments")
+def test_keys_are_listed(caller: Machine) -> None:
+    (caller.home / "tokens" / "broken.regen").write_bytes(b"not a token")
+    try:
+        listed = {Path(token["file"]).name: token for token in caller.run("key", "list", "--json").json["tokens"]}
+        assert listed["payments.regen"]["pinned"] == "kept"
+        assert listed["broken.regen"]["error"]["code"] == "malformed"
+        assert "payments" in caller.run("key", "list").out.decode()
+    finally:
+        (caller.home / "tokens" / "broken.regen").unlink()
+    caller.fail(1, "exists", "key", "create", "payments", "--suite", "ed25519")
+
+
+def test_a_terminal_gets_text_and_no_secrets_unasked(caller: Machine, payments: Path) -> None:
+    status, shown = on_a_terminal(caller, "sign", payments, "--suite", "ed25519", "-m", "hello")
+    assert status == 0
+    assert len(base64.b64decode(shown.split()[0])) == 64
+
+    status, shown = on_a_terminal(caller, "derive", payments, "--context", "c")
+    assert status == 1
+    assert "not printed to a terminal unasked" in shown
+
+    expected = caller.run("derive", payments, "--context", "c").out.hex()
+    status, shown = on_a_terminal(caller, "derive", payments, "--context", "c", "--show")
+    assert status == 0
+    assert expected in shown
+
+    sealed = caller.run("encrypt", payments, "-", stdin=b"plain \x1b[31m text").out
+    (caller.home / "sealed").write_bytes(sealed)
+    status, shown = on_a_terminal(caller, "decrypt", payments, "sealed", "--show")
+    assert status == 0
+    assert "plain \\x1b[31m text" in shown
+    assert "\x1b[31m" not in shown
+
+
+def test_json_never_holds_a_secret(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    caller.fail(1, "usage", "derive", payments, "--context", "c")
+    made = caller.run("derive", payments, "--context", "c", "--out", tmp_path / "key", "--json").json
+    assert made["length"] == 32
+    key = (tmp_path / "key").read_bytes()
+    text = str(made)
+    assert key.hex() not in text
+    assert base64.b64encode(key).decode() not in text
+
+
+def test_receipts_are_kept(caller: Machine, payments: Path, tmp_path: Path) -> None:
+    import json
+
+    from evanesce import Receipt
+
+    caller.run("mac", payments, "-m", "x", "--receipts", tmp_path / "receipts.json", "--out", tmp_path / "mac")
+    kept = json.loads((tmp_path / "receipts.json").read_text())
+    assert len(kept["receipts"]) >= 3
+    assert [len(bytes.fromhex(salt)) for salt in kept["salts"]] == [32]
+    for one in kept["receipts"]:
+        receipt = Receipt.decode(base64.b64decode(one["receipt"]))
+        assert receipt.agent == one["agent"]
+        assert receipt.verify()["operations"][0]["suite"] == "hmac-sha256"
+
+
+@pytest.mark.usefixtures("payments")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["sign"],
+        ["sign", "no-such-token", "-m", "x"],
+        ["sign", "payments", "no-such-file", "--suite", "ed25519"],
+        ["sign", "payments", "-m", "x"],
+        ["sign", "payments", "-m", "x", "--suite", "rot13"],
+        ["sign", "payments", "-m", "x", "--suite", "hmac-sha256"],
+        ["sign", "payments", "-m", "x", "--deadline", "0"],
+        ["verify", "payments", "-m", "x"],
+        ["derive", "payments"],
+        ["key", "create", "new"],
+        ["key", "create", "new", "--suite", "rot13"],
+        ["key", "create", "new", "--suite", "ed25519", "--quorum", "two of us"],
+        ["key", "create", "new", "--suite", "ed25519", "--quorum", "1 of (nobody)"],
+        ["key", "create", "../new", "--suite", "ed25519"],
+        ["key", "create", "new", "--suite", "rsa-pss-sha256"],
+        ["key", "import", "new", "--suite", "rsa-pss-sha256"],
+        ["key", "retire", "payments"],
+        ["agree", "payments", "/dev/null"],
+        ["identity", "init"],
+        ["agent", "run", "/nonexistent"],
+    ],
+)
+def test_wrong_usage_is_explained_and_exits_1(caller: Machine, arguments: list[str]) -> None:
+    words = caller.try_(*arguments)
+    assert words.status == 1
+    assert words.out == b""
+    assert words.err.strip()
+    if arguments:
+        document = caller.try_(*arguments, "--json")
+        assert document.status == 1
+        assert document.error["message"]
+        assert document.error["hint"]
+
+
+@pytest.mark.usefixtures("payments")
+def test_a_reader_that_leaves_is_no_drama(caller: Machine) -> None:
+    command = " ".join(EVANESCE) + " key list --json | true"
+    environment = os.environ | {"EVANESCE_HOME": str(caller.home)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=False)
+    assert done.stderr == b""
+
+
+def test_process_substitution_works_though_the_process_is_hardened(caller: Machine, payments: Path) -> None:
+    command = f"{' '.join(EVANESCE)} sign {payments} <(printf hello) --suite ed25519 --format hex --out /dev/stdout"
+    environment = os.environ | {"EVANESCE_HOME": str(caller.home)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=True)
+    assert len(bytes.fromhex(done.stdout.decode())) == 64
+
+
+@pytest.mark.usefixtures("payments")
+def test_doctor_says_what_is_weak(caller: Machine) -> None:
+    found = caller.try_("doctor", "--json")
+    assert found.status == 1
+    findings = {finding["what"]: finding for finding in found.json["findings"]}
+    assert findings["element of agent-1"]["verdict"] == "weak"
+    assert "development" in findings["element of agent-1"]["detail"]
+    assert findings["agent agent-1"]["verdict"] == "ok"
+    assert findings["clocks"]["verdict"] == "ok"
+    assert findings["hardening"]["verdict"] == "ok"
+    relaxed = caller.try_("doctor", "--json", EVANESCE_NO_HARDEN="1")
+    assert relaxed.status == 1
+    (hardening,) = (f for f in relaxed.json["findings"] if f["what"] == "hardening")
+    assert hardening["verdict"] == "weak"
+    assert "EVANESCE_NO_HARDEN" in hardening["detail"]
+    assert "hardening" in caller.try_("doctor").out.decode()
