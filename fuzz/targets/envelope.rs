@@ -1,0 +1,4 @@
+//! A sealed request.
+#![no_main]
+
+evanesce_fuzz::message!(evanesce_wire::message::Envelope);
