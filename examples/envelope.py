@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evanesce import Client, Token, _core
+from evanesce import Client, Token
 from evanesce.testbed import EmbeddedQuorum
 
 
@@ -33,14 +33,10 @@ def data_key(client: Client, token: Token, customer: str) -> Iterator[bytearray]
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        home = folder / "home"
-        home.mkdir()
-        _, _, caller_id = _core.create_identity(str(home / "identity.key"))
         with EmbeddedQuorum(folder / "agents", ("agent-1", "agent-2", "agent-3")) as quorum:
-            quorum.allow("me", caller_id.hex())
+            home = quorum.admit("me", folder / "home")
             quorum.start()
-            quorum.write_quorum(home / "quorum.toml")
-            with Client(home) as client:
+            with Client(home.root) as client:
                 token = client.create("customers", ["hkdf-sha256", "xaes-256-gcm"])
 
                 # A working key of your own, for a library of your own.

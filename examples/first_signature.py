@@ -5,24 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from evanesce import Client, QuorumError, Token, _core, verify
+from evanesce import Client, QuorumError, Token, verify
 from evanesce.testbed import EmbeddedQuorum
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        home = folder / "home"
-        home.mkdir()
-        _, _, caller_id = _core.create_identity(str(home / "identity.key"))
-
         names = ("agent-1", "agent-2", "agent-3")
         with EmbeddedQuorum(folder / "agents", names) as quorum:
-            quorum.allow("me", caller_id.hex())
+            home = quorum.admit("me", folder / "home")
             quorum.start()
-            quorum.write_quorum(home / "quorum.toml")
 
-            with Client(home) as client:
+            with Client(home.root) as client:
                 token = client.create("payments", ["ed25519"], quorum="2 of (agent-1, agent-2, agent-3)")
                 token.save(folder / "payments.regen")
                 print(f"minted {token.id}, {len(token.encode())} public bytes")

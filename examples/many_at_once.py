@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from evanesce import AsyncClient, Token, _core, verify
+from evanesce import AsyncClient, Token, verify
 from evanesce.testbed import EmbeddedQuorum
 
 IN_FLIGHT = 64
@@ -45,14 +45,10 @@ async def batch(client: AsyncClient, token: Token) -> None:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        home = folder / "home"
-        home.mkdir()
-        _, _, caller_id = _core.create_identity(str(home / "identity.key"))
         with EmbeddedQuorum(folder / "agents", [f"agent-{n}" for n in range(1, 6)]) as quorum:
-            quorum.allow("me", caller_id.hex())
+            home = quorum.admit("me", folder / "home")
             quorum.start()
-            quorum.write_quorum(home / "quorum.toml")
-            async with AsyncClient(home) as client:
+            async with AsyncClient(home.root) as client:
                 await work(client)
 
 

@@ -6,6 +6,7 @@ one process holds every root, and the elements are software. Nothing here may gu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Self
 from evanesce import _core, _files, _toml
 from evanesce._agentdir import ROLES, AgentFolder, known_identity
 from evanesce.errors import translate
-from evanesce.home import Agent
+from evanesce.home import Agent, Home
 
 
 class EmbeddedQuorum:
@@ -25,6 +26,7 @@ class EmbeddedQuorum:
         self.folders = {name: AgentFolder(_files.folder(folder / name)) for name in names}
         self._running: dict[str, _core.EmbeddedAgent] = {}
         self._agents: dict[str, Agent] = {}
+        self._homes: list[Home] = []
         for name, at in self.folders.items():
             self._configure(name, "127.0.0.1:0")
             try:
@@ -33,11 +35,19 @@ class EmbeddedQuorum:
                 raise translate(e) from None
             self._agents[name] = Agent(name, made["agent_id"], "127.0.0.1:0", site="this machine", vendor="software")
 
-    def allow(self, name: str, caller_id: str) -> None:
-        """Lets every agent know a caller, in all roles. Running agents learn it when they are started
-        again."""
-        for at in self.folders.values():
-            at.allow(known_identity(name, caller_id, ROLES, ()))
+    def admit(self, name: str, home: str | os.PathLike[str]) -> Home:
+        """Makes a caller: a home folder with an identity, which every agent knows in all roles, and a
+        quorum file, written when the agents start. Call it before `start`."""
+        at = Home.at(home)
+        _files.folder(at.root)
+        try:
+            _, _, caller_id = _core.create_identity(str(at.identity))
+        except _core.CoreError as e:
+            raise translate(e) from None
+        for folder in self.folders.values():
+            folder.allow(known_identity(name, caller_id.hex(), ROLES, ()))
+        self._homes.append(at)
+        return at
 
     def start(self, names: Iterable[str] | None = None) -> None:
         """Starts these agents, or all. Each keeps the address it first got."""
@@ -52,6 +62,10 @@ class EmbeddedQuorum:
             entry = self._agents[name]
             self._agents[name] = Agent(name, entry.id, running.address, entry.site, entry.vendor)
             self._configure(name, running.address)
+        text = "\n".join(agent.stanza() for agent in self.agents)
+        for home in self._homes:
+            if home.root.exists():
+                _files.write(home.quorum, text.encode(), overwrite=True)
 
     def stop(self, names: Iterable[str] | None = None) -> None:
         """Stops these agents, or all; their folders stay."""
@@ -69,10 +83,6 @@ class EmbeddedQuorum:
     def agents(self) -> tuple[Agent, ...]:
         """As a quorum file names them."""
         return tuple(self._agents.values())
-
-    def write_quorum(self, path: Path) -> None:
-        """Writes the quorum file that names them."""
-        _files.write(path, "\n".join(agent.stanza() for agent in self.agents).encode(), overwrite=True)
 
     def _configure(self, name: str, listen: str) -> None:
         top: dict[str, _toml.Value] = {"name": name, "listen": listen, "identity": "identity.key", "quiet": True}

@@ -27,10 +27,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from evanesce import Client, EvanesceError, Receipt, Secret, Token, _core, _files, verify
+from evanesce import Client, EvanesceError, Receipt, Secret, Token, _files, verify
 from evanesce._text import printable
 from evanesce.cli._app import App, Stopwatch, verb
-from evanesce.errors import error, translate
+from evanesce.errors import error
 from evanesce.home import Agent, Home
 from evanesce.testbed import EmbeddedQuorum
 
@@ -115,16 +115,9 @@ class Story:
 
     def set_up(self, facts: dict[str, Any]) -> EmbeddedQuorum:
         quorum = EmbeddedQuorum(self.folder / "agents", NAMES)
-        for name, home in (("old-machine", self.old), ("new-machine", self.new)):
-            _files.folder(home.root)
-            try:
-                _, _, caller_id = _core.create_identity(str(home.identity))
-            except _core.CoreError as e:
-                raise translate(e) from None
-            quorum.allow(name, caller_id.hex())
-        quorum.start()
         for home in (self.old, self.new):
-            quorum.write_quorum(home.quorum)
+            quorum.admit(home.root.name, home.root)
+        quorum.start()
         facts["agents"] = [{"name": agent.name, "id": agent.id, "address": agent.address} for agent in quorum.agents]
         for agent in quorum.agents:
             self.line(f"{agent.name}  {agent.address}  id {agent.id[:16]}…  software (development element)")
