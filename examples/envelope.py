@@ -36,7 +36,7 @@ def main() -> None:
         with EmbeddedQuorum(folder / "agents", ("agent-1", "agent-2", "agent-3")) as quorum:
             home = quorum.admit("me", folder / "home")
             quorum.start()
-            with Client(home.root) as client:
+            with Client(home) as client:
                 token = client.create("customers", ["hkdf-sha256", "xaes-256-gcm"])
 
                 # A working key of your own, for a library of your own.

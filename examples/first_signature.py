@@ -17,7 +17,7 @@ def main() -> None:
             home = quorum.admit("me", folder / "home")
             quorum.start()
 
-            with Client(home.root) as client:
+            with Client(home) as client:
                 token = client.create("payments", ["ed25519"], quorum="2 of (agent-1, agent-2, agent-3)")
                 token.save(folder / "payments.regen")
                 print(f"minted {token.id}, {len(token.encode())} public bytes")

@@ -48,7 +48,7 @@ async def main() -> None:
         with EmbeddedQuorum(folder / "agents", [f"agent-{n}" for n in range(1, 6)]) as quorum:
             home = quorum.admit("me", folder / "home")
             quorum.start()
-            async with AsyncClient(home.root) as client:
+            async with AsyncClient(home) as client:
                 await work(client)
 
 

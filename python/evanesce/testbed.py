@@ -35,7 +35,7 @@ class EmbeddedQuorum:
                 raise translate(e) from None
             self._agents[name] = Agent(name, made["agent_id"], "127.0.0.1:0", site="this machine", vendor="software")
 
-    def admit(self, name: str, home: str | os.PathLike[str]) -> Home:
+    def admit(self, name: str, home: str | os.PathLike[str]) -> Path:
         """Makes a caller: a home folder with an identity, which every agent knows in all roles, and a
         quorum file, written when the agents start. Call it before `start`."""
         at = Home.at(home)
@@ -47,7 +47,7 @@ class EmbeddedQuorum:
         for folder in self.folders.values():
             folder.allow(known_identity(name, caller_id.hex(), ROLES, ()))
         self._homes.append(at)
-        return at
+        return at.root
 
     def start(self, names: Iterable[str] | None = None) -> None:
         """Starts these agents, or all. Each keeps the address it first got."""
