@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from agents import Fleet, write_identity
-from running import ANY_CALLER, run
+from agents import AgentFailed, Fleet, write_identity
+from running import ANY_CALLER, Stuck, run, said
 from vectors import BadVector, Case, read
 from writing import CALLERS, leave
 
@@ -54,8 +54,8 @@ def main(arguments: list[str]) -> int:
             if options.write is not None:
                 try:
                     suites += leave(options.write, fleet, identities, folder)
-                except CoreError as e:
-                    print(f"FAILED --write: {e.code}: {e.message}", flush=True)
+                except (CoreError, AgentFailed, Stuck) as why:
+                    print(f"FAILED --write: {said(why) if isinstance(why, CoreError) else why}", flush=True)
                     failed += 1
             for path, cases in suites:
                 for case in cases:

@@ -9,6 +9,7 @@ product writes is read by something that never met it. Nothing here is constant-
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import io
@@ -86,7 +87,7 @@ class Gate:
                 yield child
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Token:
     """A token whose form is right."""
 
@@ -99,12 +100,12 @@ class Token:
     sealed: bytes | None
     rows: list[tuple[bytes, int, bytes, bytes]]
 
-    @property
+    @functools.cached_property
     def deal(self) -> bytes:
         """§4."""
         return th("deal", self.header_bytes)
 
-    @property
+    @functools.cached_property
     def id(self) -> bytes:
         """§4."""
         parts = [("commitments", self.commitments), ("public", self.public), ("sealed", self.sealed)]

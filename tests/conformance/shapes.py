@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import rsa_key
 
@@ -49,7 +49,8 @@ class Shape:
     policy: str = ""
     caller: str | None = None
     expires: int | None = None
-    imported: Callable[[], bytes] | None = field(default=None)
+    imported: Callable[[], bytes] | None = None
+    """Makes the key to import: PKCS#8, or raw bytes, of which every one counts."""
 
 
 def _flat(count: int) -> dict[str, int]:
@@ -124,7 +125,7 @@ SHAPES = (
         _flat(3),
         [1, 2],
         ["hmac-sha256"],
-        imported=lambda: secrets.token_bytes(20),
+        imported=lambda: secrets.token_bytes(19) + b"\n",
     ),
     Shape(
         "imported-ed25519",

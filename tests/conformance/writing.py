@@ -9,6 +9,7 @@ The files hold roots and secret results in the clear. They are test data, and so
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -37,12 +38,13 @@ def leave(target: Path, fleet: Fleet, identities: Mapping[str, Path], folder: Pa
     written = []
     for shape in SHAPES:
         path = target / f"{shape.name}.json"
-        write(path, [_case(shape, fleet, identities, folder)])
+        write(path, [mint(shape, fleet, identities, folder)])
         written.append((path, read(path)))
     return written
 
 
-def _case(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Path) -> Case:
+def mint(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Path) -> Case:
+    """A fresh token of the shape over new agents, as a case."""
     agents = tuple(_agent(shape, number, folder) for number in range(max(shape.seats.values()) + 1))
     case = Case(
         name=f"{shape.name}: {shape.quorum}",
@@ -57,11 +59,12 @@ def _case(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Pa
         token_id=None,
     )
     client = reconstructor(case, fleet, identities)
-    imported = None
+    imported, raw = None, None
     if shape.imported is not None:
+        raw = shape.imported()
         key = folder / f"{shape.name}.import"
         key.touch(0o600)
-        key.write_bytes(shape.imported())
+        key.write_bytes(raw)
         imported = ("file", str(key))
     seats = {seat: agents[number].name for seat, number in shape.seats.items()}
     token, _, _ = bounded(
@@ -73,7 +76,7 @@ def _case(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Pa
         token=token.encode(),
         agents=agents,
         answering=frozenset(agents[number].name for number in shape.answering),
-        operations=tuple(operation for suite in shape.suites for operation in _operations(client, token, suite)),
+        operations=tuple(operation for suite in shape.suites for operation in _operations(client, token, suite, raw)),
         error=None,
         faulty=frozenset(),
         policy_caller=shape.caller,
@@ -89,7 +92,9 @@ def _agent(shape: Shape, number: int, folder: Path) -> Agent:
     return Agent(f"agent-{number}", seed, agent_id, roots)
 
 
-def _operations(client: _core.Reconstructor, token: _core.Token, suite: str) -> Iterator[Operation]:
+def _operations(
+    client: _core.Reconstructor, token: _core.Token, suite: str, imported: bytes | None
+) -> Iterator[Operation]:
     """What the product makes of random inputs under the suite."""
     actions = {name: operations for name, _, _, operations in _core.suites()}[suite]
     text, aad = secrets.token_bytes(1 + secrets.randbelow(100)), secrets.token_bytes(secrets.randbelow(30))
@@ -102,6 +107,9 @@ def _operations(client: _core.Reconstructor, token: _core.Token, suite: str) -> 
         yield Operation("verify", suite, {"message": text, "signature": signature}, 0, True)
     elif "sign" in actions:
         yield done("sign", {"message": text})
+    elif suite == "hmac-sha256" and imported is not None:
+        # Not the product's own word: the key must have gone in as it was.
+        yield Operation("mac", suite, {"message": text}, 0, hmac.digest(imported, text, "sha256"))
     elif "mac" in actions:
         yield done("mac", {"message": text})
     elif "encrypt" in actions:
