@@ -128,10 +128,10 @@ impl Plan {
             }
             _ => return,
         }
-        if let (Err(trouble), Some(holder)) = (outcome, self.holders[seat as usize]) {
-            if trouble.is_of_holder() {
-                self.give_up_on(holder, trouble);
-            }
+        if let (Err(trouble), Some(holder)) = (outcome, self.holders[seat as usize])
+            && trouble.is_of_holder()
+        {
+            self.give_up_on(holder, trouble);
         }
     }
 

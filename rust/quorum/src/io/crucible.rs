@@ -18,15 +18,11 @@ pub(super) fn run(
     mut tasks: Vec<(u64, OpenTask)>,
     tell: &UnboundedSender<Results>,
 ) -> Option<Results> {
-    if let [(_, task)] = &tasks[..] {
-        if is_short(task) {
-            return Some(on_crucible(|| {
-                tasks
-                    .drain(..)
-                    .map(|(key, task)| (key, open(task)))
-                    .collect()
-            }));
-        }
+    if let [(_, task)] = &tasks[..]
+        && is_short(task)
+        && let Some((key, task)) = tasks.pop()
+    {
+        return Some(vec![(key, on_crucible(|| open(task)))]);
     }
     while !tasks.is_empty() {
         let rest = tasks.split_off(tasks.len().min(SHARE));
