@@ -1,0 +1,40 @@
+"""Starts one of the processes; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import sys
+import threading
+from pathlib import Path
+
+from evanesce import _core, cli
+
+from . import workload
+from .control import Control
+
+PR_SET_PTRACER = 0x59616D61
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--control", type=int, required=True, metavar="FD")
+    parser.add_argument("role", choices=["agent", "caller", "scanner"])
+    parser.add_argument("argument", nargs="?")
+    given = parser.parse_args()
+    if not hasattr(_core, "audit_scan"):
+        sys.exit(f"{_core.__file__} is not an audit build")
+    # Where only ancestors may read a process's memory, let anyone of this user's do so.
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1))
+    control = Control(given.control)
+    if given.role == "agent":
+        # The agent has the main thread, as it does when people start it.
+        threading.Thread(target=control.serve, daemon=True).start()
+        cli.main(["agent", "run", given.argument])
+    if given.role == "caller":
+        control.work = workload.Workload(Path(given.argument)).perform
+    control.serve()
+
+
+if __name__ == "__main__":
+    main()
