@@ -8,8 +8,8 @@ use evanesce_token::Token;
 use evanesce_wire::message::Receipt;
 
 use crate::error::Error;
-use crate::everyone::{Verb, everyone};
-use crate::fault::Fault;
+use crate::everyone::{Verb, Word, everyone};
+use crate::fault::{Fault, Trouble};
 use crate::io::side::Side;
 use crate::verdict;
 use crate::work::Work;
@@ -27,7 +27,7 @@ pub struct Retirement {
     pub receipts: Vec<Receipt>,
 }
 
-/// Asks everyone to tombstone it. An error only if nobody did.
+/// Asks everyone to tombstone it. An error only if nobody has.
 pub(crate) async fn retire(
     side: &Rc<Side>,
     token: Arc<Token>,
@@ -36,15 +36,22 @@ pub(crate) async fn retire(
     let work = Arc::new(Work::bare(token.clone(), "retire", budget));
     let (words, receipts) = everyone(side, &token, Verb::Retire(work)).await;
     let quorum = &token.body.header.quorum;
-    let alive: Vec<bool> = words.iter().map(|word| word.fault.is_some()).collect();
     let names = quorum.seats();
-    let tombstoned: Vec<String> = words
+    // One that was asked before says that it has the tombstone already.
+    let (dead, alive): (Vec<Word>, Vec<Word>) = words.into_iter().partition(|word| {
+        word.trouble
+            .is_none_or(|trouble| trouble == Trouble::Retired)
+    });
+    let troubles: Vec<_> = alive.iter().filter_map(|word| word.trouble).collect();
+    let mut left = vec![true; names.len()];
+    for word in &dead {
+        left[word.seat as usize] = false;
+    }
+    let tombstoned: Vec<String> = dead
         .iter()
-        .filter(|word| word.fault.is_none())
         .map(|word| names[word.seat as usize].to_owned())
         .collect();
-    let troubles: Vec<_> = words.iter().filter_map(|word| word.trouble).collect();
-    let missing: Vec<Fault> = words.into_iter().filter_map(|word| word.fault).collect();
+    let missing: Vec<Fault> = alive.into_iter().filter_map(|word| word.fault).collect();
     if tombstoned.is_empty() {
         return Err(verdict::explain(
             verdict::code(troubles, false),
@@ -55,7 +62,7 @@ pub(crate) async fn retire(
     Ok(Retirement {
         tombstoned,
         missing,
-        dead: !quorum.satisfied(&alive),
+        dead: !quorum.satisfied(&left),
         receipts,
     })
 }
