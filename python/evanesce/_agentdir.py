@@ -158,6 +158,10 @@ class AgentFolder:
             descriptor = os.open(self.pid, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self.pid.exists() or not os.path.samestat(os.fstat(descriptor), self.pid.stat()):
+                # The agent before us took the file away as it ended: that lock is on nothing.
+                os.close(descriptor)
+                return self.claim()
         except BlockingIOError:
             pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)

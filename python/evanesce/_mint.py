@@ -70,7 +70,7 @@ def mint(
     for suite in chosen:
         if suites.ALL[suite].imported_only and source is None:
             raise error("bad-input", f"{suite} keys cannot be derived", "Import one: `evanesce key import`.")
-    if not name or len(name.encode()) > 255:
+    if not 1 <= len(name.encode(errors="surrogatepass")) <= 255 or any("\ud800" <= c <= "\udfff" for c in name):
         raise error("bad-input", "a key's name is 1 to 255 bytes of text", "Choose another name.")
     expires = terms.get("expires")
     if expires is not None and expires <= time.time():

@@ -76,7 +76,7 @@ class Home:
 
     def token(self, name: str) -> Path:
         """Where the token of this name lies. Raises `bad-input` for a name that could leave the folder."""
-        if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 200:
+        if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
             raise error(
                 "bad-input",
                 f"{printable(name)!r} cannot be the name of a token file",

@@ -90,7 +90,7 @@ class Token:
         Without one, it is pinned if its id is kept in the home folder; `trust_token` believes it without
         proof. Raises `malformed`, `pin-mismatch`, `bad-input` (a pin that is none)."""
         if isinstance(data, str):
-            data = data.encode()
+            data = data.encode(errors="replace")
         try:
             token = cls(_core.Token.decode(data))
         except _core.CoreError as e:

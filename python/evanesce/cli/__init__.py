@@ -71,6 +71,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except UnicodeError:
+        _debug()
+        failure = error("usage", "an argument or file is not UTF-8 text", "Give it in UTF-8.")
     except OSError as e:
         _debug()
         failure = error("io", str(e), "Check the path, its permissions and free space.")

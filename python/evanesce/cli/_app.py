@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class App:
     json: bool
     out: Console
     err: Console
+    _stdin: list[str] = field(default_factory=list)
 
     def say(self, text: str, style: str = "") -> None:
         """Words for a person, on stderr; silent under `--json`."""
@@ -86,10 +87,20 @@ class App:
     def token(self, reference: str, pin: str | None = None, trust_token: bool = False) -> Token:
         """A token by path, by name in the home folder, or `-` for stdin."""
         if reference == "-":
+            self.take_stdin("token")
             data = sys.stdin.buffer.read(1 << 20)
             return Token.decode(data, pin=pin, trust_token=trust_token, home=self.home.root)
         path = self.token_path(reference)
         return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
+
+    def take_stdin(self, what: str) -> None:
+        """Says what stdin is. Raises `usage` when it is something else already: the second would come
+        out empty."""
+        if self._stdin:
+            raise error(
+                "usage", f"stdin cannot be both the {self._stdin[0]} and the {what}", "Give one of them as a file."
+            )
+        self._stdin.append(what)
 
     def token_path(self, reference: str) -> Path:
         """A plain word is a name in the home folder, where there is one; anything else is a path."""

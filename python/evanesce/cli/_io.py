@@ -39,6 +39,8 @@ def read_input(app: App, reference: str, what: str) -> bytearray:
     """All of a file or stream, in a buffer that can be wiped. Raises `not-found`, `io`, `bad-input` (too
     large)."""
     descriptor = descriptor_of(reference, 0)
+    if descriptor == 0:
+        app.take_stdin(what)
     with _files.reporting(f"read the {what} from {printable(reference)}"):
         if descriptor is None:
             descriptor = os.open(reference, os.O_RDONLY | os.O_CLOEXEC)
@@ -74,6 +76,11 @@ def wipe(buffer: bytearray) -> None:
     """Zeroes what was read."""
     for start in range(0, len(buffer), 1 << 20):
         buffer[start : start + (1 << 20)] = bytes(min(1 << 20, len(buffer) - start))
+
+
+def text_bytes(text: str) -> bytes:
+    """An argument's own bytes, whether they are UTF-8 or not."""
+    return text.encode(errors="surrogateescape")
 
 
 def binary(data: bytearray, form: str | None, what: str) -> bytes:

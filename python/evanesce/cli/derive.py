@@ -54,7 +54,7 @@ def derive(
         raise error("usage", "a working key is for one context", "Give --context TEXT or --context-file FILE.")
     _io.check_secret_sink(app, out, show)
     check_free([out], force)
-    content = context.encode() if context is not None else _io.read_input(app, context_file or "-", "context")
+    content = _io.text_bytes(context) if context is not None else _io.read_input(app, context_file or "-", "context")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
     with app.client(deadline) as client, client.derive(loaded, content, length, suite) as secret:

@@ -117,4 +117,4 @@ def _aad(app: App, aad: str | None, aad_file: str | None) -> bytes | bytearray:
         raise error("usage", "--aad and --aad-file were both given", "Give one of them.")
     if aad_file is not None:
         return _io.read_input(app, aad_file, "additional data")
-    return (aad or "").encode()
+    return _io.text_bytes(aad or "")

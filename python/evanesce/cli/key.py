@@ -15,7 +15,7 @@ from rich.table import Table
 from evanesce import EvanesceError, Terms, Token, _files, suites
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable, short
-from evanesce.cli import _options
+from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._finish import check_free
 from evanesce.errors import error
@@ -69,7 +69,7 @@ def create(
     deadline: int | None,
 ) -> None:
     """Mint a new key NAME and write its token. Its pin is kept in the home folder."""
-    terms = _gather(quorum, seats, policy, expires, replaces)
+    terms = _gather(app, quorum, seats, policy, expires, replaces)
     _make(app, name, wanted, terms, None, out, armor, force, deadline)
 
 
@@ -109,14 +109,14 @@ def import_(
         source = descriptor
     else:
         source = Terminal(f"Key to import as {printable(name)}: ")
-    terms = _gather(quorum, seats, policy, expires, replaces)
+    terms = _gather(app, quorum, seats, policy, expires, replaces)
     _make(app, name, wanted, terms, source, out, armor, force, deadline)
     if file is not None:
         app.say(f"The original is still in {printable(file)}: destroy it, and its backups, when this token is safe.")
 
 
 def _gather(
-    quorum: str | None, seats: Sequence[str], policy: str | None, expires: str | None, replaces: str | None
+    app: App, quorum: str | None, seats: Sequence[str], policy: str | None, expires: str | None, replaces: str | None
 ) -> Terms:
     terms = Terms()
     if quorum is not None:
@@ -124,7 +124,7 @@ def _gather(
     if seats:
         terms["seats"] = _seats(seats)
     if policy is not None:
-        terms["policy"] = _policy(policy)
+        terms["policy"] = _policy(app, policy)
     if expires is not None:
         terms["expires"] = moment(expires, time.time())
     if replaces is not None:
@@ -144,10 +144,9 @@ def _seats(given: Sequence[str]) -> dict[str, str]:
     return seats
 
 
-def _policy(reference: str) -> str:
-    data = sys.stdin.buffer.read(1 << 20) if reference == "-" else _files.read(Path(reference))
+def _policy(app: App, reference: str) -> str:
     try:
-        return data.decode()
+        return _io.read_input(app, reference, "policy").decode()
     except UnicodeDecodeError:
         raise error("policy", f"{printable(reference)} is not UTF-8 text", "Give Cedar policies.") from None
 

@@ -39,7 +39,7 @@ def mac(
     """MAC a FILE, stdin (-) or --message TEXT."""
     check_free([out], force)
     loaded = app.token(token, pin, trust_token)
-    content = message_bytes(app, message, text, busy=token == "-")
+    content = message_bytes(app, message, text)
     watch = Stopwatch()
     with app.client(deadline) as client:
         made = client.mac(loaded, content, suite)
@@ -71,7 +71,7 @@ def verify_mac(
 ) -> None:
     """Verify a MAC, through the quorum. Exits 0 when it is right, 2 when it is not. The token must be
     pinned."""
-    content = message_bytes(app, message, text, busy=given == "-")
+    content = message_bytes(app, message, text)
     value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()

@@ -60,7 +60,9 @@ def sign(
     names = [f"{out}.{suite}" for suite in suites] if hybrid and out and out != "-" else [out]
     check_free(names, force)
     loaded = app.token(token, pin, trust_token)
-    message = text.encode() if text is not None else _io.read_input(app, messages[0] if messages else "-", "message")
+    message = (
+        _io.text_bytes(text) if text is not None else _io.read_input(app, messages[0] if messages else "-", "message")
+    )
     watch = Stopwatch()
     with app.client(deadline) as client:
         if hybrid:
@@ -141,7 +143,7 @@ def verify(
     It is over a FILE, stdin (-) or --message TEXT. Offline. Exits 0 when it is right, 2 when it is not. The
     token must be pinned: created here, or named by --pin.
     """
-    content = message_bytes(app, message, text, busy=signature == "-")
+    content = message_bytes(app, message, text)
     given = _io.binary(_io.read_input(app, signature, "signature"), input_form, "signature")
     loaded = app.token(token, pin, trust_token)
     verify_offline(loaded, content, given, suite)
@@ -149,12 +151,10 @@ def verify(
     app.say("The signature is right.", "green")
 
 
-def message_bytes(app: App, message: str | None, text: str | None, busy: bool = False) -> bytes | bytearray:
-    """The message that was meant. `busy`: stdin is taken by another input."""
+def message_bytes(app: App, message: str | None, text: str | None) -> bytes | bytearray:
+    """The message that was meant."""
     if text is not None:
         if message is not None:
             raise error("usage", "both a message and a file were given", "Give one of them.")
-        return text.encode()
-    if busy and message in (None, "-"):
-        raise error("usage", "stdin cannot be two things at once", "Give one of them as a file.")
+        return _io.text_bytes(text)
     return _io.read_input(app, message or "-", "message")
