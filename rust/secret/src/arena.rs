@@ -63,19 +63,23 @@ static BUILDING: Lock = Lock::new();
 
 /// This process's arena.
 pub(crate) fn arena() -> Result<&'static Arena, Error> {
-    // SAFETY: an arena is published complete, and never freed.
-    match unsafe { CURRENT.load(Acquire).as_ref() } {
+    match existing() {
         Some(arena) => Ok(arena),
         None => build(),
     }
+}
+
+/// The same, if it has been built already.
+pub(crate) fn existing() -> Option<&'static Arena> {
+    // SAFETY: an arena is published complete, and never freed.
+    unsafe { CURRENT.load(Acquire).as_ref() }
 }
 
 #[cold]
 fn build() -> Result<&'static Arena, Error> {
     fork::register();
     let _guard = BUILDING.lock();
-    // SAFETY: as above.
-    if let Some(arena) = unsafe { CURRENT.load(Acquire).as_ref() } {
+    if let Some(arena) = existing() {
         return Ok(arena);
     }
     let built = Arena::build().map_err(|e| Error::Unavailable(format!("no memory: {e}")))?;
@@ -97,7 +101,7 @@ pub(crate) enum Owner {
 pub(crate) fn owner(address: usize) -> Owner {
     // SAFETY: arenas are published complete, and never freed.
     unsafe {
-        if let Some(arena) = CURRENT.load(Acquire).as_ref()
+        if let Some(arena) = existing()
             && arena.contains(address)
         {
             return Owner::Us(arena);

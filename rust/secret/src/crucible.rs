@@ -11,7 +11,7 @@
 //! that a forked child walks, and the child does not have these pages. There are as many stacks as cores, and at
 //! least eight if they fit, since jobs may wait for a slow element; no more jobs than stacks run at once, further ones wait. [`crate::spawn_on_crucible`] brings threads of its own.
 use crate::arena::arena;
-use crate::lock::{futex_wait, futex_wake_one};
+use crate::lock::{futex_wait, futex_wake_all, futex_wake_one};
 use crate::registers::{on_stack, vector_level};
 use crate::wipe::wipe_stack;
 use crate::{awslc, init};
@@ -19,6 +19,7 @@ use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::time::{Duration, Instant};
 
 thread_local! {
     /// Const and without a destructor: allocators read it at any time, also while a thread is torn down.
@@ -78,11 +79,11 @@ impl<F: FnOnce() -> R, R> Scoped<F, R> {
 /// `f` must accept `data`, and must not unwind.
 pub(crate) unsafe fn enter(f: unsafe extern "C" fn(*mut ()), data: *mut ()) {
     init();
-    warm();
     let signals = block_signals();
     match arena() {
         Ok(arena) => {
             let stack = arena.stacks.take();
+            warm();
             INSIDE.set(true);
             // SAFETY: the stack is ours until given back, mapped, and all zero.
             unsafe { on_stack(stack.top(), f, data, vector_level()) };
@@ -182,6 +183,28 @@ impl Stacks {
 
     fn take(&self) -> Stack {
         self.try_take().unwrap_or_else(|| self.wait())
+    }
+
+    /// Takes every stack, so that no job runs, as soon as they are free; gives up on the rest after `patience`.
+    /// Returns which were taken.
+    pub(crate) fn take_all(&self, patience: Duration) -> u64 {
+        let all = !0u64 >> (64 - self.stacks.len());
+        let start = Instant::now();
+        let mut taken = self.free.swap(0, SeqCst);
+        while taken != all && start.elapsed() < patience {
+            std::thread::sleep(Duration::from_micros(50));
+            taken |= self.free.swap(0, SeqCst);
+        }
+        taken
+    }
+
+    /// The opposite of `take_all`; the stacks were not used.
+    pub(crate) fn give_all_back(&self, taken: u64) {
+        self.free.fetch_or(taken, SeqCst);
+        if self.waiters.load(SeqCst) > 0 {
+            self.returned.fetch_add(1, SeqCst);
+            futex_wake_all(&self.returned);
+        }
     }
 
     fn try_take(&self) -> Option<Stack> {

@@ -2,10 +2,14 @@
 //!
 //! Guarantees: a child made by fork(3) has another [`generation`], an arena and crucible of its own, built on first
 //! use; secrets of the parent are not in it, using one there panics, dropping one does nothing.
-//! Does not: handle a bare clone(2), or a fork from inside a crucible job (that child has no stack and dies at once).
+//! A fork waits for running jobs to end, a tenth of a second at most.
+//! Does not: handle a bare clone(2), or a fork from inside a crucible job (that child has no stack and dies at once);
+//! or repair AWS-LC, whose own locks a thread *outside* the crucible (a TLS handshake) may hold at the moment of a fork.
 use crate::lock::Lock;
 use crate::{arena, crucible, pool};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::time::Duration;
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
@@ -30,17 +34,39 @@ pub(crate) fn register() {
     let _guard = REGISTERING.lock();
     if !REGISTERED.swap(true, AcqRel) {
         // SAFETY: the handlers are functions of this library, which is never unloaded.
-        unsafe { libc::pthread_atfork(Some(prepare), None, Some(child)) };
+        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     }
 }
 
+/// How long a fork waits for running jobs. One that takes longer waits for an element, not for AWS-LC.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// The stacks that this thread keeps from use while it forks.
+    static HELD: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Lets no job run across the fork: one in the midst of AWS-LC's random generator would leave locks held in the
+/// child for ever, and the child would hang on its first random byte.
 unsafe extern "C" fn prepare() {
     if crucible::is_crucible_thread() {
         crate::complain("evanesce-secret: fork inside a crucible job: the child cannot run\n");
+    } else if let Some(arena) = arena::existing() {
+        HELD.set(arena.stacks.take_all(PATIENCE));
+    }
+}
+
+unsafe extern "C" fn parent() {
+    let held = HELD.take();
+    if held != 0
+        && let Some(arena) = arena::existing()
+    {
+        arena.stacks.give_all_back(held);
     }
 }
 
 unsafe extern "C" fn child() {
+    HELD.set(0);
     REGISTERING.reopen();
     pool::reopen();
     GENERATION.fetch_add(1, Relaxed);

@@ -105,7 +105,7 @@ impl Heap {
         let pages = books.cast::<Page>();
         // SAFETY: the bitmap lies behind the page records in the same mapping; Page's size keeps it 8-aligned.
         let taken = unsafe { pages.add(count).cast::<u64>() };
-        if count % 64 != 0 {
+        if !count.is_multiple_of(64) {
             // SAFETY: the last word exists; bits past the end read as taken.
             unsafe { *taken.add(words - 1) = !0 << (count % 64) };
         }
@@ -161,7 +161,7 @@ impl Heap {
         match page.kind.load(Relaxed) {
             SMALL => {
                 let size = CLASSES[page.class.load(Relaxed) as usize] as usize;
-                if offset % size == 0 && offset + size <= PAGE {
+                if offset.is_multiple_of(size) && offset + size <= PAGE {
                     return size;
                 }
             }

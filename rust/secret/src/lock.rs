@@ -75,13 +75,21 @@ pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
 }
 
 pub(crate) fn futex_wake_one(word: &AtomicU32) {
+    futex_wake(word, 1);
+}
+
+pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    futex_wake(word, i32::MAX);
+}
+
+fn futex_wake(word: &AtomicU32, most: i32) {
     // SAFETY: the address is only a name to the kernel here; nothing is read or written.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1,
+            most,
         );
     }
 }

@@ -20,7 +20,7 @@ const OWN_STACK: usize = 128 << 10;
 /// Queues `f` to run on the crucible. What it captures moves to the arena; a panic in it goes to the panic hook and no further.
 pub fn spawn_on_crucible(f: impl FnOnce() + Send + 'static) {
     init();
-    let job = Spawned::new(f);
+    let job = Spawned::make(f);
     let pool = pool();
     if pool.threads > 0 {
         pool.work.push(job);
@@ -45,7 +45,7 @@ struct Spawned<F> {
 }
 
 impl<F: FnOnce()> Spawned<F> {
-    fn new(f: F) -> *mut Header {
+    fn make(f: F) -> *mut Header {
         let layout = Layout::new::<Self>();
         let block = arena()
             .ok()
@@ -74,7 +74,7 @@ impl<F: FnOnce()> Spawned<F> {
     }
 
     unsafe extern "C" fn run(this: *mut ()) {
-        // SAFETY: `this` is what `new` made; `f` is taken once.
+        // SAFETY: `this` is what `make` made; `f` is taken once.
         let f = unsafe { ManuallyDrop::take(&mut (*this.cast::<Self>()).f) };
         // The hook has reported it; there is nobody to pass it on to. Dropping a payload can panic as well.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
@@ -86,7 +86,7 @@ impl<F: FnOnce()> Spawned<F> {
 /// Runs a job and frees its block.
 ///
 /// # Safety
-/// A job made by [`Spawned::new`], run once.
+/// A job made by [`Spawned::make`], run once.
 unsafe fn run(job: *mut Header) {
     // SAFETY: by contract.
     unsafe {
