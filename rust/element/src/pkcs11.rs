@@ -10,21 +10,25 @@
 //! attempt here gets through may still fall to an attempt that is not made.
 //!
 //! From the bottom up: [`raw`] is what `cryptoki` does not offer, [`module`] a shared library (one per process),
-//! [`token`] a logged-in token and its sessions, [`binding`] keys in it that survive its removal, [`template`]
-//! and [`root`] how roots are made, [`mechanism`] and [`probe`] how they are attacked, [`element`] and
+//! [`login`],
+//! [`sessions`] and [`token`] the use of a token, [`binding`] keys in it that survive its removal, [`template`]
+//! and [`root`] how roots are made, [`mechanism`], [`tools`] and [`probe`] how they are attacked, [`element`] and
 //! [`identity`] what agents use.
 
 mod binding;
 mod element;
 mod fault;
 mod identity;
+mod login;
 mod mechanism;
 mod module;
 mod probe;
 mod raw;
 mod root;
+mod sessions;
 mod template;
 mod token;
+mod tools;
 
 #[cfg(doc)]
 use crate::Description;
@@ -73,16 +77,12 @@ pub fn dangerous_import_root(
 ///
 /// Errors: [`ElementError::EpochNotHeld`] if there is none.
 pub fn destroy_root(config: &Config, epoch: u64) -> Result<(), ElementError> {
-    let connection = token::Connection::to(config)?;
-    let attached = connection.attached()?;
-    attached
-        .with_session(|module, session| {
-            let found = root::find(module, session, &config.root_label)?;
-            let place = found.binary_search_by_key(&epoch, |(epoch, _)| *epoch);
-            let place = place.map_err(|_| ElementError::EpochNotHeld(epoch))?;
-            Ok(session.destroy_object(found[place].1)?)
-        })
-        .map_err(ElementError::from)
+    token::Connection::to(config)?.run(|_, module, session| {
+        let found = root::find(module, session, &config.root_label)?;
+        let place = found.binary_search_by_key(&epoch, |(epoch, _)| *epoch);
+        let place = place.map_err(|_| ElementError::EpochNotHeld(epoch))?;
+        Ok(session.destroy_object(found[place].1)?)
+    })
 }
 
 /// Makes a new P-256 key pair with the CKA_LABEL `label` inside the token; refused if there is one.

@@ -278,6 +278,12 @@ fn a_wrong_pin_is_offered_once_and_said_to_be_wrong() {
         "{why}"
     );
     assert!(!why.contains("wrong-horse"));
+    // Not even when the file has changed meanwhile: nobody looks at what a retry costs.
+    pin_file("pin-wrong", PIN);
+    assert!(matches!(
+        Pkcs11Element::open(&wrong),
+        Err(ElementError::Locked(_))
+    ));
     let none = Config {
         pin: None,
         ..config.clone()

@@ -3,7 +3,8 @@
 use super::Config;
 use super::fault::Fault;
 use super::module::Module;
-use super::token::{Attached, Connection};
+use super::sessions::Attached;
+use super::token::{Connection, REATTACHMENTS};
 use crate::ElementError;
 use cryptoki::session::Session;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -34,11 +35,12 @@ impl<K: Send + Sync> Binding<K> {
     ) -> Result<Self, ElementError> {
         let connection = Connection::to(config)?;
         let find: Find<K> = Box::new(find);
-        let attached = connection.attached()?;
-        let bound = match bind(&find, attached.clone()) {
-            Err(fault) if fault.lost() => bind(&find, connection.reattach(&attached)?)?,
-            other => other?,
-        };
+        let bound = connection.run(|attached, module, session| {
+            Ok(Bound {
+                attached: attached.clone(),
+                keys: find(attached, module, session)?,
+            })
+        })?;
         let bound = RwLock::new(Arc::new(bound));
         Ok(Self {
             connection,
@@ -57,23 +59,24 @@ impl<K: Send + Sync> Binding<K> {
     }
 
     /// Runs `work` with the keys and a session; if the token turns out to be lost, looks for it and runs
-    /// `work` once more.
+    /// `work` again.
     pub fn run<R>(
         &self,
         mut work: impl FnMut(&Module, &Session, &K) -> Result<R, Fault>,
     ) -> Result<R, ElementError> {
-        let mut attempt = |bound: &Bound<K>| {
-            bound
+        let mut bound = self.bound();
+        for attempt in 0.. {
+            let result = bound
                 .attached
-                .with_session(|module, session| work(module, session, &bound.keys))
-        };
-        let bound = self.bound();
-        match attempt(&bound) {
-            Err(fault) if fault.lost() => {}
-            other => return Ok(other?),
+                .with_session(|module, session| work(module, session, &bound.keys));
+            match result {
+                Err(fault) if fault.lost() && attempt < REATTACHMENTS => {
+                    bound = off_crucible(|| self.rebind(&bound))?;
+                }
+                other => return Ok(other?),
+            }
         }
-        let bound = off_crucible(|| self.rebind(&bound))?;
-        Ok(attempt(&bound)?)
+        unreachable!("the last attempt returns")
     }
 
     fn rebind(&self, stale: &Bound<K>) -> Result<Arc<Bound<K>>, ElementError> {
@@ -83,7 +86,9 @@ impl<K: Send + Sync> Binding<K> {
             return Ok(now);
         }
         let attached = self.connection.reattach(&stale.attached)?;
-        let found = Arc::new(bind(&self.find, attached)?);
+        let keys =
+            attached.with_session(|module, session| (self.find)(&attached, module, session))?;
+        let found = Arc::new(Bound { attached, keys });
         *self.bound.write().unwrap_or_else(PoisonError::into_inner) = found.clone();
         Ok(found)
     }
@@ -94,11 +99,6 @@ impl<K> Bound<K> {
     pub fn label(&self) -> &str {
         self.attached.label()
     }
-}
-
-fn bind<K>(find: &Find<K>, attached: Arc<Attached>) -> Result<Bound<K>, Fault> {
-    let keys = attached.with_session(|module, session| find(&attached, module, session))?;
-    Ok(Bound { attached, keys })
 }
 
 /// Runs `work` on an ordinary stack: finding and probing a token takes a module deep, and a crucible's stack is

@@ -5,7 +5,8 @@ use super::binding::Binding;
 use super::fault::Fault;
 use super::module::Module;
 use super::root::{self, Origin};
-use super::token::{Attached, Connection};
+use super::sessions::Attached;
+use super::token::Connection;
 use super::{printable, probe};
 use crate::{Description, Element, ElementError};
 use cryptoki::object::ObjectHandle;
@@ -42,8 +43,7 @@ impl Pkcs11Element {
         let origin = imported.map_or(Origin::Generated, Origin::Imported);
         // Held to the end, so that opening finds the token logged in.
         let connection = Connection::to(config)?;
-        let attached = connection.attached()?;
-        attached.with_session(|module, session| {
+        connection.run(|_, module, session| {
             root::make(module, session, &config.root_label, epoch, &origin)
         })?;
         Self::open(config).inspect_err(|_| {

@@ -40,8 +40,7 @@ struct KeyPair {
 impl P256Identity {
     pub(super) fn create(config: &Config, label: &str) -> Result<Self, ElementError> {
         let connection = Connection::to(config)?;
-        let attached = connection.attached()?;
-        attached.with_session(|_, session| make(session, label))?;
+        connection.run(|_, _, session| make(session, label))?;
         Self::open(config, label)
     }
 

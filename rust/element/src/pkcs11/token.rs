@@ -1,17 +1,18 @@
-//! One token: found by label or slot, logged in to once, and used through a pool of sessions.
+//! One token: found by label or slot, attached to, and attached to again when it was lost.
 //!
-//! PKCS#11 counts a login per process and token, so all users of a token share one [`Connection`]. A wrong PIN
-//! is offered once: from then on the connection is locked, and says so, until the process starts anew.
+//! PKCS#11 counts a login per process and token, so all users of a token share one [`Connection`]. One that was
+//! locked out stays so until the process starts anew.
 
 use super::fault::Fault;
+use super::login::{login, not_refused_before, remember_refusal};
 use super::module::Module;
+use super::sessions::{Attached, lock, open_session};
 use super::{Config, printable};
 use crate::{ElementError, SecretSource};
-use cryptoki::error::{Error, RvError};
-use cryptoki::session::{Session, SessionState};
+use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use evanesce_secret::SecretVec;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Looking for a lost token is not repeated before this has passed.
@@ -20,6 +21,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// [`LONGEST_PAUSE`] while it does not help.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// How often one piece of work is begun anew because the token was lost: once for itself, and once for a module
+/// that was restarted for another token's sake meanwhile.
+pub(super) const REATTACHMENTS: usize = 2;
 
 /// Every token in use, so that a second user shares the first one's login.
 static CONNECTIONS: Mutex<Vec<Weak<Connection>>> = Mutex::new(Vec::new());
@@ -37,6 +42,8 @@ pub(super) struct Connection {
 struct Link {
     current: Option<Arc<Attached>>,
     serial: Option<String>,
+    /// The module's incarnation when attaching was last tried.
+    incarnation: u64,
     /// Why the PIN may not be offered again.
     locked: Option<String>,
     /// When attaching last succeeded, or failed and why.
@@ -59,6 +66,7 @@ impl Connection {
                 return Ok(other);
             }
         }
+        not_refused_before(config)?;
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let connection = Arc::new(Self {
             module,
@@ -73,25 +81,49 @@ impl Connection {
             link: Mutex::new(Link {
                 current: None,
                 serial: None,
+                incarnation: 0,
                 locked: None,
                 tried: None,
                 restart_pause: RESTART_PAUSE,
                 restarted: None,
             }),
         });
-        {
-            let mut link = lock(&connection.link);
-            let _alone = connection.module.alone()?;
-            let incarnation = *_alone;
-            let attached = connection.attach(&mut link, incarnation)?;
-            link.current = Some(attached);
-        }
+        connection.attach_first().inspect_err(|error| {
+            if let ElementError::Locked(why) = error {
+                remember_refusal(config, why);
+            }
+        })?;
         all.push(Arc::downgrade(&connection));
         Ok(connection)
     }
 
+    fn attach_first(&self) -> Result<(), ElementError> {
+        let mut link = lock(&self.link);
+        let incarnation = self.module.alone()?;
+        link.incarnation = *incarnation;
+        link.current = Some(self.attach(&mut link, *incarnation)?);
+        Ok(())
+    }
+
+    /// Runs `work` with a session, once more for each time the token was lost and found again meanwhile.
+    pub fn run<R>(
+        &self,
+        mut work: impl FnMut(&Arc<Attached>, &Module, &Session) -> Result<R, Fault>,
+    ) -> Result<R, ElementError> {
+        let mut attached = self.attached()?;
+        for attempt in 0.. {
+            match attached.with_session(|module, session| work(&attached, module, session)) {
+                Err(fault) if fault.lost() && attempt < REATTACHMENTS => {
+                    attached = self.reattach(&attached)?;
+                }
+                other => return Ok(other?),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
     /// The current attachment.
-    pub fn attached(&self) -> Result<Arc<Attached>, ElementError> {
+    fn attached(&self) -> Result<Arc<Attached>, ElementError> {
         let link = lock(&self.link);
         link.current
             .clone()
@@ -111,19 +143,17 @@ impl Connection {
         }
         let mut alone = self.module.alone()?;
         // A restart for another token's sake is no failure of this one, and needs no pause.
-        let restarted = *alone != stale.incarnation;
+        let disturbed = *alone != link.incarnation;
         if let Some((when, why)) = &link.tried
             && when.elapsed() < PAUSE
-            && !restarted
+            && !disturbed
         {
             let why = why
                 .clone()
                 .unwrap_or_else(|| "the token fails again at once".to_owned());
             return Err(ElementError::Unavailable(why));
         }
-        if !restarted {
-            stale.abandon();
-        }
+        stale.abandon(*alone != stale.incarnation);
         let first = self.attach(&mut link, *alone);
         let result = match first {
             Err(ElementError::Unavailable(why)) if self.may_restart(&mut link) => {
@@ -134,6 +164,7 @@ impl Connection {
             }
             other => other,
         };
+        link.incarnation = *alone;
         match &result {
             Ok(attached) => {
                 link.current = Some(attached.clone());
@@ -173,15 +204,8 @@ impl Connection {
             )));
         }
         let pkcs11 = &self.module.pkcs11;
-        // Read-write, or the probe would mistake a read-only session for a token that refuses.
-        let session = match pkcs11.open_rw_session_no_drop(slot) {
-            Err(Error::Pkcs11(RvError::TokenWriteProtected, _)) => {
-                pkcs11.open_ro_session_no_drop(slot)
-            }
-            other => other,
-        };
-        let session = session.map_err(Fault::from)?;
-        if let Err(error) = self.login(&session, slot, &info) {
+        let session = open_session(pkcs11, slot).map_err(Fault::from)?;
+        if let Err(error) = login(&self.module, &session, (slot, &info), self.pin.as_ref()) {
             if let ElementError::Locked(why) = &error {
                 link.locked = Some(why.clone());
             }
@@ -197,18 +221,15 @@ impl Connection {
             printable(info.label()),
         );
         link.serial = Some(serial);
-        Ok(Arc::new(Attached {
-            module: self.module.clone(),
+        let attached = Attached::new(
+            self.module.clone(),
             incarnation,
             slot,
             label,
-            limit: self.limit,
-            pool: Mutex::new(Pool {
-                idle: vec![session],
-                open: 1,
-            }),
-            returned: Condvar::new(),
-        }))
+            self.limit,
+            session,
+        );
+        Ok(Arc::new(attached))
     }
 
     fn find(&self) -> Result<(Slot, TokenInfo), ElementError> {
@@ -258,194 +279,4 @@ impl Connection {
             ))),
         }
     }
-
-    /// Logs in, offering the PIN at most once.
-    fn login(&self, session: &Session, slot: Slot, info: &TokenInfo) -> Result<(), ElementError> {
-        let locked = |why: &str| {
-            Err(ElementError::Locked(format!(
-                "token {:?}: {why}",
-                printable(info.label())
-            )))
-        };
-        let state = session
-            .get_session_info()
-            .map_err(Fault::from)?
-            .session_state();
-        if matches!(state, SessionState::RwUser | SessionState::RoUser) || !info.login_required() {
-            return Ok(());
-        }
-        if info.user_pin_locked() {
-            return locked(
-                "its PIN is locked after too many wrong ones; its security officer can reset it",
-            );
-        }
-        if self.pin.is_none() && !info.protected_authentication_path() {
-            return locked("it wants a PIN, and none is configured");
-        }
-        if info.user_pin_final_try() {
-            // A supervisor that restarts a misconfigured agent must not be what destroys the token.
-            return locked(
-                "one more wrong PIN would lock it for good, so the configured one is not tried; log in once by other \
-                 means (pkcs11-tool --login --test) to show that the PIN is right, then start again",
-            );
-        }
-        let pin = self.pin.as_ref().map(SecretVec::expose);
-        match self.module.raw.login(session, pin) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(Error::Pkcs11(rv, _)) => match rv {
-                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
-                    let final_try = self
-                        .module
-                        .pkcs11
-                        .get_token_info(slot)
-                        .is_ok_and(|info| info.user_pin_final_try());
-                    let left = if final_try {
-                        " One more wrong one would lock it for good."
-                    } else {
-                        ""
-                    };
-                    locked(&format!(
-                        "the PIN is wrong. It is not tried again, because tokens count wrong PINs and lock \
-                         themselves.{left} Correct it and start again"
-                    ))
-                }
-                RvError::PinLocked => locked(
-                    "its PIN is locked after too many wrong ones; its security officer can reset it",
-                ),
-                RvError::PinExpired => locked("its PIN has expired; set a new one"),
-                RvError::UserPinNotInitialized => {
-                    locked("no user PIN has been set on it yet; its security officer can set one")
-                }
-                _ => Err(Fault::from(Error::Pkcs11(rv, cryptoki::context::Function::Login)).into()),
-            },
-            Err(error) => Err(Fault::from(error).into()),
-        }
-    }
-}
-
-/// One stay of the token in its slot: sessions that share a login, until it is removed.
-pub(super) struct Attached {
-    module: Arc<Module>,
-    incarnation: u64,
-    slot: Slot,
-    label: String,
-    limit: usize,
-    pool: Mutex<Pool>,
-    returned: Condvar,
-}
-
-struct Pool {
-    idle: Vec<Session>,
-    open: usize,
-}
-
-impl Attached {
-    /// Library and token, for people.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// The token's slot.
-    pub fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    /// Runs `work` with a session of its own. A session in which something failed is not used again.
-    pub fn with_session<R>(
-        &self,
-        work: impl FnOnce(&Module, &Session) -> Result<R, Fault>,
-    ) -> Result<R, Fault> {
-        let incarnation = self.module.enter()?;
-        if *incarnation != self.incarnation {
-            return Err(Fault::Stale);
-        }
-        let mut lease = Lease {
-            attached: self,
-            session: Some(self.take()?),
-            failed: true,
-        };
-        let session = lease.session.as_ref().expect("taken back on drop only");
-        let result = work(&self.module, session);
-        lease.failed = matches!(result, Err(Fault::Module(_)));
-        result
-    }
-
-    /// An idle session, a new one, or the next that is returned.
-    fn take(&self) -> Result<Session, Fault> {
-        let mut pool = lock(&self.pool);
-        loop {
-            if let Some(session) = pool.idle.pop() {
-                return Ok(session);
-            }
-            if pool.open < self.limit {
-                match self.module.pkcs11.open_rw_session_no_drop(self.slot) {
-                    Ok(session) => {
-                        pool.open += 1;
-                        return Ok(session);
-                    }
-                    // The token has fewer than we hoped for: share those there are.
-                    Err(Error::Pkcs11(RvError::SessionCount, _)) if pool.open > 0 => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            pool = self
-                .returned
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Closes every session. Called by whoever is alone in the module.
-    fn abandon(&self) {
-        lock(&self.pool).idle.clear();
-        let _ = self.module.raw.close_all(self.slot);
-    }
-}
-
-/// A session in use.
-struct Lease<'a> {
-    attached: &'a Attached,
-    session: Option<Session>,
-    failed: bool,
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        let Some(mut session) = self.session.take() else {
-            return;
-        };
-        let mut pool = lock(&self.attached.pool);
-        // A failed operation may linger in its session. The new session comes first: closing the last one would
-        // log the token out.
-        if self.failed
-            && let Ok(fresh) = self
-                .attached
-                .module
-                .pkcs11
-                .open_rw_session_no_drop(self.attached.slot)
-        {
-            let _ = std::mem::replace(&mut session, fresh).close();
-        }
-        pool.idle.push(session);
-        self.attached.returned.notify_one();
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        let idle = std::mem::take(&mut lock(&self.pool).idle);
-        // After a restart or in a forked child the numbers are somebody else's.
-        if !idle.is_empty()
-            && let Ok(incarnation) = self.module.enter()
-            && *incarnation == self.incarnation
-        {
-            for session in idle {
-                let _ = session.close();
-            }
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -225,4 +225,20 @@ mod tests {
             assert!(read(text).err().unwrap().to_string().contains("line 1 "));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_read_as_anything_but_what_would_be_written(
+            lines in "([0-9]{0,3} ?[0-9a-fA-F]{62,66}[\n ]{0,2}){0,4}",
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..8),
+            place in 0..400usize,
+        ) {
+            let mut text = [TITLE, b"\n", lines.as_bytes()].concat();
+            let place = place.min(text.len());
+            text.splice(place..place, noise);
+            if let Ok(roots) = Roots::parse(&SecretVec::from_slice(&text).unwrap()) {
+                assert!(roots.to_text().unwrap().expose().eq_ignore_ascii_case(&text));
+            }
+        }
+    }
 }

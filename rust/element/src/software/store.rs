@@ -70,6 +70,12 @@ fn write_new(
     passphrase: Option<&SecretVec>,
 ) -> Result<(), ElementError> {
     let text = roots.to_text()?;
+    let sealed = passphrase
+        .map(|passphrase| sealed::seal(&text, passphrase))
+        .transpose()?;
+    let content = sealed
+        .as_ref()
+        .map_or(text.expose(), |sealed| sealed.as_bytes());
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -82,11 +88,8 @@ fn write_new(
             )),
             _ => failed(path, error),
         })?;
-    let written = match passphrase {
-        Some(passphrase) => file.write_all(sealed::seal(&text, passphrase)?.as_bytes()),
-        None => file.write_all(text.expose()),
-    };
-    written.and_then(|()| file.sync_all()).map_err(|error| {
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| {
         // Half a file of roots helps nobody, and would stop the next attempt.
         let _ = std::fs::remove_file(path);
         failed(path, error)
