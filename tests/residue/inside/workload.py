@@ -73,7 +73,9 @@ class Workload:
         self._minted["short-lived"] = self._client.create("short-lived", ["ed25519", "hkdf-sha256"], quorum=ALL_OF_THEM)
         for imported in self._plan["imports"]:
             name = imported["name"]
-            self._minted[name] = self._client.import_key(name, imported["suites"], imported["path"])
+            self._minted[name] = self._client.import_key(
+                name, imported["suites"], imported["path"], quorum=THREE_OF_FIVE
+            )
             self._did("import")
         for name, token in self._minted.items():
             token.save(Path(self._plan["tokens"]) / f"{name}.regen", armored=True)
@@ -158,7 +160,8 @@ class Workload:
         for sealed in (secrets.token_bytes(256), bytes(10)):
             self._must_fail({"decryption-failed", "bad-input"}, partial(client.decrypt, rsa, sealed))
         for wrong in self._plan["bad imports"]:
-            self._must_fail(None, partial(client.import_key, "bad", wrong["suites"], wrong["path"]))
+            importing = partial(client.import_key, "bad", wrong["suites"], wrong["path"], quorum=THREE_OF_FIVE)
+            self._must_fail(None, importing)
         nonsense = partial(client.create, "bad", ["ed25519"], quorum=NESTED, policy="permit(nonsense);")
         self._must_fail({"policy"}, nonsense)
         with Client(identity=self._plan["stranger"], deadline=PATIENT) as stranger:
