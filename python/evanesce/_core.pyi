@@ -97,7 +97,7 @@ class Outcome:
     def salts(self) -> list[bytes]:
         """One per job: with the inputs it gives the digest in the agents' log entries (PROTOCOL §6)."""
 
-Job = tuple[str, str, Buffer, Buffer, int]
+_Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
 
 @final
@@ -112,9 +112,9 @@ class Reconstructor:
         """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor)."""
     @property
     def caller_id(self) -> bytes: ...
-    def run(self, token: Token, jobs: Sequence[Job], deadline_ms: int | None = None) -> Outcome:
+    def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:
         """All jobs under one opening; blocks, the interpreter lock released."""
-    def submit(self, operations: Sequence[tuple[int, Token, Sequence[Job], int | None]]) -> None:
+    def submit(self, operations: Sequence[tuple[int, Token, Sequence[_Job], int | None]]) -> None:
         """Queues operations (ticket, token, jobs, deadline_ms); returns at once."""
     def fileno(self) -> int:
         """A descriptor that is readable while finished operations wait (an eventfd)."""

@@ -18,7 +18,10 @@ from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
 from evanesce.tokens import Token
 
 R = TypeVar("R")
-Jobs = tuple[_core.Job, ...]
+Job = tuple[str, str, Buffer, Buffer, int]
+"""(suite, action, main input, second input, length in bytes for derive), as the core takes it."""
+
+Jobs = tuple[Job, ...]
 
 
 class Plan(NamedTuple, Generic[R]):

@@ -23,7 +23,10 @@ fn load(folder: &Path) -> PyResult<Config> {
     Config::load(&folder.join("agent.toml")).map_err(agent_error)
 }
 
-fn about<'py>(py: Python<'py>, about: &evanesce_agent::ElementReport) -> PyResult<Bound<'py, PyDict>> {
+fn about<'py>(
+    py: Python<'py>,
+    about: &evanesce_agent::ElementReport,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("kind", about.description.kind)?;
     dict.set_item("label", &about.description.label)?;
@@ -37,14 +40,18 @@ fn about<'py>(py: Python<'py>, about: &evanesce_agent::ElementReport) -> PyResul
 #[pyfunction]
 fn element_create(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let config = load(&folder)?;
-    let report = py.detach(|| evanesce_agent::create(&config)).map_err(agent_error)?;
+    let report = py
+        .detach(|| evanesce_agent::create(&config))
+        .map_err(agent_error)?;
     about(py, &report)
 }
 
 #[pyfunction]
 fn element_probe(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let config = load(&folder)?;
-    let report = py.detach(|| evanesce_agent::probe(&config)).map_err(agent_error)?;
+    let report = py
+        .detach(|| evanesce_agent::probe(&config))
+        .map_err(agent_error)?;
     about(py, &report)
 }
 
@@ -58,7 +65,8 @@ fn run_agent(py: Python<'_>, folder: PathBuf, ready: Option<Py<PyAny>>) -> PyRes
             refused = Python::attach(|py| ready.call1(py, (address.to_string(),))).err();
         }
     };
-    py.detach(|| evanesce_agent::run(config, announce)).map_err(agent_error)?;
+    py.detach(|| evanesce_agent::run(config, announce))
+        .map_err(agent_error)?;
     refused.map_or(Ok(()), Err)
 }
 
@@ -74,10 +82,20 @@ pub struct EmbeddedAgent {
 impl EmbeddedAgent {
     #[new]
     fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        let config = load(&folder)?;
-        let handle = py.detach(|| evanesce_agent::spawn(config)).map_err(agent_error)?;
-        let (address, agent_id) = (handle.address().to_string(), handle.agent_id());
-        Ok(Self { handle: Mutex::new(Some(handle)), address, agent_id })
+        // Events would mix with the host program's own output.
+        let config = Config {
+            quiet: true,
+            ..load(&folder)?
+        };
+        let handle = py
+            .detach(|| evanesce_agent::spawn(config))
+            .map_err(agent_error)?;
+        let (address, agent_id) = (handle.address().to_string(), handle.id());
+        Ok(Self {
+            handle: Mutex::new(Some(handle)),
+            address,
+            agent_id,
+        })
     }
 
     #[getter]
@@ -91,7 +109,11 @@ impl EmbeddedAgent {
     }
 
     fn stop(&self, py: Python<'_>) {
-        let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let handle = self
+            .handle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if let Some(handle) = handle {
             py.detach(|| handle.stop());
         }

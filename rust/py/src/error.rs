@@ -8,12 +8,23 @@ use pyo3::prelude::*;
 /// (seat or None, holder name, holder id hex, kind, detail).
 pub type FaultRow = (Option<String>, String, String, String, String);
 
-create_exception!(evanesce._core, CoreError, PyException, "Raised by everything in this module.");
+create_exception!(
+    evanesce._core,
+    CoreError,
+    PyException,
+    "Raised by everything in this module."
+);
 
 /// Faults as rows of public values.
 pub fn rows(faults: &[Fault]) -> Vec<FaultRow> {
     let row = |f: &Fault| {
-        (f.seat.clone(), f.holder.clone(), hex(&f.holder_id), f.kind.as_str().to_owned(), f.detail.clone())
+        (
+            f.seat.clone(),
+            f.holder.clone(),
+            hex(&f.holder_id),
+            f.kind.as_str().to_owned(),
+            f.detail.clone(),
+        )
     };
     faults.iter().map(row).collect()
 }
@@ -24,9 +35,18 @@ pub fn translate(e: Error) -> PyErr {
 }
 
 /// A Python exception of this module.
-pub fn raise(code: &str, message: impl Into<String>, hint: impl Into<String>, faults: Vec<FaultRow>) -> PyErr {
+pub fn raise(
+    code: &str,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+    faults: Vec<FaultRow>,
+) -> PyErr {
     let (message, hint) = (message.into(), hint.into());
-    let text = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
+    let text = if hint.is_empty() {
+        message.clone()
+    } else {
+        format!("{message}; {hint}")
+    };
     Python::attach(|py| {
         let error = CoreError::new_err(text);
         let value = error.value(py);
@@ -51,7 +71,12 @@ pub fn plain(code: &str, what: impl std::fmt::Display) -> PyErr {
 
 /// A 32-byte id from hex.
 pub fn id_from_hex(text: &str) -> PyResult<[u8; 32]> {
-    let bad = || plain("bad-input", format!("{text:?} is not an id: 64 hexadecimal digits are expected"));
+    let bad = || {
+        plain(
+            "bad-input",
+            format!("{text:?} is not an id: 64 hexadecimal digits are expected"),
+        )
+    };
     if text.len() != 64 || !text.is_ascii() {
         return Err(bad());
     }

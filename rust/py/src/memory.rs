@@ -14,7 +14,11 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (enabled=true))]
 fn harden(enabled: bool) -> PyResult<()> {
-    if enabled { evanesce_secret::harden().map_err(|e| plain("memory", e)) } else { Ok(()) }
+    if enabled {
+        evanesce_secret::harden().map_err(|e| plain("memory", e))
+    } else {
+        Ok(())
+    }
 }
 
 #[pyfunction]
@@ -23,7 +27,10 @@ fn memory_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let (backing, why) = match report.backing {
         Backing::MemfdSecret => ("memfd_secret", String::new()),
         Backing::LockedMemory { why } => ("locked memory", why),
-        Backing::Audit => ("audit", "ordinary locked memory in a dumpable process, to be scanned".to_owned()),
+        Backing::Audit => (
+            "audit",
+            "ordinary locked memory in a dumpable process, to be scanned".to_owned(),
+        ),
     };
     let dict = PyDict::new(py);
     dict.set_item("backing", backing)?;

@@ -30,8 +30,13 @@ pub fn bytes_of(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Vec<u8>> {
 
 fn suite_error(e: Error) -> PyErr {
     match e {
-        Error::InvalidSignature => plain("invalid-signature", "the signature is not of this key over this message"),
-        Error::UnfitOperation { suite, action } => plain("unfit-operation", format!("{suite} does not {action}")),
+        Error::InvalidSignature => plain(
+            "invalid-signature",
+            "the signature is not of this key over this message",
+        ),
+        Error::UnfitOperation { suite, action } => {
+            plain("unfit-operation", format!("{suite} does not {action}"))
+        }
         Error::Secret(e) => plain("memory", e),
         other => plain("bad-input", other),
     }
@@ -39,11 +44,25 @@ fn suite_error(e: Error) -> PyErr {
 
 fn public_half<'t>(token: &'t Token, suite: &str) -> PyResult<(&'static dyn Suite, &'t [u8])> {
     let found = evanesce_suite::find(suite).zip(token.0.public.get(suite));
-    found.map(|(suite, spki)| (suite, spki.as_slice())).ok_or_else(|| {
-        let has: Vec<&str> = token.0.public.keys().map(String::as_str).collect();
-        let hint = format!("its public keys are: {}", if has.is_empty() { "none".into() } else { has.join(", ") });
-        raise("suite-not-in-token", format!("the token has no public key for {suite:?}"), hint, Vec::new())
-    })
+    found
+        .map(|(suite, spki)| (suite, spki.as_slice()))
+        .ok_or_else(|| {
+            let has: Vec<&str> = token.0.public.keys().map(String::as_str).collect();
+            let hint = format!(
+                "its public keys are: {}",
+                if has.is_empty() {
+                    "none".into()
+                } else {
+                    has.join(", ")
+                }
+            );
+            raise(
+                "suite-not-in-token",
+                format!("the token has no public key for {suite:?}"),
+                hint,
+                Vec::new(),
+            )
+        })
 }
 
 #[pyfunction]
@@ -56,7 +75,8 @@ fn verify(
 ) -> PyResult<()> {
     let (suite, spki) = public_half(token, suite)?;
     let (message, signature) = (bytes_of(py, &message)?, bytes_of(py, &signature)?);
-    py.detach(|| suite.verify(spki, &message, &signature)).map_err(suite_error)
+    py.detach(|| suite.verify(spki, &message, &signature))
+        .map_err(suite_error)
 }
 
 #[pyfunction]
@@ -68,12 +88,18 @@ fn encrypt_to<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let (suite, spki) = public_half(token, suite)?;
     let plaintext = bytes_of(py, &plaintext)?;
-    let ciphertext = py.detach(|| suite.encrypt_to(spki, &plaintext)).map_err(suite_error)?;
+    let ciphertext = py
+        .detach(|| suite.encrypt_to(spki, &plaintext))
+        .map_err(suite_error)?;
     Ok(PyBytes::new(py, &ciphertext))
 }
 
 #[pyfunction]
-fn encapsulate<'py>(py: Python<'py>, token: &Token, suite: &str) -> PyResult<(Bound<'py, PyBytes>, Secret)> {
+fn encapsulate<'py>(
+    py: Python<'py>,
+    token: &Token,
+    suite: &str,
+) -> PyResult<(Bound<'py, PyBytes>, Secret)> {
     let (suite, spki) = public_half(token, suite)?;
     let made = py.detach(|| evanesce_secret::on_crucible(|| suite.encapsulate(spki)));
     let (ciphertext, secret) = made.map_err(suite_error)?;
@@ -85,7 +111,12 @@ fn suites() -> Vec<(String, bool, bool, Vec<String>)> {
     let row = |suite: &&dyn Suite| {
         let facts = suite.facts();
         let operations = facts.operations.iter().map(|o| (*o).to_owned()).collect();
-        (facts.name.to_owned(), facts.public, facts.imported_only, operations)
+        (
+            facts.name.to_owned(),
+            facts.public,
+            facts.imported_only,
+            operations,
+        )
     };
     evanesce_suite::all().iter().map(row).collect()
 }
@@ -93,7 +124,10 @@ fn suites() -> Vec<(String, bool, bool, Vec<String>)> {
 #[pyfunction]
 fn parse_quorum(text: &str) -> PyResult<(String, Vec<String>)> {
     let gate = Gate::parse(text).map_err(|e| plain("malformed", e))?;
-    Ok((gate.to_string(), gate.seats().into_iter().map(str::to_owned).collect()))
+    Ok((
+        gate.to_string(),
+        gate.seats().into_iter().map(str::to_owned).collect(),
+    ))
 }
 
 #[pyfunction]
@@ -107,11 +141,19 @@ fn policy_check(policy: &str) -> PyResult<Vec<String>> {
     evanesce_agent::policy::check(policy).map_err(|e| raise("policy", e, hint, Vec::new()))
 }
 
-type IdentityRow<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+type IdentityRow<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+);
 
 fn identity_row<'py>(py: Python<'py>, identity: &dyn Identity) -> IdentityRow<'py> {
     let (spki, agent, caller) = (identity.spki(), identity.agent_id(), identity.caller_id());
-    (PyBytes::new(py, spki), PyBytes::new(py, &agent), PyBytes::new(py, &caller))
+    (
+        PyBytes::new(py, spki),
+        PyBytes::new(py, &agent),
+        PyBytes::new(py, &caller),
+    )
 }
 
 #[pyfunction]

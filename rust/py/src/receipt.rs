@@ -13,7 +13,9 @@ pub struct Receipt(pub message::Receipt);
 impl Receipt {
     #[staticmethod]
     fn decode(data: &[u8]) -> PyResult<Self> {
-        message::Receipt::decode(data).map(Self).map_err(|e| plain("receipt-invalid", e))
+        message::Receipt::decode(data)
+            .map(Self)
+            .map_err(|e| plain("receipt-invalid", e))
     }
 
     fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -31,7 +33,9 @@ impl Receipt {
     }
 
     fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entry = py.detach(|| self.0.verify()).map_err(|e| plain("receipt-invalid", e))?;
+        let entry = py
+            .detach(|| self.0.verify())
+            .map_err(|e| plain("receipt-invalid", e))?;
         as_dict(py, &entry)
     }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use evanesce_element::SecretSource;
-use evanesce_quorum::{CheckRow, Done, Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings};
+use evanesce_quorum::{
+    CheckRow, Done, Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings,
+};
 use evanesce_suite::Output;
 use evanesce_token::Gate;
 use evanesce_wire::{FileIdentity, Identity};
@@ -39,7 +41,10 @@ impl Completions {
             return Err(plain("internal", std::io::Error::last_os_error()));
         }
         // SAFETY: as above.
-        Ok(Self { finished: Mutex::default(), signal: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Self {
+            finished: Mutex::default(),
+            signal: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(u64, Finished)>> {
@@ -124,7 +129,10 @@ impl Outcome {
 
     #[getter]
     fn salts<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
-        self.salts.iter().map(|salt| PyBytes::new(py, salt)).collect()
+        self.salts
+            .iter()
+            .map(|salt| PyBytes::new(py, salt))
+            .collect()
     }
 }
 
@@ -148,23 +156,46 @@ impl Reconstructor {
         deadline_ms: u64,
         verify_before_release: bool,
     ) -> PyResult<Self> {
-        let holder = |(name, id, address, site, vendor): (String, String, String, String, String)| {
-            Ok(Holder { name, id: id_from_hex(&id)?, address, site, vendor })
-        };
-        let holders = holders.into_iter().map(holder).collect::<PyResult<Vec<_>>>()?;
+        let holder =
+            |(name, id, address, site, vendor): (String, String, String, String, String)| {
+                Ok(Holder {
+                    name,
+                    id: id_from_hex(&id)?,
+                    address,
+                    site,
+                    vendor,
+                })
+            };
+        let holders = holders
+            .into_iter()
+            .map(holder)
+            .collect::<PyResult<Vec<_>>>()?;
         let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
         if deadline_ms == 0 {
-            return Err(plain("bad-input", "a deadline of 0 ms leaves no time to ask; give at least 1"));
+            return Err(plain(
+                "bad-input",
+                "a deadline of 0 ms leaves no time to ask; give at least 1",
+            ));
         }
-        let settings =
-            Settings { deadline: Duration::from_millis(deadline_ms), verify_before_release, ..Settings::default() };
+        let settings = Settings {
+            deadline: Duration::from_millis(deadline_ms),
+            verify_before_release,
+            ..Settings::default()
+        };
         py.detach(|| {
             let first = FileIdentity::open(&identity).map_err(|e| plain("identity", e))?;
             let caller = first.caller_id();
             // A forked child cannot see its parent's locked memory, so it reads the key again.
-            let open = move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
-            let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings).map_err(translate)?;
-            Ok(Self { inner, caller, names, completions: Arc::new(Completions::new()?) })
+            let open =
+                move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
+            let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings)
+                .map_err(translate)?;
+            Ok(Self {
+                inner,
+                caller,
+                names,
+                completions: Arc::new(Completions::new()?),
+            })
         })
     }
 
@@ -174,7 +205,13 @@ impl Reconstructor {
     }
 
     #[pyo3(signature = (token, jobs, deadline_ms=None))]
-    fn run(&self, py: Python<'_>, token: &Token, jobs: Vec<JobRow>, deadline_ms: Option<u64>) -> PyResult<Outcome> {
+    fn run(
+        &self,
+        py: Python<'_>,
+        token: &Token,
+        jobs: Vec<JobRow>,
+        deadline_ms: Option<u64>,
+    ) -> PyResult<Outcome> {
         let operation = operation(py, token, jobs, deadline_ms)?;
         let outcome = self.wait(py, |done| self.inner.submit(operation, done))?;
         Ok(outcome.into())
@@ -185,7 +222,8 @@ impl Reconstructor {
         for (ticket, token, jobs, deadline_ms) in operations {
             let operation = operation(py, token.get(), jobs, deadline_ms)?;
             let completions = self.completions.clone();
-            let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| completions.push(ticket, result));
+            let done: Done<evanesce_quorum::Outcome> =
+                Box::new(move |result| completions.push(ticket, result));
             batch.push((operation, done));
         }
         py.detach(|| self.inner.submit_all(batch));
@@ -223,12 +261,24 @@ impl Reconstructor {
     ) -> PyResult<(Token, Vec<Receipt>, Vec<String>)> {
         let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
         let replaces = replaces
-            .map(|id| <[u8; 32]>::try_from(id).map_err(|_| plain("bad-input", "replaces must be a 32-byte token id")))
+            .map(|id| {
+                <[u8; 32]>::try_from(id)
+                    .map_err(|_| plain("bad-input", "replaces must be a 32-byte token id"))
+            })
             .transpose()?;
-        let imported = import_from.map(|(kind, place)| source(&kind, &place)).transpose()?;
+        let imported = import_from
+            .map(|(kind, place)| source(&kind, &place))
+            .transpose()?;
         let imported = py
             .detach(|| imported.map(|source| source.read()).transpose())
-            .map_err(|e| raise("bad-input", format!("the key to import: {e}"), "", Vec::new()))?;
+            .map_err(|e| {
+                raise(
+                    "bad-input",
+                    format!("the key to import: {e}"),
+                    "",
+                    Vec::new(),
+                )
+            })?;
         let spec = MintSpec {
             name: name.to_owned(),
             suites,
@@ -264,7 +314,14 @@ impl Reconstructor {
                 Some(fault) => (fault.kind.as_str().to_owned(), fault.detail),
             };
             let took = row.latency.map(|microseconds| microseconds as f64 / 1e3);
-            (row.seat, row.holder, hex(&row.holder_id), word, detail, took)
+            (
+                row.seat,
+                row.holder,
+                hex(&row.holder_id),
+                word,
+                detail,
+                took,
+            )
         };
         Ok(table.rows.into_iter().map(row).collect())
     }
@@ -277,18 +334,30 @@ impl Reconstructor {
         let token = token.0.clone();
         let seats = token.body.header.quorum.seats();
         let named = |id: &[u8; 32]| self.names.get(id).cloned().unwrap_or_else(|| hex(&id[..8]));
-        let holders: BTreeMap<String, String> =
-            seats.iter().zip(&token.rows).map(|(seat, row)| ((*seat).to_owned(), named(&row.holder))).collect();
+        let holders: BTreeMap<String, String> = seats
+            .iter()
+            .zip(&token.rows)
+            .map(|(seat, row)| ((*seat).to_owned(), named(&row.holder)))
+            .collect();
         let retirement = self.wait(py, |done| self.inner.retire(token, done))?;
         let done = retirement.tombstoned.into_iter().map(|seat| {
             let holder = holders.get(&seat).cloned().unwrap_or_default();
             (seat, holder, "retired".to_owned(), String::new())
         });
         let missing = retirement.missing.into_iter().map(|fault| {
-            (fault.seat.unwrap_or_default(), fault.holder, fault.kind.as_str().to_owned(), fault.detail)
+            (
+                fault.seat.unwrap_or_default(),
+                fault.holder,
+                fault.kind.as_str().to_owned(),
+                fault.detail,
+            )
         });
         let rows = done.chain(missing).collect();
-        Ok((retirement.dead, rows, retirement.receipts.into_iter().map(Receipt).collect()))
+        Ok((
+            retirement.dead,
+            rows,
+            retirement.receipts.into_iter().map(Receipt).collect(),
+        ))
     }
 
     fn status<'py>(
@@ -300,7 +369,10 @@ impl Reconstructor {
             let (status, why) = match agent.answer {
                 Ok(status) => {
                     let dict = status_dict(py, &status)?;
-                    dict.set_item("milliseconds", agent.latency.map(|microseconds| microseconds as f64 / 1e3))?;
+                    dict.set_item(
+                        "milliseconds",
+                        agent.latency.map(|microseconds| microseconds as f64 / 1e3),
+                    )?;
                     dict.set_item("clock_offset_ms", agent.clock_offset)?;
                     (Some(dict), String::new())
                 }
@@ -332,9 +404,21 @@ impl Reconstructor {
     }
 }
 
-fn operation(py: Python<'_>, token: &Token, jobs: Vec<JobRow>, deadline_ms: Option<u64>) -> PyResult<Operation> {
-    let jobs = jobs.into_iter().map(|row| job(py, row)).collect::<PyResult<Vec<_>>>()?;
-    Ok(Operation { token: token.0.clone(), jobs, deadline: deadline_ms.map(Duration::from_millis) })
+fn operation(
+    py: Python<'_>,
+    token: &Token,
+    jobs: Vec<JobRow>,
+    deadline_ms: Option<u64>,
+) -> PyResult<Operation> {
+    let jobs = jobs
+        .into_iter()
+        .map(|row| job(py, row))
+        .collect::<PyResult<Vec<_>>>()?;
+    Ok(Operation {
+        token: token.0.clone(),
+        jobs,
+        deadline: deadline_ms.map(Duration::from_millis),
+    })
 }
 
 fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResult<Job> {
@@ -342,13 +426,30 @@ fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResu
     let input = match action.as_str() {
         "sign" => OwnedInput::Sign { message: first },
         "mac" => OwnedInput::Mac { message: first },
-        "verify-mac" => OwnedInput::VerifyMac { message: first, mac: second },
-        "encrypt" => OwnedInput::Encrypt { plaintext: first, aad: second },
-        "decrypt" => OwnedInput::Decrypt { ciphertext: first, aad: second },
-        "derive" => OwnedInput::Derive { context: first, length },
+        "verify-mac" => OwnedInput::VerifyMac {
+            message: first,
+            mac: second,
+        },
+        "encrypt" => OwnedInput::Encrypt {
+            plaintext: first,
+            aad: second,
+        },
+        "decrypt" => OwnedInput::Decrypt {
+            ciphertext: first,
+            aad: second,
+        },
+        "derive" => OwnedInput::Derive {
+            context: first,
+            length,
+        },
         "agree" => OwnedInput::Agree { peer: first },
         "decapsulate" => OwnedInput::Decapsulate { ciphertext: first },
-        other => return Err(plain("unfit-operation", format!("{other:?} is no operation of a key"))),
+        other => {
+            return Err(plain(
+                "unfit-operation",
+                format!("{other:?} is no operation of a key"),
+            ));
+        }
     };
     Ok(Job { suite, input })
 }
@@ -361,8 +462,13 @@ pub fn source(kind: &str, place: &str) -> PyResult<SecretSource> {
             .parse()
             .map(SecretSource::Descriptor)
             .map_err(|_| plain("bad-input", format!("{place:?} is no file descriptor"))),
-        "terminal" => Ok(SecretSource::Terminal { prompt: place.to_owned() }),
-        other => Err(plain("bad-input", format!("a secret is read from a file, descriptor or terminal, not {other:?}"))),
+        "terminal" => Ok(SecretSource::Terminal {
+            prompt: place.to_owned(),
+        }),
+        other => Err(plain(
+            "bad-input",
+            format!("a secret is read from a file, descriptor or terminal, not {other:?}"),
+        )),
     }
 }
 

@@ -48,15 +48,27 @@ impl Secret {
     fn write_into(&self, py: Python<'_>, buffer: PyBuffer<u8>) -> PyResult<usize> {
         self.with(|value| {
             if buffer.readonly() || !buffer.is_c_contiguous() {
-                return Err(plain("bad-input", "the buffer must be writable and contiguous, as a bytearray is"));
+                return Err(plain(
+                    "bad-input",
+                    "the buffer must be writable and contiguous, as a bytearray is",
+                ));
             }
             let (has, needs) = (buffer.len_bytes(), value.len());
             if has < needs {
-                return Err(plain("bad-input", format!("the buffer has {has} bytes; {needs} are needed")));
+                return Err(plain(
+                    "bad-input",
+                    format!("the buffer has {has} bytes; {needs} are needed"),
+                ));
             }
             // SAFETY: the exporter keeps `len_bytes` contiguous writable bytes at `buf_ptr` while the buffer is held, and the
             // interpreter lock, which `py` proves, keeps Python code away from them.
-            unsafe { std::ptr::copy_nonoverlapping(value.expose().as_ptr(), buffer.buf_ptr().cast::<u8>(), needs) };
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    value.expose().as_ptr(),
+                    buffer.buf_ptr().cast::<u8>(),
+                    needs,
+                )
+            };
             let _ = py;
             Ok(value.len())
         })
@@ -65,8 +77,15 @@ impl Secret {
     fn write_file(&self, path: &str) -> PyResult<()> {
         self.with(|value| {
             let cannot = |e: std::io::Error| plain("io", format!("cannot write {path}: {e}"));
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
-            let written = file.write_all(value.expose()).and_then(|()| file.sync_all());
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(cannot)?;
+            let written = file
+                .write_all(value.expose())
+                .and_then(|()| file.sync_all());
             written.map_err(|e| {
                 // Half a secret is of no use to anyone but a thief.
                 let _ = std::fs::remove_file(path);
@@ -78,11 +97,15 @@ impl Secret {
     fn write_descriptor(&self, descriptor: i32) -> PyResult<()> {
         self.with(|value| {
             if descriptor < 0 {
-                return Err(plain("bad-input", format!("{descriptor} is no file descriptor")));
+                return Err(plain(
+                    "bad-input",
+                    format!("{descriptor} is no file descriptor"),
+                ));
             }
             // SAFETY: the descriptor is borrowed from the caller for one write; ManuallyDrop keeps it open.
             let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
-            file.write_all(value.expose()).map_err(|e| plain("io", format!("cannot write the secret: {e}")))
+            file.write_all(value.expose())
+                .map_err(|e| plain("io", format!("cannot write the secret: {e}")))
         })
     }
 

@@ -20,11 +20,14 @@ impl Token {
         let malformed = |e: evanesce_token::Malformed| plain("malformed", e);
         // Armour begins with, or follows, text; a binary token begins with a CBOR map head.
         let binary = match std::str::from_utf8(data) {
-            Ok(text) if text.contains("-----BEGIN") => Some(armor::decode(text).map_err(malformed)?),
+            Ok(text) if text.contains("-----BEGIN") => {
+                Some(armor::decode(text).map_err(malformed)?)
+            }
             _ => None,
         };
         let bytes = binary.as_deref().unwrap_or(data);
-        let token = evanesce_token::Token::decode(bytes, evanesce_suite::catalogue()).map_err(malformed)?;
+        let token =
+            evanesce_token::Token::decode(bytes, evanesce_suite::catalogue()).map_err(malformed)?;
         Ok(Self(Arc::new(token)))
     }
 
@@ -88,7 +91,11 @@ impl Token {
 
     #[getter]
     fn public<'py>(&self, py: Python<'py>) -> BTreeMap<String, Bound<'py, PyBytes>> {
-        self.0.public.iter().map(|(suite, spki)| (suite.clone(), PyBytes::new(py, spki))).collect()
+        self.0
+            .public
+            .iter()
+            .map(|(suite, spki)| (suite.clone(), PyBytes::new(py, spki)))
+            .collect()
     }
 
     #[getter]

@@ -1,0 +1,238 @@
+//! From work that is permitted to work that is done: entries first, then the element, then the answer.
+//!
+//! One task owns the log. It takes all work that has queued up, however many requests it came in, as one commit
+//! group: one write, one signed checkpoint, and one crucible job (a few, where the element is slow or the group
+//! large). While a group is under way, or its sync in mode `power`, the next one gathers. There are no timers.
+//!
+//! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
+//! nothing of it is released.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use evanesce_wire::merkle::Group;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::agent::{Logged, Work};
+use crate::config::Commit;
+use crate::events::{Event, Events};
+use crate::limits::HEAD_EVERY;
+use crate::log::{Log, LogError, Signer};
+use crate::metrics::Metrics;
+use crate::regenerate::{Hands, Task};
+use crate::sync::Syncer;
+
+/// Where work is handed in.
+#[derive(Clone)]
+pub struct Queue(mpsc::UnboundedSender<(Work, oneshot::Sender<Work>)>);
+
+impl Queue {
+    /// Has `work` logged and done. `None` when the agent failed over it.
+    pub async fn run(&self, work: Work) -> Option<Work> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send((work, sender)).ok()?;
+        receiver.await.ok()
+    }
+}
+
+/// What commits.
+pub struct Committer {
+    /// The log, which nothing else writes.
+    pub log: Log,
+    /// Its key.
+    pub signer: Arc<Signer>,
+    /// What does the work.
+    pub hands: Arc<Hands>,
+    /// What syncs the log.
+    pub syncer: Syncer,
+    /// When.
+    pub commit: Commit,
+    /// Tasks for one crucible job, so that a slow element is asked from several threads.
+    pub tasks_per_job: usize,
+    /// Crucible threads.
+    pub threads: usize,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where faults are told.
+    pub events: Events,
+}
+
+impl Committer {
+    /// The queue, and the task that empties it: it ends, log synced and head stored, once every clone of the
+    /// queue is gone.
+    pub fn start(self) -> (Queue, impl Future<Output = ()> + Send) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Queue(sender), self.drive(receiver))
+    }
+
+    async fn drive(mut self, mut queue: mpsc::UnboundedReceiver<(Work, oneshot::Sender<Work>)>) {
+        let mut head_stored: Option<Instant> = None;
+        while let Some(first) = queue.recv().await {
+            // Lets what has already arrived be read and judged, and so join.
+            tokio::task::yield_now().await;
+            let (mut works, mut askers) = (Vec::new(), Vec::new());
+            for (work, asker) in
+                std::iter::once(first).chain(std::iter::from_fn(|| queue.try_recv().ok()))
+            {
+                works.push(work);
+                askers.push(asker);
+            }
+            let Some(checkpoint) = self.commit(&mut works).await else {
+                // Dropping the askers tells them.
+                continue;
+            };
+            for (work, asker) in works.into_iter().zip(askers) {
+                // An asker that has gone away needs no answer.
+                let _ = asker.send(work);
+            }
+            let due = head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
+            if let (Some(checkpoint), true) = (checkpoint, due) {
+                self.syncer.head(self.log.head(&checkpoint));
+                head_stored = Some(Instant::now());
+            }
+        }
+        let (size, root) = (self.log.size(), self.log.root());
+        let signer = self.signer.clone();
+        if size > 0
+            && self.syncer.failed().is_none()
+            && let Ok(checkpoint) = evanesce_secret::on_crucible(|| signer.checkpoint(size, &root))
+        {
+            self.syncer.head(self.log.head(&checkpoint));
+        }
+    }
+
+    /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
+    async fn commit(&mut self, works: &mut [Work]) -> Option<Option<String>> {
+        let group = match self.write(works) {
+            Ok(group) => group,
+            Err(e) => {
+                self.fail(works, &e);
+                None
+            }
+        };
+        let synced = match (&group, self.commit) {
+            (Some(_), Commit::Power) => {
+                let (sender, receiver) = oneshot::channel();
+                self.syncer.now(Box::new(move |good| {
+                    let _ = sender.send(good);
+                }));
+                Some(receiver)
+            }
+            (Some(_), Commit::Process) => {
+                self.syncer.soon();
+                None
+            }
+            (None, _) => None,
+        };
+        let checkpoint = self.perform(works, group.as_ref()).await?;
+        if let Some(synced) = synced
+            && !synced.await.unwrap_or(false)
+        {
+            let why = self
+                .syncer
+                .failed()
+                .unwrap_or("the log's thread has ended")
+                .to_owned();
+            self.fail(works, &LogError::Uncertain(why));
+            return Some(None);
+        }
+        let Some(group) = group.map(Arc::new) else {
+            return Some(None);
+        };
+        let checkpoint = match checkpoint {
+            Ok(checkpoint) => checkpoint,
+            Err(e) => {
+                self.fail(works, &e);
+                return Some(None);
+            }
+        };
+        let shared: Arc<str> = checkpoint.as_str().into();
+        let mut first = group.first;
+        for work in works {
+            let (group, checkpoint) = (group.clone(), shared.clone());
+            if !work.entries.is_empty() {
+                work.logged = Some(Logged {
+                    group,
+                    first,
+                    checkpoint,
+                });
+            }
+            first += work.entries.len() as u64;
+        }
+        self.metrics.groups.fetch_add(1, Relaxed);
+        self.metrics.entries.store(self.log.size(), Relaxed);
+        if self.metrics.log_works.swap(1, Relaxed) == 0 {
+            self.events.emit(Event::LogWorks {});
+        }
+        Some(Some(checkpoint))
+    }
+
+    fn write(&mut self, works: &[Work]) -> Result<Option<Group>, LogError> {
+        if works.iter().all(|work| work.entries.is_empty()) {
+            return Ok(None);
+        }
+        if let Some(why) = self.syncer.failed() {
+            return Err(LogError::Uncertain(why.to_owned()));
+        }
+        let entries = works
+            .iter()
+            .flat_map(|work| &work.entries)
+            .map(Vec::as_slice);
+        self.log.append(entries).map(Some)
+    }
+
+    fn fail(&self, works: &mut [Work], e: &LogError) {
+        let why = e.to_string();
+        self.metrics.log_failures.fetch_add(1, Relaxed);
+        if self.metrics.log_works.swap(0, Relaxed) == 1 {
+            self.events.emit(Event::LogFailed { why: &why });
+        }
+        // A check alone is not logged, and is answered all the same.
+        for work in works.iter_mut().filter(|work| !work.entries.is_empty()) {
+            work.withdraw(&why);
+        }
+    }
+
+    /// Does every task and signs the checkpoint, on crucible threads. `None` when a job did not come back.
+    async fn perform(
+        &self,
+        works: &mut [Work],
+        group: Option<&Group>,
+    ) -> Option<Result<String, LogError>> {
+        let counts: Vec<usize> = works.iter().map(|work| work.tasks.len()).collect();
+        let mut tasks: Vec<Task> = Vec::with_capacity(counts.iter().sum());
+        works
+            .iter_mut()
+            .for_each(|work| tasks.append(&mut work.tasks));
+        if tasks.is_empty() && group.is_none() {
+            return Some(Ok(String::new()));
+        }
+        let jobs = (tasks.len() / self.tasks_per_job).clamp(1, self.threads.max(1));
+        let per_job = tasks.len().div_ceil(jobs);
+        let mut to_sign = group.map(|group| (self.signer.clone(), group.size, group.root));
+        let mut running = Vec::with_capacity(jobs);
+        for job in (0..jobs).rev() {
+            let mut part = tasks.split_off((job * per_job).min(tasks.len()));
+            let (hands, sign) = (self.hands.clone(), to_sign.take_if(|_| job == 0));
+            let (sender, receiver) = oneshot::channel();
+            evanesce_secret::spawn_on_crucible(move || {
+                part.iter_mut().for_each(|task| hands.perform(task));
+                let checkpoint = sign.map(|(signer, size, root)| signer.checkpoint(size, &root));
+                let _ = sender.send((part, checkpoint));
+            });
+            running.push(receiver);
+        }
+        let mut checkpoint = Ok(String::new());
+        for job in running.into_iter().rev() {
+            let (part, signed) = job.await.ok()?;
+            tasks.extend(part);
+            checkpoint = signed.unwrap_or(checkpoint);
+        }
+        let mut tasks = tasks.into_iter();
+        for (work, count) in works.iter_mut().zip(counts) {
+            work.tasks.extend(tasks.by_ref().take(count));
+        }
+        Some(checkpoint)
+    }
+}

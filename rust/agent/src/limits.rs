@@ -1,0 +1,84 @@
+//! Every bound of an agent, in one place, with its unit. Bounds of message forms are the wire's.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Longest log entry, in bytes: what an entry bundle of C2SP tlog-tiles can hold.
+pub const ENTRY: usize = u16::MAX as usize;
+/// Most operations under one opening, so that its entry keeps within [`ENTRY`].
+pub const OPERATIONS: usize = 400;
+/// Most operations, and most rows, in one request.
+pub const WORK: usize = 4096;
+/// Longest reason in an answer or an entry, in characters.
+pub const REASON: usize = 300;
+/// Longest text that an element says of itself, in characters.
+pub const ELEMENT_TEXT: usize = 200;
+/// Most weaknesses named.
+pub const WEAKNESSES: usize = 16;
+/// A peer must complete TLS within this time.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// TLS handshakes under way at once.
+pub const HANDSHAKES: usize = 32;
+/// A request's body must arrive within this time.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
+/// A silent connection is asked for a sign of life this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// An unknown peer is told so, and cut, within this time; so many at once.
+pub const STRANGER_TIME: Duration = Duration::from_secs(2);
+/// Unknown peers connected at once.
+pub const STRANGERS: usize = 16;
+/// What is in flight when the agent is stopped has this long to finish.
+pub const STOPPING: Duration = Duration::from_secs(2);
+/// Entries are synced this soon after they were written, where they are not synced before the answer.
+pub const SYNC_AFTER: Duration = Duration::from_millis(5);
+/// The log's head is stored at most this often.
+pub const HEAD_EVERY: Duration = Duration::from_secs(1);
+/// The judge lets other work of its thread run after this long.
+pub const TURN: Duration = Duration::from_millis(1);
+
+/// The bounds that an operator may set, `[limits]` in `agent.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests at once on one connection.
+    pub streams: u32,
+    /// Requests at once in all; more are answered 429.
+    pub pending: usize,
+    /// Bytes of bodies being received or worked on; more are answered 429.
+    pub buffered_bytes: usize,
+    /// Sealing sessions at once; the least recently used gives way.
+    pub sessions: usize,
+    /// Sealing sessions of one caller.
+    pub sessions_per_caller: usize,
+    /// Request ids remembered until their requests end; 8 bytes each.
+    pub request_ids: usize,
+    /// Bytes of tokens remembered.
+    pub token_bytes: usize,
+    /// Bytes of compiled policies remembered.
+    pub policy_bytes: usize,
+    /// Policy text that one caller may have compiled, in bytes a second; sixteen times that at once.
+    pub compile_per_second: u64,
+    /// Seats that one caller may have checked, per second; four times that at once.
+    pub checks_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            streams: 128,
+            pending: 512,
+            buffered_bytes: 64 << 20,
+            sessions: 1024,
+            sessions_per_caller: 32,
+            request_ids: 1 << 20,
+            token_bytes: 16 << 20,
+            policy_bytes: 32 << 20,
+            compile_per_second: 256 << 10,
+            checks_per_second: 2000,
+        }
+    }
+}

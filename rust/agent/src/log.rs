@@ -1,0 +1,313 @@
+//! The agent's log: every decision, as leaves of an RFC 6962 tree, under checkpoints signed by the log's key.
+//!
+//! Entries are written to `log/entries` before anyone is answered. Each is framed as u16 length ‖ the first 8
+//! bytes of its leaf hash ‖ the entry, so that a write cut short is recognised, and cut off. Only the tree's
+//! right edge is kept in memory. `log/head` holds the last checkpoint whose entries are known to be on disk,
+//! with that edge and its place in `log/entries`: what a start begins from, and what it insists on finding.
+//! A write that fails leaves nothing behind, neither in the file nor in the tree.
+//!
+//! It does not sync (see `sync`), sign (see [`Signer`], on a crucible thread) or judge what it is given.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use evanesce_wire::merkle::{Frontier, Group, Hash, leaf_hash};
+use evanesce_wire::message::Entry;
+use evanesce_wire::{Id, Identity, WireError, note};
+
+use crate::disk::{Disk, Journal};
+use crate::limits::ENTRY;
+
+/// The journal of entries.
+pub const ENTRIES: &str = "log/entries";
+/// The last checkpoint and what goes with it.
+pub const HEAD: &str = "log/head";
+/// The log's own signing key.
+pub const KEY: &str = "log/log.key";
+
+const TAG: usize = 8;
+const FRAME: usize = 2 + TAG;
+/// Bytes read at a time while recovering.
+const CHUNK: usize = 1 << 20;
+
+/// Why the log cannot be written or opened; for people.
+#[derive(Debug)]
+pub enum LogError {
+    /// The disk does not take it now. Nothing was changed; the next try may succeed.
+    CannotWrite(io::Error),
+    /// What is on disk is uncertain; only a restart, which reads it again, can tell.
+    Uncertain(String),
+    /// What is on disk is not what the agent left there.
+    Damaged(String),
+    /// The log's key cannot sign.
+    Key(WireError),
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CannotWrite(e) => write!(f, "the log cannot be written: {e}"),
+            Self::Uncertain(why) => {
+                write!(f, "the log cannot be written: {why}; restart the agent")
+            }
+            Self::Damaged(what) => write!(
+                f,
+                "{what}. Receipts were given for what is missing or changed: restore log/ from a \
+                 backup, or keep it as evidence and move it away to begin a new log"
+            ),
+            Self::Key(e) => write!(f, "the log's key cannot sign: {e}"),
+        }
+    }
+}
+
+/// Signs checkpoints.
+pub struct Signer {
+    origin: String,
+    public: [u8; 32],
+    key: Box<dyn Identity>,
+}
+
+impl Signer {
+    /// For the log of `agent`; `key` is an Ed25519 key that signs nothing else.
+    pub fn new(agent: &Id, key: Box<dyn Identity>) -> Result<Self, WireError> {
+        let public = key
+            .ed25519()
+            .then(|| key.spki().last_chunk::<32>())
+            .flatten();
+        let public = *public
+            .ok_or_else(|| WireError::Identity("the log's key is not an Ed25519 key".into()))?;
+        Ok(Self {
+            origin: note::origin(agent),
+            public,
+            key,
+        })
+    }
+
+    /// The log's Ed25519 public key.
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// The checkpoint of a tree. Cheapest on a crucible thread.
+    pub fn checkpoint(&self, size: u64, root: &Hash) -> Result<String, LogError> {
+        let body = note::body(&self.origin, size, root);
+        let signature = self.key.sign(body.as_bytes()).map_err(LogError::Key)?;
+        let signature = signature.as_slice().try_into().map_err(|_| {
+            LogError::Key(WireError::Identity("a signature of another length".into()))
+        })?;
+        Ok(note::sign_with(
+            &body,
+            &self.origin,
+            &self.public,
+            signature,
+        ))
+    }
+}
+
+/// What was found when the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Entries written behind the last head.
+    pub replayed: u64,
+    /// Bytes of an unfinished write that were cut off.
+    pub torn: u64,
+}
+
+/// The log, open for appending.
+pub struct Log {
+    journal: Arc<dyn Journal>,
+    frontier: Frontier,
+    /// Length of the good part of the journal.
+    length: u64,
+    /// Something may lie behind `length`.
+    dirty: bool,
+    frames: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log of `agent` and recovers from a crash at any point.
+    pub fn open(
+        disk: &dyn Disk,
+        agent: &Id,
+        key: &[u8; 32],
+    ) -> Result<(Self, Recovered), LogError> {
+        let journal = disk.journal(ENTRIES).map_err(LogError::CannotWrite)?;
+        let written = journal.len().map_err(LogError::CannotWrite)?;
+        let head = match disk.read(HEAD).map_err(LogError::CannotWrite)? {
+            Some(text) => Head::parse(&text, agent, key)
+                .map_err(|why| LogError::Damaged(format!("{HEAD} is not this log's: {why}")))?,
+            None => Head::default(),
+        };
+        if written < head.length {
+            return Err(LogError::Damaged(format!(
+                "{ENTRIES} has {written} bytes, but the checkpoint of {} entries in {HEAD} covers {}",
+                head.frontier.size(),
+                head.length
+            )));
+        }
+        let mut log = Self {
+            journal,
+            frontier: head.frontier,
+            length: head.length,
+            dirty: false,
+            frames: Vec::new(),
+        };
+        let replayed = log.replay(agent, written)?;
+        let torn = written - log.length;
+        if torn > 0 {
+            log.journal
+                .set_len(log.length)
+                .map_err(LogError::CannotWrite)?;
+            log.journal.sync().map_err(LogError::CannotWrite)?;
+        }
+        Ok((log, Recovered { replayed, torn }))
+    }
+
+    /// Takes up the whole entries between `length` and `end`.
+    fn replay(&mut self, agent: &Id, end: u64) -> Result<u64, LogError> {
+        let before = self.frontier.size();
+        let mut buffer = Vec::new();
+        loop {
+            let unread = end - self.length;
+            buffer.resize(unread.min(CHUNK as u64) as usize, 0);
+            self.journal
+                .read_at(self.length, &mut buffer)
+                .map_err(LogError::CannotWrite)?;
+            let mut leaves = Vec::new();
+            let mut rest = &buffer[..];
+            while let Some((leaf, after)) = take_frame(rest, agent) {
+                leaves.push(leaf);
+                rest = after;
+            }
+            let good = buffer.len() - rest.len();
+            self.frontier = self.frontier.append(&leaves).frontier();
+            self.length += good as u64;
+            if good == 0 || self.length == end {
+                self.refuse_a_gap(rest, agent)?;
+                return Ok(self.frontier.size() - before);
+            }
+        }
+    }
+
+    /// A torn write has nothing whole behind it. A bad entry with a good one behind it was changed.
+    fn refuse_a_gap(&self, rest: &[u8], agent: &Id) -> Result<(), LogError> {
+        let mut rest = rest;
+        while let Some((length, _)) = rest.split_first_chunk::<2>() {
+            let next = FRAME + usize::from(u16::from_be_bytes(*length));
+            let Some(behind) = rest.get(next..) else {
+                break;
+            };
+            if take_frame(behind, agent).is_some() {
+                return Err(LogError::Damaged(format!(
+                    "{ENTRIES} holds a changed entry at byte {} (entry {})",
+                    self.length,
+                    self.frontier.size()
+                )));
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Writes `entries` at the log's end: on return the operating system has them. An error changes nothing.
+    pub fn append<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Group, LogError> {
+        if self.dirty {
+            self.journal
+                .set_len(self.length)
+                .map_err(LogError::CannotWrite)?;
+            self.dirty = false;
+        }
+        let mut leaves = Vec::new();
+        self.frames.clear();
+        for entry in entries {
+            let length = u16::try_from(entry.len()).map_err(|_| {
+                LogError::CannotWrite(io::Error::other(format!("an entry of over {ENTRY} bytes")))
+            })?;
+            let leaf = leaf_hash(entry);
+            self.frames.extend_from_slice(&length.to_be_bytes());
+            self.frames.extend_from_slice(&leaf[..TAG]);
+            self.frames.extend_from_slice(entry);
+            leaves.push(leaf);
+        }
+        if let Err(e) = self.journal.write_at(self.length, &self.frames) {
+            // Whole frames of the failed write must never be found behind a later, shorter one.
+            self.dirty = self.journal.set_len(self.length).is_err();
+            return Err(LogError::CannotWrite(e));
+        }
+        self.length += self.frames.len() as u64;
+        self.frames.shrink_to(CHUNK);
+        let group = self.frontier.append(&leaves);
+        self.frontier = group.frontier();
+        Ok(group)
+    }
+
+    /// Entries in all.
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The whole tree's hash.
+    pub fn root(&self) -> Hash {
+        self.frontier.append(&[]).root
+    }
+
+    /// The file that is synced.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        self.journal.clone()
+    }
+
+    /// The head to store once everything appended so far is synced; `checkpoint` covers exactly that.
+    pub fn head(&self, checkpoint: &str) -> Vec<u8> {
+        let mut text = format!("{checkpoint}\nlength {}\n", self.length);
+        for node in self.frontier.nodes() {
+            text += &format!("node {}\n", hex::encode(node));
+        }
+        text.into_bytes()
+    }
+}
+
+/// The leaf hash of the whole, unchanged entry of this agent that `bytes` begins with, and what follows it.
+fn take_frame<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, &'a [u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (tag, rest) = rest.split_first_chunk::<TAG>()?;
+    let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let leaf = leaf_hash(entry);
+    let own = leaf[..TAG] == tag[..] && Entry::decode(entry).is_ok_and(|e| e.agent == *agent);
+    own.then_some((leaf, rest))
+}
+
+#[derive(Default)]
+struct Head {
+    length: u64,
+    frontier: Frontier,
+}
+
+impl Head {
+    fn parse(text: &[u8], agent: &Id, key: &[u8; 32]) -> Result<Self, String> {
+        let text = str::from_utf8(text).map_err(|_| "it is no text")?;
+        let (checkpoint, rest) = text.split_once("\nlength ").ok_or("it has no length")?;
+        let (size, root) = note::verify(checkpoint, agent, key).map_err(|e| e.to_string())?;
+        let mut lines = rest.lines();
+        let length = lines
+            .next()
+            .and_then(|n| n.parse().ok())
+            .ok_or("it has no length")?;
+        let nodes = lines
+            .map(|line| {
+                let mut node = [0; 32];
+                hex::decode_to_slice(line.strip_prefix("node ")?, &mut node).ok()?;
+                Some(node)
+            })
+            .collect::<Option<Vec<Hash>>>()
+            .ok_or("a node is no hash")?;
+        let frontier = Frontier::from_parts(size, nodes).ok_or("its nodes do not fit its size")?;
+        if frontier.append(&[]).root != root {
+            return Err("its nodes do not give its root".into());
+        }
+        Ok(Self { length, frontier })
+    }
+}

@@ -1,0 +1,157 @@
+//! What a token's own policy says (PROTOCOL §6, Policy): Cedar, validated against one published schema.
+//!
+//! A policy decides only if it parses and fits the schema in Cedar's strict mode; any error while it is
+//! evaluated is a refusal, since Cedar itself skips a `forbid` that errs. Entity ids are built through the
+//! API, never by joining text: names are hostile. Nothing here knows the time, tokens or the network.
+
+mod decide;
+mod nesting;
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::{LazyLock, Mutex};
+
+use cedar_policy::{
+    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicySet, Schema,
+    ValidationMode, Validator,
+};
+
+use crate::text::cut;
+use decide::Slices;
+pub use decide::{Principal, Question, permits};
+
+/// The published schema, in Cedar's own language.
+pub fn schema() -> &'static str {
+    include_str!("../schema.cedarschema")
+}
+
+/// Actions that change or end a key: the minter role or a permit that names them must grant these.
+pub const GRAVE: [&str; 3] = ["reshare", "repair", "retire"];
+
+const OPERATIONS: [&str; 9] = [
+    "sign",
+    "mac",
+    "verify-mac",
+    "encrypt",
+    "decrypt",
+    "derive",
+    "agree",
+    "decapsulate",
+    "open",
+];
+
+/// Longest account of what is wrong with a policy, in characters.
+const EXPLANATION: usize = 1000;
+
+struct Language {
+    schema: Schema,
+    validator: Validator,
+    caller: EntityTypeName,
+    group: EntityTypeName,
+    key: EntityTypeName,
+    actions: HashMap<&'static str, EntityUid>,
+}
+
+static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
+    let named = |name| EntityTypeName::from_str(name).expect("a type name");
+    let schema = Schema::from_str(schema()).expect("the published schema is valid");
+    let action = named("Action");
+    let actions = OPERATIONS.into_iter().chain(GRAVE);
+    Language {
+        validator: Validator::new(schema.clone()),
+        schema,
+        caller: named("Caller"),
+        group: named("Group"),
+        key: named("Key"),
+        actions: actions.map(|name| (name, uid(&action, name))).collect(),
+    }
+});
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+/// Whether `action` is one of PROTOCOL §6.
+pub fn is_action(action: &str) -> bool {
+    OPERATIONS.contains(&action) || GRAVE.contains(&action)
+}
+
+/// Whether a policy may go into a token: its warnings, or why it may not.
+pub fn check(policy: &str) -> Result<Vec<String>, String> {
+    if policy.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (set, mut warnings) = parse(policy)?;
+    for action in GRAVE {
+        let could = |p: &Policy| {
+            p.effect() == Effect::Permit
+                && (p.action_constraint() == ActionConstraint::Any || names(p, action))
+        };
+        if !set.policies().any(could) {
+            warnings.push(format!("nobody may ever {action}: no permit covers it"));
+        }
+    }
+    Ok(warnings)
+}
+
+/// A policy made ready; immutable, to be shared.
+pub struct Compiled(Result<Ready, String>);
+
+struct Ready {
+    set: PolicySet,
+    slices: Mutex<Slices>,
+}
+
+impl Compiled {
+    /// Parses and validates. One that is not valid refuses everything, and says why.
+    pub fn new(policy: &str) -> Self {
+        Self(parse(policy).map(|(set, _)| Ready {
+            set,
+            slices: Mutex::default(),
+        }))
+    }
+
+    /// Why it may not be seated, if so.
+    pub fn invalid(&self) -> Option<&str> {
+        self.0.as_ref().err().map(String::as_str)
+    }
+}
+
+fn parse(policy: &str) -> Result<(PolicySet, Vec<String>), String> {
+    let explain = |errors: Vec<String>| cut(&errors.join("; "), EXPLANATION);
+    nesting::check(policy)?;
+    let set = PolicySet::from_str(policy)
+        .map_err(|errors| explain(errors.iter().map(ToString::to_string).collect()))?;
+    if set.num_of_templates() > 0 {
+        return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
+    }
+    let result = LANGUAGE.validator.validate(&set, ValidationMode::Strict);
+    if !result.validation_passed() {
+        return Err(explain(
+            result
+                .validation_errors()
+                .map(ToString::to_string)
+                .collect(),
+        ));
+    }
+    if !set.policies().any(|p| p.effect() == Effect::Permit) {
+        return Err("it permits nobody anything, ever".into());
+    }
+    let warnings = result
+        .validation_warnings()
+        .map(|w| cut(&w.to_string(), EXPLANATION));
+    let warnings = warnings.collect();
+    Ok((set, warnings))
+}
+
+/// Whether a policy's scope names `action`.
+fn names(policy: &Policy, action: &str) -> bool {
+    let Some(action) = LANGUAGE.actions.get(action) else {
+        return false;
+    };
+    match policy.action_constraint() {
+        ActionConstraint::Any => false,
+        ActionConstraint::Eq(one) => one == *action,
+        ActionConstraint::In(list) => list.contains(action),
+    }
+}

@@ -1,0 +1,77 @@
+//! Before an agent's first start: its root and its identity, and what its element is worth.
+
+use std::path::Path;
+
+use evanesce_element::pkcs11::{self, Pkcs11Element};
+use evanesce_element::software::SoftwareElement;
+use evanesce_element::{Description, ElementError};
+use evanesce_wire::{FileIdentity, Id};
+
+use crate::config::{Config, ElementSource, IdentitySource};
+use crate::run::{AgentError, module, open_element, read_by};
+
+/// The epoch of an agent's first root.
+const FIRST_EPOCH: u64 = 0;
+
+/// An agent's element and identity, as they are now.
+pub struct ElementReport {
+    /// What the element says of itself, accepted weaknesses included.
+    pub description: Description,
+    /// Epochs whose root it has.
+    pub epochs: Vec<u64>,
+    /// The id that the identity gives the agent.
+    pub agent_id: Id,
+}
+
+/// Makes the first root, and the identity where there is none yet; then opens both, which probes the element.
+///
+/// # Errors
+/// An element that already has roots is left as it is and refused; one that is too weak is refused.
+pub fn create(config: &Config) -> Result<ElementReport, AgentError> {
+    match &config.element {
+        ElementSource::Software { roots, passphrase } => {
+            let passphrase = read_by(config, passphrase.as_ref(), "passphrase")?;
+            SoftwareElement::create(&config.path(roots), passphrase.as_ref())
+                .map_err(AgentError::Element)?;
+        }
+        ElementSource::Pkcs11 { .. } => {
+            Pkcs11Element::create_root(&module(config)?, FIRST_EPOCH)
+                .map_err(AgentError::Element)?;
+        }
+    }
+    match &config.identity {
+        IdentitySource::File(path) => create_identity_file(&config.path(path))?,
+        IdentitySource::Element { element: label } => create_identity_inside(config, label)?,
+    }
+    probe(config)
+}
+
+/// Opens element and identity as a start would, without starting anything.
+pub fn probe(config: &Config) -> Result<ElementReport, AgentError> {
+    let (element, identity) = open_element(config)?;
+    Ok(ElementReport {
+        description: element.description(),
+        epochs: element.epochs(),
+        agent_id: identity.agent_id(),
+    })
+}
+
+fn create_identity_file(path: &Path) -> Result<(), AgentError> {
+    if !path.exists() {
+        FileIdentity::create(path).map_err(AgentError::Identity)?;
+    }
+    Ok(())
+}
+
+fn create_identity_inside(config: &Config, label: &str) -> Result<(), AgentError> {
+    let inside = module(config)?;
+    match pkcs11::open_identity(&inside, label) {
+        Ok(_) => Ok(()),
+        Err(e @ (ElementError::Locked(_) | ElementError::Unavailable(_))) => {
+            Err(AgentError::Element(e))
+        }
+        Err(_) => pkcs11::create_identity(&inside, label)
+            .map(drop)
+            .map_err(AgentError::Element),
+    }
+}
