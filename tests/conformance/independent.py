@@ -179,6 +179,7 @@ def _combine(gate: Gate, shares: Iterator[bytes | None]) -> bytes | None:
     return bytes(out)
 
 
+@functools.cache
 def _times(a: int, b: int) -> int:
     """GF(2^8) modulo x^8+x^4+x^3+x+1."""
     product = 0
@@ -190,6 +191,7 @@ def _times(a: int, b: int) -> int:
     return product
 
 
+@functools.cache
 def _inverse(a: int) -> int:
     return next(b for b in range(1, 256) if _times(a, b) == 1)
 

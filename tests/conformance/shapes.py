@@ -45,7 +45,7 @@ class Shape:
     answering: Sequence[int]
     suites: Sequence[str]
     epochs: Sequence[int] = (1,)
-    """Epochs of which every agent holds a root."""
+    """Epochs of which every agent holds a root. Shapes with the same epochs share their agents."""
     policy: str = ""
     caller: str | None = None
     expires: int | None = None
@@ -86,7 +86,6 @@ SHAPES = (
         {"ceo": 0, "cfo": 1, "board-1": 2, "board-2": 3, "board-3": 4},
         [0, 1, 2, 4],
         ["ecdsa-p384", "ml-dsa-65", "aes-256-gcm"],
-        epochs=[1, 2],
     ),
     Shape(
         "either-region",

@@ -1,7 +1,7 @@
 """Fresh vectors: tokens minted by the product, with the roots used and what the product makes of them.
 
-Each shape of `shapes.SHAPES` gets agents of its own with new identities and new roots, a token minted over
-them, and a result of every suite: byte for byte where the suite is deterministic, a signature to verify
+Each shape of `shapes.SHAPES` gets a token minted over agents with new identities and new roots, and a result
+of every suite: byte for byte where the suite is deterministic, a signature to verify
 where it is not (ML-DSA, RSA-PSS). Another implementation needs nothing else to open them.
 
 The files hold roots and secret results in the clear. They are test data, and so are the keys.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agents import Fleet, write_identity
@@ -35,17 +35,37 @@ def leave(target: Path, fleet: Fleet, identities: Mapping[str, Path], folder: Pa
     `folder` is for what must be in a file on the way: identities and keys to import.
     """
     target.mkdir(parents=True, exist_ok=True)
+    pool = AgentPool(folder)
     written = []
     for shape in SHAPES:
         path = target / f"{shape.name}.json"
-        write(path, [mint(shape, fleet, identities, folder)])
+        write(path, [mint(shape, pool, fleet, identities)])
         written.append((path, read(path)))
     return written
 
 
-def mint(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Path) -> Case:
-    """A fresh token of the shape over new agents, as a case."""
-    agents = tuple(_agent(shape, number, folder) for number in range(max(shape.seats.values()) + 1))
+class AgentPool:
+    """New agents, made when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is for what must be in a file on the way."""
+        self.folder = folder
+        self._made: dict[tuple[tuple[int, ...], int], Agent] = {}
+
+    def agent(self, epochs: Sequence[int], number: int) -> Agent:
+        """One with a random identity and random roots of these epochs; the same each time."""
+        key = (tuple(epochs), number)
+        if key not in self._made:
+            seed = os.urandom(32)
+            agent_id, _ = write_identity(self.folder / f"new-{len(self._made)}.key", seed)
+            roots = tuple((epoch, os.urandom(32)) for epoch in epochs)
+            self._made[key] = Agent(f"agent-{number}", seed, agent_id, roots)
+        return self._made[key]
+
+
+def mint(shape: Shape, pool: AgentPool, fleet: Fleet, identities: Mapping[str, Path]) -> Case:
+    """A fresh token of the shape, as a case."""
+    agents = tuple(pool.agent(shape.epochs, number) for number in range(max(shape.seats.values()) + 1))
     case = Case(
         name=f"{shape.name}: {shape.quorum}",
         token=b"",
@@ -62,7 +82,7 @@ def mint(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Pat
     imported, raw = None, None
     if shape.imported is not None:
         raw = shape.imported()
-        key = folder / f"{shape.name}.import"
+        key = pool.folder / f"{shape.name}.import"
         key.touch(0o600)
         key.write_bytes(raw)
         imported = ("file", str(key))
@@ -83,13 +103,6 @@ def mint(shape: Shape, fleet: Fleet, identities: Mapping[str, Path], folder: Pat
         public=token.public,
         token_id=token.id,
     )
-
-
-def _agent(shape: Shape, number: int, folder: Path) -> Agent:
-    seed = os.urandom(32)
-    agent_id, _ = write_identity(folder / f"{shape.name}-{number}.key", seed)
-    roots = tuple((epoch, os.urandom(32)) for epoch in shape.epochs)
-    return Agent(f"agent-{number}", seed, agent_id, roots)
 
 
 def _operations(
