@@ -270,7 +270,7 @@ impl Reconstructor {
             .map(|(kind, place)| source(&kind, &place))
             .transpose()?;
         let imported = py
-            .detach(|| imported.map(|source| source.read()).transpose())
+            .detach(|| imported.map(|source| source.read_verbatim()).transpose())
             .map_err(|e| {
                 raise(
                     "bad-input",
@@ -439,7 +439,7 @@ fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResu
             aad: second,
         },
         "derive" => OwnedInput::Derive {
-            context: first,
+            context: second,
             length,
         },
         "agree" => OwnedInput::Agree { peer: first },

@@ -50,7 +50,7 @@ pub fn verify(note: &str, agent: &Id, key: &[u8; 32]) -> Result<(u64, Hash), Wir
     }
     let size = lines
         .next()
-        .and_then(|n| n.parse().ok())
+        .and_then(|n| n.parse::<u64>().ok().filter(|size| size.to_string() == n))
         .ok_or_else(|| malformed("no size"))?;
     let root = lines
         .next()

@@ -1,6 +1,7 @@
 //! What an agent says of itself, and how it explains an HTTP status.
 
-use evanesce_token::cbor::Writer;
+use evanesce_token::Malformed;
+use evanesce_token::cbor::{Reader, Writer};
 
 use super::{SEATS, TEXT, decode, read_texts, texts};
 use crate::{Id, WireError};
@@ -64,7 +65,6 @@ impl Status {
         w.key("tombstones").uint(self.tombstones);
         w.key("weaknesses");
         texts(&mut w, &self.weaknesses);
-        // CBOR here has no booleans.
         w.key("development").uint(self.development.into());
         w.into_bytes()
     }
@@ -104,9 +104,17 @@ impl Status {
                 version: m.field("version")?.text(64)?.to_owned(),
                 tombstones: m.field("tombstones")?.uint()?,
                 weaknesses: read_texts(m.field("weaknesses")?)?,
-                development: m.field("development")?.uint()? != 0,
+                development: read_flag(m.field("development")?)?,
             })
         })
+    }
+}
+
+/// CBOR here has no booleans: 0 or 1.
+fn read_flag(r: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match r.uint()? {
+        flag @ 0..=1 => Ok(flag == 1),
+        flag => Err(r.malformed(format_args!("{flag}, must be 0 or 1"))),
     }
 }
 
