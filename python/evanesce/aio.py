@@ -252,10 +252,13 @@ class AsyncClient:
             future, finish, jobs = entry
             if future.done():
                 continue  # cancelled
-            if isinstance(outcome, _core.CoreError):
-                future.set_exception(translate(outcome))
-            else:
-                future.set_result(finish(outcome, jobs))
+            try:
+                if isinstance(outcome, _core.CoreError):
+                    future.set_exception(translate(outcome))
+                else:
+                    future.set_result(finish(outcome, jobs))
+            except Exception as e:  # whatever one result does must not lose those behind it
+                future.set_exception(e)
 
     def _fail(self, ticket: int, failure: Exception) -> None:
         entry = self._pending.pop(ticket, None)

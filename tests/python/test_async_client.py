@@ -60,6 +60,12 @@ def bytes_of(value: Any) -> Any:
     return value if isinstance(value, str | int) else bytes(value)
 
 
+def refusal(code: str, *faults: tuple[str | None, str, str, str, str]) -> CoreError:
+    made = CoreError(code)
+    made.code, made.message, made.hint, made.faults = code, "no", "ask", list(faults)
+    return made
+
+
 class FakeConnection:
     def __init__(self, *_: object) -> None:
         self.core = FakeCore()
@@ -126,13 +132,29 @@ def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:
         good, bad = client.sign(TOKEN, b"1"), client.sign(TOKEN, b"2")
         await asyncio.sleep(0)
         (batch,) = fake.submitted
-        fake.finish(batch[1][0], CoreError("refused", "no", "ask", [("a", "agent-1", "ab", "refused", "policy")]))
+        fake.finish(batch[1][0], refusal("refused", ("a", "agent-1", "ab", "refused", "policy")))
         fake.finish(batch[0][0], SimpleNamespace(outputs=[b"x"], receipts=[], faults=[], salts=[]))
         assert (await good).value == b"x"
         with pytest.raises(EvanesceError) as caught:
             await bad
         assert caught.value.code == "refused"
         assert caught.value.culprits[0].holder == "agent-1"
+
+    asyncio.run(story())
+
+
+def test_a_result_that_cannot_be_read_loses_no_other(client: AsyncClient) -> None:
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        broken, good = client.sign(TOKEN, b"1"), client.sign(TOKEN, b"2")
+        await asyncio.sleep(0)
+        (batch,) = fake.submitted
+        fake.finish(batch[0][0], object())
+        fake.answer()
+        assert (await good).value == b"signed 2"
+        with pytest.raises(AttributeError):
+            await broken
 
     asyncio.run(story())
 
@@ -157,7 +179,7 @@ def test_a_core_that_cannot_take_it_fails_all_of_the_batch(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
-        raise CoreError("overloaded", "too much", "later", [])
+        raise refusal("overloaded")
 
     monkeypatch.setattr(core(client), "submit", refuse)
 
