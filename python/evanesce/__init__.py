@@ -23,11 +23,11 @@ and `evanesce doctor` says so.
 """
 
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from evanesce import _core
 from evanesce._core import __version__, policy_schema
 from evanesce._mint import Terms
-from evanesce.aio import AsyncClient
 from evanesce.client import Client
 from evanesce.errors import (
     Culprit,
@@ -57,8 +57,22 @@ from evanesce.results import (
 )
 from evanesce.tokens import Token
 
+if _TYPE_CHECKING:
+    from evanesce.aio import AsyncClient
+
 if _os.environ.get("EVANESCE_NO_HARDEN") != "1":
     _core.harden()
+
+
+def __getattr__(name: str) -> object:
+    # asyncio takes a third of the time to import all this; who does not use it does not wait for it.
+    if name == "AsyncClient":
+        from evanesce.aio import AsyncClient
+
+        globals()[name] = AsyncClient
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Agent",

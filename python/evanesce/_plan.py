@@ -18,6 +18,10 @@ from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
 from evanesce.tokens import Token
 
 R = TypeVar("R")
+
+MOST_AT_ONCE = 400
+"""Operations that agents take under one opening (docs/agent-api.md)."""
+
 Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input, length in bytes for derive), as the core takes it."""
 
@@ -40,6 +44,12 @@ def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Pl
     jobs = tuple((chosen, "sign", message, b"", 0) for message in messages)
     if not jobs:
         raise error("bad-input", "there is no message to sign", "Give at least one.")
+    if len(jobs) > MOST_AT_ONCE:
+        raise error(
+            "bad-input",
+            f"{len(jobs)} messages are too many for one opening",
+            f"Sign at most {MOST_AT_ONCE} at once; several calls share requests anyway.",
+        )
     return Plan(jobs, _signatures)
 
 

@@ -86,7 +86,7 @@ class Client:
         *,
         deadline: float | None = None,
     ) -> list[Signature]:
-        """Many messages under one opening: each is decided by itself, and if one is refused none is
+        """Up to 400 messages under one opening: each is decided by itself, and if one is refused none is
         signed."""
         return self._run(token, _plan.sign_many(token, messages, suite), deadline)
 
