@@ -109,3 +109,59 @@ impl Suite for Aead {
         self.key(&Material::Imported(imported)).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evanesce_secret::on_crucible;
+
+    use super::*;
+
+    /// C2SP XAES-256-GCM, "Test Vectors": key byte, additional data, ciphertext ‖ tag.
+    const C2SP: [(u8, &[u8], [u8; 28]); 2] = [
+        (
+            0x01,
+            b"",
+            [
+                0xce, 0x54, 0x6e, 0xf6, 0x3c, 0x9c, 0xc6, 0x07, 0x65, 0x92, 0x36, 0x09, 0xb3, 0x3a,
+                0x9a, 0x19, 0x74, 0xe9, 0x6e, 0x52, 0xda, 0xf2, 0xfc, 0xf7, 0x07, 0x5e, 0x22, 0x71,
+            ],
+        ),
+        (
+            0x03,
+            b"c2sp.org/XAES-256-GCM",
+            [
+                0x98, 0x6e, 0xc1, 0x83, 0x25, 0x93, 0xdf, 0x54, 0x43, 0xa1, 0x79, 0x43, 0x7f, 0xd0,
+                0x83, 0xbf, 0x3f, 0xdb, 0x41, 0xab, 0xd7, 0x40, 0xa2, 0x1f, 0x71, 0xeb, 0x76, 0x9d,
+            ],
+        ),
+    ];
+
+    #[test]
+    fn xaes_opens_the_vectors_of_its_specification() {
+        evanesce_secret::init();
+        on_crucible(|| {
+            for (byte, aad, sealed) in C2SP {
+                let ciphertext = [b"ABCDEFGHIJKLMNOPQRSTUVWX".as_slice(), &sealed].concat();
+                let input = Input::Decrypt {
+                    ciphertext: &ciphertext,
+                    aad,
+                };
+                let key = [byte; 32];
+                let output = XAES_256_GCM.operate(&Material::Derived(&key), &input);
+                let Ok(Output::Secret(plaintext)) = output else {
+                    panic!("key {byte}")
+                };
+                assert_eq!(plaintext.expose(), b"XAES-256-GCM");
+            }
+        });
+    }
+
+    #[test]
+    fn xaes_derives_the_key_of_its_specification() {
+        evanesce_secret::init();
+        on_crucible(|| {
+            let key = xaes_key(&[1; 32], b"ABCDEFGHIJKL").unwrap();
+            assert_eq!(key[..8], [0xc8, 0x61, 0x2c, 0x9e, 0xd5, 0x3f, 0xe4, 0x3e]);
+        });
+    }
+}

@@ -236,3 +236,130 @@ impl<C: Curve> Suite for Ecdsa<C> {
             .map_err(|_| Error::InvalidSignature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evanesce_secret::on_crucible;
+
+    use super::*;
+
+    /// Big-endian schoolbook arithmetic on bytes: slow, and obviously right.
+    fn reduce_plus_one(material: &[u8], order: &[u8]) -> Vec<u8> {
+        let mut modulus = order.to_vec();
+        *modulus.last_mut().unwrap() -= 1; // orders are odd
+        let mut remainder = vec![0_u8; order.len() + 1];
+        let wide = [&[0], modulus.as_slice()].concat();
+        for bit in material
+            .iter()
+            .flat_map(|b| (0..8).rev().map(move |i| b >> i & 1))
+        {
+            let mut carry = bit;
+            for byte in remainder.iter_mut().rev() {
+                (*byte, carry) = (*byte << 1 | carry, *byte >> 7);
+            }
+            if remainder >= wide {
+                let mut borrow = 0;
+                for (a, b) in remainder.iter_mut().zip(&wide).rev() {
+                    let difference = i16::from(*a) - i16::from(*b) - borrow;
+                    (*a, borrow) = (difference as u8, i16::from(difference < 0));
+                }
+            }
+        }
+        for byte in remainder.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                break;
+            }
+        }
+        remainder[1..].to_vec()
+    }
+
+    fn check<C: Curve<Key: Scalar>>(order: &str, width: usize) {
+        let order: Vec<u8> = (0..order.len() / 2)
+            .map(|i| u8::from_str_radix(&order[2 * i..2 * i + 2], 16).unwrap())
+            .collect();
+        let padded = |low: &[u8]| [vec![0; width - low.len()].as_slice(), low].concat();
+        let mut below = order.clone();
+        *below.last_mut().unwrap() -= 1;
+        let mut two_below = order.clone();
+        *two_below.last_mut().unwrap() -= 2;
+        let counting: Vec<u8> = (0..width as u8)
+            .map(|i| i.wrapping_mul(0x9d) ^ 0x5a)
+            .collect();
+        evanesce_secret::init();
+        on_crucible(|| {
+            for material in [
+                vec![0; width],
+                vec![0xff; width],
+                padded(&order),
+                padded(&below),
+                padded(&two_below),
+                counting,
+            ] {
+                let key = C::derive(&material).expect("never zero");
+                assert_eq!(key.scalar(), reduce_plus_one(&material, &order));
+            }
+            // n−1 ≡ 0 gives the smallest scalar, n−2 the largest.
+            let one = C::derive(&padded(&below)).unwrap().scalar();
+            assert_eq!(one, [vec![0; order.len() - 1], vec![1]].concat());
+            assert_eq!(C::derive(&padded(&two_below)).unwrap().scalar(), below);
+            assert!(C::derive(&vec![1; width - 1]).is_none());
+            assert!(C::import(&order).is_none());
+            assert!(C::import(&vec![0; order.len()]).is_none());
+            assert!(C::import(&below).is_some());
+            assert!(C::import(&below[1..]).is_none());
+        });
+    }
+
+    trait Scalar {
+        fn scalar(&self) -> Vec<u8>;
+    }
+
+    macro_rules! scalar {
+        ($($library:ident),*) => {$(
+            impl Scalar for $library::ecdsa::SigningKey {
+                fn scalar(&self) -> Vec<u8> {
+                    self.to_bytes().to_vec()
+                }
+            }
+        )*};
+    }
+    scalar!(p256, p384, k256);
+
+    #[test]
+    fn material_becomes_a_scalar_as_the_protocol_says() {
+        check::<P256>(
+            "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+            48,
+        );
+        check::<Secp256k1>(
+            "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141",
+            48,
+        );
+        check::<P384>(
+            "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf\
+             581a0db248b0a77aecec196accc52973",
+            72,
+        );
+    }
+
+    #[test]
+    fn secp256k1_refuses_the_high_twin_of_its_own_signature() {
+        evanesce_secret::init();
+        on_crucible(|| {
+            let suite = &ECDSA_SECP256K1;
+            let material = Material::Derived(&[7; 48]);
+            let spki = suite.public_key(&material).unwrap();
+            let input = Input::Sign { message: b"m" };
+            let Ok(Output::Public(low)) = suite.operate(&material, &input) else {
+                panic!("no signature")
+            };
+            let signature = k256::ecdsa::Signature::from_der(&low).unwrap();
+            let (r, s) = signature.split_scalars();
+            let high = k256::ecdsa::Signature::from_scalars(*r, -*s).unwrap();
+            assert!(suite.verify(&spki, b"m", &low).is_ok());
+            let answer = suite.verify(&spki, b"m", high.to_der().as_bytes());
+            assert!(matches!(answer, Err(Error::InvalidSignature)));
+        });
+    }
+}
