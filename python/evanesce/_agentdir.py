@@ -85,12 +85,12 @@ class AgentFolder:
             _files.write(self.known, b"", mode=0o600)
 
     def read_known(self) -> tuple[Known, ...]:
-        """Whom the agent knows. Raises `configuration` for a file that it would not accept."""
+        """Whom the agent knows. Raises `config` for a file that it would not accept."""
         if not self.known.exists():
             return ()
         entries = _toml.load(self.known).get("identity", [])
         if not isinstance(entries, list):
-            raise error("configuration", f"{self.known}: identity must be a list of tables", "Correct the file.")
+            raise error("config", f"{self.known}: identity must be a list of tables", "Correct the file.")
         return tuple(_known(self.known, entry) for entry in entries)
 
     def allow(self, new: Known) -> bool:
@@ -190,5 +190,5 @@ def _known(path: Path, entry: Any) -> Known:
     ok = isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("id"), str)
     lists = [entry.get(field, []) for field in ("roles", "groups")] if ok else []
     if not ok or not all(isinstance(items, list) and all(isinstance(i, str) for i in items) for items in lists):
-        raise error("configuration", f"{path}: an identity needs name, id, roles and groups", "Correct the file.")
+        raise error("config", f"{path}: an identity needs name, id, roles and groups", "Correct the file.")
     return Known(entry["name"], entry["id"].lower(), tuple(lists[0]), tuple(lists[1]))

@@ -14,7 +14,7 @@ Value = str | int | bool | Sequence[str] | Mapping[str, "Value"]
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A TOML file's tables. Raises `not-found`, `io`, `configuration` (where in the file, and why)."""
+    """A TOML file's tables. Raises `not-found`, `io`, `config` (where in the file, and why)."""
     return parse(_files.read(path), str(path))
 
 
@@ -23,7 +23,7 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise error("configuration", f"{name} is not valid TOML: {e}", "Correct the file.") from None
+        raise error("config", f"{name} is not valid TOML: {e}", "Correct the file.") from None
 
 
 def dumps(table: Mapping[str, Value]) -> str:

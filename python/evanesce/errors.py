@@ -151,14 +151,14 @@ CODES: dict[str, Code] = {
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     # This machine.
     "identity": Code(SetupError, 1, "Check the identity file: its path, its owner and its mode (0600)."),
-    "configuration": Code(SetupError, 1),
+    "config": Code(SetupError, 1, "Correct the file that is named."),
     "io": Code(SetupError, 1, "Check the path, its permissions and free space."),
     "running": Code(SetupError, 1),
     "memory": Code(SetupError, 1, "Raise the locked-memory limit (ulimit -l) or lower the load."),
-    "element-unavailable": Code(SetupError, 1),
-    "element-locked": Code(SetupError, 2),
-    "element-weak": Code(SetupError, 2),
-    "agent": Code(SetupError, 1),
+    "element": Code(
+        SetupError, 1, "Check the element's token, PIN or passphrase; `evanesce doctor --agent DIR` probes it."
+    ),
+    "log": Code(SetupError, 1, "Check the agent's folder: free space, its mode, and that no other agent runs in it."),
     # The rest.
     "closed": Code(InputError, 1),
     "interrupted": Code(EvanesceError, 1),

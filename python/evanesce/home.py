@@ -86,7 +86,7 @@ class Home:
 
 
 def read_agents(path: Path) -> tuple[Agent, ...]:
-    """The agents a quorum file names, in its order. Raises `not-found`, `configuration` (which entry,
+    """The agents a quorum file names, in its order. Raises `not-found`, `config` (which entry,
     which field)."""
     if not path.exists():
         raise error(
@@ -108,13 +108,13 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
 
 
 def check_agents(agents: Iterable[Agent], where: str) -> None:
-    """Names and ids must be told apart. Raises `configuration`."""
+    """Names and ids must be told apart. Raises `config`."""
     names: set[str] = set()
     ids: set[str] = set()
     for agent in agents:
         if agent.name in names or agent.id in ids:
             raise error(
-                "configuration",
+                "config",
                 f"{where} names {printable(agent.name)} (or its id) twice",
                 "Give every agent a name and an id of its own.",
             )
@@ -154,4 +154,4 @@ def valid_address(address: str) -> bool:
 
 
 def _wrong(path: Path, what: str) -> EvanesceError:
-    return error("configuration", f"{path}: {what}", "Correct the quorum file.")
+    return error("config", f"{path}: {what}", "Correct the quorum file.")

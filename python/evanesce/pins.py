@@ -40,7 +40,7 @@ class Pins:
         self.path = path
 
     def contains(self, identifier: str) -> bool:
-        """Whether this id (64 lower-case hex digits) is pinned here. Raises `configuration` for a file
+        """Whether this id (64 lower-case hex digits) is pinned here. Raises `config` for a file
         that others may write, or with a line that is no pin."""
         return identifier in self.all()
 
@@ -56,7 +56,7 @@ class Pins:
             raise error("io", f"cannot read {self.path}: {e.strerror}", "Check its permissions.") from None
         if mode & 0o022:
             raise error(
-                "configuration",
+                "config",
                 f"{self.path} may be written by others, so its pins prove nothing",
                 f"chmod go-w {self.path}, after looking at what is in it.",
             )
@@ -66,7 +66,7 @@ class Pins:
                 continue
             fields = line.split(" ", 2)
             if not _ID.fullmatch(fields[0]):
-                raise error("configuration", f"{self.path}, line {number}, is not a pin", "Remove that line.")
+                raise error("config", f"{self.path}, line {number}, is not a pin", "Remove that line.")
             found[fields[0].lower()] = fields[2] if len(fields) > 2 else ""
         return found
 

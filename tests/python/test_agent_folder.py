@@ -70,7 +70,7 @@ def test_a_broken_file_is_not_edited(folder: AgentFolder, text: str) -> None:
     folder.known.write_text(text)
     with pytest.raises(EvanesceError) as caught:
         folder.allow(OPS)
-    assert caught.value.code == "configuration"
+    assert caught.value.code == "config"
     assert folder.known.read_text() == text
 
 

@@ -44,7 +44,7 @@ def test_a_quorum_file_names_agents(tmp_path: Path) -> None:
 def test_a_wrong_quorum_file_is_told_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(EvanesceError, match=said) as caught:
         read_agents(quorum(tmp_path, text))
-    assert caught.value.code == "configuration"
+    assert caught.value.code == "config"
     assert str(tmp_path) in caught.value.message
 
 

@@ -35,7 +35,8 @@ def main() -> int:
             print(f"  {remark}")
         print(
             f"run {number}: {result.operations} operations, {result.failures} failures on purpose, "
-            f"{result.needles} secrets looked for in {result.looked_at / 1e6:.0f} MB, {len(result.hits)} hits, "
+            f"{result.needles} secrets looked for in {result.looked_at / 1e6:.0f} MB "
+            f"({len(result.seen_at_work)} seen at work in locked memory), {len(result.hits)} hits, "
             f"{sum(each.found for each in result.planted)} of {len(result.planted)} planted leaks found, "
             f"{time.monotonic() - begun:.0f} s",
             flush=True,

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ IDLE_SECONDS = 1.0
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 3, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-CLEAN = ("operate", "mint", "asynchronous", "refused")
+LEAST_LOOKS, MOST_LOOKS = 4, 100
+"""Searches during the last phase."""
+FIRST = ("operate", "mint", "asynchronous", "refused")
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Result:
     needles: int
     looked_at: int
     counts: Counter[str]
+    seen_at_work: set[str] = field(default_factory=set)
+    """Labels of what was seen in locked memory during operations, roots apart."""
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -78,10 +83,11 @@ def _run(folder: Path, say: Say) -> Result:
         household.start(nobody)
         scene.work()
         secret = [*scene.canaries, *scene.of_minted()]
-        time.sleep(IDLE_SECONDS)
-
         homes: dict[str, int] = {}
         result = Result([], [], len(secret), 0, scene.counts)
+        _watch(result, Search(household, secret, homes), scene)
+        scene.require_enough()
+        time.sleep(IDLE_SECONDS)
         _searched(result, Search(household, secret, homes).everything())
         _require_roots_seen(household, homes)
 
@@ -95,6 +101,24 @@ def _run(folder: Path, say: Say) -> Result:
         for hit in result.hits:
             say(f"  HIT {hit}")
         return result
+
+
+def _watch(result: Result, search_: Search, scene: _Scene) -> None:
+    """Looks while the last phase is under way, until both are done. That secrets are then seen, and in locked memory
+    only, is what gives a later search that sees none its meaning."""
+    roots = {canary.label for canary in scene.canaries if canary.kept is not None}
+    with ThreadPoolExecutor(1) as pool:
+        looks = 0
+        while looks < LEAST_LOOKS or (not result.seen_at_work and looks < MOST_LOOKS):
+            working = pool.submit(scene.phase, "again")
+            while not working.done() or looks == 0:
+                found, belong = search_.at_work()
+                _searched(result, found)
+                result.seen_at_work |= belong - roots
+                looks += 1
+            working.result()
+    if not result.seen_at_work:
+        raise Failed(f"no secret was seen at work in {looks} looks: the search sees nothing")
 
 
 def _searched(result: Result, found: search.Found) -> None:
@@ -172,20 +196,22 @@ class _Scene:
         """The phases, with what happens to agents between them. Files with keys to import are removed
         once they were imported."""
         agents = {agent.name: agent for agent in self._household.agents}
-        for phase in CLEAN:
-            self._phase(phase)
+        for phase in FIRST:
+            self.phase(phase)
         for path in self._folder.iterdir():
             path.unlink()
         for name in STOPPED:
             agents[name].send(signal.SIGSTOP)
         try:
-            self._phase("hasty")
+            self.phase("hasty")
         finally:
             for name in STOPPED:
                 agents[name].send(signal.SIGCONT)
         agents[DOOMED].end()
-        self._phase("dead")
-        self._phase("again")
+        self.phase("dead")
+
+    def require_enough(self) -> None:
+        """Raises `Failed` unless the workload was what it should be."""
         operations = sum(count for what, count in self.counts.items() if not what.startswith("error "))
         if operations < LEAST_OPERATIONS:
             raise Failed(f"only {operations} operations were done")
@@ -193,7 +219,7 @@ class _Scene:
             if self.counts[f"error {code}"] < least:
                 raise Failed(f"{code}: only {self.counts[f'error {code}']} failures; {dict(self.counts)}")
 
-    def _phase(self, phase: str) -> None:
+    def phase(self, phase: str) -> None:
         self.counts.update(self._household.caller.ask(do="work", phase=phase)["counts"])
 
     def of_minted(self) -> Iterator[Canary]:

@@ -74,6 +74,20 @@ class Search:
         parts.append(self.files())
         return self._judged(parts, locked)
 
+    def at_work(self) -> tuple[Found, set[str]]:
+        """Memory from outside while operations are under way. What lies in locked memory is then where it belongs:
+        the labels of that are the second part."""
+        processes = self._household.processes
+        locked = {process.name: locked_ranges(process.pid) for process in processes}
+        found = self._outside(processes)
+        hits, belong = [], set()
+        for hit in found.hits:
+            if any(start <= hit.address < end for start, end in locked.get(hit.holder, ())):
+                belong.add(hit.label)
+            else:
+                hits.append(hit)
+        return Found(hits, found.looked_at), belong
+
     def core(self, path: Path, process: Watched, locked: Sequence[tuple[int, int]]) -> Found:
         """A core file of a process whose locked ranges were these."""
         found = self._scan(self._household.scanner, [str(path)], lambda _: process.name, inside=False)

@@ -72,9 +72,9 @@ class App:
             click.echo(json.dumps(document, indent=2))
 
     @contextlib.contextmanager
-    def working(self, text: str) -> Iterator[None]:
-        """Shows that something takes its time."""
-        if self.json or not self.err.is_terminal:
+    def working(self, text: str, asks: bool = False) -> Iterator[None]:
+        """Shows that something takes its time; not while the core `asks` for a secret at the terminal."""
+        if asks or self.json or not self.err.is_terminal:
             yield
             return
         with self.err.status(Text(printable(text))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,13 +112,19 @@ def init(
     at = AgentFolder(Path(folder).absolute())
     if at.config.exists():
         raise error("exists", f"there is an agent in {at.root} already", "Choose another folder.")
+    fresh = not at.root.exists()
     _files.folder(at.root)
+    before = set(at.root.iterdir())
     at.write_config(top, element)
     try:
-        with app.working("creating a root in the secure element"):
+        with app.working("creating a root in the secure element", asks=passphrase_terminal or pin_terminal):
             made = _core.element_create(str(at.root))
     except _core.CoreError as e:
-        at.config.unlink()
+        # What this attempt left behind would stand in the way of the next; nothing was ever made under its root.
+        for path in set(at.root.iterdir()) - before:
+            path.unlink()
+        if fresh:
+            at.root.rmdir()
         raise translate(e) from None
     entry = Agent(name, made["agent_id"], address or listen, site, vendor)
     if register:
@@ -202,9 +209,14 @@ def run(app: App, folder: str) -> None:  # noqa: ARG001
     """
     at = AgentFolder(Path(folder).absolute())
     at.require()
+    # Until the agent listens to SIGHUP itself, one must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     lock = at.claim()
+    known = at.known.read_bytes() if at.known.exists() else b""
 
     def ready(address: str) -> None:
+        if at.known.exists() and at.known.read_bytes() != known:
+            os.kill(os.getpid(), signal.SIGHUP)  # it was told of someone while it started
         _files.write(at.address, f"{address}\n".encode(), overwrite=True)
         line = {"event": "listening", "address": address, "folder": str(at.root), "pid": os.getpid()}
         sys.stdout.write(json.dumps(line) + "\n")
@@ -301,7 +313,7 @@ def weaknesses(answer: AgentStatus) -> list[str]:
     name = printable(answer.name)
     weak = [f"{name}: weak element, accepted: {printable(weakness)}" for weakness in report.get("weaknesses", [])]
     if report.get("development"):
-        weak.append(f"{name}: {printable(str(report['element']))} is a development element")
+        weak.append(f"{name}: {printable(str(report['element']))}, not for real keys")
     return weak
 
 

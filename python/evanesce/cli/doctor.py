@@ -61,6 +61,8 @@ def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
             cells = map(printable, (finding.verdict, finding.what, finding.detail, finding.advice))
             table.add_row(*cells, style=styles[finding.verdict])
         app.out.print(table)
+        weak = sum(finding.verdict != "ok" for finding in findings)
+        app.say("Nothing is weak." if well else f"{weak} of {len(findings)} findings need attention.")
     if not well:
         raise click.exceptions.Exit(1)
 
@@ -71,7 +73,7 @@ def memory(report: dict[str, Any]) -> Iterator[Finding]:
     if report.get("audit"):
         yield Finding("memory", "bad", "an audit build: secrets lie in dumpable memory", "Use the ordinary build.")
     elif backing == "memfd_secret":
-        yield Finding("memory", "ok", f"memfd_secret, {report['arena_bytes'] >> 10} KiB: hidden from the kernel too")
+        yield Finding("memory", "ok", f"memfd_secret, {report['arena_bytes'] >> 10} KiB: in no other process's reach")
     else:
         yield Finding(
             "memory",

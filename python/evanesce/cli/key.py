@@ -187,7 +187,8 @@ def _make(
     if out is None:
         _files.folder(path.parent)
     watch = Stopwatch()
-    with app.working(f"minting {name}"), app.client(deadline) as client:
+    asks = isinstance(source, Terminal)
+    with app.working(f"minting {name}", asks), app.client(deadline) as client:
         if source is None:
             token = client.create(name, wanted, **terms)
         else:
