@@ -222,5 +222,5 @@ def test_readiness_is_one_json_line(tmp_path: Path) -> None:
         assert (agent.folder / "agent.addr").read_text() == line["address"] + "\n"
         assert int((agent.folder / "agent.pid").read_text()) == process.pid == line["pid"]
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0

@@ -209,12 +209,21 @@ def run(app: App, folder: str) -> None:  # noqa: ARG001
     """
     at = AgentFolder(Path(folder).absolute())
     at.require()
-    # Until the agent listens to SIGHUP itself, one must not end it.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    listening = False
+
+    def interrupted(*_: object) -> None:
+        # The agent hears SIGINT itself once it listens, and has stopped by the time Python gets to hear of it.
+        if not listening:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the agent hears it itself, one must not end it
     lock = at.claim()
     known = at.known.read_bytes() if at.known.exists() else b""
 
     def ready(address: str) -> None:
+        nonlocal listening
+        listening = True
         if at.known.exists() and at.known.read_bytes() != known:
             os.kill(os.getpid(), signal.SIGHUP)  # it was told of someone while it started
         _files.write(at.address, f"{address}\n".encode(), overwrite=True)
