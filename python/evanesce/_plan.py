@@ -8,7 +8,7 @@ pin here, before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 from typing_extensions import Buffer
 
@@ -28,15 +28,12 @@ Job = tuple[str, str, Buffer, Buffer, int]
 Jobs = tuple[Job, ...]
 
 
-class Plan(NamedTuple, Generic[R]):
-    """Jobs under one opening, and what they bring."""
-
-    jobs: Jobs
-    finish: Callable[[_core.Outcome, Jobs], R]
+Plan = tuple[Jobs, Callable[[_core.Outcome, Jobs], R]]
+"""Jobs under one opening, and what makes the verb's result of their outcome."""
 
 
 def sign(token: Token, message: Buffer, suite: str | None) -> Plan[Signature]:
-    return Plan(((suite or token.suite_for("sign"), "sign", message, b"", 0),), _signature)
+    return ((suite or token.suite_for("sign"), "sign", message, b"", 0),), _signature
 
 
 def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
@@ -50,7 +47,7 @@ def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Pl
             f"{len(jobs)} messages are too many for one opening",
             f"Sign at most {MOST_AT_ONCE} at once; several calls share requests anyway.",
         )
-    return Plan(jobs, _signatures)
+    return jobs, _signatures
 
 
 def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> Plan[tuple[Signature, Signature]]:
@@ -61,11 +58,11 @@ def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> 
             f"a hybrid signature takes two different suites, not {', '.join(both) or 'none'}",
             "Name the two that are meant; the token must have both.",
         )
-    return Plan(tuple((suite, "sign", message, b"", 0) for suite in both), _two_signatures)
+    return tuple((suite, "sign", message, b"", 0) for suite in both), _two_signatures
 
 
 def mac(token: Token, message: Buffer, suite: str | None) -> Plan[Mac]:
-    return Plan(((suite or token.suite_for("mac"), "mac", message, b"", 0),), _mac)
+    return ((suite or token.suite_for("mac"), "mac", message, b"", 0),), _mac
 
 
 def verify_mac(
@@ -75,35 +72,35 @@ def verify_mac(
     if isinstance(value, Mac):
         suite = suite or value.suite
         value = value.value
-    return Plan(((suite or token.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified)
+    return ((suite or token.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified
 
 
 def encrypt(token: Token, plaintext: Buffer, aad: Buffer, suite: str | None, trust_token: bool) -> Plan[Ciphertext]:
     token.require_pinned("encrypt under", trust_token)
-    return Plan(((suite or token.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext)
+    return ((suite or token.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext
 
 
 def decrypt(token: Token, ciphertext: Ciphertext | Buffer, aad: Buffer, suite: str | None) -> Plan[Secret]:
     if isinstance(ciphertext, Ciphertext):
         suite = suite or ciphertext.suite
         ciphertext = ciphertext.value
-    return Plan(((suite or token.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret)
+    return ((suite or token.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret
 
 
 def derive(token: Token, context: Buffer, length: int, suite: str | None, trust_token: bool) -> Plan[Secret]:
     token.require_pinned("derive a working key from", trust_token)
     if not 1 <= length <= 255 * 32:
         raise error("bad-input", f"cannot derive {length} bytes", "Ask for 1 to 8160 (RFC 5869).")
-    return Plan(((suite or token.suite_for("derive"), "derive", b"", context, length),), _secret)
+    return ((suite or token.suite_for("derive"), "derive", b"", context, length),), _secret
 
 
 def agree(token: Token, peer: Buffer, suite: str | None, trust_token: bool) -> Plan[Secret]:
     token.require_pinned("agree on a secret with", trust_token)
-    return Plan(((suite or token.suite_for("agree"), "agree", peer, b"", 0),), _secret)
+    return ((suite or token.suite_for("agree"), "agree", peer, b"", 0),), _secret
 
 
 def decapsulate(token: Token, ciphertext: Buffer, suite: str | None) -> Plan[Secret]:
-    return Plan(((suite or token.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret)
+    return ((suite or token.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret
 
 
 def _signature(outcome: _core.Outcome, jobs: Jobs) -> Signature:

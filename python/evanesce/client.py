@@ -209,9 +209,10 @@ class Client:
         return self._connection
 
     def _run(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> R:
+        jobs, finish = plan
         limit = None if deadline is None else milliseconds(deadline)
         try:
-            outcome = self._open().core.run(token.core, plan.jobs, limit)
+            outcome = self._open().core.run(token.core, jobs, limit)
         except _core.CoreError as e:
             raise translate(e) from None
-        return plan.finish(outcome, plan.jobs)
+        return finish(outcome, jobs)

@@ -1,8 +1,8 @@
 """Real agents for vectors: a folder each, a process each, started once and reused.
 
-`Fleet` writes the folder of an agent with a given identity and given roots, starts `evanesce agent run`
-on it, and hands out the address on which it listens. Nothing outlives the fleet: processes are ended by
-their own ids and the folders belong to the caller's temporary folder.
+`Fleet` writes the folder of an agent with a given identity and given roots in an element of the fleet's kind,
+starts `evanesce agent run` on it, and hands out the address on which it listens. Nothing outlives the fleet:
+processes are ended by their own ids and the folders belong to the caller's temporary folder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from elements import KINDS, ElementFailed, Furnished, Kind
+from files import private, quoted
 from vectors import Agent
 
 from evanesce import _core
@@ -45,11 +47,14 @@ class _Running:
 class Fleet:
     """Agents by identity and roots. Use as a context manager."""
 
-    def __init__(self, folder: Path, callers: Mapping[str, bytes]) -> None:
+    def __init__(self, folder: Path, callers: Mapping[str, bytes], kind: Kind = KINDS["software"]) -> None:
         """`callers`: the name under which every agent lists each caller id, with every role."""
+        self.kind = kind
+        self.said: dict[bytes, tuple[str, ...]] = {}
+        """Agent id → the weaknesses its status named when it was last asked."""
         self._folder = folder
         self._callers = dict(callers)
-        self._made: dict[tuple[bytes, object], Path] = {}
+        self._made: dict[tuple[bytes, object], tuple[Path, Furnished]] = {}
         self._running: OrderedDict[tuple[bytes, object], _Running] = OrderedDict()
         # Bound and never listened on: connections to it are refused, and no one else can take it.
         self._nobody = socket.socket()
@@ -90,11 +95,10 @@ class Fleet:
         _end([self._running.pop(key) for key in idle[: max(excess, 0)]])
 
     def _start(self, key: tuple[bytes, object], agent: Agent) -> _Running:
-        folder = self._made.get(key)
-        if folder is None:
-            folder = self._folder / f"agent-{len(self._made)}"
-            _furnish(folder, agent, self._callers)
-            self._made[key] = folder
+        if key not in self._made:
+            new = self._folder / f"agent-{len(self._made)}"
+            self._made[key] = (new, _furnish(new, agent, self._callers, self.kind))
+        folder, furnished = self._made[key]
         (folder / "agent.addr").unlink(missing_ok=True)
         with (folder / "output").open("ab") as output:
             process = subprocess.Popen(
@@ -103,6 +107,7 @@ class Fleet:
                 stdout=output,
                 stderr=output,
                 cwd=folder,
+                env=os.environ | furnished.environment,
             )
         return _Running(process, folder)
 
@@ -110,29 +115,31 @@ class Fleet:
 def write_identity(path: Path, seed: bytes) -> tuple[bytes, bytes]:
     """Writes an Ed25519 key as PKCS#8 PEM, mode 0600. Returns its agent id and its caller id."""
     der = base64.b64encode(_PKCS8_ED25519 + seed).decode()
-    _private(path, f"-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
+    private(path, f"-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
     _, agent_id, caller_id = _core.show_identity(str(path))
     return agent_id, caller_id
 
 
-def _furnish(folder: Path, agent: Agent, callers: Mapping[str, bytes]) -> None:
+def _furnish(folder: Path, agent: Agent, callers: Mapping[str, bytes], kind: Kind) -> Furnished:
     folder.mkdir(mode=0o700)
     agent_id, _ = write_identity(folder / "identity.key", agent.identity)
     if agent_id != agent.id:
         raise AgentFailed(f"{agent.name}: its identity's id is {agent_id.hex()}, the vector says {agent.id.hex()}")
-    lines = "".join(f"{epoch} {root.hex()}\n" for epoch, root in agent.roots)
-    _private(folder / "roots", f"evanesce software roots v1\n{lines}")
+    try:
+        furnished = kind.furnish(folder, agent.roots)
+    except ElementFailed as why:
+        raise AgentFailed(f"{agent.name}: {why}") from why
     (folder / "known.toml").write_text(
         "".join(
-            f'[[identity]]\nname = {_quoted(name)}\nid = "{caller.hex()}"\n'
+            f'[[identity]]\nname = {quoted(name)}\nid = "{caller.hex()}"\n'
             'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
             for name, caller in callers.items()
         )
     )
     (folder / "agent.toml").write_text(
-        f'name = "{folder.name}"\nlisten = "127.0.0.1:0"\nidentity = "identity.key"\n\n'
-        '[element]\nkind = "software"\nroots = "roots"\n'
+        f'name = "{folder.name}"\nlisten = "127.0.0.1:0"\nidentity = "identity.key"\n\n{furnished.table}'
     )
+    return furnished
 
 
 def _wait(running: _Running, agent: Agent, deadline: float) -> str:
@@ -176,15 +183,3 @@ def _end(running: Iterable[_Running]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string."""
-    escaped = "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
-    return f'"{escaped}"'

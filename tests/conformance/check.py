@@ -2,10 +2,15 @@
 
     check.py FILE…              says for each case that fails why
     check.py --write DIR        mints tokens of many shapes and leaves a vector file for each
+    check.py --element KIND …   with the agents' roots in PKCS#11 tokens
 
-Needs the built package and nothing else. The last line is `N passed, M failed`; the exit status is 1 if
-anything failed. Each agent of a file is a process of its own, with the roots and the identity the file
-gives it; nothing is left behind, in processes or in files, other than what `--write` was asked for.
+Needs the built package and nothing else; tokens want their Debian packages (softhsm2; libnss3 and libnss3-tools)
+and cargo, for the tool that imports roots. What agents and receipts say of an element is judged, too: SoftHSM
+must have no weakness, and those of NSS softokn must be named each time.
+
+The last line is `N passed, M failed`; the exit status is 1 if anything failed. Each agent of a file is a process
+of its own, with the roots and the identity the file gives it; nothing is left behind, in processes or in files,
+other than what `--write` was asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ import os
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from agents import AgentFailed, Fleet, write_identity
+from elements import KINDS
 from running import ANY_CALLER, Stuck, run, said
 from vectors import BadVector, Case, read
 from writing import CALLERS, leave
@@ -32,6 +39,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="vector files to run")
     parser.add_argument(
         "--write", metavar="DIR", type=Path, help="leave freshly minted vectors here, then run them too"
+    )
+    parser.add_argument(
+        "--element",
+        metavar="KIND",
+        choices=list(KINDS),
+        default="software",
+        help="where agents have their roots: %(choices)s (default: %(default)s); softhsm and nss make a token for "
+        "each agent and import its roots, nss as an accepted weak element",
     )
     options = parser.parse_args(arguments)
     if not options.files and options.write is None:
@@ -50,7 +65,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(temporary)
         names = {case.policy_caller for _, cases in suites for case in cases if case.policy_caller is not None}
         identities, callers = _callers(folder, {ANY_CALLER, *CALLERS, *names})
-        with Fleet(folder, callers) as fleet:
+        with Fleet(folder, callers, KINDS[options.element]) as fleet:
             if options.write is not None:
                 try:
                     suites += leave(options.write, fleet, identities, folder)
@@ -63,8 +78,21 @@ def main(arguments: list[str]) -> int:
                     for difference in differences:
                         print(f"FAILED {path.name}: {case.name}: {difference}", flush=True)
                     passed, failed = passed + (not differences), failed + bool(differences)
+            for line in _elements(fleet):
+                print(line, flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
+
+
+def _elements(fleet: Fleet) -> list[str]:
+    """What the agents said of their elements, other than the software ones; a line for each answer."""
+    if fleet.kind.name == "software":
+        return []
+    answers = Counter(fleet.said.values())
+    return [
+        f"{count} agents, {fleet.kind.says} elements: {'; '.join(weaknesses) or 'nothing weak'}"
+        for weaknesses, count in answers.items()
+    ]
 
 
 def _callers(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], dict[str, bytes]]:

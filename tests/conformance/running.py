@@ -1,14 +1,15 @@
 """One case against real agents: everything the case says is tried, everything that differs is told.
 
 `run` gives a list of differences, empty where the product answers as it must. Operations are done one by
-one through the core's own reconstructor, so each opens the token anew; a `check` of every seat follows.
+one through the core's own reconstructor, so each opens the token anew; a `check` of every seat follows. Every
+receipt is verified, and with the agents' status it must say of their elements what the fleet's kind demands.
 No call may take longer than `CALL_SECONDS`, whatever the product does.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,14 +51,16 @@ def run(case: Case, fleet: Fleet, identities: Mapping[str, Path]) -> list[str]:
     except (AgentFailed, CoreError) as e:
         return [str(e)]
     differences = list(_inspect(case, token))
+    receipts: list[_core.Receipt] = []
     try:
         if case.error is None:
             for operation in case.operations:
-                differences += operate(client, token, operation)
+                differences += operate(client, token, operation, receipts)
         else:
             differences += _must_fail(case, client, token)
         if case.error is None or "expired" not in case.error:
             differences += _check(case, client, token)
+        differences += _elements(case, fleet, client, receipts)
     except Stuck as e:
         differences.append(str(e))
     return differences
@@ -71,13 +74,15 @@ def reconstructor(case: Case, fleet: Fleet, identities: Mapping[str, Path]) -> _
     return _core.Reconstructor(str(identity), holders, deadline_ms=DEADLINE_MS)
 
 
-def operate(client: _core.Reconstructor, token: _core.Token, operation: Operation) -> list[str]:
-    """What differs from the operation's result."""
+def operate(
+    client: _core.Reconstructor, token: _core.Token, operation: Operation, receipts: list[_core.Receipt]
+) -> list[str]:
+    """What differs from the operation's result. The receipts it brought are added to `receipts`."""
     title = f"{operation.op} {operation.suite}"
     try:
         if operation.op == "verify":
             return _verify(title, token, operation)
-        result = perform(client, token, operation.op, operation.suite, operation.inputs, operation.length)
+        result = perform(client, token, operation.op, operation.suite, operation.inputs, operation.length, receipts)
     except CoreError as e:
         return [f"{title}: {said(e)}"]
     if result != operation.result:
@@ -97,13 +102,16 @@ def perform(
     suite: str,
     inputs: Mapping[str, bytes],
     length: int = 0,
+    receipts: list[_core.Receipt] | None = None,
 ) -> bytes:
-    """One operation under an opening of its own. Raises `CoreError`, `Stuck`."""
+    """One operation under an opening of its own; its receipts are added to `receipts`. Raises `CoreError`, `Stuck`."""
     main = next((inputs[name] for name in ("message", "plaintext", "ciphertext", "peer") if name in inputs), b"")
     second = next((inputs[name] for name in ("aad", "mac", "context") if name in inputs), b"")
     job = (suite, action, main, second, length)
     outcome = bounded(f"{action} {suite}", lambda: client.run(token, [job]))
     (output,) = outcome.outputs
+    if receipts is not None:
+        receipts += outcome.receipts
     return revealed(output)
 
 
@@ -223,6 +231,29 @@ def _check(case: Case, client: _core.Reconstructor, token: _core.Token) -> Itera
                 yield f"check --open: {said(e)}; must be inconsistent"
         else:
             yield "check --open: accepts a dishonest deal"
+
+
+def _elements(
+    case: Case, fleet: Fleet, client: _core.Reconstructor, receipts: Sequence[_core.Receipt]
+) -> Iterator[str]:
+    """What the agents that are up, and every receipt, say of the elements and should not."""
+    for name, agent, status, why in bounded("status", client.status):
+        if name not in case.answering:
+            continue
+        if status is None:
+            yield f"status: {name}: {why}"
+            continue
+        fleet.said[bytes.fromhex(agent)] = tuple(status["weaknesses"])
+        yield from fleet.kind.differences(f"status of {name}", status["element"], status["weaknesses"])
+    if not receipts and any(operation.op != "verify" for operation in case.operations):
+        yield "no operation brought a receipt"
+    for receipt in receipts:
+        try:
+            entry = receipt.verify()
+        except CoreError as e:
+            yield f"a receipt of {receipt.agent.hex()}: {said(e)}"
+            continue
+        yield from fleet.kind.differences(f"receipt of {entry['agent']}", entry["element"], entry["weaknesses"])
 
 
 def _short(value: object) -> str:

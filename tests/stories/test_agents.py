@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -224,3 +225,37 @@ def test_readiness_is_one_json_line(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+
+
+def test_three_agents_by_hand(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home")
+    machine.run("identity", "init")
+    processes = []
+    try:
+        for number in range(1, 4):
+            folder = tmp_path / f"agent-{number}"
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                listen = f"127.0.0.1:{free.getsockname()[1]}"
+            machine.run("agent", "init", folder, "--name", folder.name, "--listen", listen, "--register")
+            roles = [word for role in ("caller", "minter", "reconstructor") for word in ("--role", role)]
+            machine.run("agent", "allow", folder, "--name", "me", *roles)
+            process = subprocess.Popen(
+                [*EVANESCE, "agent", "run", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            processes.append(process)
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["address"] == listen
+        machine.run("agent", "status")
+        machine.run("key", "create", "payments", "--suite", "ed25519")
+        machine.run("sign", "payments", "-m", "pay 100 to alice")
+        again = machine.fail(
+            1, "exists", "agent", "init", tmp_path / "other", "--name", "agent-1", "--listen", "h:1", "--register"
+        )
+        assert "agent-1" in again.error["message"]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()

@@ -112,6 +112,8 @@ def init(
     at = AgentFolder(Path(folder).absolute())
     if at.config.exists():
         raise error("exists", f"there is an agent in {at.root} already", "Choose another folder.")
+    if register and app.home.quorum.exists() and any(a.name == name for a in read_agents(app.home.quorum)):
+        raise error("exists", f"{app.home.quorum} names {name} already", "Choose another name, or correct that file.")
     fresh = not at.root.exists()
     _files.folder(at.root)
     before = set(at.root.iterdir())
