@@ -223,12 +223,7 @@ impl Arena {
         // SAFETY: `site` is ours alone: zeroed, and mapped for ever.
         let heap = unsafe { Heap::new(site.heap_at, plan.heap)? };
         let overflow_at = site.heap_at + plan.heap + map::page();
-        // SAFETY: the overflow's addresses are reserved and unused.
-        let overflow = unsafe {
-            map::place(overflow_at, overflow, Kind::Plain)
-                .and_then(|()| Heap::new(overflow_at, overflow))
-                .ok()
-        };
+        let overflow = make_overflow(overflow_at, overflow);
         Ok(Arena {
             generation: crate::generation(),
             backing,
@@ -359,6 +354,20 @@ fn make_site(plan: &Plan) -> io::Result<(Site, usize)> {
             made => return made.map(|site| (site, overflow)),
         }
     }
+}
+
+/// As much of it as the system grants: where memory is not overcommitted, even untouched pages count.
+fn make_overflow(at: usize, most: usize) -> Option<Heap> {
+    let mut len = most;
+    while len >= OVERFLOW_KEEP {
+        // SAFETY: the overflow's addresses are reserved for it and unused.
+        let made = unsafe { map::place(at, len, Kind::Plain).and_then(|()| Heap::new(at, len)) };
+        match made {
+            Ok(heap) => return Some(heap),
+            Err(_) => len /= 2,
+        }
+    }
+    None
 }
 
 /// What to say of it: anything short of "all of it memfd_secret" is explained.

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a child made by fork(3) has another [`generation`], an arena and crucible of its own, built on first
 //! use; secrets of the parent are not in it, using one there panics, dropping one does nothing.
-//! A fork waits for running jobs to end, a tenth of a second at most.
+//! A fork waits for running jobs to end, two seconds at most.
 //! Does not: handle a bare clone(2), or a fork from inside a crucible job (that child has no stack and dies at once);
 //! or repair AWS-LC, whose own locks a thread *outside* the crucible (a TLS handshake) may hold at the moment of a fork.
 use crate::lock::Lock;
@@ -38,8 +38,9 @@ pub(crate) fn register() {
     }
 }
 
-/// How long a fork waits for running jobs. One that takes longer waits for an element, not for AWS-LC.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a fork waits for running jobs. AWS-LC gathering its first entropy takes 70 ms of processor time, several times
+/// that on a busy machine; a job that takes longer than this waits for an element, and holds no lock of AWS-LC's.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// The stacks that this thread keeps from use while it forks.

@@ -10,6 +10,14 @@ use crate::{Error, fork};
 use std::ptr::NonNull;
 
 /// `N` secret bytes. Only the process that made it can use it: in a forked child, exposing it panics.
+///
+/// It cannot be printed or copied by accident:
+/// ```compile_fail,E0277
+/// println!("{:?}", evanesce_secret::Secret::<32>::random());
+/// ```
+/// ```compile_fail,E0599
+/// let copy = evanesce_secret::Secret::<32>::random().unwrap().clone();
+/// ```
 pub struct Secret<const N: usize>(Block);
 
 impl<const N: usize> Secret<N> {
@@ -131,19 +139,15 @@ impl SecretVec {
 }
 
 /// Memory for one secret, and the process it belongs to.
+///
+/// Every byte of it is always initialised, hence no enum: one is moved off the crucible with whatever bytes its variant
+/// does not use, and those are what an earlier call left on that stack.
 struct Block {
     at: NonNull<u8>,
     generation: u64,
-    place: Place,
-}
-
-enum Place {
-    Arena,
-    /// A mapping of its own, of so many bytes with its guard pages, of which so many can be used.
-    Mapping {
-        whole: usize,
-        usable: usize,
-    },
+    /// Bytes that can be used of a mapping of its own, which has a guard page at either end; 0 for a block of the
+    /// arena.
+    mapped: usize,
 }
 
 // SAFETY: a block is owned memory like a Box's; it is changed through &mut alone.
@@ -155,7 +159,7 @@ impl Block {
         Ok(Block {
             at: arena.alloc_secret(len)?,
             generation: arena.generation,
-            place: Place::Arena,
+            mapped: 0,
         })
     }
 
@@ -180,7 +184,7 @@ impl Block {
                     // SAFETY: a mapping's address is not null.
                     at: unsafe { NonNull::new_unchecked((base + page) as *mut u8) },
                     generation: arena.generation,
-                    place: Place::Mapping { whole, usable },
+                    mapped: usable,
                 });
             }
         }
@@ -206,20 +210,18 @@ impl Drop for Block {
             return;
         }
         let address = self.at.as_ptr() as usize;
-        match self.place {
-            Place::Arena => {
-                if let Ok(arena) = arena() {
-                    // SAFETY: our own block of this process's arena, dropped once.
-                    unsafe { arena.free(address) };
-                }
+        if self.mapped == 0 {
+            if let Ok(arena) = arena() {
+                // SAFETY: our own block of this process's arena, dropped once.
+                unsafe { arena.free(address) };
             }
-            Place::Mapping { whole, usable } => {
-                // SAFETY: our own mapping, dropped once.
-                unsafe {
-                    wipe(self.at.as_ptr(), usable);
-                    map::release(address - map::page(), whole);
-                }
-            }
+            return;
+        }
+        let page = map::page();
+        // SAFETY: our own mapping, dropped once.
+        unsafe {
+            wipe(self.at.as_ptr(), self.mapped);
+            map::release(address - page, self.mapped + 2 * page);
         }
     }
 }
