@@ -8,6 +8,7 @@ processes are ended by their own ids and the folders belong to the caller's temp
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elements import KINDS, ElementFailed, Furnished, Kind
+from elements import SOFTWARE, ElementFailed, Furnished, Kind
 from files import private, quoted
 from vectors import Agent
 
@@ -47,7 +48,7 @@ class _Running:
 class Fleet:
     """Agents by identity and roots. Use as a context manager."""
 
-    def __init__(self, folder: Path, callers: Mapping[str, bytes], kind: Kind = KINDS["software"]) -> None:
+    def __init__(self, folder: Path, callers: Mapping[str, bytes], kind: Kind = SOFTWARE) -> None:
         """`callers`: the name under which every agent lists each caller id, with every role."""
         self.kind = kind
         self.said: dict[bytes, tuple[str, ...]] = {}
@@ -55,6 +56,7 @@ class Fleet:
         self._folder = folder
         self._callers = dict(callers)
         self._made: dict[tuple[bytes, object], tuple[Path, Furnished]] = {}
+        self._numbers = itertools.count()
         self._running: OrderedDict[tuple[bytes, object], _Running] = OrderedDict()
         # Bound and never listened on: connections to it are refused, and no one else can take it.
         self._nobody = socket.socket()
@@ -67,6 +69,14 @@ class Fleet:
         _end(self._running.values())
         self._running.clear()
         self._nobody.close()
+
+    def folder(self, agent: Agent) -> Path:
+        """Where an agent lives that was asked for before."""
+        return self._made[(agent.identity, agent.roots)][0]
+
+    def environment(self, agent: Agent) -> dict[str, str]:
+        """What a process needs to find the element of an agent that was asked for before."""
+        return dict(os.environ) | dict(self._made[(agent.identity, agent.roots)][1].environment)
 
     @property
     def nowhere(self) -> str:
@@ -96,7 +106,7 @@ class Fleet:
 
     def _start(self, key: tuple[bytes, object], agent: Agent) -> _Running:
         if key not in self._made:
-            new = self._folder / f"agent-{len(self._made)}"
+            new = self._folder / f"agent-{next(self._numbers)}"
             self._made[key] = (new, _furnish(new, agent, self._callers, self.kind))
         folder, furnished = self._made[key]
         (folder / "agent.addr").unlink(missing_ok=True)

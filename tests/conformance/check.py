@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agents import AgentFailed, Fleet, write_identity
-from elements import KINDS
+from elements import KINDS, ElementFailed
 from running import ANY_CALLER, Stuck, run, said
 from vectors import BadVector, Case, read
 from writing import CALLERS, leave
@@ -53,6 +53,12 @@ def main(arguments: list[str]) -> int:
         parser.error("give a vector file, or --write DIR")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
+    kind = KINDS[options.element]
+    try:
+        kind.prepare()
+    except ElementFailed as why:
+        print(f"FAILED --element {kind.name}: {why}\n0 passed, 1 failed", flush=True)
+        return 1
     passed = failed = 0
     suites: list[tuple[Path, list[Case]]] = []
     for path in options.files:
@@ -65,7 +71,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(temporary)
         names = {case.policy_caller for _, cases in suites for case in cases if case.policy_caller is not None}
         identities, callers = _callers(folder, {ANY_CALLER, *CALLERS, *names})
-        with Fleet(folder, callers, KINDS[options.element]) as fleet:
+        with Fleet(folder, callers, kind) as fleet:
             if options.write is not None:
                 try:
                     suites += leave(options.write, fleet, identities, folder)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -168,10 +169,10 @@ class Quorum:
         self.folder = folder
         self.caller = Machine(folder / "caller")
         self.caller.run("identity", "init")
-        self.agents = {
-            name: AgentMachine(folder / name, name, *options)
-            for name in names or [f"agent-{number + 1}" for number in range(count)]
-        }
+        given = list(names or [f"agent-{number + 1}" for number in range(count)])
+        with ThreadPoolExecutor() as pool:
+            made = pool.map(lambda name: AgentMachine(folder / name, name, *options), given)
+            self.agents = dict(zip(given, made, strict=True))
         self.admit("caller", self.caller)
 
     def __enter__(self) -> Self:
@@ -189,8 +190,8 @@ class Quorum:
     def admit(self, name: str, machine: Machine, *roles: str) -> None:
         """Lets every agent know a machine's identity."""
         caller_id = machine.caller_id
-        for agent in self.agents.values():
-            agent.allow(name, caller_id, *roles)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda agent: agent.allow(name, caller_id, *roles), self.agents.values()))
 
     def start(self, *names: str) -> None:
         """Starts these, or all that do not run."""

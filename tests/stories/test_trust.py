@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from machines import Machine, Quorum
 
-from evanesce import EvanesceError, Token, TrustError, encapsulate, verify
+from evanesce import Client, EvanesceError, Token, TrustError, encapsulate, verify
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +67,24 @@ def test_a_token_of_the_same_name_is_another_token(caller: Machine, payments: Pa
     assert caught.value.code == "pin-mismatch"
 
 
-def test_one_changed_bit_anywhere_is_refused_or_harmless(caller: Machine, payments: Path, tmp_path: Path) -> None:
-    genuine = payments.read_bytes()
-    changed = tmp_path / "changed.regen"
+def test_one_changed_bit_anywhere_is_refused_or_harmless(caller: Machine, payments: Path) -> None:
+    genuine = Token.load(payments, home=caller.home)
+    data = genuine.encode()
     seen = set()
-    for place in range(0, len(genuine), len(genuine) // 24):
-        data = bytearray(genuine)
-        data[place] ^= 1
-        changed.write_bytes(data)
-        done = caller.try_("sign", changed, "-m", "x", "--suite", "ed25519", "--json")
-        if done.status == 0:
-            # Only rows are outside the token id; one bad row costs that seat, and it is named.
-            assert done.json["token"] == Token.load(payments, home=caller.home).id
-            continue
-        seen.add(done.error["code"])
-        assert done.status in (1, 2)
+    with Client(caller.home) as client:
+        for place in range(0, len(data), len(data) // 100):
+            changed = bytearray(data)
+            changed[place] ^= 1
+            try:
+                token = Token.decode(bytes(changed), trust_token=True)
+                verify(genuine, b"x", client.sign(token, b"x", "ed25519"))
+            except EvanesceError as e:
+                seen.add(e.code)
+                continue
+            # Only rows are outside the token id; a bad one costs that seat at most.
+            assert token.id == genuine.id
     assert seen <= {"malformed", "token-altered", "quorum-not-met", "refused", "expired", "inconsistent"}
-    assert "malformed" in seen or "token-altered" in seen
+    assert {"malformed", "token-altered"} <= seen
 
 
 def test_a_tampered_policy_names_every_holder_that_cannot_regenerate(caller: Machine, tmp_path: Path) -> None:
