@@ -7,6 +7,7 @@
 //! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
 //! nothing of it is released.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -48,7 +49,9 @@ pub struct Committer {
     pub syncer: Syncer,
     /// When.
     pub commit: Commit,
-    /// Tasks for one crucible job, so that a slow element is asked from several threads.
+    /// Up to so many tasks are done at once, by the thread that commits.
+    pub tasks_at_once: usize,
+    /// Tasks for one crucible job beyond that, so that a slow element is asked from several threads.
     pub tasks_per_job: usize,
     /// Crucible threads.
     pub threads: usize,
@@ -208,6 +211,39 @@ impl Committer {
         if tasks.is_empty() && group.is_none() {
             return Some(Ok(String::new()));
         }
+        let checkpoint = if tasks.len() <= self.tasks_at_once {
+            self.perform_here(&mut tasks, group)?
+        } else {
+            self.perform_elsewhere(&mut tasks, group).await?
+        };
+        let mut tasks = tasks.into_iter();
+        for (work, count) in works.iter_mut().zip(counts) {
+            work.tasks.extend(tasks.by_ref().take(count));
+        }
+        Some(checkpoint)
+    }
+
+    /// On this thread, which is done before another would have woken.
+    fn perform_here(
+        &self,
+        tasks: &mut [Task],
+        group: Option<&Group>,
+    ) -> Option<Result<String, LogError>> {
+        let job = || {
+            tasks.iter_mut().for_each(|task| self.hands.perform(task));
+            group.map(|group| self.signer.checkpoint(group.size, &group.root))
+        };
+        // A panic is this group's alone, as it would be on another thread.
+        let signed = catch_unwind(AssertUnwindSafe(|| evanesce_secret::on_crucible(job))).ok()?;
+        Some(signed.unwrap_or(Ok(String::new())))
+    }
+
+    /// On the crucible's own threads, several at once where there is enough to do.
+    async fn perform_elsewhere(
+        &self,
+        tasks: &mut Vec<Task>,
+        group: Option<&Group>,
+    ) -> Option<Result<String, LogError>> {
         let jobs = (tasks.len() / self.tasks_per_job).clamp(1, self.threads.max(1));
         let per_job = tasks.len().div_ceil(jobs);
         let mut to_sign = group.map(|group| (self.signer.clone(), group.size, group.root));
@@ -228,10 +264,6 @@ impl Committer {
             let (part, signed) = job.await.ok()?;
             tasks.extend(part);
             checkpoint = signed.unwrap_or(checkpoint);
-        }
-        let mut tasks = tasks.into_iter();
-        for (work, count) in works.iter_mut().zip(counts) {
-            work.tasks.extend(tasks.by_ref().take(count));
         }
         Some(checkpoint)
     }

@@ -291,15 +291,13 @@ async fn start(config: &Config) -> Result<Parts, AgentError> {
     let log_key = (*signer.public(), endorsement);
     let syncer = Syncer::start(log.journal(), disk, events.clone())
         .map_err(|e| AgentError::System("start a thread", e))?;
+    let software = me.element.kind == "software";
     let committer = Committer {
         syncer,
         signer,
-        // A software element is done before another thread would have woken.
-        tasks_per_job: if me.element.kind == "software" {
-            128
-        } else {
-            2
-        },
+        // A software element is done before another thread would have woken; a module may take its time.
+        tasks_at_once: if software { 128 } else { 0 },
+        tasks_per_job: if software { 128 } else { 2 },
         threads: evanesce_secret::report().crucible_threads,
         hands: Arc::new(Hands {
             element,

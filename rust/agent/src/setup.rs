@@ -11,7 +11,7 @@ use crate::config::{Config, ElementSource, IdentitySource};
 use crate::run::{AgentError, module, open_element, read_by};
 
 /// The epoch of an agent's first root.
-const FIRST_EPOCH: u64 = 0;
+const FIRST_EPOCH: u64 = 1;
 
 /// An agent's element and identity, as they are now.
 pub struct ElementReport {
