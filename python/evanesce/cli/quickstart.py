@@ -178,7 +178,7 @@ class Story:
         with client.decrypt(token, ciphertext) as plaintext:
             self.must(self.equals(plaintext, b"attack at dawn"), "decryption brings something else")
         facts |= {"hybrid_milliseconds": round(took, 2), "encrypt_decrypt_milliseconds": round(watch.milliseconds, 2)}
-        self.line(f"xaes-256-gcm: encrypted and decrypted in {watch}; the plaintext never was a Python object")
+        self.line(f"xaes-256-gcm: encrypted and decrypted in {watch}; the plaintext came as a handle on locked memory")
         self.line("Same seed, no further ceremony: the algorithm is a run-time choice.")
 
     def refused(self, client: Client, token: Token, facts: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ class Story:
         shutil.rmtree(self.old.root)
         self.line(f"running again: {', '.join(quorum.running)}; old machine deleted")
         there = sorted(path.name for path in self.new.root.iterdir())
-        self.line(f"new machine, a new process: {', '.join(there)}. The identity was made there.")
+        self.line(f"new machine, a new process: {', '.join(there)}. The identity is its own.")
         watch = Stopwatch()
         answer = self.elsewhere("sign", "payments.regen", "--suite", "ed25519", "-m", MESSAGE.decode())
         took = watch.milliseconds
