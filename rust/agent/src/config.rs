@@ -241,7 +241,7 @@ mod tests {
                     module = \"/m.so\"\ntoken = \"t\"\npin = { file = \"pin\" }\naccept_weak_element = true\n\
                     [limits]\nconnections = 3\n";
         let full = Config::parse(full, Path::new("/a")).unwrap();
-        assert_eq!((full.limits.connections, full.limits.sessions), (3, 1024));
+        assert_eq!((full.limits.connections, full.limits.sessions), (3, 512));
         let ElementSource::Pkcs11 { pin: Some(pin), .. } = &full.element else {
             panic!()
         };

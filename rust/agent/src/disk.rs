@@ -9,6 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+pub use memory::Memory;
+
 /// A file that grows at its end.
 pub trait Journal: Send + Sync {
     /// Its length in bytes.

@@ -239,3 +239,6 @@ impl Case<'_> {
             .map_err(|why| Refusal::new(Code::Refused, why))
     }
 }
+
+#[cfg(test)]
+mod tests;

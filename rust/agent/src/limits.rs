@@ -13,9 +13,9 @@ pub const WORK: usize = 4096;
 /// Longest reason in an answer or an entry, in characters.
 pub const REASON: usize = 300;
 /// Longest text that an element says of itself, in characters.
-pub const ELEMENT_TEXT: usize = 200;
+pub const ELEMENT_TEXT: usize = 120;
 /// Most weaknesses named.
-pub const WEAKNESSES: usize = 16;
+pub const WEAKNESSES: usize = 12;
 /// A peer must complete TLS within this time.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// TLS handshakes under way at once.
@@ -72,7 +72,7 @@ impl Default for Limits {
             streams: 128,
             pending: 512,
             buffered_bytes: 64 << 20,
-            sessions: 1024,
+            sessions: 512,
             sessions_per_caller: 32,
             request_ids: 1 << 20,
             token_bytes: 16 << 20,

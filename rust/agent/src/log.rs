@@ -311,3 +311,6 @@ impl Head {
         Ok(Self { length, frontier })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn most_of_the_table_can_be_filled_and_frees_itself() {
         let mut table = Replay::new(1 << 16, [7; 16]);
-        let ids = 50_000;
+        let ids = 40_000;
         let full = (0..ids)
             .filter(|n| table.take(&[1; 32], &id(*n), 1_060, 1_000) == Taken::Full)
             .count();
-        assert_eq!(full, 0, "turned away at three quarters");
+        assert_eq!(full, 0, "turned away at three fifths");
         for n in 0..ids {
             assert_eq!(table.take(&[1; 32], &id(n), 1_060, 1_060), Taken::Seen);
         }

@@ -331,7 +331,7 @@ mod tests {
         for (what, policy) in [
             ("unexpected", "permit(principal, action"),
             (
-                "Actions",
+                "unrecognized action",
                 "permit(principal, action == Action::\"fly\", resource);",
             ),
             (

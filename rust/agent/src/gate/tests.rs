@@ -1,0 +1,235 @@
+//! Every way in which an opening can be wrong, one by one and together: the first check in the protocol's
+//! order decides.
+
+use evanesce_token::{Gate, Header};
+use proptest::prelude::*;
+
+use super::*;
+use crate::known::Directory;
+
+const NOW: u64 = 1_800_000_000;
+const SESSION: Id = [9; 32];
+
+fn known(roles: &str) -> std::sync::Arc<Known> {
+    let id = "aa".repeat(32);
+    let text = format!("[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = [{roles}]\n");
+    Directory::parse(&text)
+        .unwrap()
+        .find(&[0xaa; 32])
+        .unwrap()
+        .clone()
+}
+
+fn body(policy: &str, expires: Option<u64>) -> Body {
+    let header = Header {
+        key: [1; 32],
+        nonce: [2; 32],
+        name: "treasury".into(),
+        suites: vec!["ed25519".into(), "hmac-sha256".into()],
+        quorum: Gate::parse("1 of (a)").unwrap(),
+        policy: policy.into(),
+        created: NOW - 100,
+        expires,
+        replaces: None,
+    };
+    let sealed = evanesce_token::formula::sealed_hash(None);
+    let catalogue = evanesce_suite::catalogue();
+    Body::new(
+        header.encode(),
+        [3; 32],
+        vec![[4; 32]],
+        [5; 32],
+        sealed,
+        catalogue,
+    )
+    .unwrap()
+}
+
+fn request(body: &Body, action: &str, suite: &str) -> Request {
+    Request {
+        token: body.id,
+        action: action.into(),
+        suite: suite.into(),
+        input: [6; 32],
+        caller: [0xaa; 32],
+        session: SESSION,
+        id: [7; 16],
+        not_after: NOW + 60,
+        payload: None,
+    }
+}
+
+fn decide(case: &Case<'_>) -> Option<Code> {
+    case.decide(&mut Replay::new(64, [0; 16]))
+        .err()
+        .map(|refusal| refusal.code)
+}
+
+fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request]) -> Case<'a> {
+    let (routed, retired) = (true, false);
+    Case {
+        verb,
+        who,
+        session: &SESSION,
+        body,
+        policy: None,
+        requests,
+        routed,
+        retired,
+        now: NOW,
+    }
+}
+
+#[test]
+fn what_fits_the_token_is_permitted_and_nothing_else() {
+    let who = known("\"caller\", \"reconstructor\"");
+    let body = body("", None);
+    for (action, suite, expected) in [
+        ("sign", "ed25519", None),
+        ("mac", "hmac-sha256", None),
+        ("verify-mac", "hmac-sha256", None),
+        ("open", "", None),
+        ("sign", "hmac-sha256", Some(Code::Unfit)),
+        ("mac", "ed25519", Some(Code::Unfit)),
+        ("sign", "ecdsa-p256", Some(Code::Unfit)),
+        ("sign", "", Some(Code::Unfit)),
+        ("open", "ed25519", Some(Code::Unfit)),
+        ("fly", "ed25519", Some(Code::Unfit)),
+        ("retire", "", Some(Code::Unfit)),
+        ("reshare", "", Some(Code::Refused)),
+        ("repair", "", Some(Code::Refused)),
+    ] {
+        let requests = [request(&body, action, suite)];
+        let code = decide(&case(Verb::Contribute, &who, &body, &requests));
+        assert_eq!(code, expected, "{action} {suite}");
+    }
+    let minter = known("\"caller\", \"minter\", \"reconstructor\"");
+    for (verb, action, expected) in [
+        (Verb::Contribute, "reshare", None),
+        (Verb::Contribute, "repair", None),
+        (Verb::Retire, "retire", None),
+        (Verb::Retire, "open", Some(Code::Unfit)),
+    ] {
+        let requests = [request(&body, action, "")];
+        assert_eq!(
+            decide(&case(verb, &minter, &body, &requests)),
+            expected,
+            "{action}"
+        );
+    }
+}
+
+#[test]
+fn a_request_must_be_of_this_token_caller_session_and_time() {
+    let who = known("\"caller\", \"reconstructor\"");
+    let body = body("", None);
+    let change = |change: &dyn Fn(&mut Request)| {
+        let mut request = request(&body, "sign", "ed25519");
+        change(&mut request);
+        decide(&case(Verb::Contribute, &who, &body, &[request]))
+    };
+    assert_eq!(change(&|_| ()), None);
+    assert_eq!(change(&|r| r.token = [0; 32]), Some(Code::Refused));
+    assert_eq!(change(&|r| r.caller = [0; 32]), Some(Code::Refused));
+    assert_eq!(change(&|r| r.session = [0; 32]), Some(Code::Refused));
+    assert_eq!(change(&|r| r.payload = Some(vec![])), Some(Code::Refused));
+    assert_eq!(change(&|r| r.not_after = NOW), None);
+    assert_eq!(change(&|r| r.not_after = NOW - 1), Some(Code::Replayed));
+    assert_eq!(change(&|r| r.not_after = NOW + REQUEST_AHEAD), None);
+    assert_eq!(
+        change(&|r| r.not_after = NOW + REQUEST_AHEAD + 1),
+        Some(Code::Refused)
+    );
+}
+
+#[test]
+fn a_batch_is_permitted_whole_or_not_at_all() {
+    let who = known("\"caller\", \"reconstructor\"");
+    let body = body("", None);
+    let good = |n: u8| Request {
+        id: [n; 16],
+        ..request(&body, "sign", "ed25519")
+    };
+    let mut replay = Replay::new(1024, [0; 16]);
+    let mut decide = |requests: &[Request]| {
+        let case = case(Verb::Contribute, &who, &body, requests);
+        case.decide(&mut replay).err().map(|refusal| refusal.code)
+    };
+    assert_eq!(decide(&[good(1), good(2)]), None);
+    assert_eq!(decide(&[good(3), good(2)]), Some(Code::Replayed));
+    assert_eq!(decide(&[good(4), good(4)]), Some(Code::Replayed));
+    assert_eq!(
+        decide(&[
+            good(5),
+            Request {
+                suite: "x".into(),
+                ..good(6)
+            }
+        ]),
+        Some(Code::Unfit)
+    );
+    assert_eq!(
+        decide(&[good(5), good(6)]),
+        None,
+        "what was unfit used up no id"
+    );
+    assert_eq!(decide(&[]), Some(Code::Malformed));
+    let many: Vec<Request> = (0..=OPERATIONS).map(|_| good(8)).collect();
+    assert_eq!(decide(&many), Some(Code::Malformed));
+}
+
+#[test]
+fn roles_open_verbs() {
+    let closed = |verb: Verb, roles: &str| verb.closed_to(&known(roles)).is_some();
+    assert!(!closed(Verb::Contribute, "\"caller\", \"reconstructor\""));
+    assert!(closed(Verb::Contribute, "\"caller\", \"minter\""));
+    assert!(closed(Verb::Contribute, "\"reconstructor\", \"minter\""));
+    assert!(!closed(Verb::Check, ""));
+    assert!(closed(Verb::Seat, "\"caller\", \"reconstructor\""));
+    assert!(!closed(Verb::Seat, "\"minter\""));
+    assert!(!closed(Verb::Retire, "\"minter\"") && !closed(Verb::Retire, "\"caller\""));
+    assert!(closed(Verb::Retire, "\"reconstructor\""));
+}
+
+proptest! {
+    /// Any faults together: the answer is that of the first check that fails, and only a faultless opening is
+    /// permitted.
+    #[test]
+    fn the_first_check_that_fails_decides(faults in prop::array::uniform7(prop::bool::weighted(0.3))) {
+        let [stranger, unrouted, retired, expired, unfit, replayed, denied] = faults;
+        let who = known("\"caller\", \"reconstructor\"");
+        let policy = if denied {
+            "permit(principal == Caller::\"cfo\", action, resource);"
+        } else {
+            "permit(principal == Caller::\"ops\", action, resource);"
+        };
+        let body = body(policy, expired.then_some(NOW));
+        let compiled = Compiled::new(policy);
+        let suite = if unfit { "aes-256-gcm" } else { "ed25519" };
+        let caller = if stranger { [0xbb; 32] } else { [0xaa; 32] };
+        let asked = Request { caller, ..request(&body, "sign", suite) };
+        let mut replay = Replay::new(64, [0; 16]);
+        if replayed {
+            replay.take(&caller, &asked.id, asked.not_after, NOW);
+        }
+        let requests = [asked];
+        let case = Case {
+            policy: Some(&compiled),
+            routed: !unrouted,
+            retired,
+            ..case(Verb::Contribute, &who, &body, &requests)
+        };
+        let code = case.decide(&mut replay).err().map(|refusal| refusal.code);
+        let expected = [
+            (stranger, Some(Code::Refused)),
+            (unrouted, None),
+            (retired, Some(Code::Retired)),
+            (expired, Some(Code::Expired)),
+            (unfit, Some(Code::Unfit)),
+            (replayed, Some(Code::Replayed)),
+            (denied, Some(Code::Refused)),
+        ];
+        let expected = expected.into_iter().find(|(fault, _)| *fault).and_then(|(_, code)| code);
+        prop_assert_eq!(code, expected);
+    }
+}
