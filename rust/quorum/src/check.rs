@@ -1,6 +1,5 @@
 //! Checking: every seat asked whether its share can be regenerated; nothing is released (PROTOCOL §5).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ pub struct CheckRow {
 
 /// Asks everyone; with `open`, then regenerates once within `budget`.
 pub(crate) async fn check(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     token: Arc<Token>,
     open: bool,
     budget: Duration,

@@ -1,19 +1,18 @@
 //! Every seat of a token asked at once for a word: `check` and `retire` (PROTOCOL §5).
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use evanesce_token::Token;
 use evanesce_wire::message::{Answers, Receipt};
-use tokio::task::spawn_local;
+use tokio::spawn;
 use tokio::time::Instant;
 
 use crate::answers::{Expected, Heard, Judged, judge};
 use crate::fault::{Fault, Trouble};
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::outbox::{Ask, Asker, Contexts, compose, compose_check};
+use crate::outbox::{Ask, Asker, Contexts, Ids, compose, compose_check};
 use crate::work::{Work, unix_now};
 
 /// What is asked.
@@ -35,7 +34,7 @@ pub(crate) struct Word {
 
 /// Everyone's words in seat order, and what the agents say they logged.
 pub(crate) async fn everyone(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     token: &Arc<Token>,
     verb: Verb,
 ) -> (Vec<Word>, Vec<Receipt>) {
@@ -59,7 +58,7 @@ pub(crate) async fn everyone(
     let mut tasks = Vec::with_capacity(seats_of.len());
     for (place, seats) in seats_of {
         let (side, token, verb) = (side.clone(), token.clone(), verb.clone());
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             ask(&side, &token, place, seats, verb).await
         }));
     }
@@ -76,7 +75,7 @@ pub(crate) async fn everyone(
 }
 
 async fn ask(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     token: &Arc<Token>,
     place: usize,
     seats: Vec<u32>,
@@ -128,7 +127,7 @@ async fn ask(
                     cold: false,
                     again: false,
                 };
-                compose(vec![ask], &asker, &Contexts::default()).0
+                compose(vec![ask], &asker, &Contexts::default(), &mut Ids::default()).0
             }
         })
     };

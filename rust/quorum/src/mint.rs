@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use evanesce_secret::{Secret, SecretVec, spawn_on_crucible};
@@ -16,8 +15,8 @@ use evanesce_wire::message::{
 };
 use evanesce_wire::session::{SEALED_SHARE, TAG};
 use evanesce_wire::{Id, verify_statement};
+use tokio::spawn;
 use tokio::sync::oneshot;
-use tokio::task::spawn_local;
 use tokio::time::timeout_at;
 
 use crate::answers::Peer;
@@ -70,7 +69,7 @@ pub struct Minted {
 }
 
 /// Mints.
-pub(crate) async fn mint(side: &Rc<Side>, spec: MintSpec) -> Result<Minted, Error> {
+pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Error> {
     let (draft, places, mut warnings) = plan(side, spec)?;
     reach(side, &places).await?;
     let dealt = Arc::new(on_crucible_thread(move || deal(draft)).await?);
@@ -239,7 +238,7 @@ fn margins(side: &Side, quorum: &Gate, places: &[usize]) -> Vec<String> {
 }
 
 /// Connects to everyone who is to be seated; names all that are down.
-async fn reach(side: &Rc<Side>, places: &[usize]) -> Result<(), Error> {
+async fn reach(side: &Arc<Side>, places: &[usize]) -> Result<(), Error> {
     let mut holders = places.to_vec();
     holders.sort_unstable();
     holders.dedup();
@@ -257,7 +256,7 @@ async fn reach(side: &Rc<Side>, places: &[usize]) -> Result<(), Error> {
                     )),
                 }
             };
-            (place, spawn_local(try_it))
+            (place, spawn(try_it))
         })
         .collect();
     let (mut troubles, mut faults) = (Vec::new(), Vec::new());
@@ -377,7 +376,7 @@ fn deal(draft: Draft) -> Result<Dealt, Error> {
 
 /// Seats every holder, all at once; names all that would not be seated.
 async fn seat(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     dealt: &Arc<Dealt>,
     places: &[usize],
 ) -> Result<(Vec<Row>, Vec<Receipt>), Error> {
@@ -391,7 +390,7 @@ async fn seat(
         tasks.push((
             place,
             seats,
-            spawn_local(async move { seat_one(&side, &dealt, place, &asked).await }),
+            spawn(async move { seat_one(&side, &dealt, place, &asked).await }),
         ));
     }
     let mut rows: Vec<Option<Row>> = vec![None; places.len()];
@@ -443,7 +442,7 @@ async fn seat(
 type SeatedAt = (Vec<(u32, Result<Row, Down>)>, Vec<Receipt>);
 
 async fn seat_one(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     dealt: &Arc<Dealt>,
     place: usize,
     seats: &[u32],

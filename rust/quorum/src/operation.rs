@@ -1,5 +1,6 @@
 //! What a caller asks for, and what it gets.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,34 @@ use crate::fault::Fault;
 
 /// Called once, on the reconstructor's own thread: it must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// A callback that is called whatever happens: dropped unanswered, it answers that the software failed.
+pub(crate) struct Reply<T>(Option<Done<T>>);
+
+impl<T> Reply<T> {
+    pub fn new(done: Done<T>) -> Self {
+        Self(Some(done))
+    }
+
+    /// Answers. The callback is the caller's code: its panic must not take this thread along.
+    pub fn send(mut self, result: Result<T, Error>) {
+        self.call(result);
+    }
+
+    fn call(&mut self, result: Result<T, Error>) {
+        if let Some(done) = self.0.take() {
+            let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.call(Err(Error::internal("the operation was dropped")));
+        }
+    }
+}
 
 /// Jobs under one opening of one token: a batch, or a hybrid of several suites. The agents decide job by job;
 /// if one is refused, or fails, none is done.

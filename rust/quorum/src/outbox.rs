@@ -23,9 +23,9 @@ const UNDER_WAY_LEAST: usize = 3;
 /// Requests under way before anything is known of the way there.
 const UNDER_WAY_FIRST: usize = 16;
 /// Most requests under way.
-const UNDER_WAY_MOST: usize = 64;
+const UNDER_WAY_MOST: usize = 128;
 /// One more for each such stretch of the way, in µs.
-const STRETCH: u64 = 1_000;
+const STRETCH: u64 = 500;
 /// Most shares under way: each takes a counter of the session, and counters far apart cannot both be opened.
 const SHARES_UNDER_WAY: usize = REPLAY_WINDOW as usize / 4;
 /// Most tokens of which it is remembered that an agent holds their context.
@@ -155,14 +155,18 @@ pub(crate) struct Asker<'a> {
 }
 
 /// The request's body, with each distinct context once.
-pub(crate) fn compose(asks: Vec<Ask>, asker: &Asker, known: &Contexts) -> (Vec<u8>, Vec<Sent>) {
+pub(crate) fn compose(
+    asks: Vec<Ask>,
+    asker: &Asker,
+    known: &Contexts,
+    ids: &mut Ids,
+) -> (Vec<u8>, Vec<Sent>) {
     let mut batch = Batch {
         contexts: Vec::new(),
         openings: Vec::with_capacity(asks.len()),
     };
     let mut places: HashMap<Id, (usize, bool)> = HashMap::with_capacity(asks.len().min(16));
     let mut sent = Vec::with_capacity(asks.len());
-    let mut ids = Ids::default();
     for ask in asks {
         let token = &ask.work.token;
         let (context, by_id) = match places.get(token.id()) {
@@ -255,30 +259,30 @@ pub(crate) fn full(body: &Body) -> Context {
     }
 }
 
-/// Fresh request ids, drawn several at a time.
-struct Ids {
-    drawn: [u8; 16 * 16],
+/// Fresh request ids, drawn many at a time.
+pub(crate) struct Ids {
+    drawn: [[u8; 16]; IDS],
     used: usize,
 }
+
+const IDS: usize = 256;
 
 impl Default for Ids {
     fn default() -> Self {
         Self {
-            drawn: [0; 16 * 16],
-            used: 16,
+            drawn: [[0; 16]; IDS],
+            used: IDS,
         }
     }
 }
 
 impl Ids {
     fn next(&mut self) -> [u8; 16] {
-        if self.used == 16 {
-            evanesce_secret::random(&mut self.drawn);
+        if self.used == IDS {
+            evanesce_secret::random(self.drawn.as_flattened_mut());
             self.used = 0;
         }
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.drawn[16 * self.used..][..16]);
         self.used += 1;
-        id
+        self.drawn[self.used - 1]
     }
 }

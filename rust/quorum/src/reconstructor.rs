@@ -11,7 +11,7 @@ use crate::error::{Code, Error};
 use crate::holder::{Directory, Holder, Settings};
 use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
-use crate::operation::{Done, Operation, Outcome};
+use crate::operation::{Done, Operation, Outcome, Reply};
 use crate::retire::Retirement;
 use crate::status::AgentStatus;
 use crate::work::Work;
@@ -73,29 +73,29 @@ impl Reconstructor {
         let usual = self.0.settings.deadline;
         let ready = operations
             .into_iter()
-            .map(|(operation, done)| (Work::prepare(operation, usual), done))
+            .map(|(operation, done)| (Work::prepare(operation, usual), Reply::new(done)))
             .collect();
         self.tell(Message::Submit(ready));
     }
 
     /// Mints a key.
     pub fn mint(&self, spec: MintSpec, done: Done<Minted>) {
-        self.tell(Message::Mint(Box::new(spec), done));
+        self.tell(Message::Mint(Box::new(spec), Reply::new(done)));
     }
 
     /// Asks every seat; with `open`, also regenerates once and verifies the anchor.
     pub fn check(&self, token: Arc<Token>, open: bool, done: Done<CheckTable>) {
-        self.tell(Message::Check(token, open, done));
+        self.tell(Message::Check(token, open, Reply::new(done)));
     }
 
     /// Tombstones the token wherever it can be.
     pub fn retire(&self, token: Arc<Token>, done: Done<Retirement>) {
-        self.tell(Message::Retire(token, done));
+        self.tell(Message::Retire(token, Reply::new(done)));
     }
 
     /// Asks every agent of the directory for its state.
     pub fn status(&self, done: Done<Vec<AgentStatus>>) {
-        self.tell(Message::Status(done));
+        self.tell(Message::Status(Reply::new(done)));
     }
 
     fn tell(&self, message: Message) {

@@ -1,6 +1,5 @@
 //! Retiring: the token's id tombstoned wherever it can be (PROTOCOL §9).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub struct Retirement {
 
 /// Asks everyone to tombstone it. An error only if nobody has.
 pub(crate) async fn retire(
-    side: &Rc<Side>,
+    side: &Arc<Side>,
     token: Arc<Token>,
     budget: Duration,
 ) -> Result<Retirement, Error> {

@@ -1,9 +1,9 @@
 //! The state of every agent in the directory, as it tells it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use evanesce_wire::message::Status;
-use tokio::task::spawn_local;
+use tokio::spawn;
 use tokio::time::timeout_at;
 
 use crate::fault::{Fault, Trouble};
@@ -25,10 +25,10 @@ pub struct AgentStatus {
 }
 
 /// Asks every agent, all at once.
-pub(crate) async fn status(side: &Rc<Side>) -> Vec<AgentStatus> {
+pub(crate) async fn status(side: &Arc<Side>) -> Vec<AgentStatus> {
     let ask = |place: usize| {
         let side = side.clone();
-        spawn_local(async move { one(&side, place).await })
+        spawn(async move { one(&side, place).await })
     };
     let tasks: Vec<_> = (0..side.links.len()).map(ask).collect();
     let mut all = Vec::with_capacity(tasks.len());
@@ -38,7 +38,7 @@ pub(crate) async fn status(side: &Rc<Side>) -> Vec<AgentStatus> {
     all
 }
 
-async fn one(side: &Rc<Side>, place: usize) -> AgentStatus {
+async fn one(side: &Arc<Side>, place: usize) -> AgentStatus {
     let link = &side.links[place];
     let answer = match timeout_at(side.until(), link.status()).await {
         Ok(answer) => answer,

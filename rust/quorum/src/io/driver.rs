@@ -7,16 +7,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evanesce_wire::Id;
 use evanesce_wire::client::CallError;
 use evanesce_wire::message::{Answers, Code as Decision};
+use tokio::spawn;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::answers::{Expected, Heard, Judged, blame, judge};
@@ -31,8 +29,8 @@ use crate::io::side::Side;
 use crate::io::thread::{Message, Setup};
 use crate::latency::Latency;
 use crate::open::{Bad, OpenTask, Opened, SealedShare};
-use crate::operation::{Done, Outcome};
-use crate::outbox::{Ask, Asker, Contexts, Outbox, Sent, compose};
+use crate::operation::{Outcome, Reply};
+use crate::outbox::{Ask, Asker, Contexts, Ids, Outbox, Sent, compose};
 use crate::plan::{Next, Outlook, Plan};
 use crate::work::{Work, unix_now};
 use crate::{check, mint, retire, status};
@@ -53,14 +51,14 @@ pub(crate) enum Event {
     /// A request ended.
     Answered(Box<Answered>),
     /// An operation from a side task.
-    Submit(Work, Done<Outcome>),
+    Submit(Work, Reply<Outcome>),
     /// A side task ended.
     Over,
 }
 
 pub(crate) struct Answered {
     place: usize,
-    live: Rc<Live>,
+    live: Arc<Live>,
     sent: Vec<Sent>,
     sent_at: u64,
     result: Result<Answers, CallError>,
@@ -69,7 +67,7 @@ pub(crate) struct Answered {
 
 /// One holder as the loop knows it.
 struct Seatholder {
-    link: Rc<Link>,
+    link: Arc<Link>,
     outbox: Outbox,
     latency: Latency,
     contexts: Contexts,
@@ -83,7 +81,7 @@ struct Seatholder {
 }
 
 pub(crate) struct Driver {
-    side: Rc<Side>,
+    side: Arc<Side>,
     settings: Settings,
     directory: Arc<Directory>,
     caller: Id,
@@ -94,6 +92,7 @@ pub(crate) struct Driver {
     timers: BinaryHeap<Reverse<(u64, u64)>>,
     recent: Recent,
     hedges: u32,
+    ids: Ids,
     side_tasks: usize,
     events: Option<UnboundedReceiver<Event>>,
     tell: UnboundedSender<Event>,
@@ -114,11 +113,11 @@ impl Driver {
             directory,
             settings,
         } = setup;
-        let link = |holder: &crate::Holder| Rc::new(Link::new(holder.clone(), identity.clone()));
-        let links: Vec<Rc<Link>> = directory.all().iter().map(link).collect();
+        let link = |holder: &crate::Holder| Arc::new(Link::new(holder.clone(), identity.clone()));
+        let links: Vec<Arc<Link>> = directory.all().iter().map(link).collect();
         let (tell, events) = unbounded_channel();
         let (crucible, opened) = unbounded_channel();
-        let holder = |link: &Rc<Link>| Seatholder {
+        let holder = |link: &Arc<Link>| Seatholder {
             link: link.clone(),
             outbox: Outbox::default(),
             latency: Latency::default(),
@@ -137,7 +136,7 @@ impl Driver {
         };
         Self {
             holders: links.iter().map(holder).collect(),
-            side: Rc::new(side),
+            side: Arc::new(side),
             settings,
             directory,
             caller: identity.caller_id(),
@@ -147,6 +146,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             recent: Recent::default(),
             hedges: HEDGE_EVERY * HEDGES_SAVED,
+            ids: Ids::default(),
             side_tasks: 0,
             events: Some(events),
             tell,
@@ -207,32 +207,32 @@ impl Driver {
                 for (work, done) in operations {
                     match work {
                         Ok(work) => self.begin(work, done),
-                        Err(error) => call(done, Err(error)),
+                        Err(error) => done.send(Err(error)),
                     }
                 }
             }
             Message::Mint(spec, done) => {
-                self.aside(async move { call(done, mint::mint(&side, *spec).await) })
+                self.aside(async move { done.send(mint::mint(&side, *spec).await) })
             }
             Message::Check(token, open, done) => {
                 self.aside(
-                    async move { call(done, check::check(&side, token, open, budget).await) },
+                    async move { done.send(check::check(&side, token, open, budget).await) },
                 );
             }
             Message::Retire(token, done) => {
-                self.aside(async move { call(done, retire::retire(&side, token, budget).await) });
+                self.aside(async move { done.send(retire::retire(&side, token, budget).await) });
             }
             Message::Status(done) => {
-                self.aside(async move { call(done, Ok(status::status(&side).await)) })
+                self.aside(async move { done.send(Ok(status::status(&side).await)) })
             }
         }
     }
 
     /// Runs something that is not an opening.
-    fn aside(&mut self, task: impl Future<Output = ()> + 'static) {
+    fn aside(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.side_tasks += 1;
         let tell = self.tell.clone();
-        spawn_local(async move {
+        spawn(async move {
             // Told also if the task panics.
             let _over = Over(tell);
             task.await;
@@ -250,17 +250,14 @@ impl Driver {
 
     // ---- openings ----
 
-    fn begin(&mut self, work: Work, done: Done<Outcome>) {
+    fn begin(&mut self, work: Work, done: Reply<Outcome>) {
         if self.openings.len() >= UNDER_WAY {
             let message = format!("{UNDER_WAY} operations are under way");
-            return call(
-                done,
-                Err(Error::new(
-                    Code::Overloaded,
-                    message,
-                    "Wait for some of them.",
-                )),
-            );
+            return done.send(Err(Error::new(
+                Code::Overloaded,
+                message,
+                "Wait for some of them.",
+            )));
         }
         let holders = work
             .token
@@ -334,7 +331,7 @@ impl Driver {
                 if let Some(opening) = self.openings.remove(&key) {
                     self.note_late(&opening);
                     let directory = self.directory.clone();
-                    guarded(|| opening.fail(&directory));
+                    opening.fail(&directory);
                 }
                 return;
             }
@@ -403,7 +400,7 @@ impl Driver {
                     };
                     self.note_late(&opening);
                     let (directory, now) = (self.directory.clone(), self.now);
-                    guarded(|| opening.finish(now, result, &directory));
+                    opening.finish(now, result, &directory);
                 }
                 Opened::Partly { kept, bad } => {
                     let Some(opening) = self.openings.get_mut(&key) else {
@@ -529,14 +526,14 @@ impl Driver {
                 session: &live.session.id,
                 now: unix_now(),
             };
-            let (body, sent) = compose(asks, &asker, &holder.contexts);
+            let (body, sent) = compose(asks, &asker, &holder.contexts, &mut self.ids);
             let (link, live, tell, sent_at) = (
                 holder.link.clone(),
                 live.clone(),
                 self.tell.clone(),
                 self.now,
             );
-            spawn_local(async move {
+            spawn(async move {
                 let call = async {
                     let answer = link.post(&live, "contribute", body).await?;
                     Ok(Answers::decode(&answer)?)
@@ -565,7 +562,7 @@ impl Driver {
             return;
         }
         let (link, tell) = (holder.link.clone(), self.tell.clone());
-        spawn_local(async move {
+        spawn(async move {
             let result = link.ready().await.map(drop);
             let _ = tell.send(Event::Tried(place, result));
         });
@@ -636,7 +633,7 @@ impl Driver {
     fn hear(
         &mut self,
         place: usize,
-        live: &Rc<Live>,
+        live: &Arc<Live>,
         sent: Vec<Sent>,
         sent_at: u64,
         answers: Answers,
@@ -708,7 +705,7 @@ impl Driver {
         &mut self,
         ask: &Ask,
         place: usize,
-        live: &Rc<Live>,
+        live: &Arc<Live>,
         seat: u32,
         heard: Heard,
         request_hash: [u8; 32],
@@ -778,15 +775,6 @@ impl Drop for Over {
     fn drop(&mut self) {
         let _ = self.0.send(Event::Over);
     }
-}
-
-/// Callbacks are the caller's code: their panics must not take the thread along.
-fn guarded(f: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(f));
-}
-
-fn call<T>(done: Done<T>, result: Result<T, Error>) {
-    guarded(|| done(result));
 }
 
 async fn wait_until(alarm: Option<Instant>) {

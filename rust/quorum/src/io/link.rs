@@ -4,17 +4,15 @@
 //! its hour ends and when the agent no longer knows it; a connection that broke, or fell silent, is made anew,
 //! ever more slowly while that fails. Nothing here waits for another holder.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evanesce_wire::client::{CallError, Connection};
 use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, WireError, tls};
+use tokio::spawn;
 use tokio::sync::watch;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::answers::Peer;
@@ -56,11 +54,11 @@ pub(crate) struct Live {
     pub round_trip: Duration,
 }
 
-type Outcome = Result<Rc<Live>, Down>;
+type Outcome = Result<Arc<Live>, Down>;
 
 #[derive(Default)]
 struct State {
-    live: Option<Rc<Live>>,
+    live: Option<Arc<Live>>,
     /// A connection whose session has ended.
     spare: Option<Connection>,
     /// The attempt under way, if there is one.
@@ -73,8 +71,8 @@ struct State {
 pub(crate) struct Link {
     pub holder: Holder,
     identity: Arc<dyn Identity>,
-    config: RefCell<Option<Arc<rustls::ClientConfig>>>,
-    state: RefCell<State>,
+    config: Mutex<Option<Arc<rustls::ClientConfig>>>,
+    state: Mutex<State>,
 }
 
 impl Link {
@@ -82,20 +80,20 @@ impl Link {
         Self {
             holder,
             identity,
-            config: RefCell::default(),
-            state: RefCell::default(),
+            config: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
     /// The way, if it stands.
-    pub fn live(&self) -> Option<Rc<Live>> {
-        let state = self.state.borrow();
+    pub fn live(&self) -> Option<Arc<Live>> {
+        let state = self.state();
         let live = state.live.as_ref()?;
         (!live.connection.is_closed() && unix_now() < live.session.not_after).then(|| live.clone())
     }
 
     /// The way, made if need be. Waits as long as that takes, which is bounded.
-    pub async fn ready(self: &Rc<Self>) -> Outcome {
+    pub async fn ready(self: &Arc<Self>) -> Outcome {
         if let Some(live) = self.live() {
             self.renew_early();
             return Ok(live);
@@ -114,10 +112,9 @@ impl Link {
     }
 
     /// A session about to end is renewed beside the requests that still use it.
-    pub fn renew_early(self: &Rc<Self>) {
+    pub fn renew_early(self: &Arc<Self>) {
         let ends = self
-            .state
-            .borrow()
+            .state()
             .live
             .as_ref()
             .map(|live| live.session.not_after);
@@ -144,12 +141,12 @@ impl Link {
     /// Composes, posts and decodes; once more where the session is no longer known or a connection that stood for
     /// some time turns out to be broken. Gives up at `until`.
     pub async fn exchange<T>(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         verb: &str,
         until: Instant,
         mut compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
         decode: impl Fn(&[u8]) -> Result<T, WireError>,
-    ) -> Result<(T, Rc<Live>), Down> {
+    ) -> Result<(T, Arc<Live>), Down> {
         let whole = async {
             let mut again = true;
             loop {
@@ -173,7 +170,7 @@ impl Link {
     }
 
     /// Whether the same request may succeed on a new session or connection; if so, drops the old one.
-    pub fn worth_another(&self, error: &CallError, live: &Rc<Live>, stood: bool) -> bool {
+    pub fn worth_another(&self, error: &CallError, live: &Arc<Live>, stood: bool) -> bool {
         match error {
             CallError::Problem(409, _) | CallError::Wire(WireError::SessionEnded) => {
                 self.drop_session(live);
@@ -188,7 +185,7 @@ impl Link {
     }
 
     /// The agent's own account of itself.
-    pub async fn status(self: &Rc<Self>) -> Result<(Status, Duration), Down> {
+    pub async fn status(self: &Arc<Self>) -> Result<(Status, Duration), Down> {
         let live = self.ready().await?;
         let asked = Instant::now();
         let answer = live
@@ -204,24 +201,24 @@ impl Link {
     }
 
     /// Forgets the connection and the session.
-    pub fn drop_way(&self, live: &Rc<Live>) {
-        let mut state = self.state.borrow_mut();
+    pub fn drop_way(&self, live: &Arc<Live>) {
+        let mut state = self.state();
         if state
             .live
             .as_ref()
-            .is_some_and(|current| Rc::ptr_eq(current, live))
+            .is_some_and(|current| Arc::ptr_eq(current, live))
         {
             state.live = None;
         }
     }
 
     /// Forgets the session alone.
-    fn drop_session(&self, live: &Rc<Live>) {
-        let mut state = self.state.borrow_mut();
+    fn drop_session(&self, live: &Arc<Live>) {
+        let mut state = self.state();
         if state
             .live
             .as_ref()
-            .is_some_and(|current| Rc::ptr_eq(current, live))
+            .is_some_and(|current| Arc::ptr_eq(current, live))
         {
             state.live = None;
             state.spare = Some(live.connection.clone());
@@ -229,28 +226,28 @@ impl Link {
     }
 
     /// Joins the attempt under way, or begins one.
-    fn attempt(self: &Rc<Self>) -> watch::Receiver<Option<Outcome>> {
-        if let Some(attempt) = &self.state.borrow().attempt {
+    fn attempt(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {
+        if let Some(attempt) = &self.state().attempt {
             return attempt.clone();
         }
         let (tell, told) = watch::channel(None);
         let (link, not_before) = {
-            let mut state = self.state.borrow_mut();
+            let mut state = self.state();
             state.attempt = Some(told.clone());
             (self.clone(), state.not_before)
         };
-        spawn_local(async move {
+        spawn(async move {
             if let Some(when) = not_before {
                 sleep_until(when).await;
             }
             let outcome = match timeout(ESTABLISH, link.establish()).await {
-                Ok(outcome) => outcome.map(Rc::new),
+                Ok(outcome) => outcome.map(Arc::new),
                 Err(_) => Err(Down::new(
                     Trouble::Unreachable,
                     "it does not complete a connection",
                 )),
             };
-            let mut state = link.state.borrow_mut();
+            let mut state = link.state();
             state.attempt = None;
             match &outcome {
                 Ok(live) => {
@@ -274,7 +271,7 @@ impl Link {
         let id = self.holder.id;
         // A standing connection only needs a new session.
         let standing = {
-            let mut state = self.state.borrow_mut();
+            let mut state = self.state();
             let spare = state.spare.take();
             state
                 .live
@@ -317,12 +314,20 @@ impl Link {
         })
     }
 
+    /// One configuration for all connections: making it takes a signature.
     fn config(&self) -> Result<Arc<rustls::ClientConfig>, WireError> {
-        if let Some(config) = &*self.config.borrow() {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = &*config {
             return Ok(config.clone());
         }
-        let config = tls::client(self.identity.clone(), self.holder.id)?;
-        Ok(self.config.borrow_mut().insert(config).clone())
+        Ok(config
+            .insert(tls::client(self.identity.clone(), self.holder.id)?)
+            .clone())
+    }
+
+    /// Never held while waiting.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::fault::{Fault, FaultKind, Trouble};
 use crate::holder::Directory;
 use crate::open::{Failure, KeptShare, SealedShare};
-use crate::operation::{Done, Outcome};
+use crate::operation::{Outcome, Reply};
 use crate::plan::Plan;
 use crate::verdict;
 use crate::work::Work;
@@ -30,7 +30,7 @@ pub(super) struct Opening {
     /// When its timer goes off; `u64::MAX` when none is set.
     pub timer: u64,
     pub deadline: u64,
-    pub done: Done<Outcome>,
+    pub done: Reply<Outcome>,
 }
 
 impl Opening {
@@ -43,7 +43,7 @@ impl Opening {
         );
         let faults = self.faults(&troubles, directory);
         let error = verdict::explain(code, &self.work.token.body.header.quorum, faults);
-        (self.done)(Err(error));
+        self.done.send(Err(error));
     }
 
     /// Ends it with what the crucible made.
@@ -64,7 +64,7 @@ impl Opening {
             }),
             Err(failure) => Err(explain(failure, &self.work).with_faults(faults)),
         };
-        (self.done)(result);
+        self.done.send(result);
     }
 
     fn faults(&self, troubles: &[(u32, Trouble)], directory: &Directory) -> Vec<Fault> {

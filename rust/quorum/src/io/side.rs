@@ -1,6 +1,5 @@
 //! What verbs other than opening need: the ways to the holders, and the loop to open through.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use crate::fault::Fault;
 use crate::holder::{Directory, Settings};
 use crate::io::driver::Event;
 use crate::io::link::{Down, Link};
-use crate::operation::Outcome;
+use crate::operation::{Outcome, Reply};
 use crate::work::Work;
 
 /// Verbs that are no operation (check, retire, mint, status) get at least this long.
 const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(crate) struct Side {
-    pub links: Vec<Rc<Link>>,
+    pub links: Vec<Arc<Link>>,
     pub directory: Arc<Directory>,
     pub settings: Settings,
     /// This side's id.
@@ -41,7 +40,7 @@ impl Side {
         let done = Box::new(move |result| {
             let _ = tell.send(result);
         });
-        let _ = self.tell.send(Event::Submit(work, done));
+        let _ = self.tell.send(Event::Submit(work, Reply::new(done)));
         told.await
             .unwrap_or_else(|_| Err(Error::internal("the opening was dropped")))
     }

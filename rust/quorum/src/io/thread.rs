@@ -5,14 +5,13 @@ use std::sync::Arc;
 use evanesce_token::Token;
 use evanesce_wire::Identity;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::LocalSet;
 
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
 use crate::holder::{Directory, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
-use crate::operation::{Done, Outcome};
+use crate::operation::{Outcome, Reply};
 use crate::retire::Retirement;
 use crate::status::AgentStatus;
 use crate::work::Work;
@@ -20,11 +19,11 @@ use crate::work::Work;
 /// What the thread is told.
 pub(crate) enum Message {
     /// Operations, each ready or already refused.
-    Submit(Vec<(Result<Work, Error>, Done<Outcome>)>),
-    Mint(Box<MintSpec>, Done<Minted>),
-    Check(Arc<Token>, bool, Done<CheckTable>),
-    Retire(Arc<Token>, Done<Retirement>),
-    Status(Done<Vec<AgentStatus>>),
+    Submit(Vec<(Result<Work, Error>, Reply<Outcome>)>),
+    Mint(Box<MintSpec>, Reply<Minted>),
+    Check(Arc<Token>, bool, Reply<CheckTable>),
+    Retire(Arc<Token>, Reply<Retirement>),
+    Status(Reply<Vec<AgentStatus>>),
 }
 
 impl Message {
@@ -33,11 +32,11 @@ impl Message {
         match self {
             Self::Submit(operations) => operations
                 .into_iter()
-                .for_each(|(_, done)| done(Err(error.clone()))),
-            Self::Mint(_, done) => done(Err(error)),
-            Self::Check(_, _, done) => done(Err(error)),
-            Self::Retire(_, done) => done(Err(error)),
-            Self::Status(done) => done(Err(error)),
+                .for_each(|(_, done)| done.send(Err(error.clone()))),
+            Self::Mint(_, done) => done.send(Err(error)),
+            Self::Check(_, _, done) => done.send(Err(error)),
+            Self::Retire(_, done) => done.send(Err(error)),
+            Self::Status(done) => done.send(Err(error)),
         }
     }
 }
@@ -66,7 +65,9 @@ pub(crate) fn start(setup: Setup) -> Result<UnboundedSender<Message>, Error> {
     {
         Ok(runtime) => {
             let _ = tell.send(Ok(()));
-            LocalSet::new().block_on(&runtime, Driver::new(setup).run(receiver));
+            // As a task: what wakes the outermost future of a runtime costs a system call each time.
+            let _ =
+                runtime.block_on(async { tokio::spawn(Driver::new(setup).run(receiver)).await });
         }
         Err(e) => {
             let _ = tell.send(Err(e));
