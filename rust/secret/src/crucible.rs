@@ -5,6 +5,8 @@
 //! Signals wait meanwhile, so that no handler's frame copies registers to an unlocked stack.
 //! Does not: protect what a job returns or captures (that crosses in the caller's ordinary memory: pass references to
 //! [`crate::Secret`]s, return public results), or what C code other than AWS-LC takes from malloc.
+//! A result is moved out whole: padding, and the bytes that an enum's variant does not use, leave with whatever an earlier
+//! call of the same job left there. Return plain bytes, boxes and vectors; an enum that is large and mostly unused is a leak.
 //!
 //! A job does not change threads: the thread that has it steps over to a free locked stack and back, which costs less than
 //! waking another. The stacks could not simply be pthread stacks anyway: glibc keeps thread descriptors on them, linked in lists
