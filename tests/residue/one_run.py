@@ -11,6 +11,7 @@ import json
 import secrets
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ IDLE_SECONDS = 1.0
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 3, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-LEAST_LOOKS, MOST_LOOKS = 4, 100
+LEAST_LOOKS, MOST_LOOKS = 3, 30
 """Searches during the last phase."""
 FIRST = ("operate", "mint", "asynchronous", "refused")
 
@@ -104,21 +105,29 @@ def _run(folder: Path, say: Say) -> Result:
 
 
 def _watch(result: Result, search_: Search, scene: _Scene) -> None:
-    """Looks while the last phase is under way, until both are done. That secrets are then seen, and in locked memory
-    only, is what gives a later search that sees none its meaning."""
+    """Looks while the last phase goes on and on. That secrets are then seen, and in locked memory only, is what
+    gives a later search that sees none its meaning."""
+    enough = threading.Event()
+
+    def work() -> None:
+        while not enough.is_set():
+            scene.phase("again")
+
     roots = {canary.label for canary in scene.canaries if canary.kept is not None}
     with ThreadPoolExecutor(1) as pool:
-        looks = 0
-        while looks < LEAST_LOOKS or (not result.seen_at_work and looks < MOST_LOOKS):
-            working = pool.submit(scene.phase, "again")
-            while not working.done() or looks == 0:
+        working = pool.submit(work)
+        try:
+            for look in range(MOST_LOOKS):
+                if look >= LEAST_LOOKS and result.seen_at_work:
+                    break
                 found, belong = search_.at_work()
                 _searched(result, found)
                 result.seen_at_work |= belong - roots
-                looks += 1
-            working.result()
+        finally:
+            enough.set()
+        working.result()
     if not result.seen_at_work:
-        raise Failed(f"no secret was seen at work in {looks} looks: the search sees nothing")
+        raise Failed(f"no secret was seen at work in {MOST_LOOKS} looks: the search sees nothing")
 
 
 def _searched(result: Result, found: search.Found) -> None:

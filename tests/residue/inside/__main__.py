@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -28,12 +30,17 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1))
     control = Control(given.control)
     if given.role == "agent":
-        # The agent has the main thread, as it does when people start it.
-        threading.Thread(target=control.serve, daemon=True).start()
+        # The agent has the main thread, as it does when people start it. It ends with the harness.
+        threading.Thread(target=_serve_then_end, args=[control], daemon=True).start()
         cli.main(["agent", "run", given.argument])
     if given.role == "caller":
         control.work = workload.Workload(Path(given.argument)).perform
     control.serve()
+
+
+def _serve_then_end(control: Control) -> None:
+    control.serve()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

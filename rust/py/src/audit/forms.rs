@@ -215,7 +215,12 @@ fn escaped(needle: Needle) -> Rendering {
         }
     }
     starts.push(out.at());
-    out.windows(&starts, WINDOW)
+    let mut rendering = out.windows(&starts, WINDOW);
+    // Where nothing is escaped, it is the raw form.
+    rendering
+        .windows
+        .retain(|(_, length)| *length as usize > WINDOW);
+    rendering
 }
 
 /// As a Python integer: digits of 30 bits in words of 32, the least first.
