@@ -61,7 +61,8 @@ class Fleet:
             f"[element]\n{table}\n"
         )
         (agent.folder / "known.toml").write_text(
-            f'[[identity]]\nname = "bench"\nid = "{caller}"\nroles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
+            f'[[identity]]\nname = "bench"\nid = "{caller}"\n'
+            'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
         )
         if element is None:
             agent.root = secrets.token_bytes(32)
@@ -102,7 +103,8 @@ class Fleet:
     def write_quorum(self, addresses: dict[str, str]) -> None:
         """Tells the caller where its agents are (through a proxy, say)."""
         stanzas = [
-            f'[[agent]]\nname = "{a.name}"\nid = "{a.id}"\naddress = "{addresses[a.name]}"\nsite = "here"\nvendor = "bench"\n'
+            f'[[agent]]\nname = "{a.name}"\nid = "{a.id}"\naddress = "{addresses[a.name]}"\n'
+            'site = "here"\nvendor = "bench"\n'
             for a in self.agents
         ]
         (self.home / "quorum.toml").write_text("\n".join(stanzas))

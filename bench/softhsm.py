@@ -35,4 +35,7 @@ def prepare(folder: Path, names: list[str]) -> str:
     pin.touch(mode=0o600)
     pin.write_text(PIN)
     module = next((path for path in MODULES if Path(path).exists()), MODULES[0])
-    return f'kind = "pkcs11"\nmodule = "{module}"\ntoken = "{{name}}"\nroot_label = "bench"\npin = {{{{ file = "{pin}" }}}}'
+    return (
+        f'kind = "pkcs11"\nmodule = "{module}"\ntoken = "{{name}}"\nroot_label = "bench"\n'
+        f'pin = {{{{ file = "{pin}" }}}}'
+    )

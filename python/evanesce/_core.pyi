@@ -5,9 +5,34 @@ Rust can read them (a path, a descriptor, the terminal); secret results are `Sec
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 from typing_extensions import Buffer
+
+__all__ = [
+    "CoreError",
+    "EmbeddedAgent",
+    "Outcome",
+    "Receipt",
+    "Reconstructor",
+    "Secret",
+    "Token",
+    "__version__",
+    "create_identity",
+    "element_create",
+    "element_probe",
+    "encapsulate",
+    "encrypt_to",
+    "harden",
+    "memory_report",
+    "parse_quorum",
+    "policy_check",
+    "policy_schema",
+    "run_agent",
+    "show_identity",
+    "suites",
+    "verify",
+]
 
 __version__: str
 
@@ -78,7 +103,8 @@ class Receipt:
     @property
     def index(self) -> int: ...
     def verify(self) -> dict[str, Any]:
-        """Checks identity, endorsement, checkpoint and path; returns the log entry. Raises CoreError `receipt-invalid`."""
+        """Checks identity, endorsement, checkpoint and path; returns the log entry. Raises CoreError
+        `receipt-invalid`."""
     def entry(self) -> dict[str, Any]:
         """The log entry, not verified."""
 
@@ -102,13 +128,13 @@ _Job = tuple[str, str, Buffer, Buffer, int]
 
 @final
 class Reconstructor:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         identity: str,
         holders: Sequence[tuple[str, str, str, str, str]],
         deadline_ms: int = 2000,
         verify_before_release: bool = False,
-    ) -> None:
+    ) -> Self:
         """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor)."""
     @property
     def caller_id(self) -> bytes: ...
@@ -134,8 +160,8 @@ class Reconstructor:
         """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
         Returns the token, receipts, warnings."""
     def check(self, token: Token, open: bool = False) -> list[tuple[str, str, str, str, str, float | None]]:
-        """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With `open`, the anchor
-        is checked too; raises CoreError when that fails."""
+        """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With
+        `open`, the anchor is checked too; raises CoreError when that fails."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
@@ -162,8 +188,8 @@ def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
 
 def show_identity(path: str) -> tuple[bytes, bytes, bytes]: ...
 def element_create(folder: str) -> dict[str, Any]:
-    """Creates the root (epoch 0) of the element that `folder`/agent.toml describes, and the identity if it is missing. Returns its
-    description: kind, label, development, weaknesses, epochs, agent_id."""
+    """Creates the first root of the element that `folder`/agent.toml describes, and the identity if it is
+    missing. Returns its description: kind, label, development, weaknesses, epochs, agent_id."""
 
 def element_probe(folder: str) -> dict[str, Any]: ...
 def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:
@@ -173,7 +199,7 @@ def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:
 class EmbeddedAgent:
     """An agent inside this process, on a thread of its own: for a quickstart and tests."""
 
-    def __init__(self, folder: str) -> None: ...
+    def __new__(cls, folder: str) -> Self: ...
     @property
     def address(self) -> str: ...
     @property
@@ -184,4 +210,5 @@ def harden(enabled: bool = True) -> None:
     """Makes this process undumpable with core limit 0. The package calls it on import unless opted out."""
 
 def memory_report() -> dict[str, Any]:
-    """backing, why, arena_bytes, arena_free, locked_limit, undumpable, core_limit_zero, crucible_threads, stack_bytes, spilled, awslc_in_arena, audit."""
+    """backing, why, arena_bytes, arena_free, locked_limit, undumpable, core_limit_zero, crucible_threads,
+    stack_bytes, spilled, awslc_in_arena, audit."""

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use evanesce_element::pkcs11::{self, Pkcs11Element};
 use evanesce_element::software::SoftwareElement;
-use evanesce_element::{Description, ElementError};
-use evanesce_wire::{FileIdentity, Id};
+use evanesce_element::{Description, Element, ElementError};
+use evanesce_token::formula;
+use evanesce_wire::{FileIdentity, Id, Identity};
 
 use crate::config::{Config, ElementSource, IdentitySource};
 use crate::run::{AgentError, module, open_element, read_by};
@@ -28,22 +29,27 @@ pub struct ElementReport {
 /// # Errors
 /// An element that already has roots is left as it is and refused; one that is too weak is refused.
 pub fn create(config: &Config) -> Result<ElementReport, AgentError> {
-    match &config.element {
+    // What was made is reported on as it is: opening it again would ask for the PIN or passphrase again.
+    let element: Box<dyn Element> = match &config.element {
         ElementSource::Software { roots, passphrase } => {
             let passphrase = read_by(config, passphrase.as_ref(), "passphrase")?;
-            SoftwareElement::create(&config.path(roots), passphrase.as_ref())
-                .map_err(AgentError::Element)?;
+            let made = SoftwareElement::create(&config.path(roots), passphrase.as_ref());
+            Box::new(made.map_err(AgentError::Element)?)
         }
         ElementSource::Pkcs11 { .. } => {
-            Pkcs11Element::create_root(&module(config)?, FIRST_EPOCH)
-                .map_err(AgentError::Element)?;
+            let made = Pkcs11Element::create_root(&module(config)?, FIRST_EPOCH);
+            Box::new(made.map_err(AgentError::Element)?)
         }
-    }
-    match &config.identity {
-        IdentitySource::File(path) => create_identity_file(&config.path(path))?,
-        IdentitySource::Element { element: label } => create_identity_inside(config, label)?,
-    }
-    probe(config)
+    };
+    let agent_id = match &config.identity {
+        IdentitySource::File(path) => identity_file(&config.path(path))?,
+        IdentitySource::Element { element: label } => identity_inside(config, label)?,
+    };
+    Ok(ElementReport {
+        description: element.description(),
+        epochs: element.epochs(),
+        agent_id,
+    })
 }
 
 /// Opens element and identity as a start would, without starting anything.
@@ -56,22 +62,23 @@ pub fn probe(config: &Config) -> Result<ElementReport, AgentError> {
     })
 }
 
-fn create_identity_file(path: &Path) -> Result<(), AgentError> {
-    if !path.exists() {
-        FileIdentity::create(path).map_err(AgentError::Identity)?;
-    }
-    Ok(())
+fn identity_file(path: &Path) -> Result<Id, AgentError> {
+    let identity = if path.exists() {
+        FileIdentity::open(path)
+    } else {
+        FileIdentity::create(path)
+    };
+    Ok(identity.map_err(AgentError::Identity)?.agent_id())
 }
 
-fn create_identity_inside(config: &Config, label: &str) -> Result<(), AgentError> {
+fn identity_inside(config: &Config, label: &str) -> Result<Id, AgentError> {
     let inside = module(config)?;
-    match pkcs11::open_identity(&inside, label) {
-        Ok(_) => Ok(()),
+    let identity = match pkcs11::open_identity(&inside, label) {
+        Ok(identity) => identity,
         Err(e @ (ElementError::Locked(_) | ElementError::Unavailable(_))) => {
-            Err(AgentError::Element(e))
+            return Err(AgentError::Element(e));
         }
-        Err(_) => pkcs11::create_identity(&inside, label)
-            .map(drop)
-            .map_err(AgentError::Element),
-    }
+        Err(_) => pkcs11::create_identity(&inside, label).map_err(AgentError::Element)?,
+    };
+    Ok(formula::agent_id(identity.spki()))
 }
