@@ -38,7 +38,7 @@ STOPPED = ("agent-1", "agent-2", "agent-3")
 """Agents that stand still for a while: too few others are left."""
 IDLE_SECONDS = 1.0
 LEAST_OPERATIONS = 200
-LEAST_FAILURES = {"refused": 3, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
+LEAST_FAILURES = {"refused": 1, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
 LEAST_LOOKS, MOST_LOOKS = 3, 30
 """Searches during the last phase."""

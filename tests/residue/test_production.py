@@ -91,10 +91,9 @@ def test_the_opt_out_leaves_the_process_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("setup", "readable"), [(PLAIN, True), (HARDENED, False)], ids=["plain", "hardened"])
 def test_other_processes_of_the_same_user_cannot_read_it(tmp_path: Path, setup: str, readable: bool) -> None:
     # Becoming another user makes a process undumpable too: that is undone, so that only the package's doing counts.
-    dumpable = "import ctypes; ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)"
-    become = f"import os; os.setgid({NOBODY}); os.setuid({NOBODY}); {dumpable}"
+    become = f"libc = ctypes.CDLL(None); os.setgid({NOBODY}); os.setuid({NOBODY}); libc.prctl(4, 1, 0, 0, 0)"
     again = "evanesce._core.harden()" if setup == HARDENED else PLAIN
-    with _process(tmp_path, f"{setup}\n{become}\n{again}") as (process, _):
+    with _process(tmp_path, f"import ctypes\n{setup}\n{become}\n{again}") as (process, _):
         start = next(start for start, _, name in _mappings(process.pid) if name == "[stack]")
         child = os.fork()
         if child == 0:

@@ -123,7 +123,7 @@ class Workload:
         guarded = self._token("guarded")
         self._using(guarded, "ed25519")()
         for suite in ("hmac-sha256", "aes-256-gcm", "hkdf-sha256"):
-            self._must_fail({"refused"}, self._using(guarded, suite))
+            self._must_fail({"refused", "quorum-not-met"}, self._using(guarded, suite))
         self._must_fail({"inconsistent"}, self._using(self._token("dishonest"), "ed25519"))
         self._must_fail({"inconsistent"}, lambda: client.check(self._token("dishonest"), open=True))
         self._must_fail({"expired"}, self._using(self._token("expired"), "ed25519"))

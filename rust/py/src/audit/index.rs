@@ -1,7 +1,7 @@
 //! Every window of every form of every needle, to be looked up at each byte of what is scanned.
 //!
-//! The first eight bytes of a window, masked, are its key. A filter of one bit per hash answers for nearly every
-//! byte looked at. Only masked bytes are kept.
+//! The first eight bytes of a window, masked and mixed, are its key. A filter answers for nearly every byte looked
+//! at. Only masked bytes are kept.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,10 @@ use super::{Hit, Mask};
 
 /// Bytes of a window that its key is made of; no window is shorter.
 pub const KEY: usize = 8;
-/// Bits of the filter, as a power of two: 1 MiB, which a second-level cache holds.
-const FILTER_BITS: u32 = 23;
+/// Words of the filter, as a power of two: 1 MiB, which a second-level cache holds.
+const FILTER_BITS: u32 = 17;
+/// Beginnings of the list of spots that are remembered, as a power of two.
+const BUCKET_BITS: u32 = 18;
 /// Bytes looked at together: if all are zero, nothing begins there.
 const BLOCK: usize = 4096;
 
@@ -22,8 +24,9 @@ pub struct Index<'n> {
     mask: Mask,
     /// Ordered by key.
     spots: Vec<Spot>,
-    /// Key → its first spot.
-    first: HashMap<u64, u32>,
+    /// The highest bits of a key → its first spot, or where that would be; one more at the end.
+    buckets: Vec<u32>,
+    /// Three bits for each key, in one word.
     filter: Vec<u64>,
     /// Bytes of the longest window.
     pub longest: usize,
@@ -43,8 +46,8 @@ impl<'n> Index<'n> {
             renderings: Vec::new(),
             mask,
             spots: Vec::new(),
-            first: HashMap::new(),
-            filter: vec![0; 1 << (FILTER_BITS - 6)],
+            buckets: Vec::new(),
+            filter: vec![0; 1 << FILTER_BITS],
             longest: KEY,
         };
         for (needle, (_, masked)) in needles.iter().enumerate() {
@@ -61,9 +64,9 @@ impl<'n> Index<'n> {
                     // From the mask of its place in the form to that of its place in the window, never bare.
                     *byte = rendering.masked[at + i] ^ (mask[(at + i) % 8] ^ mask[i]);
                 }
-                let key = u64::from_le_bytes(first);
-                let (word, bit) = slot(key);
-                index.filter[word] |= bit;
+                let key = mix(u64::from_le_bytes(first));
+                let (word, bits) = slot(key);
+                index.filter[word] |= bits;
                 index.longest = index.longest.max(*length as usize);
                 index.spots.push(Spot {
                     key,
@@ -74,8 +77,12 @@ impl<'n> Index<'n> {
             }
         }
         index.spots.sort_unstable_by_key(|spot| spot.key);
-        for (number, spot) in index.spots.iter().enumerate() {
-            index.first.entry(spot.key).or_insert(number as u32);
+        let mut next = 0;
+        for bucket in 0..=1u64 << BUCKET_BITS {
+            while next < index.spots.len() && index.spots[next].key >> (64 - BUCKET_BITS) < bucket {
+                next += 1;
+            }
+            index.buckets.push(next as u32);
         }
         index
     }
@@ -95,9 +102,9 @@ impl<'n> Index<'n> {
             while at < block {
                 let mut window = [0u8; KEY];
                 window.copy_from_slice(&data[at..at + KEY]);
-                let key = u64::from_le_bytes(window) ^ mask;
-                let (word, bit) = slot(key);
-                if self.filter[word] & bit != 0 {
+                let key = mix(u64::from_le_bytes(window) ^ mask);
+                let (word, bits) = slot(key);
+                if self.filter[word] & bits == bits {
                     self.compare(key, &data[at + KEY..], base + at as u64, found);
                 }
                 at += 1;
@@ -107,13 +114,10 @@ impl<'n> Index<'n> {
 
     #[cold]
     fn compare(&self, key: u64, rest: &[u8], address: u64, found: &mut Found) {
-        let Some(first) = self.first.get(&key) else {
-            return;
-        };
-        for spot in self.spots[*first as usize..]
-            .iter()
-            .take_while(|spot| spot.key == key)
-        {
+        let bucket = (key >> (64 - BUCKET_BITS)) as usize;
+        let (from, to) = (self.buckets[bucket], self.buckets[bucket + 1]);
+        let spots = &self.spots[from as usize..to as usize];
+        for spot in spots.iter().filter(|spot| spot.key == key) {
             let (_, rendering) = &self.renderings[spot.rendering as usize];
             let from = spot.offset as usize + KEY;
             let to = (spot.offset + spot.length) as usize;
@@ -164,8 +168,16 @@ fn is_zero(data: &[u8]) -> bool {
         .all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
+/// Keys are compared mixed: multiplying by an odd number loses nothing.
+#[inline]
+fn mix(key: u64) -> u64 {
+    key.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// A key's word of the filter, and its bits there.
 #[inline]
 fn slot(key: u64) -> (usize, u64) {
-    let bit = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILTER_BITS);
-    ((bit / 64) as usize, 1 << (bit % 64))
+    let word = (key >> (64 - FILTER_BITS)) as usize;
+    let bit = |at: u32| 1 << (key >> at & 63);
+    (word, bit(40) | bit(34) | bit(28))
 }
