@@ -10,8 +10,10 @@
 //! (the agents decide) or whether the public half is the token's own
 //! ([`Suite::operate_as`] compares it with what the caller says it is).
 //!
-//! Everything that takes [`Material`] runs on a crucible thread: that stack is locked and wiped, and
-//! AWS-LC allocates from locked memory there, so stack arrays may hold secrets in this crate.
+//! Everything that takes [`Material`] runs on a crucible thread, and refuses to run elsewhere: that
+//! stack is locked and wiped, and AWS-LC allocates from locked memory there, so stack arrays may hold
+//! secrets in this crate. RustCrypto's ECDSA types and AWS-LC's own locals leave copies on that stack
+//! and nowhere else.
 //!
 //! One file per family; a new suite is one `Facts` and one line in its family's file.
 
@@ -75,13 +77,15 @@ pub trait Suite: Sync {
         Err(self.unfit("verify"))
     }
 
-    /// Encrypts to a public key (RSA-OAEP); needs no quorum.
+    /// Encrypts to a public key (RSA-OAEP); needs no quorum. `plaintext` is at most the modulus less
+    /// 66 bytes. Works on any thread; on a crucible thread its traces are wiped as well.
     fn encrypt_to(&self, spki: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let _ = (spki, plaintext);
         Err(self.unfit("encrypt"))
     }
 
-    /// A fresh shared secret and the ciphertext that carries it (ML-KEM); needs no quorum.
+    /// A fresh shared secret and the ciphertext that carries it (ML-KEM); needs no quorum. Works on
+    /// any thread; on a crucible thread its traces are wiped as well.
     fn encapsulate(&self, spki: &[u8]) -> Result<(Vec<u8>, SecretVec), Error> {
         let _ = spki;
         Err(self.unfit("encapsulate"))

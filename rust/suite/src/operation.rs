@@ -98,6 +98,15 @@ impl Input<'_> {
     }
 }
 
+/// Every key enters a suite through this check: elsewhere nothing would wipe the stack it lands on.
+pub(crate) fn within_crucible() -> Result<(), Error> {
+    if evanesce_secret::is_crucible_thread() {
+        Ok(())
+    } else {
+        Err(Error::Internal("the check for a crucible thread"))
+    }
+}
+
 /// Derived material of a fixed length, judged by its suite's facts.
 pub(crate) fn derived<'a, const N: usize>(
     facts: &SuiteFacts,
@@ -111,6 +120,7 @@ pub(crate) fn derived<'a, const N: usize>(
 
 /// [`derived`] for suites that read a slice.
 pub(crate) fn check_derived(facts: &SuiteFacts, material: &[u8]) -> Result<(), Error> {
+    within_crucible()?;
     if facts.imported_only || material.len() != facts.material {
         let want = facts.material..=facts.material;
         return Err(wrong_length(facts, material.len(), want));
@@ -124,6 +134,7 @@ pub(crate) fn symmetric<'a>(
     material: &Material<'a>,
     imported: &RangeInclusive<usize>,
 ) -> Result<&'a [u8], Error> {
+    within_crucible()?;
     let (key, lengths) = match *material {
         Material::Derived(key) => (key, facts.material..=facts.material),
         Material::Imported(key) => (key, imported.clone()),

@@ -8,6 +8,7 @@ use der::{Decode, Encode, Reader, Tag, TagMode, TagNumber, Tagged};
 use pkcs8::PrivateKeyInfoRef;
 
 use crate::Error;
+use crate::operation::within_crucible;
 use crate::spki::Algorithm;
 
 /// A private key of the right algorithm, not yet judged.
@@ -20,6 +21,7 @@ pub(crate) struct Pkcs8<'a> {
 
 /// Refuses anything but strict DER and exactly `algorithm`'s identifier.
 pub(crate) fn parse<'a>(der: &'a [u8], algorithm: &Algorithm) -> Result<Pkcs8<'a>, Error> {
+    within_crucible()?;
     let info = PrivateKeyInfoRef::try_from(der)
         .map_err(|_| Error::BadKey("not an unencrypted PKCS#8 key in DER".into()))?;
     // Identifiers are public and short: longer than this is another algorithm's.

@@ -151,10 +151,14 @@ impl Suite for Rsa {
             let why = "its factors are not primes of half its size";
             return Err(pkcs8::wrong(&ALGORITHM, why));
         }
-        let computed = key.public()?;
-        // What can be made must be usable: AWS-LC is pickier about exponents when it verifies.
-        public(&ALGORITHM.encode(&computed))?;
-        pkcs8::agree(given, &computed, &ALGORITHM)
+        let spki = ALGORITHM.encode(&key.public()?);
+        // A key that works one way alone (AWS-LC is pickier about exponents when it verifies) would
+        // be found out after it was minted.
+        let message = b"evanesce/v1/import";
+        RSA_PKCS1_SHA256
+            .verify(&spki, message, &key.sign_pkcs1(&sha256(message)?)?)
+            .map_err(|_| pkcs8::wrong(&ALGORITHM, "its own signature does not verify"))?;
+        pkcs8::agree(given, ALGORITHM.decode(&spki)?, &ALGORITHM)
     }
 
     fn verify(&self, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Error> {

@@ -255,6 +255,22 @@ fn a_suite_does_what_its_facts_list_and_refuses_everything_else_by_name() {
 }
 
 #[test]
+fn no_key_is_touched_off_the_crucible() {
+    for suite in all() {
+        let key = material(*suite, 1);
+        for material in [Material::Derived(&key), Material::Imported(&RSA)] {
+            let input = inputs(&[0; 32])
+                .into_iter()
+                .find(|input| input.action() == suite.facts().operations[0]);
+            assert!(suite.operate(&material, &input.unwrap()).is_err());
+            assert!(suite.public_key(&material).is_err());
+        }
+        let elsewhere = matches!(suite.admit(&RSA), Err(Error::Internal(_)));
+        assert!(elsewhere, "{}", suite.facts().name);
+    }
+}
+
+#[test]
 fn material_of_another_length_is_refused() {
     for suite in all() {
         let facts = suite.facts();
