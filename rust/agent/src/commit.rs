@@ -15,7 +15,6 @@ use std::time::Instant;
 use evanesce_wire::merkle::Group;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::{Logged, Work};
 use crate::config::Commit;
 use crate::events::{Event, Events};
 use crate::limits::HEAD_EVERY;
@@ -23,6 +22,7 @@ use crate::log::{Log, LogError, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
+use crate::work::{Logged, Work};
 
 /// Where work is handed in.
 #[derive(Clone)]
@@ -268,3 +268,6 @@ impl Committer {
         Some(checkpoint)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,8 +167,8 @@ impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads `agent.toml`.
-    pub fn load(path: &Path) -> Result<Self, crate::AgentError> {
-        let fault = |why: String| crate::AgentError::Config(ConfigError::new(path, why));
+    pub fn load(path: &Path) -> Result<Self, crate::error::AgentError> {
+        let fault = |why: String| crate::error::AgentError::Config(ConfigError::new(path, why));
         let text = std::fs::read_to_string(path).map_err(|e| {
             fault(format!(
                 "cannot be read: {e}; `evanesce agent init` makes an agent's folder"

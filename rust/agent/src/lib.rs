@@ -12,20 +12,27 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | [`gate`](crate), `policy`, `known` |
+//! | what is permitted | `gate`, `policy`, `known` |
+//! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is remembered | `agent`, `replay`, `sessions`, `tombstones` |
-//! | what is written down | `log`, `sync`, `commit` |
-//! | who is listened to | `server`, `observe` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones` |
+//! | what is remembered | `agent`, `shown`, `replay`, `sessions` |
+//! | who is listened to | `server`, `body`, `observe` |
+//! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]
 
 mod agent;
+mod api;
+mod body;
 mod cache;
 mod commit;
 mod config;
 mod disk;
+mod error;
 mod events;
 mod gate;
+mod hardware;
+mod judge;
 mod known;
 mod limits;
 mod log;
@@ -39,13 +46,17 @@ mod run;
 mod server;
 mod sessions;
 mod setup;
+mod shown;
+mod start;
 mod sync;
 mod text;
 mod tombstones;
+mod work;
 
 pub use config::{
     Commit, Config, ConfigError, ElementSource, IdentitySource, Limits, Source, SourceDescriptor,
     SourceFile, SourceTerminal,
 };
-pub use run::{AgentError, Handle, run, spawn};
+pub use error::AgentError;
+pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};

@@ -12,8 +12,8 @@ use std::str::FromStr;
 use std::sync::{LazyLock, Mutex};
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicySet, Schema,
-    ValidationMode, Validator,
+    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicySet,
+    ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
 use crate::text::cut;
@@ -99,15 +99,22 @@ pub struct Compiled(Result<Ready, String>);
 
 struct Ready {
     set: PolicySet,
+    /// Whether any statement's scope names a key.
+    names_keys: bool,
     slices: Mutex<Slices>,
 }
 
 impl Compiled {
     /// Parses and validates. One that is not valid refuses everything, and says why.
     pub fn new(policy: &str) -> Self {
-        Self(parse(policy).map(|(set, _)| Ready {
-            set,
-            slices: Mutex::default(),
+        Self(parse(policy).map(|(set, _)| {
+            let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
+            let names_keys = set.policies().any(named);
+            Ready {
+                set,
+                names_keys,
+                slices: Mutex::default(),
+            }
         }))
     }
 

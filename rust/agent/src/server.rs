@@ -1,98 +1,37 @@
-//! The agent's API: mutual TLS, HTTP/2, CBOR bodies. `docs/agent-api.md` fixes the bytes.
+//! Who is listened to: connections, TLS, HTTP/2, and the end of it all.
 //!
-//! Everything is bounded before it is believed: connections, handshakes, streams, bodies, time. What is too
-//! much is answered at once, by 429 where there is somebody to answer. Who a peer is comes from TLS alone, and
-//! is looked up anew for every request, so that a changed directory holds for open connections too.
+//! Everything is bounded before it is believed: connections, handshakes, streams, time. Peers that the agent does
+//! not know are told so, and cut.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use evanesce_token::formula;
-use evanesce_wire::client::CBOR;
-use evanesce_wire::message::{
-    Batch, Code, Envelope, Problem, Seating, SessionAnswer, Status, envelope_aad,
-};
-use evanesce_wire::session::{self, Offer, SealingSession};
-use evanesce_wire::{Id, Identity, WireError, limits as wire, tls};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use evanesce_wire::{limits as wire, tls};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::agent::{self, Agent, Ready, Work};
-use crate::commit::Queue;
-use crate::events::{Event, Events};
-use crate::gate::{Refusal, Verb};
-use crate::known::Known;
-use crate::limits::{self, Limits};
-use crate::metrics::Metrics;
-use crate::policy::Compiled;
-use crate::regenerate::Outcome;
-use evanesce_wire::message::SeatResult;
-
-/// What every request is answered from.
-pub struct Server {
-    /// Memory and judgement.
-    pub agent: Mutex<Agent>,
-    /// Where permitted work goes.
-    pub queue: Queue,
-    /// The agent's key.
-    pub identity: Arc<dyn Identity>,
-    /// The log's public key and the identity's endorsement of it.
-    pub log_key: ([u8; 32], Vec<u8>),
-    /// What `/v1/status` says; the clock, counts and the asker are filled in.
-    pub status: Status,
-    /// Bounds.
-    pub limits: Limits,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Where things are told.
-    pub events: Events,
-    /// Bytes of bodies held now.
-    pub buffered: AtomicUsize,
-}
-
-/// An answer other than 200.
-struct Trouble(StatusCode, &'static str, String);
-
-type Answer = Result<Vec<u8>, Trouble>;
-
-fn trouble<T>(
-    status: StatusCode,
-    code: &'static str,
-    message: impl Into<String>,
-) -> Result<T, Trouble> {
-    Err(Trouble(status, code, message.into()))
-}
-
-/// Unix milliseconds.
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_millis() as u64)
-}
+use crate::api::{Api, Counted};
+use crate::events::Event;
+use crate::limits;
 
 /// Accepts until `stop` is set, then lets what is in flight finish for a bounded time. Gives the number of
 /// connections that did not.
 pub async fn serve(
-    server: Arc<Server>,
+    api: Arc<Api>,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     let acceptor = TlsAcceptor::from(tls);
-    let connections = Arc::new(Semaphore::new(server.limits.connections));
+    let connections = Arc::new(Semaphore::new(api.limits.connections));
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
     let strangers = Arc::new(Semaphore::new(limits::STRANGERS));
     loop {
@@ -109,10 +48,10 @@ pub async fn serve(
             }
         };
         let Ok(place) = connections.clone().try_acquire_owned() else {
-            server.turn_away(peer, "too many connections");
+            api.turn_away(peer, "too many connections");
             continue;
         };
-        let (server, acceptor, stop) = (server.clone(), acceptor.clone(), stop.clone());
+        let (api, acceptor, stop) = (api.clone(), acceptor.clone(), stop.clone());
         let (handshakes, strangers) = (handshakes.clone(), strangers.clone());
         tokio::spawn(async move {
             let shaken = timeout(limits::HANDSHAKE, async {
@@ -121,25 +60,19 @@ pub async fn serve(
                 acceptor.accept(stream).await.ok()
             });
             match shaken.await {
-                Ok(Some(stream)) => server.connection(stream, peer, &strangers, stop).await,
-                _ => server.turn_away(peer, "no TLS handshake"),
+                Ok(Some(stream)) => api.connection(stream, peer, &strangers, stop).await,
+                _ => api.turn_away(peer, "no TLS handshake"),
             }
             drop(place);
         });
     }
     drop(listener);
-    let all = server.limits.connections as u32;
+    let all = api.limits.connections as u32;
     let _ = timeout(limits::STOPPING, connections.acquire_many(all)).await;
     all as usize - connections.available_permits()
 }
 
-impl Server {
-    /// The agent's memory. A panic while it was held leaves nothing half done that matters: each item is judged
-    /// as a whole.
-    pub fn agent(&self) -> MutexGuard<'_, Agent> {
-        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Api {
     fn turn_away(&self, peer: SocketAddr, why: &str) {
         self.metrics.turned_away.fetch_add(1, Relaxed);
         self.events.emit(Event::TurnedAway {
@@ -179,10 +112,10 @@ impl Server {
             .max_header_list_size(8 << 10)
             .keep_alive_interval(Some(limits::KEEP_ALIVE))
             .keep_alive_timeout(limits::HANDSHAKE);
-        let server = self.clone();
+        let api = self.clone();
         let service = service_fn(move |request| {
-            let (server, spki) = (server.clone(), spki.clone());
-            async move { Ok::<_, Infallible>(server.answer(&caller, &spki, request).await) }
+            let (api, spki) = (api.clone(), spki.clone());
+            async move { Ok::<_, Infallible>(api.answer(&caller, &spki, request).await) }
         });
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -196,409 +129,5 @@ impl Server {
             _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
-    }
-
-    async fn answer(
-        &self,
-        caller: &Id,
-        spki: &[u8],
-        request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
-        let (status, body) = match self.route(caller, spki, request).await {
-            Ok(body) => (StatusCode::OK, body),
-            Err(Trouble(status, code, message)) => {
-                if status == StatusCode::TOO_MANY_REQUESTS {
-                    self.metrics.overloads.fetch_add(1, Relaxed);
-                    self.events.emit(Event::Overloaded { what: &message });
-                }
-                (
-                    status,
-                    Problem {
-                        code: code.into(),
-                        message,
-                    }
-                    .encode(),
-                )
-            }
-        };
-        let mut response = Response::new(Full::new(body.into()));
-        *response.status_mut() = status;
-        let cbor = hyper::header::HeaderValue::from_static(CBOR);
-        response.headers_mut().insert(CONTENT_TYPE, cbor);
-        response
-    }
-
-    async fn route(&self, caller: &Id, spki: &[u8], request: Request<Incoming>) -> Answer {
-        let Some(who) = self.agent().directory.find(caller).cloned() else {
-            return trouble(
-                StatusCode::UNAUTHORIZED,
-                "unknown-identity",
-                format!(
-                    "this agent does not know the identity {}",
-                    hex::encode(caller)
-                ),
-            );
-        };
-        let path = request
-            .uri()
-            .path()
-            .strip_prefix("/v1/")
-            .unwrap_or_default();
-        let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == path);
-        match (request.method(), verb, path) {
-            (&Method::POST, Some(verb), _) => {
-                if let Some(why) = verb.closed_to(&who) {
-                    return trouble(
-                        StatusCode::FORBIDDEN,
-                        "role",
-                        format!("{}: {why}", who.name),
-                    );
-                }
-                self.sealed(verb, who, request).await
-            }
-            (&Method::POST, None, "session") => self.session(&who, spki, request).await,
-            (&Method::GET, None, "status") => Ok(self.describe(&who)),
-            _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
-        }
-    }
-
-    fn describe(&self, who: &Known) -> Vec<u8> {
-        let mut status = self.status.clone();
-        status.clock = now();
-        status.entries = self.metrics.entries.load(Relaxed);
-        status.tombstones = self.agent().tombstones.len() as u64;
-        status.caller = who.name.clone();
-        status.roles = who
-            .roles
-            .iter()
-            .map(|role| role.as_str().to_owned())
-            .collect();
-        status.encode()
-    }
-
-    async fn session(&self, who: &Known, spki: &[u8], request: Request<Incoming>) -> Answer {
-        let (body, _room) = self.body(request).await?;
-        let offer = Offer::decode(&body).map_err(malformed)?;
-        let seconds = now() / 1000;
-        let id = offer.statement();
-        if self.agent().sessions.answered(&id) {
-            return trouble(
-                StatusCode::CONFLICT,
-                "session",
-                "this offer was answered before",
-            );
-        }
-        let (answer, session) =
-            session::answer(&offer, spki, &*self.identity, seconds).map_err(|e| {
-                let (status, code) = match &e {
-                    WireError::WrongPeer(_) => (StatusCode::FORBIDDEN, "wrong-peer"),
-                    WireError::SessionEnded => (StatusCode::CONFLICT, "session"),
-                    WireError::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
-                    _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-                };
-                Trouble(status, code, e.to_string())
-            })?;
-        let mut agent = self.agent();
-        agent.sessions.keep(session, who.id, seconds);
-        self.metrics
-            .sessions
-            .store(agent.sessions.len() as u64, Relaxed);
-        self.events.emit(Event::Session { caller: &who.name });
-        let (log_key, endorsement) = self.log_key.clone();
-        Ok(SessionAnswer {
-            answer,
-            log_key,
-            endorsement,
-        }
-        .encode())
-    }
-
-    /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
-    async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<Incoming>) -> Answer {
-        let _pending = Counted::new(&self.metrics.pending, self.limits.pending as u64);
-        let Some(_pending) = _pending else {
-            return trouble(
-                StatusCode::TOO_MANY_REQUESTS,
-                "overloaded",
-                "too many requests in flight",
-            );
-        };
-        let (body, _room) = self.body(request).await?;
-        let mut envelope = Envelope::decode(&body).map_err(malformed)?;
-        drop(body);
-        let found = self
-            .agent()
-            .sessions
-            .find(&envelope.session, &who.id, now() / 1000);
-        let Some(session) = found else {
-            return trouble(
-                StatusCode::CONFLICT,
-                "session",
-                "no such session: offer a new one",
-            );
-        };
-        let aad = envelope_aad(verb.as_str(), &self.status.agent);
-        let plain = session
-            .open(envelope.counter, &aad, &mut envelope.sealed)
-            .map_err(malformed)?;
-        let work = match verb {
-            Verb::Seat => {
-                self.judge_seating(who, session, Seating::decode(plain).map_err(malformed)?)
-                    .await?
-            }
-            _ => {
-                self.judge_batch(verb, who, session, Batch::decode(plain).map_err(malformed)?)
-                    .await?
-            }
-        };
-        let Some(mut work) = self.queue.run(work).await else {
-            return trouble(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the agent failed over this request; nothing was released",
-            );
-        };
-        if verb == Verb::Retire {
-            self.entomb(&mut work);
-        }
-        self.tell(&work);
-        Ok(match verb {
-            Verb::Seat => work.seated().encode(),
-            _ => work.answers().encode(),
-        })
-    }
-
-    async fn judge_batch(
-        &self,
-        verb: Verb,
-        who: Arc<Known>,
-        session: Arc<SealingSession>,
-        batch: Batch,
-    ) -> Result<Work, Trouble> {
-        if agent::too_much(&batch.openings) {
-            let why = format!("over {} operations or rows in one request", limits::WORK);
-            return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
-        }
-        let rows = batch
-            .openings
-            .iter()
-            .map(|opening| opening.rows.len())
-            .sum();
-        if verb == Verb::Check && !self.agent().may_check(&who.id, rows, now()) {
-            let most = self.limits.checks_per_second;
-            let why = format!("{} may have {most} seats checked a second", who.name);
-            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-        }
-        let mut turn = Instant::now();
-        let mut ready = Vec::with_capacity(batch.contexts.len());
-        for context in batch.contexts {
-            ready.push(self.agent().prepare(context));
-            pause(&mut turn).await;
-        }
-        if verb != Verb::Check {
-            self.compile(&who, &mut ready).await;
-        }
-        let mut work = Work::new(verb, who, session, batch.openings.len());
-        for opening in batch.openings {
-            let context = &ready[opening.context];
-            self.agent().judge(&mut work, context, opening, now());
-            pause(&mut turn).await;
-        }
-        Ok(work)
-    }
-
-    async fn judge_seating(
-        &self,
-        who: Arc<Known>,
-        session: Arc<SealingSession>,
-        seating: Seating,
-    ) -> Result<Work, Trouble> {
-        let mut turn = Instant::now();
-        let mut ready = Vec::with_capacity(seating.contexts.len());
-        for context in seating.contexts {
-            ready.push(self.agent().prepare(context));
-            pause(&mut turn).await;
-        }
-        self.compile(&who, &mut ready).await;
-        let mut work = Work::new(Verb::Seat, who, session, seating.seats.len());
-        for share in &seating.seats {
-            self.agent()
-                .judge_seat(&mut work, &ready[share.context], share, now());
-            pause(&mut turn).await;
-        }
-        Ok(work)
-    }
-
-    /// Compiles policies that were not seen before, away from this thread: it takes milliseconds.
-    async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
-        for (hash, body) in agent::missing(ready) {
-            let bytes = body.header.policy.len();
-            let policy = if self.agent().may_compile(&who.id, bytes, now()) {
-                let compiled =
-                    tokio::task::spawn_blocking(move || Compiled::new(&body.header.policy));
-                compiled.await.map(Arc::new).map_err(|_| {
-                    Refusal::new(Code::Refused, "the token's policy cannot be compiled")
-                })
-            } else {
-                Err(Refusal::new(
-                    Code::Overloaded,
-                    "too many new policies at once",
-                ))
-            };
-            if let Ok(policy) = &policy {
-                self.agent().learn(hash, bytes, policy.clone());
-            }
-            agent::fill(ready, &hash, &policy);
-        }
-        let (tokens, policies) = self.agent().remembered();
-        self.metrics.token_bytes.store(tokens as u64, Relaxed);
-        self.metrics.policy_bytes.store(policies as u64, Relaxed);
-    }
-
-    /// Writes the tombstones of what was retired; where that fails, says so in place of the answer.
-    fn entomb(&self, work: &mut Work) {
-        let ids = work.retired();
-        let mut agent = self.agent();
-        if ids.is_empty() {
-            return;
-        }
-        if let Err(e) = agent.tombstones.add(&ids) {
-            let why = format!("the tombstone cannot be written: {e}");
-            self.events.emit(Event::LogFailed { why: &why });
-            work.withdraw(&why);
-        }
-        self.metrics
-            .tombstones
-            .store(agent.tombstones.len() as u64, Relaxed);
-    }
-
-    /// Counts what was decided, and tells of what was not done.
-    fn tell(&self, work: &Work) {
-        for decision in &work.decisions {
-            self.metrics.decided(work.verb, decision.code);
-            let Some(token) = &decision.token else {
-                continue;
-            };
-            let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
-            if decision.code != Code::Done {
-                self.events.emit(Event::Refused {
-                    verb: work.verb.as_str(),
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                    code: decision.code.as_str(),
-                    why: &decision.reason,
-                });
-            } else if work.verb == Verb::Retire {
-                self.events.emit(Event::Retired {
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                });
-            }
-        }
-        for task in &work.tasks {
-            let why = match &task.outcome {
-                Outcome::Seat(SeatResult::Fault(fault), why) => {
-                    why.as_deref().unwrap_or(fault.as_str())
-                }
-                Outcome::NotSeated(why) => why,
-                _ => continue,
-            };
-            self.metrics.faulty.fetch_add(1, Relaxed);
-            let token = hex::encode(task.body.id);
-            self.events.emit(Event::Faulty {
-                token: &token,
-                seat: task.seat,
-                why,
-            });
-        }
-    }
-
-    /// A whole body, in bounded time and room, which is given back when the second value is dropped.
-    async fn body(&self, request: Request<Incoming>) -> Result<(Vec<u8>, Room<'_>), Trouble> {
-        let announced = request.headers().get(CONTENT_LENGTH);
-        let announced = announced
-            .and_then(|n| n.to_str().ok()?.parse().ok())
-            .unwrap_or(0usize);
-        let mut room = Room {
-            all: &self.buffered,
-            own: 0,
-        };
-        let mut body = Vec::with_capacity(announced.min(64 << 10));
-        let mut incoming = request.into_body();
-        let receive = async {
-            while let Some(frame) = incoming.frame().await {
-                let frame = frame.map_err(|e| malformed(format!("the body broke off: {e}")))?;
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                if body.len() + data.len() > wire::BODY {
-                    let why = format!("a body is at most {} bytes", wire::BODY);
-                    return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
-                }
-                if !room.grow(data.len(), self.limits.buffered_bytes) {
-                    let why = "too many bytes in flight";
-                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-                }
-                body.extend_from_slice(&data);
-            }
-            Ok(())
-        };
-        match timeout(limits::BODY_TIME, receive).await {
-            Ok(received) => received.map(|()| (body, room)),
-            Err(_) => trouble(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                "the body came too slowly",
-            ),
-        }
-    }
-}
-
-fn malformed(e: impl std::fmt::Display) -> Trouble {
-    Trouble(StatusCode::BAD_REQUEST, "malformed", e.to_string())
-}
-
-/// Lets other connections have their turn once this one has had its own.
-async fn pause(turn: &mut Instant) {
-    if turn.elapsed() > limits::TURN {
-        tokio::task::yield_now().await;
-        *turn = Instant::now();
-    }
-}
-
-/// Bytes that one body takes up.
-struct Room<'a> {
-    all: &'a AtomicUsize,
-    own: usize,
-}
-
-impl Room<'_> {
-    fn grow(&mut self, bytes: usize, most: usize) -> bool {
-        self.own += bytes;
-        self.all.fetch_add(bytes, Relaxed) + bytes <= most
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Relaxed);
-    }
-}
-
-/// One of a bounded number of things that are going on.
-struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU64, most: u64) -> Option<Self> {
-        let counted = Self(count);
-        (count.fetch_add(1, Relaxed) < most).then_some(counted)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

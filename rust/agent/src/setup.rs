@@ -9,7 +9,8 @@ use evanesce_token::formula;
 use evanesce_wire::{FileIdentity, Id, Identity};
 
 use crate::config::{Config, ElementSource, IdentitySource};
-use crate::run::{AgentError, module, open_element, read_by};
+use crate::error::AgentError;
+use crate::hardware::{module, open_element, read_by};
 
 /// The epoch of an agent's first root.
 const FIRST_EPOCH: u64 = 1;

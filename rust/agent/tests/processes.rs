@@ -365,3 +365,68 @@ fn what_a_contribution_costs() {
         agent.end("-TERM");
     }
 }
+
+#[test]
+#[ignore = "prints how memory stays flat over many different tokens"]
+fn memory_over_many_different_tokens() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = Process::start(&place, "");
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let (tokens, per_request) = (400_000, 32);
+    tell(async {
+        let line = ops.open(agent.address, agent.id).await;
+        let mut base = line.mint(header("3 of (a, b, c, d, e)", "")).await.unwrap();
+        base.rows.truncate(1);
+        let mut cpu = agent.cpu();
+        for n in 0..tokens / per_request {
+            let mut batch = Batch::default();
+            for k in 0..per_request {
+                base.body.anchor[..8]
+                    .copy_from_slice(&((n * per_request + k) as u64).to_be_bytes());
+                let context = base.context();
+                let catalogue = evanesce_suite::catalogue();
+                let body = base.body.clone();
+                base.body = evanesce_token::Body::new(
+                    body.header_bytes,
+                    body.anchor,
+                    body.commitments,
+                    body.public_hash,
+                    body.sealed_hash,
+                    catalogue,
+                )
+                .unwrap();
+                let opening = Opening {
+                    context: k,
+                    ..line.opening(&base, "sign", "ed25519")
+                };
+                batch.contexts.push(context);
+                batch.openings.push(opening);
+            }
+            line.send("contribute", batch.encode()).await.unwrap();
+            if (n + 1) % (tokens / per_request / 8) == 0 {
+                let spent = agent.cpu() - cpu;
+                cpu = agent.cpu();
+                println!(
+                    "{} tokens: {} KiB resident, {:.1} µs each",
+                    (n + 1) * per_request,
+                    resident(),
+                    spent.as_secs_f64() * 1e6 / (tokens / 8) as f64
+                );
+            }
+        }
+    });
+    agent.end("-TERM");
+}

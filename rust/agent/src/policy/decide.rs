@@ -18,7 +18,7 @@ use crate::text::cut;
 const SLICES: usize = 64;
 
 /// A policy's statements that can match, by principal, action and key.
-pub type Slices = HashMap<(EntityUid, EntityUid, EntityUid), Arc<PolicySet>>;
+pub type Slices = HashMap<(EntityUid, EntityUid, Option<EntityUid>), Arc<PolicySet>>;
 
 /// A caller as policies see it.
 #[derive(Clone)]
@@ -114,6 +114,8 @@ pub fn permits(
 
 fn slice(policy: &Ready, who: &Principal, action: &EntityUid, key: &EntityUid) -> Arc<PolicySet> {
     let mut slices = policy.slices.lock().unwrap_or_else(PoisonError::into_inner);
+    // Tokens under one policy often have names of their own; most policies do not care.
+    let key = policy.names_keys.then(|| key.clone());
     let place = (who.uid.clone(), action.clone(), key.clone());
     if let Some(slice) = slices.get(&place) {
         return slice.clone();
@@ -121,7 +123,7 @@ fn slice(policy: &Ready, who: &Principal, action: &EntityUid, key: &EntityUid) -
     let can = policy
         .set
         .policies()
-        .filter(|policy| can_match(policy, who, action, key));
+        .filter(|policy| can_match(policy, who, action, key.as_ref()));
     // Ids are distinct in the whole, so they are in a part.
     let part = PolicySet::from_policies(can.cloned()).map(Arc::new);
     let Ok(part) = part else {
@@ -135,7 +137,12 @@ fn slice(policy: &Ready, who: &Principal, action: &EntityUid, key: &EntityUid) -
 }
 
 /// False only if the statement's scope is false for these, whatever the context.
-fn can_match(policy: &Policy, who: &Principal, action: &EntityUid, key: &EntityUid) -> bool {
+fn can_match(
+    policy: &Policy,
+    who: &Principal,
+    action: &EntityUid,
+    key: Option<&EntityUid>,
+) -> bool {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::Eq(one) => one == who.uid,
         PrincipalConstraint::In(one) | PrincipalConstraint::IsIn(_, one) => {
@@ -149,7 +156,7 @@ fn can_match(policy: &Policy, who: &Principal, action: &EntityUid, key: &EntityU
         ActionConstraint::In(list) => list.contains(action),
     };
     let resource = match policy.resource_constraint() {
-        ResourceConstraint::Eq(one) => one == *key,
+        ResourceConstraint::Eq(one) => key.is_none_or(|key| one == *key),
         _ => true,
     };
     principal && action && resource

@@ -1,0 +1,433 @@
+//! What each endpoint does. `docs/agent-api.md` fixes the bytes.
+//!
+//! Who asks comes from TLS alone, and is looked up anew for every request, so that a changed directory holds for
+//! open connections too.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use evanesce_wire::client::CBOR;
+use evanesce_wire::message::{
+    Batch, Code, Envelope, Problem, SeatResult, Seating, SessionAnswer, Status, envelope_aad,
+};
+use evanesce_wire::session::{self, Offer, SealingSession};
+use evanesce_wire::{Id, Identity, WireError};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::agent::Agent;
+use crate::body::receive;
+use crate::commit::Queue;
+use crate::events::{Event, Events};
+use crate::gate::{Refusal, Verb};
+use crate::judge::too_much;
+use crate::known::Known;
+use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
+use crate::policy::Compiled;
+use crate::regenerate::Outcome;
+use crate::shown::{self, Ready};
+use crate::work::Work;
+
+/// What every request is answered from.
+pub struct Api {
+    /// Memory and judgement.
+    pub agent: Mutex<Agent>,
+    /// Where permitted work goes.
+    pub queue: Queue,
+    /// The agent's key.
+    pub identity: Arc<dyn Identity>,
+    /// The log's public key and the identity's endorsement of it.
+    pub log_key: ([u8; 32], Vec<u8>),
+    /// What `/v1/status` says; the clock, counts and the asker are filled in.
+    pub status: Status,
+    /// Bounds.
+    pub limits: Limits,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where things are told.
+    pub events: Events,
+    /// Bytes of bodies held now.
+    pub buffered: AtomicUsize,
+}
+
+/// An answer other than 200.
+pub struct Trouble(StatusCode, &'static str, String);
+
+type Answer = Result<Vec<u8>, Trouble>;
+
+/// An error of that status and code.
+pub fn trouble<T>(
+    status: StatusCode,
+    code: &'static str,
+    message: impl Into<String>,
+) -> Result<T, Trouble> {
+    Err(Trouble(status, code, message.into()))
+}
+
+/// What was sent does not have its form.
+pub fn malformed(e: impl std::fmt::Display) -> Trouble {
+    Trouble(StatusCode::BAD_REQUEST, "malformed", e.to_string())
+}
+
+/// Unix milliseconds.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as u64)
+}
+
+impl Api {
+    /// The agent's memory. A panic while it was held leaves nothing half done that matters: each item is judged
+    /// as a whole.
+    pub fn agent(&self) -> MutexGuard<'_, Agent> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers one request of a peer.
+    pub async fn answer(
+        &self,
+        caller: &Id,
+        spki: &[u8],
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let (status, body) = match self.route(caller, spki, request).await {
+            Ok(body) => (StatusCode::OK, body),
+            Err(Trouble(status, code, message)) => {
+                if status == StatusCode::TOO_MANY_REQUESTS {
+                    self.metrics.overloads.fetch_add(1, Relaxed);
+                    self.events.emit(Event::Overloaded { what: &message });
+                }
+                (
+                    status,
+                    Problem {
+                        code: code.into(),
+                        message,
+                    }
+                    .encode(),
+                )
+            }
+        };
+        let mut response = Response::new(Full::new(body.into()));
+        *response.status_mut() = status;
+        let cbor = hyper::header::HeaderValue::from_static(CBOR);
+        response.headers_mut().insert(CONTENT_TYPE, cbor);
+        response
+    }
+
+    async fn route(&self, caller: &Id, spki: &[u8], request: Request<Incoming>) -> Answer {
+        let Some(who) = self.agent().directory.find(caller).cloned() else {
+            return trouble(
+                StatusCode::UNAUTHORIZED,
+                "unknown-identity",
+                format!(
+                    "this agent does not know the identity {}",
+                    hex::encode(caller)
+                ),
+            );
+        };
+        let path = request
+            .uri()
+            .path()
+            .strip_prefix("/v1/")
+            .unwrap_or_default();
+        let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == path);
+        match (request.method(), verb, path) {
+            (&Method::POST, Some(verb), _) => {
+                if let Some(why) = verb.closed_to(&who) {
+                    return trouble(
+                        StatusCode::FORBIDDEN,
+                        "role",
+                        format!("{}: {why}", who.name),
+                    );
+                }
+                self.sealed(verb, who, request).await
+            }
+            (&Method::POST, None, "session") => self.session(&who, spki, request).await,
+            (&Method::GET, None, "status") => Ok(self.describe(&who)),
+            _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
+        }
+    }
+
+    fn describe(&self, who: &Known) -> Vec<u8> {
+        let mut status = self.status.clone();
+        status.clock = now();
+        status.entries = self.metrics.entries.load(Relaxed);
+        status.tombstones = self.agent().tombstones.len() as u64;
+        status.caller = who.name.clone();
+        status.roles = who
+            .roles
+            .iter()
+            .map(|role| role.as_str().to_owned())
+            .collect();
+        status.encode()
+    }
+
+    async fn session(&self, who: &Known, spki: &[u8], request: Request<Incoming>) -> Answer {
+        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let offer = Offer::decode(&body).map_err(malformed)?;
+        let seconds = now() / 1000;
+        let id = offer.statement();
+        if self.agent().sessions.answered(&id) {
+            return trouble(
+                StatusCode::CONFLICT,
+                "session",
+                "this offer was answered before",
+            );
+        }
+        let (answer, session) =
+            session::answer(&offer, spki, &*self.identity, seconds).map_err(|e| {
+                let (status, code) = match &e {
+                    WireError::WrongPeer(_) => (StatusCode::FORBIDDEN, "wrong-peer"),
+                    WireError::SessionEnded => (StatusCode::CONFLICT, "session"),
+                    WireError::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+                    _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+                };
+                Trouble(status, code, e.to_string())
+            })?;
+        let mut agent = self.agent();
+        agent.sessions.keep(session, who.id, seconds);
+        self.metrics
+            .sessions
+            .store(agent.sessions.len() as u64, Relaxed);
+        self.events.emit(Event::Session { caller: &who.name });
+        let (log_key, endorsement) = self.log_key.clone();
+        Ok(SessionAnswer {
+            answer,
+            log_key,
+            endorsement,
+        }
+        .encode())
+    }
+
+    /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
+    async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<Incoming>) -> Answer {
+        let _pending = Counted::new(&self.metrics.pending, self.limits.pending as u64);
+        let Some(_pending) = _pending else {
+            return trouble(
+                StatusCode::TOO_MANY_REQUESTS,
+                "overloaded",
+                "too many requests in flight",
+            );
+        };
+        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let mut envelope = Envelope::decode(&body).map_err(malformed)?;
+        drop(body);
+        let found = self
+            .agent()
+            .sessions
+            .find(&envelope.session, &who.id, now() / 1000);
+        let Some(session) = found else {
+            return trouble(
+                StatusCode::CONFLICT,
+                "session",
+                "no such session: offer a new one",
+            );
+        };
+        let aad = envelope_aad(verb.as_str(), &self.status.agent);
+        let plain = session
+            .open(envelope.counter, &aad, &mut envelope.sealed)
+            .map_err(malformed)?;
+        let work = match verb {
+            Verb::Seat => {
+                self.judge_seating(who, session, Seating::decode(plain).map_err(malformed)?)
+                    .await?
+            }
+            _ => {
+                self.judge_batch(verb, who, session, Batch::decode(plain).map_err(malformed)?)
+                    .await?
+            }
+        };
+        let Some(mut work) = self.queue.run(work).await else {
+            return trouble(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the agent failed over this request; nothing was released",
+            );
+        };
+        if verb == Verb::Retire {
+            self.entomb(&mut work);
+        }
+        self.tell(&work);
+        Ok(match verb {
+            Verb::Seat => work.seated().encode(),
+            _ => work.answers().encode(),
+        })
+    }
+
+    async fn judge_batch(
+        &self,
+        verb: Verb,
+        who: Arc<Known>,
+        session: Arc<SealingSession>,
+        batch: Batch,
+    ) -> Result<Work, Trouble> {
+        if too_much(&batch.openings) {
+            let why = format!("over {} operations or rows in one request", limits::WORK);
+            return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
+        }
+        let rows = batch
+            .openings
+            .iter()
+            .map(|opening| opening.rows.len() as u64)
+            .sum();
+        if verb == Verb::Check && !self.agent().checks.take(&who.id, rows, now()) {
+            let most = self.limits.checks_per_second;
+            let why = format!("{} may have {most} seats checked a second", who.name);
+            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+        }
+        let mut turn = Instant::now();
+        let mut ready = Vec::with_capacity(batch.contexts.len());
+        for context in batch.contexts {
+            ready.push(self.agent().shown.prepare(context));
+            pause(&mut turn).await;
+        }
+        if verb != Verb::Check {
+            self.compile(&who, &mut ready).await;
+        }
+        let mut work = Work::new(verb, who, session, batch.openings.len());
+        for opening in batch.openings {
+            let context = &ready[opening.context];
+            self.agent().judge(&mut work, context, opening, now());
+            pause(&mut turn).await;
+        }
+        Ok(work)
+    }
+
+    async fn judge_seating(
+        &self,
+        who: Arc<Known>,
+        session: Arc<SealingSession>,
+        seating: Seating,
+    ) -> Result<Work, Trouble> {
+        let mut turn = Instant::now();
+        let mut ready = Vec::with_capacity(seating.contexts.len());
+        for context in seating.contexts {
+            ready.push(self.agent().shown.prepare(context));
+            pause(&mut turn).await;
+        }
+        self.compile(&who, &mut ready).await;
+        let mut work = Work::new(Verb::Seat, who, session, seating.seats.len());
+        for share in &seating.seats {
+            self.agent()
+                .judge_seat(&mut work, &ready[share.context], share, now());
+            pause(&mut turn).await;
+        }
+        Ok(work)
+    }
+
+    /// Compiles policies that were not seen before, away from this thread: it takes milliseconds.
+    async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
+        for (hash, body) in shown::missing(ready) {
+            let bytes = body.header.policy.len();
+            let policy = if self.agent().compiles.take(&who.id, bytes as u64, now()) {
+                let compiled =
+                    tokio::task::spawn_blocking(move || Compiled::new(&body.header.policy));
+                compiled.await.map(Arc::new).map_err(|_| {
+                    Refusal::new(Code::Refused, "the token's policy cannot be compiled")
+                })
+            } else {
+                Err(Refusal::new(
+                    Code::Overloaded,
+                    "too many new policies at once",
+                ))
+            };
+            if let Ok(policy) = &policy {
+                self.agent().shown.learn(hash, bytes, policy.clone());
+            }
+            shown::fill(ready, &hash, &policy);
+        }
+        let (tokens, policies) = self.agent().shown.bytes();
+        self.metrics.token_bytes.store(tokens as u64, Relaxed);
+        self.metrics.policy_bytes.store(policies as u64, Relaxed);
+    }
+
+    /// Writes the tombstones of what was retired; where that fails, says so in place of the answer.
+    fn entomb(&self, work: &mut Work) {
+        let ids = work.retired();
+        let mut agent = self.agent();
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(e) = agent.tombstones.add(&ids) {
+            let why = format!("the tombstone cannot be written: {e}");
+            self.events.emit(Event::LogFailed { why: &why });
+            work.withdraw(&why);
+        }
+        self.metrics
+            .tombstones
+            .store(agent.tombstones.len() as u64, Relaxed);
+    }
+
+    /// Counts what was decided, and tells of what was not done.
+    fn tell(&self, work: &Work) {
+        for decision in &work.decisions {
+            self.metrics.decided(work.verb, decision.code);
+            let Some(token) = &decision.token else {
+                continue;
+            };
+            let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
+            if decision.code != Code::Done {
+                self.events.emit(Event::Refused {
+                    verb: work.verb.as_str(),
+                    caller,
+                    token: &hex::encode(token.id),
+                    key,
+                    code: decision.code.as_str(),
+                    why: &decision.reason,
+                });
+            } else if work.verb == Verb::Retire {
+                self.events.emit(Event::Retired {
+                    caller,
+                    token: &hex::encode(token.id),
+                    key,
+                });
+            }
+        }
+        for task in &work.tasks {
+            let why = match &task.outcome {
+                Outcome::Seat(SeatResult::Fault(fault), why) => {
+                    why.as_deref().unwrap_or(fault.as_str())
+                }
+                Outcome::NotSeated(why) => why,
+                _ => continue,
+            };
+            self.metrics.faulty.fetch_add(1, Relaxed);
+            let token = hex::encode(task.body.id);
+            self.events.emit(Event::Faulty {
+                token: &token,
+                seat: task.seat,
+                why,
+            });
+        }
+    }
+}
+
+/// Lets other connections have their turn once this one has had its own.
+async fn pause(turn: &mut Instant) {
+    if turn.elapsed() > limits::TURN {
+        tokio::task::yield_now().await;
+        *turn = Instant::now();
+    }
+}
+
+/// One of a bounded number of things that are going on.
+pub struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    /// Counts one; `None` when there are `most` already.
+    pub fn new(count: &'a AtomicU64, most: u64) -> Option<Self> {
+        let counted = Self(count);
+        (count.fetch_add(1, Relaxed) < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

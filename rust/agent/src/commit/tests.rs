@@ -1,0 +1,300 @@
+//! The whole path from a request to its answer, without network or process: over a disk that fails, and with an
+//! element that is watched.
+
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use evanesce_element::{Description, Element, ElementError};
+use evanesce_token::hash::hmac_sha256;
+use evanesce_token::{Body, Gate, Header, formula};
+use evanesce_wire::message::{Code, Context, Opening, OpeningAnswer, Request, SeatResult, SeatRow};
+use evanesce_wire::session::{PendingSession, SealingSession, answer};
+use evanesce_wire::{FileIdentity, Id, Identity};
+
+use super::*;
+use crate::agent::{Agent, Me};
+use crate::disk::Memory;
+use crate::gate::Verb;
+use crate::known::Directory;
+use crate::limits::Limits;
+use crate::log::{ENTRIES, HEAD};
+use crate::tombstones::Tombstones;
+
+const NOW: u64 = 1_800_000_000;
+const SEED: [u8; 32] = [9; 32];
+
+#[derive(Default)]
+struct Watched(AtomicUsize);
+
+impl Element for Watched {
+    fn description(&self) -> Description {
+        let (label, weaknesses) = ("watched".into(), vec!["wrap".into()]);
+        Description {
+            kind: "software",
+            label,
+            development: true,
+            weaknesses,
+        }
+    }
+    fn epochs(&self) -> Vec<u64> {
+        vec![3]
+    }
+    fn current(&self) -> u64 {
+        3
+    }
+    fn evaluate(&self, _: u64, input: &[u8; 32], y: &mut [u8; 32]) -> Result<(), ElementError> {
+        self.0.fetch_add(1, Relaxed);
+        hmac_sha256(&[1; 32], input, y);
+        Ok(())
+    }
+}
+
+struct World {
+    disk: Memory,
+    element: Arc<Watched>,
+    agent: Agent,
+    queue: Queue,
+    session: Arc<SealingSession>,
+    caller: Id,
+    body: Body,
+    row: SeatRow,
+    asked: u8,
+}
+
+/// An agent with one token seated, and its committer running on the present runtime.
+fn world(commit: Commit, slow: bool) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |name: &str| FileIdentity::create(&dir.path().join(name)).unwrap();
+    let (identity, caller) = (Arc::new(key("agent")), key("caller"));
+    let me = identity.agent_id();
+    let (pending, offer) = PendingSession::offer(&caller, me, NOW).unwrap();
+    let (reply, session) = answer(&offer, caller.spki(), &*identity, NOW).unwrap();
+    pending.accept(&reply, identity.spki()).unwrap();
+
+    let disk = Memory::default();
+    let signer = Arc::new(Signer::new(&me, Box::new(key("log"))).unwrap());
+    let (log, _) = Log::open(&disk, &me, signer.public()).unwrap();
+    let element = Arc::new(Watched::default());
+    let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
+    let committer = Committer {
+        syncer: Syncer::start(log.journal(), shared, Events::silent()).unwrap(),
+        log,
+        signer,
+        hands: Arc::new(Hands {
+            element: element.clone(),
+            identity,
+            me,
+        }),
+        commit,
+        tasks_at_once: if slow { 0 } else { 100 },
+        tasks_per_job: 2,
+        threads: 2,
+        metrics: Arc::new(Metrics::default()),
+        events: Events::silent(),
+    };
+    let (queue, committing) = committer.start();
+    tokio::spawn(committing);
+
+    let id = hex::encode(caller.caller_id());
+    let directory = format!(
+        "[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = [\"caller\", \"reconstructor\"]\n"
+    );
+    let directory = Directory::parse(&directory).unwrap();
+    let tombstones = Tombstones::open(&disk, "tombstones").unwrap();
+    let about = Me {
+        id: me,
+        element: element.description(),
+        epochs: element.epochs(),
+    };
+    let agent = Agent::new(about, directory, tombstones, &Limits::default(), [0; 16]);
+
+    let header = Header {
+        key: [1; 32],
+        nonce: [2; 32],
+        name: "treasury".into(),
+        suites: vec!["ed25519".into()],
+        quorum: Gate::parse("1 of (a)").unwrap(),
+        policy: String::new(),
+        created: NOW,
+        expires: None,
+        replaces: None,
+    };
+    let bytes = header.encode();
+    let deal = formula::deal(&bytes);
+    let commitments = vec![formula::commitment(&deal, 0, &SEED)];
+    let sealed = formula::sealed_hash(None);
+    let catalogue = evanesce_suite::catalogue();
+    let body = Body::new(bytes, [3; 32], commitments, [5; 32], sealed, catalogue).unwrap();
+    let (mut y, mut correction) = ([0; 32], [0; 32]);
+    hmac_sha256(&[1; 32], &formula::contribution(&body.id, 0), &mut y);
+    formula::pad(&y, &mut correction);
+    correction.iter_mut().zip(SEED).for_each(|(a, b)| *a ^= b);
+    let row = SeatRow {
+        seat: 0,
+        holder: me,
+        epoch: 3,
+        correction,
+    };
+    let (session, caller) = (Arc::new(session), caller.caller_id());
+    World {
+        disk,
+        element,
+        agent,
+        queue,
+        session,
+        caller,
+        body,
+        row,
+        asked: 0,
+    }
+}
+
+impl World {
+    /// Asks for `openings` openings at once.
+    async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
+        let who = self.agent.directory.find(&self.caller).unwrap().clone();
+        let body = &self.body;
+        let context = Context::Full {
+            header: body.header_bytes.clone(),
+            anchor: body.anchor,
+            commitments: body.commitments.clone(),
+            public: body.public_hash,
+            sealed: body.sealed_hash,
+        };
+        let ready = self.agent.shown.prepare(context);
+        let mut work = Work::new(verb, who, self.session.clone(), openings);
+        for _ in 0..openings {
+            self.asked += 1;
+            let request = Request {
+                token: body.id,
+                action: "sign".into(),
+                suite: "ed25519".into(),
+                input: [6; 32],
+                caller: self.caller,
+                session: self.session.id,
+                id: [self.asked; 16],
+                not_after: NOW + 60,
+                payload: None,
+            };
+            let requests = if verb == Verb::Check {
+                vec![]
+            } else {
+                vec![request.encode()]
+            };
+            let opening = Opening {
+                context: 0,
+                requests,
+                rows: vec![self.row.clone()],
+            };
+            self.agent.judge(&mut work, &ready, opening, NOW * 1000);
+        }
+        let answers = self.queue.run(work).await.unwrap().answers();
+        (answers.openings, answers.checkpoint)
+    }
+
+    fn evaluations(&self) -> usize {
+        self.element.0.load(Relaxed)
+    }
+}
+
+fn released(answer: &OpeningAnswer) -> bool {
+    answer
+        .seats
+        .iter()
+        .any(|seat| matches!(seat.result, SeatResult::Share { .. }))
+}
+
+#[tokio::test]
+async fn what_is_permitted_is_logged_done_and_answered_in_order() {
+    for slow in [false, true] {
+        let mut world = world(Commit::Process, slow);
+        for openings in [1, 2, 7, 30] {
+            let (answers, checkpoint) = world.ask(Verb::Contribute, openings).await;
+            assert_eq!(answers.len(), openings);
+            for answer in &answers {
+                assert!(released(answer) && answer.code == Code::Done);
+                assert!(!checkpoint.is_empty() && answer.receipt.is_some());
+            }
+            let indices: Vec<u64> = answers
+                .iter()
+                .map(|a| a.receipt.as_ref().unwrap().index)
+                .collect();
+            assert!(indices.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        }
+        assert_eq!(world.evaluations(), 40);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_the_element_unasked() {
+    let mut world = world(Commit::Process, false);
+    let used = world.disk.file(ENTRIES).len() + world.disk.file(HEAD).len();
+    world.disk.set_room(Some(used + 100));
+    let (answers, checkpoint) = world.ask(Verb::Contribute, 3).await;
+    for answer in &answers {
+        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        assert!(
+            answer.reason.starts_with("the log cannot be written"),
+            "{}",
+            answer.reason
+        );
+        assert_eq!((&answer.receipt, checkpoint.as_str()), (&None, ""));
+    }
+    assert_eq!(world.evaluations(), 0);
+    let (answers, _) = world.ask(Verb::Check, 1).await;
+    assert_eq!(
+        answers[0].seats[0].result,
+        SeatResult::Good,
+        "a check needs no log"
+    );
+    world.disk.set_room(None);
+    assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+}
+
+#[tokio::test]
+async fn in_mode_power_nothing_is_released_before_its_sync() {
+    let mut world = world(Commit::Power, false);
+    let before = world.disk.syncs();
+    assert!(released(&world.ask(Verb::Contribute, 4).await.0[0]));
+    assert!(world.disk.syncs() > before);
+    world.disk.set_unsyncable(true);
+    let (answers, _) = world.ask(Verb::Contribute, 2).await;
+    for answer in &answers {
+        assert!(!released(answer) && answer.seats.is_empty() && answer.receipt.is_none());
+        assert!(
+            answer.reason.contains("the disk is gone"),
+            "{}",
+            answer.reason
+        );
+    }
+    // Whether that write is on the disk is not known any more, even if the disk works again.
+    world.disk.set_unsyncable(false);
+    let asked = world.evaluations();
+    let (answers, _) = world.ask(Verb::Contribute, 1).await;
+    assert_eq!(
+        (answers[0].code, world.evaluations()),
+        (Code::Refused, asked)
+    );
+    assert!(
+        answers[0].reason.contains("restart"),
+        "{}",
+        answers[0].reason
+    );
+}
+
+#[tokio::test]
+async fn in_mode_process_what_was_answered_is_synced_soon() {
+    let mut world = world(Commit::Process, false);
+    for round in 0..5 {
+        let before = world.disk.syncs();
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+        let mut waited = 0;
+        while world.disk.syncs() == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            waited += 1;
+            // 10 ms are promised; a busy machine is forgiven.
+            assert!(waited < 500, "round {round}");
+        }
+    }
+    assert!(!world.disk.file(HEAD).is_empty());
+}

@@ -1,0 +1,65 @@
+//! Why an agent does not start.
+
+use std::fmt;
+use std::io;
+
+use evanesce_element::ElementError;
+use evanesce_wire::WireError;
+
+use crate::config::ConfigError;
+
+/// Why an agent does not start: what is wrong, and where the operator puts it right.
+#[derive(Debug)]
+pub enum AgentError {
+    /// A file of the configuration.
+    Config(ConfigError),
+    /// The element: roots missing, locked, weak or away.
+    Element(ElementError),
+    /// The identity key.
+    Identity(WireError),
+    /// The folder's log or tombstones.
+    Storage(String),
+    /// Another agent has this folder.
+    InUse(String),
+    /// An address that cannot be listened at.
+    Listen(String, io::Error),
+    /// The operating system.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(e) => e.fmt(f),
+            Self::Element(e) => e.fmt(f),
+            Self::Identity(e) => e.fmt(f),
+            Self::Storage(why) => f.write_str(why),
+            Self::InUse(folder) => write!(
+                f,
+                "another agent runs in {folder}: stop it, or give this one a folder of its own"
+            ),
+            Self::Listen(address, e) => {
+                write!(
+                    f,
+                    "cannot listen at {address}: {e}; see listen and observe in agent.toml"
+                )
+            }
+            Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {}
+
+impl AgentError {
+    /// What is at fault, in one word: `config`, `element`, `identity`, `log` or `io`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "config",
+            Self::Element(_) => "element",
+            Self::Identity(_) => "identity",
+            Self::Storage(_) | Self::InUse(_) => "log",
+            Self::Listen(..) | Self::System(..) => "io",
+        }
+    }
+}

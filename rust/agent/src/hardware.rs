@@ -1,0 +1,121 @@
+//! The element and the identity that a configuration names, opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use evanesce_element::pkcs11::{self, P256Identity, Pkcs11Element};
+use evanesce_element::software::SoftwareElement;
+use evanesce_element::{Element, ElementError};
+use evanesce_wire::{FileIdentity, Identity, WireError};
+
+use crate::config::{Config, ElementSource, IdentitySource};
+use crate::error::AgentError;
+use crate::limits;
+use crate::text::cut;
+
+/// Opens both; the element is probed.
+pub fn open_element(config: &Config) -> Result<(Arc<dyn Element>, Arc<dyn Identity>), AgentError> {
+    let file = |path: &Path| -> Result<Arc<dyn Identity>, AgentError> {
+        Ok(Arc::new(
+            FileIdentity::open(&config.path(path)).map_err(AgentError::Identity)?,
+        ))
+    };
+    match &config.element {
+        ElementSource::Software { roots, passphrase } => {
+            let passphrase = read_by(config, passphrase.as_ref(), "passphrase")?;
+            let element = SoftwareElement::open(&config.path(roots), passphrase.as_ref())
+                .map_err(AgentError::Element)?;
+            let IdentitySource::File(path) = &config.identity else {
+                return Err(not_inside());
+            };
+            Ok((Arc::new(element), file(path)?))
+        }
+        ElementSource::Pkcs11 { .. } => {
+            let inside = module(config)?;
+            let element = Pkcs11Element::open(&inside).map_err(AgentError::Element)?;
+            let identity: Arc<dyn Identity> = match &config.identity {
+                IdentitySource::File(path) => file(path)?,
+                IdentitySource::Element { element: label } => Arc::new(Inside(
+                    pkcs11::open_identity(&inside, label).map_err(AgentError::Element)?,
+                )),
+            };
+            Ok((Arc::new(element), identity))
+        }
+    }
+}
+
+pub fn not_inside() -> AgentError {
+    AgentError::Element(ElementError::Config(
+        "an identity inside the element needs a PKCS#11 element".into(),
+    ))
+}
+
+/// Where a PIN or passphrase is read from.
+pub fn read_by(
+    config: &Config,
+    source: Option<&crate::config::Source>,
+    what: &str,
+) -> Result<Option<evanesce_element::SecretSource>, AgentError> {
+    let source = source.map(|source| config.source(source, what)).transpose();
+    source.map_err(|why| AgentError::Element(ElementError::Config(why)))
+}
+
+/// The PKCS#11 module of the configuration, which must name one.
+pub fn module(config: &Config) -> Result<pkcs11::Config, AgentError> {
+    let ElementSource::Pkcs11 {
+        module,
+        token,
+        slot,
+        pin,
+        root_label,
+        accept_weak_element,
+        init_args,
+        sessions,
+    } = &config.element
+    else {
+        return Err(not_inside());
+    };
+    Ok(pkcs11::Config {
+        module: config.path(module),
+        token_label: token.clone(),
+        slot: *slot,
+        pin: read_by(config, pin.as_ref(), "PIN")?,
+        root_label: root_label.clone(),
+        accept_weak_element: *accept_weak_element,
+        init_args: init_args.clone(),
+        sessions: *sessions,
+    })
+}
+
+/// An identity key that never leaves the element.
+struct Inside(P256Identity);
+
+impl Identity for Inside {
+    fn spki(&self) -> &[u8] {
+        self.0.spki()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        self.0
+            .sign(message)
+            .map_err(|e| WireError::Identity(e.to_string()))
+    }
+}
+
+/// What the element says of itself, cut so that every entry can hold it.
+pub fn describe(element: &dyn Element) -> evanesce_element::Description {
+    let mut description = element.description();
+    description.label = cut(&description.label, limits::ELEMENT_TEXT);
+    let more = description
+        .weaknesses
+        .len()
+        .saturating_sub(limits::WEAKNESSES);
+    description.weaknesses.truncate(limits::WEAKNESSES);
+    for weakness in &mut description.weaknesses {
+        *weakness = cut(weakness, limits::ELEMENT_TEXT);
+    }
+    if more > 0 {
+        description.weaknesses.push(format!("and {more} more"));
+    }
+    description
+}

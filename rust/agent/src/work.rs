@@ -1,0 +1,228 @@
+//! One request's work on its way: decided, logged, done, answered.
+//!
+//! Decisions, tasks and entries are in the request's order, and keep it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use evanesce_token::Body;
+use evanesce_wire::Id;
+use evanesce_wire::merkle::Group;
+use evanesce_wire::message::{
+    Answers, Code, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult, Seated,
+    SeatedResult, SeatedRow,
+};
+use evanesce_wire::session::SealingSession;
+
+use crate::gate::{Refusal, Verb};
+use crate::known::Known;
+use crate::limits;
+use crate::regenerate::{Outcome, Task};
+use crate::text::cut;
+
+/// One request's share of the agent's work.
+pub struct Work {
+    /// What is asked.
+    pub verb: Verb,
+    /// Who asks.
+    pub who: Arc<Known>,
+    /// The session it came under.
+    pub session: Arc<SealingSession>,
+    /// One per opening or seat asked for.
+    pub decisions: Vec<Decision>,
+    /// What is to be done, once the entries are written.
+    pub tasks: Vec<Task>,
+    /// Log entries, in the order of the decisions that have one.
+    pub entries: Vec<Vec<u8>>,
+    /// Where the entries are, once they are written.
+    pub logged: Option<Logged>,
+}
+
+/// A place in the log.
+pub struct Logged {
+    /// The commit group.
+    pub group: Arc<Group>,
+    /// Index of the work's first entry.
+    pub first: u64,
+    /// The group's signed checkpoint.
+    pub checkpoint: Arc<str>,
+}
+
+/// What was decided about one opening, or one seat.
+pub struct Decision {
+    /// The code on the wire.
+    pub code: Code,
+    /// Why it is not done.
+    pub reason: String,
+    /// The token, where its context is good.
+    pub token: Option<Arc<Body>>,
+    /// The seat, of a seating.
+    pub seat: u32,
+    /// Seats that are answered without asking the element.
+    pub faults: Vec<SeatAnswer>,
+    /// What is to be done for it, of [`Work::tasks`].
+    pub tasks: Range<usize>,
+    /// Whether it has an entry.
+    pub logged: bool,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self {
+            code: Code::Done,
+            reason: String::new(),
+            token: None,
+            seat: 0,
+            faults: Vec::new(),
+            tasks: 0..0,
+            logged: false,
+        }
+    }
+}
+
+impl Work {
+    /// Nothing yet.
+    pub fn new(verb: Verb, who: Arc<Known>, session: Arc<SealingSession>, items: usize) -> Self {
+        Self {
+            verb,
+            who,
+            session,
+            decisions: Vec::with_capacity(items),
+            tasks: Vec::with_capacity(items),
+            entries: Vec::with_capacity(items),
+            logged: None,
+        }
+    }
+
+    /// Adds a decision that nothing follows from, and that is not logged.
+    pub fn refuse(&mut self, refusal: Refusal, seat: u32) {
+        let reason = cut(&refusal.reason, limits::REASON);
+        self.decisions.push(Decision {
+            code: refusal.code,
+            reason,
+            seat,
+            ..Decision::default()
+        });
+    }
+
+    /// Takes back everything that was permitted, since it could not be logged.
+    pub fn withdraw(&mut self, why: &str) {
+        self.tasks.clear();
+        for decision in &mut self.decisions {
+            decision.tasks = 0..0;
+            decision.faults.clear();
+            if decision.code == Code::Done {
+                decision.code = Code::Refused;
+                decision.reason = cut(why, limits::REASON);
+            }
+        }
+    }
+
+    /// Tokens that `retire` is to tombstone: those of which a share was regenerated.
+    pub fn retired(&self) -> Vec<Id> {
+        let good = |decision: &&Decision| {
+            self.tasks[decision.tasks.clone()]
+                .iter()
+                .any(|task| matches!(task.outcome, Outcome::Seat(SeatResult::Good, _)))
+        };
+        self.decisions
+            .iter()
+            .filter(good)
+            .filter_map(|d| Some(d.token.as_ref()?.id))
+            .collect()
+    }
+
+    fn proofs(&mut self) -> (String, impl FnMut(bool) -> Option<LogProof> + use<>) {
+        let logged = self.logged.take();
+        let checkpoint = logged
+            .as_ref()
+            .map_or_else(String::new, |l| l.checkpoint.to_string());
+        let mut entries = std::mem::take(&mut self.entries).into_iter();
+        let mut index = logged.as_ref().map_or(0, |l| l.first);
+        let next = move |wanted: bool| {
+            let group = &logged.as_ref().filter(|_| wanted)?.group;
+            let proof = LogProof {
+                entry: entries.next()?,
+                index,
+                path: group.path(index),
+            };
+            index += 1;
+            Some(proof)
+        };
+        (checkpoint, next)
+    }
+
+    /// The answer to `contribute`, `check` or `retire`.
+    pub fn answers(mut self) -> Answers {
+        let (checkpoint, mut proof) = self.proofs();
+        let mut tasks = self.tasks.into_iter();
+        let openings =
+            self.decisions
+                .into_iter()
+                .map(|decision| {
+                    let mut seats = decision.faults;
+                    seats.extend(tasks.by_ref().take(decision.tasks.len()).map(|task| {
+                        SeatAnswer {
+                            seat: task.seat,
+                            result: match task.outcome {
+                                Outcome::Seat(result, _) => result,
+                                _ => SeatResult::Fault(SeatFault::ElementUnavailable),
+                            },
+                        }
+                    }));
+                    let receipt = proof(decision.logged);
+                    OpeningAnswer {
+                        code: decision.code,
+                        reason: decision.reason,
+                        seats,
+                        receipt,
+                    }
+                })
+                .collect();
+        Answers {
+            checkpoint,
+            openings,
+        }
+    }
+
+    /// The answer to `seat`.
+    pub fn seated(mut self) -> Seated {
+        let (checkpoint, mut proof) = self.proofs();
+        let mut tasks = self.tasks.into_iter();
+        let seats = self
+            .decisions
+            .into_iter()
+            .map(|decision| {
+                let done = tasks
+                    .by_ref()
+                    .take(decision.tasks.len())
+                    .last()
+                    .map(|task| task.outcome);
+                let result = match done {
+                    Some(Outcome::Row {
+                        epoch,
+                        correction,
+                        signature,
+                    }) => SeatedResult::Row {
+                        epoch,
+                        correction,
+                        signature,
+                    },
+                    Some(Outcome::NotSeated(reason)) => SeatedResult::Refused { reason },
+                    Some(_) => SeatedResult::Refused {
+                        reason: "the agent did not finish".into(),
+                    },
+                    None => SeatedResult::Refused {
+                        reason: decision.reason,
+                    },
+                };
+                SeatedRow {
+                    seat: decision.seat,
+                    result,
+                    receipt: proof(decision.logged),
+                }
+            })
+            .collect();
+        Seated { checkpoint, seats }
+    }
+}
