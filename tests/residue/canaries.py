@@ -1,8 +1,8 @@
 """What is secret in a run: everything that gives away a seed, a share, a pad, a root or a key.
 
-Besides these themselves, whatever is as good as one of them: an element's answer (its pad is one hash away), the
-extracted HKDF key (every suite's material is), scalars, expanded seeds, and the nonces of deterministic
-signatures over messages that are known here.
+Identity keys too. Besides these themselves, whatever is as good as one of them: an element's answer (its pad is
+one hash away), the extracted HKDF key (every suite's material is), scalars, expanded seeds, and the nonces of
+deterministic signatures over messages that are known here.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ _ML_KEM_RANK = {"ml-kem-768": 3, "ml-kem-1024": 4}
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where an agent keeps a secret of its own: places in which it is no leak."""
+    """Where a process keeps a secret of its own: places in which it is no leak."""
 
-    agent: str
-    in_arena: bool
-    """Once, in the agent's locked memory."""
+    holder: str
+    """The process's name."""
+    in_arena: int | None
+    """How often in its locked memory; None for any number of times."""
     file: str | None
-    """In this file of the agent's folder."""
+    """In this file, below the run's folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ nothing outlives the household.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import resource
@@ -128,6 +129,7 @@ class Agent(Watched):
     id: bytes = b""
     roots: dict[int, bytes] = field(default_factory=dict)
     passphrase: bytes | None = None
+    identity: bytes = b""
 
     def holder(self, epoch: int) -> Holder:
         return Holder(self.id, epoch, self.roots[epoch])
@@ -146,10 +148,12 @@ class Agent(Watched):
 
     def canaries(self) -> Iterator[Canary]:
         for epoch, root in self.roots.items():
-            in_file = None if self.passphrase else "roots"
-            yield Canary(f"root {epoch} of {self.name}", root, Kept(self.name, True, in_file))
+            in_file = None if self.passphrase else f"{self.name}/roots"
+            yield Canary(f"root {epoch} of {self.name}", root, Kept(self.name, 1, in_file))
         if self.passphrase:
-            yield Canary(f"passphrase of {self.name}", self.passphrase, Kept(self.name, False, "passphrase"))
+            in_file = f"{self.name}/passphrase"
+            yield Canary(f"passphrase of {self.name}", self.passphrase, Kept(self.name, 0, in_file))
+        yield from _of_identity(self.name, self.identity, Kept(self.name, 1, f"{self.name}/identity.key"))
 
 
 class Household:
@@ -165,9 +169,10 @@ class Household:
             each.mkdir()
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))
-        caller = _identity(self.home / "identity.key")
+        self._identities = secrets.token_bytes(32), secrets.token_bytes(32)
+        caller = _identity(self.home / "identity.key", self._identities[0])
         self.stranger = folder / "stranger.key"
-        _identity(self.stranger)
+        _identity(self.stranger, self._identities[1])
         known = (
             f'[[identity]]\nname = "caller"\nid = "{caller.hex()}"\n'
             'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
@@ -183,7 +188,7 @@ class Household:
         _identity(folder / "identity.key", seed)
         roots = {epoch: secrets.token_bytes(32) for epoch in EPOCHS}
         passphrase = secrets.token_urlsafe(30).encode() if name == SEALED else None
-        agent = Agent(name, folder, ["agent", str(folder)], None, None, agent_id(seed), roots, passphrase)
+        agent = Agent(name, folder, ["agent", str(folder)], None, None, agent_id(seed), roots, passphrase, seed)
         text = "evanesce software roots v1\n" + "".join(f"{epoch} {root.hex()}\n" for epoch, root in roots.items())
         element = 'kind = "software"\nroots = "roots"\n'
         if passphrase is None:
@@ -226,6 +231,15 @@ class Household:
         """Those that are searched and alive."""
         return [each for each in (self.caller, *self.agents) if each.alive()]
 
+    def canaries(self) -> Iterator[Canary]:
+        """What they were given."""
+        for agent in self.agents:
+            yield from agent.canaries()
+        caller, stranger = self._identities
+        # Each client has its own, for as long as something (a traceback, say) still refers to it.
+        yield from _of_identity("caller", caller, Kept("caller", None, "home/identity.key"))
+        yield from _of_identity("stranger", stranger, Kept("caller", None, "stranger.key"))
+
     def roots(self) -> dict[bytes, dict[int, bytes]]:
         """Agent id → epoch → root."""
         return {agent.id: agent.roots for agent in self.agents}
@@ -246,9 +260,16 @@ def private(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _identity(path: Path, seed: bytes | None = None) -> bytes:
+def _of_identity(name: str, seed: bytes, kept: Kept) -> Iterator[Canary]:
+    yield Canary(f"identity of {name}", seed, kept)
+    expanded = hashlib.sha512(seed).digest()
+    yield Canary(f"identity of {name}: scalar", expanded[:32])
+    yield Canary(f"identity of {name}: prefix", expanded[32:])
+
+
+def _identity(path: Path, seed: bytes) -> bytes:
     """Writes an Ed25519 identity; returns its caller id."""
-    key = ed25519.Ed25519PrivateKey.from_private_bytes(seed or secrets.token_bytes(32))
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
     private(
         path,
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,8 @@ IDLE_SECONDS = 1.0
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 1, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-LEAST_LOOKS, MOST_LOOKS = 3, 30
-"""Searches during the last phase."""
+MOST_ROUNDS = 10
+"""Of looking at processes at work before giving up on seeing a secret there."""
 FIRST = ("operate", "mint", "asynchronous", "refused")
 
 
@@ -55,7 +55,7 @@ class Result:
     looked_at: int
     counts: Counter[str]
     seen_at_work: set[str] = field(default_factory=set)
-    """Labels of what was seen in locked memory during operations, roots apart."""
+    """Labels of what was seen in locked memory during operations, what is kept apart."""
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -86,11 +86,11 @@ def _run(folder: Path, say: Say) -> Result:
         secret = [*scene.canaries, *scene.of_minted()]
         homes: dict[str, int] = {}
         result = Result([], [], len(secret), 0, scene.counts)
-        _watch(result, Search(household, secret, homes), scene)
+        _watch(result, Search(household, secret, homes), household, lambda: scene.phase("again"))
         scene.require_enough()
         time.sleep(IDLE_SECONDS)
         _searched(result, Search(household, secret, homes).everything())
-        _require_roots_seen(household, homes)
+        _require_seen(household, homes)
 
         result.planted = leaks.plant(household)
         planted = [each.canary for each in result.planted]
@@ -104,30 +104,32 @@ def _run(folder: Path, say: Say) -> Result:
         return result
 
 
-def _watch(result: Result, search_: Search, scene: _Scene) -> None:
-    """Looks while the last phase goes on and on. That secrets are then seen, and in locked memory only, is what
-    gives a later search that sees none its meaning."""
+def _watch(result: Result, search_: Search, household: Household, work: Callable[[], None]) -> None:
+    """Looks at one process after the other while work goes on. That secrets are then seen, and in locked memory
+    only, is what gives a later search that sees none its meaning."""
     enough = threading.Event()
 
-    def work() -> None:
+    def work_on() -> None:
         while not enough.is_set():
-            scene.phase("again")
+            work()
 
-    roots = {canary.label for canary in scene.canaries if canary.kept is not None}
+    kept = {canary.label for canary in household.canaries()}
+    agents = [process for process in household.processes if process is not household.caller]
+    looks = [each for agent in agents for each in (household.caller, agent)]
     with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(work)
+        working = pool.submit(work_on)
         try:
-            for look in range(MOST_LOOKS):
-                if look >= LEAST_LOOKS and result.seen_at_work:
+            for number, process in enumerate(looks * MOST_ROUNDS):
+                if number >= len(looks) and result.seen_at_work:
                     break
-                found, belong = search_.at_work()
+                found, belong = search_.at_work(process)
                 _searched(result, found)
-                result.seen_at_work |= belong - roots
+                result.seen_at_work |= belong - kept
         finally:
             enough.set()
         working.result()
     if not result.seen_at_work:
-        raise Failed(f"no secret was seen at work in {MOST_LOOKS} looks: the search sees nothing")
+        raise Failed(f"no secret was seen at work in {MOST_ROUNDS} rounds: the search sees nothing")
 
 
 def _searched(result: Result, found: search.Found) -> None:
@@ -142,12 +144,13 @@ def _unique(*groups: Sequence[Canary]) -> list[Canary]:
     return list({canary.label: canary for group in groups for canary in group}.values())
 
 
-def _require_roots_seen(household: Household, homes: dict[str, int]) -> None:
+def _require_seen(household: Household, homes: dict[str, int]) -> None:
     """A search that does not see what is known to be there sees nothing."""
-    for agent in household.agents:
-        for canary in agent.canaries():
-            if agent.alive() and canary.kept is not None and canary.kept.in_arena and canary.label not in homes:
-                raise Failed(f"the search did not find {canary.label} where it is kept")
+    alive = {process.name for process in household.processes}
+    for canary in household.canaries():
+        kept = canary.kept
+        if kept is not None and kept.in_arena == 1 and kept.holder in alive and canary.label not in homes:
+            raise Failed(f"the search did not find {canary.label} where it is kept")
 
 
 def _end(household: Household, everything: Search, result: Result) -> None:
@@ -182,7 +185,7 @@ class _Scene:
         self._folder.mkdir()
         self._messages = [secrets.token_bytes(40) for _ in range(3)]
         self._deals: list[Deal] = []
-        self.canaries = [canary for agent in household.agents for canary in agent.canaries()]
+        self.canaries = list(household.canaries())
         self.counts: Counter[str] = Counter()
 
     def prepare(self, nobody: bytes) -> None:

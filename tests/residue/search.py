@@ -1,7 +1,7 @@
 """Scanning all that a run's processes can read and have written, and what is set aside.
 
-Set aside is only an agent's own: its root where its element keeps it, once and bare in locked memory of that very
-agent, and the files from which it reads its root and passphrase. Everything else that is found is a hit.
+Set aside is only what is a process's own: its root or identity, once and bare in locked memory of that very
+process, and the files from which it reads these and its passphrase. Everything else that is found is a hit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Search:
     """For these canaries, in this household."""
 
     def __init__(self, household: Household, canaries: Iterable[Canary], homes: dict[str, int]) -> None:
-        """`homes`: label of a root → the one address at which its agent keeps it; filled by the first search."""
+        """`homes`: label of a root or identity → the one address at which it is kept; filled by the first search."""
         self._household = household
         self._homes = homes
         self._canaries = {canary.label: canary for canary in canaries}
@@ -74,15 +74,14 @@ class Search:
         parts.append(self.files())
         return self._judged(parts, locked)
 
-    def at_work(self) -> tuple[Found, set[str]]:
-        """Memory from outside while operations are under way. What lies in locked memory is then where it belongs:
-        the labels of that are the second part."""
-        processes = self._household.processes
-        locked = {process.name: locked_ranges(process.pid) for process in processes}
-        found = self._outside(processes)
+    def at_work(self, process: Watched) -> tuple[Found, set[str]]:
+        """A process's memory from outside while operations are under way. What lies in locked memory is then where
+        it belongs: the labels of that are the second part."""
+        locked = locked_ranges(process.pid)
+        found = self._outside([process])
         hits, belong = [], set()
         for hit in found.hits:
-            if any(start <= hit.address < end for start, end in locked.get(hit.holder, ())):
+            if any(start <= hit.address < end for start, end in locked):
                 belong.add(hit.label)
             else:
                 hits.append(hit)
@@ -132,22 +131,25 @@ class Search:
         looked_at = 0
         for part in parts:
             looked_at += part.looked_at
-            hits += [hit for hit in part.hits if not self._own_root(hit, locked)]
+            hits += [hit for hit in part.hits if not self._own_memory(hit, locked)]
         return Found(hits, looked_at)
 
-    def _own_root(self, hit: Hit, locked: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
-        """Whether this is an agent's root where its element keeps it."""
+    def _own_memory(self, hit: Hit, locked: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
+        """Whether this is a root or identity in the one place where its holder keeps it."""
         canary = self._canaries[hit.label]
         kept = canary.kept
-        if kept is None or not kept.in_arena or hit.holder != kept.agent:
+        if kept is None or kept.in_arena == 0 or hit.holder != kept.holder:
             return False
         whole = hit.form == "raw" and hit.length == len(canary.value)
         here = any(start <= hit.address < end for start, end in locked.get(hit.holder, ()))
-        return whole and here and self._homes.setdefault(hit.label, hit.address) == hit.address
+        if not whole or not here:
+            return False
+        home = self._homes.setdefault(hit.label, hit.address)
+        return kept.in_arena is None or home == hit.address
 
     def _own_file(self, hit: Hit) -> bool:
         kept = self._canaries[hit.label].kept
-        return kept is not None and kept.file is not None and hit.holder == f"{kept.agent}/{kept.file}"
+        return kept is not None and kept.file is not None and hit.holder == kept.file
 
 
 def locked_ranges(pid: int) -> list[tuple[int, int]]:

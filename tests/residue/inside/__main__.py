@@ -29,6 +29,9 @@ def main() -> None:
     # Where only ancestors may read a process's memory, let anyone of this user's do so.
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1))
     control = Control(given.control)
+    if given.role != "scanner":
+        # Who works must not keep the scanner from looking.
+        os.nice(5)
     if given.role == "agent":
         # The agent has the main thread, as it does when people start it. It ends with the harness.
         threading.Thread(target=_serve_then_end, args=[control], daemon=True).start()
