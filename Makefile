@@ -14,6 +14,7 @@ CARGO  := cargo
 export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
 export EVANESCE_SHARED  = $(CURDIR)
 
+.NOTPARALLEL:
 .PHONY: help prerequisites build demo test test-rust test-python lint bench fuzz residue clean
 
 help:
@@ -45,12 +46,12 @@ $(STAMPS)/venv-bench: requirements/bench.txt $(STAMPS)/venv-test
 
 $(STAMPS)/system-test: scripts/system-packages
 	@mkdir -p $(STAMPS)
-	scripts/system-packages softhsm2 libnss3 libnss3-tools
+	scripts/system-packages softhsm2 libnss3 libnss3-tools openssl procps
 	@touch $@
 
 $(STAMPS)/system-bench: scripts/system-packages
 	@mkdir -p $(STAMPS)
-	scripts/system-packages wrk
+	scripts/system-packages wrk openssl
 	@touch $@
 
 $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
@@ -70,7 +71,7 @@ demo: build
 test: build $(STAMPS)/venv-test $(STAMPS)/system-test lint test-rust test-python
 
 test-rust: $(STAMPS)/venv-test $(STAMPS)/system-test
-	cd rust && $(CARGO) test --release --workspace --exclude evanesce-py
+	cd rust && $(CARGO) test --locked --release --workspace --exclude evanesce-py
 
 test-python: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 	$(BIN)/python -m mypy.stubtest evanesce._core
@@ -78,7 +79,7 @@ test-python: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 
 lint: build $(STAMPS)/venv-test
 	cd rust && $(CARGO) fmt --all --check
-	cd rust && $(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	cd rust && $(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy
@@ -89,14 +90,14 @@ audit: $(STAMPS)/audit/evanesce/_core.abi3.so
 
 # The audit build: secrets on ordinary locked memory in a dumpable process, so that a scanner can see all of it.
 $(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py')
-	cd rust && $(CARGO) build --release -p evanesce-py --features audit
+	cd rust && $(CARGO) build --locked --release -p evanesce-py --features audit
 	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D) && cp rust/target/release/lib_core.so $@
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench
 
 SECONDS ?= 60
-fuzz:
+fuzz: | prerequisites
 	scripts/fuzz $(SECONDS)
 
 RUNS ?= 20

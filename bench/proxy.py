@@ -1,6 +1,6 @@
 """A TCP proxy that delays: bytes leave it half a round trip after they came, in order, at any rate.
 
-The kernel here has no netem, so distance is made in user space: one event loop, no copying beyond the buffers.
+Not every kernel has netem, so distance is made in user space: one event loop, no copying beyond the buffers.
 """
 
 from __future__ import annotations
