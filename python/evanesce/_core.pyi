@@ -210,5 +210,5 @@ def harden(enabled: bool = True) -> None:
     """Makes this process undumpable with core limit 0. The package calls it on import unless opted out."""
 
 def memory_report() -> dict[str, Any]:
-    """backing, why, arena_bytes, arena_free, locked_limit, undumpable, core_limit_zero, crucible_threads,
-    stack_bytes, spilled, awslc_in_arena, audit."""
+    """backing, why, arena_bytes, arena_free, unlocked_bytes, locked_limit, undumpable, core_limit_zero,
+    crucible_threads, stack_bytes, spilled, awslc_in_arena, audit."""

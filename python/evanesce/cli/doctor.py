@@ -90,7 +90,11 @@ def memory(report: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("hardening", "weak", f"{why}: this process can be dumped", "Unset EVANESCE_NO_HARDEN.")
     threads = int(report["crucible_threads"])
     if threads:
-        yield Finding("crucible", "ok", f"{threads} threads on locked stacks of {report['stack_bytes'] >> 10} KiB")
+        sizes = f"{threads} stacks of {report['stack_bytes'] >> 10} KiB"
+        if report["unlocked_bytes"]:
+            yield Finding("crucible", "weak", f"{sizes}, not all locked", "Raise the locked-memory limit (ulimit -l).")
+        else:
+            yield Finding("crucible", "ok", f"{sizes}, locked")
     else:
         yield Finding("crucible", "weak", "no locked stacks", "Raise the locked-memory limit (ulimit -l).")
     if report["spilled"]:

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Longest log entry, in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const ENTRY: usize = u16::MAX as usize;
 /// Most operations under one opening, so that its entry keeps within [`ENTRY`].
-pub const OPERATIONS: usize = 400;
+pub const OPERATIONS: usize = evanesce_wire::limits::REQUESTS_PER_OPENING;
 /// Most operations, and most rows, in one request.
 pub const WORK: usize = 4096;
 /// Longest reason in an answer or an entry, in characters.

@@ -37,6 +37,7 @@ fn memory_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("why", why)?;
     dict.set_item("arena_bytes", report.arena_bytes)?;
     dict.set_item("arena_free", report.arena_free)?;
+    dict.set_item("unlocked_bytes", report.unlocked_bytes)?;
     dict.set_item("locked_limit", report.locked_limit)?;
     dict.set_item("undumpable", report.undumpable)?;
     dict.set_item("core_limit_zero", report.core_limit_zero)?;

@@ -6,6 +6,7 @@ use evanesce_wire::{FileIdentity, Identity};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use zeroize::Zeroizing;
 
 use crate::error::{plain, raise};
 use crate::secret::Secret;
@@ -87,7 +88,7 @@ fn encrypt_to<'py>(
     plaintext: PyBuffer<u8>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let (suite, spki) = public_half(token, suite)?;
-    let plaintext = bytes_of(py, &plaintext)?;
+    let plaintext = Zeroizing::new(bytes_of(py, &plaintext)?);
     let ciphertext = py
         .detach(|| suite.encrypt_to(spki, &plaintext))
         .map_err(suite_error)?;

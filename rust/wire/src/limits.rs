@@ -8,8 +8,8 @@ pub const BODY: usize = 4 << 20;
 pub const DEPTH: usize = 24;
 /// Most token contexts, and most openings, in one request.
 pub const OPENINGS: usize = 1024;
-/// Most operations decided under one opening.
-pub const REQUESTS_PER_OPENING: usize = 4096;
+/// Most operations decided under one opening, so that its log entry keeps within 64 KiB.
+pub const REQUESTS_PER_OPENING: usize = 400;
 /// A header above this many bytes may be sent by token id once the agent has seen it.
 pub const INLINE_HEADER: usize = 4096;
 /// Longest life of a sealing session (PROTOCOL §6).
