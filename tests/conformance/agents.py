@@ -8,14 +8,17 @@ processes are ended by their own ids and the folders belong to the caller's temp
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,7 @@ MOST_PROCESSES = 24
 """Agents alive at once, unless one case needs more: the longest unused are ended first."""
 START_SECONDS = 30
 STOP_SECONDS = 5
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 _PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 """RFC 8410 §7: what stands before the 32-byte seed."""
@@ -93,7 +97,7 @@ class Fleet:
                 del self._running[key]
                 running = None
             if running is None:
-                self._running[key] = self._start(key, agent)
+                self._start(key, agent)
             self._running.move_to_end(key)
         deadline = time.monotonic() + START_SECONDS
         return {agent: _wait(self._running[key], agent, deadline) for key, agent in wanted.items()}
@@ -101,16 +105,18 @@ class Fleet:
     def _make_room(self, wanted: Mapping[tuple[bytes, object], Agent]) -> None:
         idle = [key for key in self._running if key not in wanted]
         needed = sum(key not in self._running for key in wanted)
-        excess = len(self._running) + needed - MOST_PROCESSES
-        _end([self._running.pop(key) for key in idle[: max(excess, 0)]])
+        excess = idle[: max(len(self._running) + needed - MOST_PROCESSES, 0)]
+        _end([self._running[key] for key in excess])
+        for key in excess:
+            del self._running[key]
 
-    def _start(self, key: tuple[bytes, object], agent: Agent) -> _Running:
+    def _start(self, key: tuple[bytes, object], agent: Agent) -> None:
         if key not in self._made:
             new = self._folder / f"agent-{next(self._numbers)}"
             self._made[key] = (new, _furnish(new, agent, self._callers, self.kind))
         folder, furnished = self._made[key]
         (folder / "agent.addr").unlink(missing_ok=True)
-        with (folder / "output").open("ab") as output:
+        with (folder / "output").open("ab") as output, _uninterrupted():
             process = subprocess.Popen(
                 [sys.executable, "-m", "evanesce", "agent", "run", str(folder)],
                 stdin=subprocess.DEVNULL,
@@ -119,7 +125,7 @@ class Fleet:
                 cwd=folder,
                 env=os.environ | furnished.environment,
             )
-        return _Running(process, folder)
+            self._running[key] = _Running(process, folder)
 
 
 def write_identity(path: Path, seed: bytes) -> tuple[bytes, bytes]:
@@ -178,6 +184,24 @@ def _content(path: Path) -> str | None:
 
 def _tail(running: _Running) -> str:
     return (running.folder / "output").read_text(errors="replace")[-600:].strip() or "it wrote nothing"
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What asks this process to end waits: a process that was started and is not known yet would outlive it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Not by masking, which a new process would inherit.
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def _end(running: Iterable[_Running]) -> None:
