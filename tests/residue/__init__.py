@@ -13,6 +13,7 @@ something only if it would have found it.
     household   agents and caller: folders and processes
     search      scanning all of it, and what is set aside
     leaks       kinds of planted leaks, and where each must be found
+    scene       what the processes are given, and what happens to them
     one_run     the order of events
 
 What it relies on: the audit build differs from the product in that its arena is ordinary locked memory in a

@@ -4,6 +4,7 @@ there, and all that was planted was found."""
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, metavar="N")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave every run's files in DIR")
     given = parser.parse_args()
+    # What is told to stop still ends the processes it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     hits = found = planted = kinds = 0
     for number in range(1, given.runs + 1):
         begun = time.monotonic()

@@ -38,6 +38,9 @@ START_SECONDS = 60
 ANSWER_SECONDS = 120
 STOP_SECONDS = 10
 
+CORE_LIMIT = resource.RLIM_INFINITY if os.geteuid() == 0 else resource.getrlimit(resource.RLIMIT_CORE)[1]
+"""Bytes a core file may have: as many as we may grant."""
+
 EPOCHS = (1, 2)
 """Every agent has a root of each; new tokens are seated under the last."""
 SEALED = "agent-5"
@@ -77,8 +80,7 @@ class Watched:
                 cwd=self.folder,
                 env=environment,
             )
-            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            resource.prlimit(self.pid, resource.RLIMIT_CORE, unlimited)
+            resource.prlimit(self.pid, resource.RLIMIT_CORE, (CORE_LIMIT, CORE_LIMIT))
             ours.settimeout(ANSWER_SECONDS)
             self._line = ours.makefile("rwb")
 
@@ -274,11 +276,9 @@ def _identity(path: Path, seed: bytes) -> bytes:
         path,
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
-    public = key.public_key()
-    return th(
-        "caller",
-        public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
-    )
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    identifier: bytes = th("caller", key.public_key().public_bytes(*form))
+    return identifier
 
 
 def _sealed(text: bytes, passphrase: bytes) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .canaries import Canary
-from .household import Household, Watched
+from .household import CORE_LIMIT, Household, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,9 @@ def locked_ranges(pid: int) -> list[tuple[int, int]]:
 
 
 def core_file(process: Watched) -> Path | None:
-    """The core file of a process that has ended; waits a little for it. None if the system puts it elsewhere."""
-    if core_pattern_is_elsewhere():
+    """The core file of a process that has ended; waits a little for it. None if the system puts it elsewhere, or
+    forbids it."""
+    if core_pattern_is_elsewhere() or CORE_LIMIT == 0:
         return None
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

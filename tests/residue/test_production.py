@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from .household import CORE_LIMIT
 from .search import core_pattern_is_elsewhere
 
 HARDENED = "import evanesce"
@@ -65,7 +65,7 @@ def _mappings(pid: int) -> list[tuple[int, str, str]]:
 @pytest.mark.skipif(core_pattern_is_elsewhere(), reason="core files go elsewhere on this system")
 @pytest.mark.parametrize(("setup", "dumps"), [(PLAIN, True), (HARDENED, False)], ids=["plain", "hardened"])
 def test_a_hardened_process_leaves_no_core_file(tmp_path: Path, setup: str, dumps: bool) -> None:
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+    if CORE_LIMIT == 0:
         pytest.skip("core files are forbidden here anyway")
     with _process(tmp_path, setup) as (process, _):
         process.send_signal(signal.SIGABRT)

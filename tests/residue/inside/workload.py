@@ -36,7 +36,7 @@ class Workload:
     """The phases, by name."""
 
     def __init__(self, plan: Path) -> None:
-        """`plan`: JSON; see `one_run`."""
+        """`plan`: JSON; see `scene`."""
         logging.basicConfig(level=logging.DEBUG)
         self._plan: dict[str, Any] = json.loads(plan.read_text())
         self._messages = [bytes.fromhex(message) for message in self._plan["messages"]]
