@@ -93,6 +93,7 @@ class Scene:
                 agents[name].send(signal.SIGCONT)
         agents[DOOMED].end()
         self.phase("dead")
+        self.phase("fork")
 
     def require_enough(self) -> None:
         """Raises `Failed` unless the workload was what it should be."""

@@ -66,7 +66,7 @@ class Search:
     def everything(self) -> Found:
         """Memory from outside and inside, and files."""
         processes = self._household.processes
-        locked = {process.name: locked_ranges(process.pid) for process in processes}
+        locked = {name: locked_ranges(pid) for pid, name in _with_children(processes).items()}
         # From outside first: being scanned from inside moves things about.
         parts = [self._outside(processes)]
         with ThreadPoolExecutor(len(processes)) as pool:
@@ -77,11 +77,11 @@ class Search:
     def at_work(self, process: Watched) -> tuple[Found, set[str]]:
         """A process's memory from outside while operations are under way. What lies in locked memory is then where
         it belongs: the labels of that are the second part."""
-        locked = locked_ranges(process.pid)
+        locked = {name: locked_ranges(pid) for pid, name in _with_children([process]).items()}
         found = self._outside([process])
         hits, belong = [], set()
         for hit in found.hits:
-            if any(start <= hit.address < end for start, end in locked):
+            if any(start <= hit.address < end for start, end in locked.get(hit.holder, ())):
                 belong.add(hit.label)
             else:
                 hits.append(hit)
@@ -104,10 +104,7 @@ class Search:
         return Found([_without_place(hit) for hit in found.hits if not self._own_file(hit)], found.looked_at)
 
     def _outside(self, processes: Sequence[Watched]) -> Found:
-        names: dict[str, str] = {}
-        for process in processes:
-            names[str(process.pid)] = process.name
-            names |= {str(pid): f"{process.name}'s child {pid}" for pid in _descendants(process.pid)}
+        names = {str(pid): name for pid, name in _with_children(processes).items()}
         return self._scan(self._household.scanner, list(names), names.__getitem__, inside=False)
 
     def _inside(self, process: Watched) -> Found:
@@ -138,7 +135,10 @@ class Search:
         """Whether this is a root or identity in the one place where its holder keeps it."""
         canary = self._canaries[hit.label]
         kept = canary.kept
-        if kept is None or kept.in_arena == 0 or hit.holder != kept.holder:
+        if kept is None or kept.in_arena == 0:
+            return False
+        child = kept.in_arena is None and hit.holder.startswith(f"{kept.holder}'s child ")
+        if hit.holder != kept.holder and not child:
             return False
         whole = hit.form == "raw" and hit.length == len(canary.value)
         here = any(start <= hit.address < end for start, end in locked.get(hit.holder, ()))
@@ -185,6 +185,15 @@ def core_pattern_is_elsewhere() -> bool:
     """Whether core files go to a program or another folder rather than to `core…` where the process was."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     return not pattern.startswith("core") or "/" in pattern
+
+
+def _with_children(processes: Iterable[Watched]) -> dict[int, str]:
+    """Process id → name, of these and of whatever they started."""
+    names: dict[int, str] = {}
+    for process in processes:
+        names[process.pid] = process.name
+        names |= {pid: f"{process.name}'s child {pid}" for pid in _descendants(process.pid)}
+    return names
 
 
 def _descendants(pid: int) -> Iterator[int]:

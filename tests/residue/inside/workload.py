@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -44,6 +45,7 @@ class Workload:
         self._minted: dict[str, Token] = {}
         self._counts: Counter[str] = Counter()
         self._kept: list[object] = []
+        self._held = -1
 
     def perform(self, phase: str) -> dict[str, Any]:
         """Counts: what succeeded by verb, what failed by code (`error …`)."""
@@ -208,6 +210,29 @@ class Workload:
         self._must_fail({"quorum-not-met"}, self._using(self._token("of the dead"), "ed25519"))
         self._client.check(token)
         self._did("check")
+
+    def _fork(self) -> None:
+        """A forked child works, too, and then stays to be searched. It ends when this process does."""
+        token = self._token("flat")
+        done, tell = os.pipe()
+        wait, self._held = os.pipe()
+        if os.fork() == 0:
+            try:
+                os.close(self._held)
+                for suite in ("ed25519", "aes-256-gcm", "ecdsa-p256", "ml-kem-768"):
+                    self._using(token, suite)()
+                os.write(tell, b"done")
+                os.close(tell)
+                os.read(wait, 1)
+            finally:
+                os._exit(0)
+        os.close(tell)
+        os.close(wait)
+        if os.read(done, 4) != b"done":
+            raise AssertionError("the forked child could not do its work")
+        os.close(done)
+        self._did(*["in a forked child"] * 4)
+        self._again()
 
     def _again(self) -> None:
         """Ordinary work after all that."""
