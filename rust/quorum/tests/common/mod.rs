@@ -4,6 +4,7 @@
 //! real agent never does.
 #![allow(dead_code)]
 
+pub mod callers;
 pub mod proxy;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

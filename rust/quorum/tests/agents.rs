@@ -1,0 +1,484 @@
+//! The reconstructor with the product's own agents: the published vectors, and a token's whole life.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use common::callers::{closed_loop, cpu};
+use common::wait;
+use evanesce_agent::{Config, Handle};
+use evanesce_quorum::*;
+use evanesce_suite::{Output, catalogue};
+use evanesce_token::{Gate, Token};
+use evanesce_wire::{FileIdentity, Id, Identity};
+use serde_json::Value;
+
+/// An identity file of a given Ed25519 seed.
+fn identity_file(path: &Path, seed: &[u8]) {
+    let mut der = hex::decode("302e020100300506032b657004220420").unwrap();
+    der.extend(seed);
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        BASE64.encode(der)
+    );
+    private_file(path, &pem);
+}
+
+fn private_file(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// A caller that every agent of a test knows under `name`, in every role.
+struct Caller {
+    folder: tempfile::TempDir,
+    id: Id,
+    name: String,
+}
+
+impl Caller {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = FileIdentity::create(&folder.path().join("caller.key")).unwrap();
+        Self {
+            id: identity.caller_id(),
+            folder,
+            name: name.into(),
+        }
+    }
+
+    fn reconstructor(&self, holders: Vec<Holder>) -> Reconstructor {
+        let path = self.folder.path().join("caller.key");
+        let identity = move || {
+            FileIdentity::open(&path).map(|identity| Arc::new(identity) as Arc<dyn Identity>)
+        };
+        Reconstructor::new(Box::new(identity), holders, Settings::default()).unwrap()
+    }
+}
+
+/// Starts an agent in `folder` that knows `caller`; seed and roots are drawn where none are given.
+fn start(
+    folder: &Path,
+    name: &str,
+    seed: Option<&[u8]>,
+    roots: &BTreeMap<u64, String>,
+    caller: &Caller,
+) -> Handle {
+    std::fs::create_dir_all(folder).unwrap();
+    let config = format!(
+        "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\nidentity = \"identity.key\"\nquiet = true\n[element]\nkind = \"software\"\n"
+    );
+    std::fs::write(folder.join("agent.toml"), config).unwrap();
+    let known = format!(
+        "[[identity]]\nname = \"{}\"\nid = \"{}\"\nroles = [\"caller\", \"minter\", \"reconstructor\"]\n",
+        caller.name,
+        hex::encode(caller.id)
+    );
+    std::fs::write(folder.join("known.toml"), known).unwrap();
+    let config = Config::load(&folder.join("agent.toml")).unwrap();
+    match seed {
+        Some(seed) => {
+            identity_file(&folder.join("identity.key"), seed);
+            let roots: String = roots
+                .iter()
+                .map(|(epoch, root)| format!("{epoch} {root}\n"))
+                .collect();
+            private_file(
+                &folder.join("roots"),
+                &format!("evanesce software roots v1\n{roots}"),
+            );
+        }
+        None => drop(evanesce_agent::create(&config).unwrap_or_else(|e| panic!("{e}"))),
+    }
+    evanesce_agent::spawn(config).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn holder(name: &str, id: Id, address: String) -> Holder {
+    Holder {
+        name: name.into(),
+        id,
+        address,
+        site: String::new(),
+        vendor: String::new(),
+    }
+}
+
+fn bytes(value: &Value, key: &str) -> Vec<u8> {
+    hex::decode(value[key].as_str().unwrap_or("")).unwrap()
+}
+
+fn input(operation: &Value) -> OwnedInput {
+    let bytes = |key| bytes(operation, key);
+    match operation["op"].as_str().unwrap() {
+        "sign" => OwnedInput::Sign {
+            message: bytes("message"),
+        },
+        "mac" => OwnedInput::Mac {
+            message: bytes("message"),
+        },
+        "decrypt" => OwnedInput::Decrypt {
+            ciphertext: bytes("ciphertext"),
+            aad: bytes("aad"),
+        },
+        "derive" => OwnedInput::Derive {
+            context: bytes("context"),
+            length: operation["length"].as_u64().unwrap() as usize,
+        },
+        "agree" => OwnedInput::Agree {
+            peer: bytes("peer"),
+        },
+        "decapsulate" => OwnedInput::Decapsulate {
+            ciphertext: bytes("ciphertext"),
+        },
+        other => panic!("an unknown operation: {other}"),
+    }
+}
+
+fn operate(
+    reconstructor: &Reconstructor,
+    token: &Arc<Token>,
+    suite: &str,
+    input: OwnedInput,
+) -> Result<Outcome, Error> {
+    let jobs = vec![Job {
+        suite: suite.into(),
+        input,
+    }];
+    wait(|done| {
+        reconstructor.submit(
+            Operation {
+                token: token.clone(),
+                jobs,
+                deadline: None,
+            },
+            done,
+        )
+    })
+}
+
+fn output(outcome: &Outcome) -> &[u8] {
+    match &outcome.outputs[0] {
+        Output::Public(bytes) => bytes,
+        Output::Secret(secret) => secret.expose(),
+        Output::Verified => &[],
+    }
+}
+
+/// One case of the published vectors.
+fn run_case(case: &Value) {
+    let expected: Vec<&str> = case["error"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let token = match Token::decode(&bytes(case, "token"), catalogue()) {
+        Ok(token) => Arc::new(token),
+        Err(e) => {
+            assert!(expected.contains(&"malformed"), "{e}");
+            return;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let caller = Caller::new(case["policy_caller"].as_str().unwrap_or("somebody"));
+    let answering: BTreeSet<&str> = case["answering"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut agents = Vec::new();
+    let mut holders = Vec::new();
+    for agent in case["agents"].as_array().unwrap() {
+        let name = agent["name"].as_str().unwrap();
+        let id: Id = bytes(agent, "id").try_into().unwrap();
+        let mut address = "127.0.0.1:1".to_owned();
+        if answering.contains(name) {
+            let roots = agent["roots"].as_object().unwrap();
+            let roots = roots
+                .iter()
+                .map(|(epoch, root)| (epoch.parse().unwrap(), root.as_str().unwrap().into()));
+            let handle = start(
+                &folder.path().join(name),
+                name,
+                Some(&bytes(agent, "identity")),
+                &roots.collect(),
+                &caller,
+            );
+            address = handle.address().to_string();
+            agents.push(handle);
+        }
+        holders.push(holder(name, id, address));
+    }
+    let reconstructor = caller.reconstructor(holders);
+    if expected.is_empty() {
+        assert_eq!(hex::encode(token.id()), case["token_id"].as_str().unwrap());
+    } else {
+        let suite = &token.body.header.suites[0];
+        let facts = catalogue().find(suite).unwrap();
+        let input = match facts.operations[0] {
+            "sign" => OwnedInput::Sign {
+                message: b"m".to_vec(),
+            },
+            "mac" => OwnedInput::Mac {
+                message: b"m".to_vec(),
+            },
+            other => panic!("{other}"),
+        };
+        let error = operate(&reconstructor, &token, suite, input)
+            .err()
+            .expect("it must fail");
+        assert!(expected.contains(&error.code.as_str()), "{error}");
+    }
+    for operation in case["operations"].as_array().into_iter().flatten() {
+        let suite = operation["suite"].as_str().unwrap();
+        if operation["op"] == "verify" {
+            let verifier = evanesce_suite::find(suite).unwrap();
+            let (message, signature) = (bytes(operation, "message"), bytes(operation, "signature"));
+            verifier
+                .verify(&token.public[suite], &message, &signature)
+                .unwrap();
+            continue;
+        }
+        let outcome = operate(&reconstructor, &token, suite, input(operation))
+            .unwrap_or_else(|e| panic!("{suite}: {e}"));
+        assert_eq!(
+            hex::encode(output(&outcome)),
+            operation["result"].as_str().unwrap(),
+            "{suite}"
+        );
+        for receipt in &outcome.receipts {
+            receipt.verify().unwrap();
+        }
+    }
+    if expected.contains(&"expired") {
+        return;
+    }
+    let table = wait(|done| reconstructor.check(token.clone(), false, done))
+        .unwrap_or_else(|e| panic!("{e}"));
+    let unable = |fault: &Fault| {
+        matches!(
+            fault.kind,
+            FaultKind::RowAltered
+                | FaultKind::EpochNotHeld
+                | FaultKind::CannotRegenerate
+                | FaultKind::Lied
+        )
+    };
+    let faulty: Vec<&str> = table
+        .rows
+        .iter()
+        .filter(|row| row.fault.as_ref().is_some_and(unable))
+        .map(|row| row.seat.as_str())
+        .collect();
+    let expected: Vec<&str> = case["faulty"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(faulty, expected);
+}
+
+#[test]
+fn every_published_case_comes_out_as_it_must() {
+    // The vectors are not part of the repository; where they are kept is the test runner's to say.
+    let Some(path) = std::env::var_os("EVANESCE_VECTORS") else {
+        return;
+    };
+    let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut failed = Vec::new();
+    for case in file["cases"].as_array().unwrap() {
+        let run = std::panic::AssertUnwindSafe(|| run_case(case));
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(case["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+struct Five {
+    agents: Vec<Option<Handle>>,
+    reconstructor: Reconstructor,
+    caller: Caller,
+    holders: Vec<Holder>,
+    _folder: tempfile::TempDir,
+}
+
+fn five() -> Five {
+    let folder = tempfile::tempdir().unwrap();
+    let caller = Caller::new("minter");
+    let (mut agents, mut holders) = (Vec::new(), Vec::new());
+    for name in ["s0", "s1", "s2", "s3", "s4"] {
+        let handle = start(
+            &folder.path().join(name),
+            name,
+            None,
+            &BTreeMap::new(),
+            &caller,
+        );
+        let id = FileIdentity::open(&folder.path().join(name).join("identity.key"))
+            .unwrap()
+            .agent_id();
+        holders.push(holder(name, id, handle.address().to_string()));
+        agents.push(Some(handle));
+    }
+    let reconstructor = caller.reconstructor(holders.clone());
+    Five {
+        agents,
+        reconstructor,
+        caller,
+        holders,
+        _folder: folder,
+    }
+}
+
+fn spec(policy: &str) -> MintSpec {
+    MintSpec {
+        name: "code signing".into(),
+        suites: vec!["ed25519".into(), "hmac-sha256".into()],
+        quorum: Gate::parse("3 of (s0, s1, s2, s3, s4)").unwrap(),
+        seats: BTreeMap::new(),
+        policy: policy.into(),
+        expires: None,
+        key: None,
+        replaces: None,
+        imported: None,
+        policy_check: Box::new(evanesce_agent::policy::check),
+    }
+}
+
+fn sign(reconstructor: &Reconstructor, token: &Arc<Token>) -> Result<Outcome, Error> {
+    operate(
+        reconstructor,
+        token,
+        "ed25519",
+        OwnedInput::Sign {
+            message: b"m".to_vec(),
+        },
+    )
+}
+
+#[test]
+fn five_agents_mint_sign_go_on_with_two_dead_and_refuse_with_three() {
+    let mut five = five();
+    let minted =
+        wait(|done| five.reconstructor.mint(spec(""), done)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(minted.receipts.len(), 5);
+    for receipt in &minted.receipts {
+        let entry = receipt.verify().unwrap();
+        assert_eq!(
+            (entry.verb.as_str(), entry.token),
+            ("seat", *minted.token.id())
+        );
+    }
+    let token = Arc::new(minted.token);
+    let outcome = sign(&five.reconstructor, &token).unwrap();
+    assert_eq!(outcome.receipts.len(), 3);
+    for receipt in &outcome.receipts {
+        let entry = receipt.verify().unwrap();
+        let digest =
+            evanesce_token::formula::input_digest(&outcome.salts[0], "sign", "ed25519", &[b"m"]);
+        assert_eq!(
+            (entry.operations[0].input, entry.code.as_str()),
+            (digest, "done")
+        );
+    }
+    five.agents[0] = None;
+    five.agents[2] = None;
+    sign(&five.reconstructor, &token).unwrap();
+    sign(&five.caller.reconstructor(five.holders.clone()), &token).unwrap();
+    five.agents[4] = None;
+    let error = sign(&five.reconstructor, &token).err().unwrap();
+    let named: Vec<&str> = error
+        .faults
+        .iter()
+        .map(|fault| fault.holder.as_str())
+        .collect();
+    assert_eq!(
+        (error.code, named),
+        (Code::QuorumNotMet, vec!["s0", "s2", "s4"]),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_policy_decides_and_a_check_is_not_subject_to_it() {
+    let five = five();
+    let policy = "permit(principal == Caller::\"someone else\", action, resource);";
+    let minted =
+        wait(|done| five.reconstructor.mint(spec(policy), done)).unwrap_or_else(|e| panic!("{e}"));
+    let token = Arc::new(minted.token);
+    let error = sign(&five.reconstructor, &token).err().unwrap();
+    assert_eq!(error.code, Code::Refused, "{error}");
+    let table = wait(|done| five.reconstructor.check(token.clone(), false, done))
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert!(table.rows.iter().all(|row| row.fault.is_none()));
+    let broken = "permit(principal, action == Action::\"dance\", resource);";
+    let error = wait(|done| five.reconstructor.mint(spec(broken), done))
+        .err()
+        .unwrap();
+    assert_eq!(error.code, Code::Policy, "{error}");
+}
+
+#[test]
+fn retiring_three_of_five_kills_a_token_and_no_other() {
+    let five = five();
+    let mint = || {
+        let minted =
+            wait(|done| five.reconstructor.mint(spec(""), done)).unwrap_or_else(|e| panic!("{e}"));
+        Arc::new(minted.token)
+    };
+    let (token, other) = (mint(), mint());
+    let retirement = wait(|done| five.reconstructor.retire(token.clone(), done))
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        retirement.dead && retirement.tombstoned.len() == 5,
+        "{:?}",
+        retirement.missing
+    );
+    let again = wait(|done| five.reconstructor.retire(token.clone(), done))
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert!(again.dead);
+    assert_eq!(
+        sign(&five.reconstructor, &token).err().unwrap().code,
+        Code::Refused
+    );
+    sign(&five.reconstructor, &other).unwrap();
+}
+
+#[test]
+fn what_an_operation_costs_here() {
+    let five = five();
+    let minted =
+        wait(|done| five.reconstructor.mint(spec(""), done)).unwrap_or_else(|e| panic!("{e}"));
+    let token = Arc::new(minted.token);
+    for (callers, total) in [(1, 1_000), (64, 5_000)] {
+        closed_loop(&five.reconstructor, &token, callers, total / 5);
+        let before = ["evanesce-quorum", "crucible", "evanesce-agent"].map(cpu);
+        let begun = std::time::Instant::now();
+        let times = closed_loop(&five.reconstructor, &token, callers, total);
+        let rate = total as f64 / begun.elapsed().as_secs_f64();
+        let after = ["evanesce-quorum", "crucible", "evanesce-agent"].map(cpu);
+        let [io, crucible, agents] =
+            [0, 1, 2].map(|i| (after[i] - before[i]) as f64 / total as f64);
+        println!(
+            "{callers} callers: {rate:.0}/s, p50 {:?}, p99 {:?}; CPU an operation: thread {io:.1} µs, crucible \
+             {crucible:.1} µs, agents {agents:.1} µs",
+            times[total / 2],
+            times[total * 99 / 100],
+        );
+    }
+}
