@@ -35,8 +35,8 @@ from .dealing import Holder
 ROOT = Path(__file__).parents[2]
 AUDIT = ROOT / ".build" / "audit"
 START_SECONDS = 60
-ANSWER_SECONDS = 120
-STOP_SECONDS = 10
+ANSWER_SECONDS = 180
+STOP_SECONDS = 30
 
 CORE_LIMIT = resource.RLIM_INFINITY if os.geteuid() == 0 else resource.getrlimit(resource.RLIMIT_CORE)[1]
 """Bytes a core file may have: as many as we may grant."""
