@@ -27,6 +27,13 @@ type Finished = Result<evanesce_quorum::Outcome, Error>;
 type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
 type OperationRow<'py> = (u64, Bound<'py, Token>, Vec<JobRow>, Option<u64>);
 
+/// (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds).
+type SeatTuple = (String, String, String, String, String, Option<f64>);
+/// (seat, holder name, "retired" or fault kind, detail).
+type RetiredTuple = (String, String, String, String);
+/// (holder name, id hex, its status or None, why not).
+type StatusTuple<'py> = (String, String, Option<Bound<'py, PyDict>>, String);
+
 /// Finished operations, and the eventfd that says there are some.
 struct Completions {
     finished: Mutex<Vec<(u64, Finished)>>,
@@ -297,12 +304,7 @@ impl Reconstructor {
     }
 
     #[pyo3(signature = (token, open=false))]
-    fn check(
-        &self,
-        py: Python<'_>,
-        token: &Token,
-        open: bool,
-    ) -> PyResult<Vec<(String, String, String, String, String, Option<f64>)>> {
+    fn check(&self, py: Python<'_>, token: &Token, open: bool) -> PyResult<Vec<SeatTuple>> {
         let token = token.0.clone();
         let table = self.wait(py, |done| self.inner.check(token, open, done))?;
         if let Some(Err(e)) = table.opened {
@@ -330,7 +332,7 @@ impl Reconstructor {
         &self,
         py: Python<'_>,
         token: &Token,
-    ) -> PyResult<(bool, Vec<(String, String, String, String)>, Vec<Receipt>)> {
+    ) -> PyResult<(bool, Vec<RetiredTuple>, Vec<Receipt>)> {
         let token = token.0.clone();
         let seats = token.body.header.quorum.seats();
         let named = |id: &[u8; 32]| self.names.get(id).cloned().unwrap_or_else(|| hex(&id[..8]));
@@ -360,10 +362,7 @@ impl Reconstructor {
         ))
     }
 
-    fn status<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Vec<(String, String, Option<Bound<'py, PyDict>>, String)>> {
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<StatusTuple<'py>>> {
         let agents = self.wait(py, |done| self.inner.status(done))?;
         let row = |agent: evanesce_quorum::AgentStatus| {
             let (status, why) = match agent.answer {

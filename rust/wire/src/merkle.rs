@@ -76,10 +76,10 @@ impl Frontier {
         }
         // edge: the hash of the leaves behind the last complete node of each level.
         let mut edge: Option<Hash> = None;
-        for level in 0..depth {
-            levels[level].edge = edge;
+        for (level, row) in levels.iter_mut().enumerate() {
+            row.edge = edge;
             if (size >> level) & 1 == 1 {
-                let last = levels[level].get((size >> level) - 1);
+                let last = row.get((size >> level) - 1);
                 edge = Some(edge.map_or(last, |right| node_hash(&last, &right)));
             }
         }
