@@ -13,8 +13,11 @@ use crate::error::AgentError;
 use crate::limits;
 use crate::text::cut;
 
+/// An element and the identity that goes with it.
+pub type Hardware = (Arc<dyn Element>, Arc<dyn Identity>);
+
 /// Opens both; the element is probed.
-pub fn open_element(config: &Config) -> Result<(Arc<dyn Element>, Arc<dyn Identity>), AgentError> {
+pub fn open_element(config: &Config) -> Result<Hardware, AgentError> {
     let file = |path: &Path| -> Result<Arc<dyn Identity>, AgentError> {
         Ok(Arc::new(
             FileIdentity::open(&config.path(path)).map_err(AgentError::Identity)?,

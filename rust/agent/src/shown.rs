@@ -174,5 +174,5 @@ pub fn fill(
 
 /// Bytes reckoned for a compiled policy of `text` bytes, measured on Cedar 4.14 and rounded up.
 fn compiled_bytes(text: usize) -> usize {
-    8 * 1024 + 64 * text
+    8 * 1024 + 40 * text
 }

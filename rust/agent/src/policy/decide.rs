@@ -454,6 +454,18 @@ mod tests {
                 let _ = std::hint::black_box(permits(Some(&compiled), &who, ask("mac")));
             }
             println!("  a decision: {:?}", started.elapsed() / 10_000);
+            let resident = || {
+                let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+                status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+            };
+            let before = resident();
+            let many: Vec<Compiled> = (0..200)
+                .map(|n| Compiled::new(&format!("{policy} // {n}")))
+                .collect();
+            for compiled in &many {
+                let _ = permits(Some(compiled), &who, ask("mac"));
+            }
+            println!("  memory: {} bytes", (resident() - before) / many.len());
         }
     }
 }
