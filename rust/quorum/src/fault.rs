@@ -118,8 +118,10 @@ pub enum Trouble {
     Slow,
     /// See [`FaultKind::UnknownHolder`].
     UnknownHolder,
-    /// This side could not ask: its own identity failed or its locked memory is full.
-    OwnSide,
+    /// This side could not ask: its own identity failed.
+    OwnIdentity,
+    /// This side could not ask: its locked memory is full.
+    OwnMemory,
 }
 
 impl Trouble {
@@ -140,7 +142,7 @@ impl Trouble {
             | Self::Role
             | Self::Overloaded => FaultKind::Refused,
             Self::ElementUnavailable => FaultKind::ElementUnavailable,
-            Self::Unreachable | Self::OwnSide => FaultKind::Unreachable,
+            Self::Unreachable | Self::OwnIdentity | Self::OwnMemory => FaultKind::Unreachable,
             Self::Slow => FaultKind::Slow,
             Self::UnknownHolder => FaultKind::UnknownHolder,
         }
@@ -168,7 +170,8 @@ impl Trouble {
                 | Self::Overloaded
                 | Self::Unreachable
                 | Self::UnknownHolder
-                | Self::OwnSide
+                | Self::OwnIdentity
+                | Self::OwnMemory
         )
     }
 }

@@ -24,7 +24,7 @@ use crate::error::{Code, Error};
 use crate::everyone::{Verb, everyone};
 use crate::fault::{Fault, Trouble, remark};
 use crate::import;
-use crate::io::link::{Down, Live};
+use crate::io::link::{Down, Live, down};
 use crate::io::side::Side;
 use crate::open::seal_import;
 use crate::outbox::full;
@@ -398,7 +398,7 @@ async fn seat(
     for (place, seats, task) in tasks {
         let outcome = task
             .await
-            .unwrap_or_else(|_| Err(Down::new(Trouble::OwnSide, "the task broke off")));
+            .unwrap_or_else(|_| Err(Down::new(Trouble::Unreachable, "the task broke off")));
         let (seated, more) = match outcome {
             Ok(seated) => seated,
             Err(down) => (
@@ -491,7 +491,7 @@ fn compose(dealt: &Dealt, live: &Live, seats: &[u32]) -> Result<Vec<u8>, Down> {
             buffer[SEALED_SHARE - TAG..].copy_from_slice(&tag);
             Ok::<_, evanesce_wire::WireError>((counter, buffer))
         });
-        let (counter, sealed) = sealed.map_err(|e| Down::new(Trouble::OwnSide, e.to_string()))?;
+        let (counter, sealed) = sealed.map_err(|e| down(&e.into()))?;
         shares.push(SeatShare {
             context: 0,
             seat,

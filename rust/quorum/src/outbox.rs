@@ -286,3 +286,165 @@ impl Ids {
         self.drawn[self.used - 1]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evanesce_suite::catalogue;
+    use evanesce_token::{Gate, Header, Row};
+    use std::time::Duration;
+
+    fn token(policy: usize, nonce: u8) -> Arc<Token> {
+        let header = Header {
+            key: [1; 32],
+            nonce: [nonce; 32],
+            name: "k".into(),
+            suites: vec!["hmac-sha256".into()],
+            quorum: Gate::parse("1 of (a, b)").unwrap(),
+            policy: "x".repeat(policy),
+            created: 0,
+            expires: None,
+            replaces: None,
+        };
+        let row = Row {
+            holder: [2; 32],
+            epoch: 0,
+            correction: [3; 32],
+            signature: vec![],
+        };
+        let public = Default::default();
+        let token = Token::assemble(
+            &header,
+            [4; 32],
+            vec![[5; 32]; 2],
+            public,
+            None,
+            vec![row; 2],
+            catalogue(),
+        );
+        Arc::new(token.unwrap())
+    }
+
+    fn ask(key: u64, token: &Arc<Token>) -> Ask {
+        let work = Arc::new(Work::bare(token.clone(), "open", Duration::from_secs(1)));
+        Ask {
+            key,
+            work,
+            seats: vec![0],
+            at: 0,
+            cold: false,
+            again: false,
+        }
+    }
+
+    fn composed(asks: Vec<Ask>, known: &Contexts) -> (Batch, Vec<Sent>) {
+        let asker = Asker {
+            caller: &[7; 32],
+            session: &[8; 32],
+            now: 1000,
+        };
+        let (body, sent) = compose(asks, &asker, known, &mut Ids::default());
+        (Batch::decode(&body).unwrap(), sent)
+    }
+
+    #[test]
+    fn what_queued_while_requests_were_under_way_shares_the_next() {
+        let token = token(0, 0);
+        let mut outbox = Outbox::default();
+        for key in 0..UNDER_WAY_LEAST as u64 {
+            outbox.push(ask(key, &token));
+            assert_eq!(
+                outbox.take(Some(0)).map(|asks| asks.len()),
+                Some(1),
+                "nothing waits for company"
+            );
+        }
+        for key in 10..26 {
+            outbox.push(ask(key, &token));
+            assert!(outbox.take(Some(0)).is_none());
+        }
+        outbox.ended(1);
+        assert_eq!(outbox.take(Some(0)).map(|asks| asks.len()), Some(16));
+        assert!(outbox.take(Some(0)).is_none());
+    }
+
+    #[test]
+    fn across_a_long_way_nobody_waits_for_anothers_round_trip() {
+        let token = token(0, 0);
+        let mut outbox = Outbox::default();
+        for key in 0..64 {
+            outbox.push(ask(key, &token));
+            assert!(outbox.take(Some(40_000)).is_some());
+        }
+    }
+
+    #[test]
+    fn a_request_is_bounded_and_so_are_the_shares_under_way() {
+        let token = token(0, 0);
+        let mut outbox = Outbox::default();
+        (0..5_000).for_each(|key| outbox.push(ask(key, &token)));
+        let mut taken = 0;
+        while let Some(asks) = outbox.take(Some(1_000_000)) {
+            assert!(asks.len() <= OPENINGS_AT_ONCE);
+            taken += asks.len();
+        }
+        assert_eq!(taken, SHARES_UNDER_WAY);
+        assert!(outbox.retain(|key| key >= 4_999));
+        assert_eq!(outbox.drain().len(), 1);
+    }
+
+    #[test]
+    fn each_context_travels_once_and_long_ones_by_id_once_they_are_known() {
+        let (short, long) = (token(0, 0), token(5_000, 1));
+        let asks = || vec![ask(0, &short), ask(1, &long), ask(2, &short), ask(3, &long)];
+        let mut known = Contexts::default();
+        known.learn(&short);
+        let (batch, sent) = composed(asks(), &known);
+        assert_eq!(batch.contexts.len(), 2);
+        assert!(
+            batch
+                .contexts
+                .iter()
+                .all(|context| matches!(context, Context::Full { .. }))
+        );
+        assert!(sent.iter().all(|sent| !sent.by_id));
+        known.learn(&long);
+        let (batch, sent) = composed(asks(), &known);
+        assert_eq!(batch.contexts[1], Context::Known(*long.id()));
+        assert_eq!(
+            sent.iter().map(|sent| sent.by_id).collect::<Vec<_>>(),
+            [false, true, false, true]
+        );
+        let mut again = asks();
+        again[3].again = true;
+        let (batch, sent) = composed(again, &known);
+        assert!(
+            !sent[3].by_id
+                && matches!(
+                    batch.contexts[batch.openings[3].context],
+                    Context::Full { .. }
+                )
+        );
+        known.forget(long.id());
+        assert!(composed(asks(), &known).1.iter().all(|sent| !sent.by_id));
+    }
+
+    #[test]
+    fn no_two_requests_have_one_id() {
+        let token = token(0, 0);
+        let (batch, sent) = composed(
+            (0..600).map(|key| ask(key, &token)).collect(),
+            &Contexts::default(),
+        );
+        let ids: HashSet<[u8; 16]> = batch
+            .openings
+            .iter()
+            .map(|opening| Request::decode(&opening.requests[0]).unwrap().id)
+            .collect();
+        assert_eq!(ids.len(), 600);
+        let hashes: HashSet<[u8; 32]> = sent.iter().map(|sent| sent.request_hash).collect();
+        assert_eq!(hashes.len(), 600);
+        let request = &batch.openings[0].requests[0];
+        assert_eq!(sent[0].request_hash, formula::request_hash(&[request]));
+    }
+}

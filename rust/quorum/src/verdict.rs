@@ -20,14 +20,14 @@ pub fn code(troubles: impl IntoIterator<Item = Trouble>, had_any: bool) -> Code 
     let all = |test: fn(&Trouble) -> bool| asked.iter().all(test);
     if all(|t| *t == Trouble::Expired) {
         Code::Expired
-    } else if all(|t| *t == Trouble::Stranger) {
+    } else if all(|t| matches!(t, Trouble::Stranger | Trouble::OwnIdentity)) {
         Code::Identity
     } else if all(|t| *t == Trouble::Role) {
         Code::Role
     } else if all(|t| *t == Trouble::Overloaded) {
         Code::Overloaded
-    } else if all(|t| *t == Trouble::OwnSide) {
-        Code::Identity
+    } else if all(|t| *t == Trouble::OwnMemory) {
+        Code::Memory
     } else if all(|t| t.is_refusal()) {
         Code::Refused
     } else if all(|t| t.is_unable()) {
@@ -45,12 +45,16 @@ pub fn explain(code: Code, gate: &Gate, faults: Vec<Fault>) -> Error {
             "Use a token minted later.",
         ),
         Code::Identity => (
-            "no agent asked accepts this identity".into(),
+            "this identity is one that no agent asked knows, or cannot be used".into(),
             "Have each agent's operator allow it: evanesce agent allow.",
         ),
         Code::Role => (
             "the agents know this identity, but not in a role that may do this".into(),
             "Have each agent's operator give it the role: evanesce agent allow.",
+        ),
+        Code::Memory => (
+            "no locked memory is left for another session".into(),
+            "Raise the locked-memory limit (ulimit -l) or lower the load.",
         ),
         Code::Overloaded => (
             "every agent asked is overloaded".into(),

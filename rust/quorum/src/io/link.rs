@@ -105,7 +105,7 @@ impl Link {
         };
         outcome.unwrap_or_else(|| {
             Err(Down::new(
-                Trouble::OwnSide,
+                Trouble::Unreachable,
                 "the attempt to connect was given up",
             ))
         })
@@ -340,7 +340,8 @@ pub(crate) fn down(error: &CallError) -> Down {
                     Trouble::Unreachable
                 }
                 WireError::Malformed(_) | WireError::Unsealable => Trouble::Lied,
-                WireError::Identity(_) | WireError::Memory(_) => Trouble::OwnSide,
+                WireError::Identity(_) => Trouble::OwnIdentity,
+                WireError::Memory(_) => Trouble::OwnMemory,
             };
             let text = e.to_string();
             let text = text.strip_prefix("unreachable: ").unwrap_or(&text);
