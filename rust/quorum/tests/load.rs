@@ -87,10 +87,19 @@ fn a_long_way_costs_one_round_trip_whether_one_caller_or_many() {
     );
     // Two round trips would be 80 ms.
     assert!(times[20] < Duration::from_millis(60));
+    let before = counts(&quorum);
     let times = closed_loop(&caller, &token, 64, 2_000);
+    let after = counts(&quorum);
+    println!(
+        "{:.1} openings a request, {:.3} openings an operation",
+        (after.1 - before.1) as f64 / (after.0 - before.0) as f64,
+        (after.1 - before.1) as f64 / 2000.0
+    );
+    println!("p{q} {:?}", times[times.len() * q / 100]);
+    }
     println!(
         "40 ms away, 64 callers: p50 {:?}, p95 {:?}, worst {:?}",
         times[1000], times[1900], times[1999]
     );
-    assert!(times[1000] < Duration::from_millis(70));
+    assert!(times[1900] < Duration::from_millis(75));
 }

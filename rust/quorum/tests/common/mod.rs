@@ -187,6 +187,7 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         shared.connections.fetch_add(1, SeqCst);
         let (shared, acceptor) = (shared.clone(), TlsAcceptor::from(config.clone()));
         tokio::spawn(async move {
+            tcp.set_nodelay(true).unwrap();
             let Ok(stream) = acceptor.accept(tcp).await else {
                 return;
             };
