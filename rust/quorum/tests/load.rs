@@ -95,8 +95,6 @@ fn a_long_way_costs_one_round_trip_whether_one_caller_or_many() {
         (after.1 - before.1) as f64 / (after.0 - before.0) as f64,
         (after.1 - before.1) as f64 / 2000.0
     );
-    println!("p{q} {:?}", times[times.len() * q / 100]);
-    }
     println!(
         "40 ms away, 64 callers: p50 {:?}, p95 {:?}, worst {:?}",
         times[1000], times[1900], times[1999]
