@@ -181,7 +181,7 @@ impl Plan {
                 let waiting = self
                     .seats
                     .iter()
-                    .any(|s| matches!(s, Seat::Asked { late, .. } if now < *late));
+                    .any(|s| matches!(s, Seat::Asked { missing, .. } if now < *missing));
                 if !waiting {
                     if !self.seats.contains(&Seat::Idle) || !self.nobody_was_able() {
                         return self.fail();
