@@ -9,10 +9,11 @@ use tokio::spawn;
 use tokio::time::Instant;
 
 use crate::answers::{Expected, Heard, Judged, judge};
+use crate::compose::{Asker, Contexts, Ids, compose, compose_check};
 use crate::fault::{Fault, Trouble};
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::outbox::{Ask, Asker, Contexts, Ids, compose, compose_check};
+use crate::outbox::Ask;
 use crate::work::{Work, unix_now};
 
 /// What is asked.

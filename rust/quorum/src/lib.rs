@@ -13,13 +13,14 @@
 //! |---|---|
 //! | whom to ask, when to stop | [`plan`], over [`latency`]; pure |
 //! | what a failure is called | [`verdict`]; pure |
-//! | what goes into a request, what an answer is worth | `outbox`, `answers`; pure |
+//! | what waits, what goes into a request, what an answer is worth | `outbox`, `compose`, `answers`; pure |
 //! | the opening itself | `open`, on the crucible |
 //! | sockets and clocks | `io` |
 #![forbid(unsafe_code)]
 
 mod answers;
 mod check;
+mod compose;
 mod error;
 mod everyone;
 mod fault;

@@ -803,3 +803,64 @@ fn status_tells_of_every_agent_up_or_down() {
         FaultKind::Unreachable
     );
 }
+
+#[test]
+fn a_signature_may_be_verified_before_it_is_released() {
+    let quorum = Quorum::of(2);
+    let suites = [
+        "ed25519",
+        "ecdsa-p256",
+        "ecdsa-p384",
+        "ecdsa-secp256k1",
+        "ml-dsa-65",
+    ];
+    let token = quorum.mint("2 of (s0, s1)", &suites);
+    let settings = Settings {
+        verify_before_release: true,
+        hedge: false,
+        ..Settings::default()
+    };
+    let jobs = suites.map(|suite| sign_job(suite, b"m")).into();
+    let outcome = run(&quorum.fresh(settings), &token, jobs).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(outcome.outputs.len(), 5);
+}
+
+#[test]
+fn many_tokens_in_one_call_are_each_opened_for_themselves() {
+    let quorum = Quorum::of(3);
+    let tokens: Vec<_> = (0..20)
+        .map(|_| quorum.mint("2 of (s0, s1, s2)", &["ed25519"]))
+        .collect();
+    let (tell, told) = std::sync::mpsc::channel();
+    let operation = |token: &Arc<evanesce_token::Token>| {
+        let (tell, public) = (tell.clone(), token.public["ed25519"].clone());
+        let jobs = vec![sign_job("ed25519", b"m")];
+        let operation = evanesce_quorum::Operation {
+            token: token.clone(),
+            jobs,
+            deadline: None,
+        };
+        let done = move |result: Result<evanesce_quorum::Outcome, evanesce_quorum::Error>| {
+            tell.send((public, result)).unwrap();
+        };
+        (operation, Box::new(done) as evanesce_quorum::Done<_>)
+    };
+    quorum
+        .reconstructor
+        .submit_all(tokens.iter().map(operation).collect());
+    let suite = evanesce_suite::find("ed25519").unwrap();
+    for _ in &tokens {
+        let (public, result) = told.recv_timeout(Duration::from_secs(5)).unwrap();
+        let Output::Public(signature) = &result.unwrap_or_else(|e| panic!("{e}")).outputs[0] else {
+            panic!()
+        };
+        suite.verify(&public, b"m", signature).unwrap();
+    }
+    let requests: usize = quorum
+        .agents
+        .iter()
+        .map(|agent| agent.shared.requests.load(SeqCst))
+        .sum();
+    // Of which 6 a mint; the openings of one call share theirs.
+    assert!(requests - 20 * 6 <= 10, "{requests}");
+}

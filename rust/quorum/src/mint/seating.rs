@@ -1,0 +1,177 @@
+//! Seating: each holder given its shares, and its rows taken (PROTOCOL §5, seat).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evanesce_secret::on_crucible;
+use evanesce_token::{Row, formula};
+use evanesce_wire::message::{
+    Receipt, SeatShare, Seated, SeatedResult, SeatedRow, Seating, seat_hash,
+};
+use evanesce_wire::session::{SEALED_SHARE, TAG};
+use evanesce_wire::{Id, WireError, verify_statement};
+use tokio::spawn;
+
+use super::deal::Dealt;
+use super::unfinished;
+use crate::answers::Peer;
+use crate::compose::full;
+use crate::error::Error;
+use crate::fault::{Trouble, remark};
+use crate::io::link::{Down, Live, down};
+use crate::io::side::Side;
+
+/// Seats every holder, all at once; names all that would not be seated.
+pub(super) async fn seat(
+    side: &Arc<Side>,
+    dealt: &Arc<Dealt>,
+    places: &[usize],
+) -> Result<(Vec<Row>, Vec<Receipt>), Error> {
+    let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (place, seat) in places.iter().zip(0..) {
+        seats_of.entry(*place).or_default().push(seat);
+    }
+    let mut tasks = Vec::with_capacity(seats_of.len());
+    for (place, seats) in seats_of {
+        let (side, dealt, asked) = (side.clone(), dealt.clone(), seats.clone());
+        tasks.push((
+            place,
+            seats,
+            spawn(async move { seat_one(&side, &dealt, place, &asked).await }),
+        ));
+    }
+    let mut rows: Vec<Option<Row>> = vec![None; places.len()];
+    let (mut receipts, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, seats, task) in tasks {
+        let outcome = task
+            .await
+            .unwrap_or_else(|_| Err(Down::new(Trouble::Unreachable, "the task broke off")));
+        let (seated, more) = match outcome {
+            Ok(seated) => seated,
+            Err(down) => (
+                seats
+                    .iter()
+                    .map(|seat| (*seat, Err(down.clone())))
+                    .collect(),
+                Vec::new(),
+            ),
+        };
+        receipts.extend(more);
+        for (seat, result) in seated {
+            match result {
+                Ok(row) => rows[seat as usize] = Some(row),
+                Err(down) => {
+                    troubles.push(down.trouble);
+                    let mut fault = side.fault(place, &down);
+                    fault.seat = dealt
+                        .body
+                        .header
+                        .quorum
+                        .seats()
+                        .get(seat as usize)
+                        .map(|&name| name.to_owned());
+                    fault.seat_number = Some(seat);
+                    faults.push(fault);
+                }
+            }
+        }
+    }
+    match rows.into_iter().collect::<Option<Vec<Row>>>() {
+        Some(rows) if faults.is_empty() => Ok((rows, receipts)),
+        _ => Err(unfinished(
+            "not every holder could be seated",
+            &troubles,
+            faults,
+        )),
+    }
+}
+
+type SeatedAt = (Vec<(u32, Result<Row, Down>)>, Vec<Receipt>);
+
+async fn seat_one(
+    side: &Arc<Side>,
+    dealt: &Arc<Dealt>,
+    place: usize,
+    seats: &[u32],
+) -> Result<SeatedAt, Down> {
+    let compose = |live: &Live| compose(dealt, live, seats);
+    let (seated, live) = side.links[place]
+        .exchange("seat", side.until(), compose, Seated::decode)
+        .await?;
+    let in_order = seated
+        .seats
+        .iter()
+        .map(|row| row.seat)
+        .eq(seats.iter().copied());
+    if !in_order {
+        return Err(Down::new(
+            Trouble::Lied,
+            "answered for other seats than it was given",
+        ));
+    }
+    let mut receipts = Vec::new();
+    let mut rows = Vec::with_capacity(seats.len());
+    for SeatedRow {
+        seat,
+        result,
+        receipt,
+    } in seated.seats
+    {
+        receipts.extend(receipt.map(|proof| live.peer.receipt(proof, &seated.checkpoint)));
+        rows.push((seat, row(&dealt.body.id, seat, result, &live.peer)));
+    }
+    Ok((rows, receipts))
+}
+
+/// The holder's shares, each sealed to its session.
+fn compose(dealt: &Dealt, live: &Live, seats: &[u32]) -> Result<Vec<u8>, Down> {
+    let token_id = &dealt.body.id;
+    let mut shares = Vec::with_capacity(seats.len());
+    for &seat in seats {
+        let aad = formula::share_aad(&seat_hash(token_id, seat), token_id, seat, &live.peer.id);
+        let share = &dealt.shares[seat as usize];
+        let sealed = on_crucible(|| {
+            let mut buffer = [0u8; SEALED_SHARE];
+            buffer[..32].copy_from_slice(share.expose());
+            let (counter, tag) = live.session.seal(&aad, &mut buffer[..32])?;
+            buffer[SEALED_SHARE - TAG..].copy_from_slice(&tag);
+            Ok::<_, WireError>((counter, buffer))
+        });
+        let (counter, sealed) = sealed.map_err(|e| down(&e.into()))?;
+        shares.push(SeatShare {
+            context: 0,
+            seat,
+            counter,
+            sealed,
+        });
+    }
+    Ok(Seating {
+        contexts: vec![full(&dealt.body)],
+        seats: shares,
+    }
+    .encode())
+}
+
+/// A row as the agent made it, if it signed it.
+fn row(token_id: &Id, seat: u32, result: SeatedResult, peer: &Peer) -> Result<Row, Down> {
+    let (epoch, correction, signature) = match result {
+        SeatedResult::Row {
+            epoch,
+            correction,
+            signature,
+        } => (epoch, correction, signature),
+        SeatedResult::Refused { reason } => {
+            return Err(Down::new(Trouble::Refused, remark(&reason)));
+        }
+    };
+    let statement = formula::row_statement(token_id, seat, epoch, &correction);
+    if !verify_statement(&peer.spki, &statement, &signature) {
+        return Err(Down::new(Trouble::Lied, "its signature of its row fails"));
+    }
+    Ok(Row {
+        holder: peer.id,
+        epoch,
+        correction,
+        signature,
+    })
+}
