@@ -32,12 +32,12 @@ use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
 use crate::{check, mint, retire, status};
-use requests::Answered;
+use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
 const UNDER_WAY: usize = 65_536;
-/// How long after its openings' deadlines a request without an answer is given up, so that its place is free.
-const LEEWAY: Duration = Duration::from_millis(50);
+/// How often requests are looked through for those whose openings have all ended, in µs.
+const SWEEP: u64 = 250_000;
 /// One hedge is allowed for so many operations …
 const HEDGE_EVERY: u32 = 20;
 /// … and this many may be saved up.
@@ -78,6 +78,11 @@ pub(crate) struct Driver {
     holders: Vec<Seatholder>,
     dirty: Vec<usize>,
     openings: HashMap<u64, Opening>,
+    /// Requests under way.
+    flights: HashMap<u64, Flight>,
+    /// When these are next looked through for those that nobody waits for any more; `u64::MAX` if there are none.
+    next_sweep: u64,
+    /// For openings and requests alike.
     next_key: u64,
     timers: BinaryHeap<Reverse<(u64, u64)>>,
     recent: Recent,
@@ -132,6 +137,8 @@ impl Driver {
             caller: identity.caller_id(),
             dirty: Vec::new(),
             openings: HashMap::new(),
+            flights: HashMap::new(),
+            next_sweep: u64::MAX,
             next_key: 0,
             timers: BinaryHeap::new(),
             recent: Recent::default(),
@@ -155,11 +162,19 @@ impl Driver {
             return;
         };
         let mut open = true;
+        // One timer, moved only to an earlier time: setting one costs a system call.
+        let alarm = sleep_until(self.epoch.into());
+        tokio::pin!(alarm);
+        let mut set_to = None;
         while open || !self.openings.is_empty() || self.side_tasks > 0 {
-            let alarm = self
-                .timers
-                .peek()
-                .map(|Reverse((at, _))| self.epoch + Duration::from_micros(*at));
+            if let Some(at) = self.next_alarm()
+                && set_to.is_none_or(|set_to| at < set_to)
+            {
+                set_to = Some(at);
+                alarm
+                    .as_mut()
+                    .reset((self.epoch + Duration::from_micros(at)).into());
+            }
             tokio::select! {
                 biased;
                 Some(results) = opened.recv() => { self.tick(); self.opened(results); }
@@ -168,7 +183,7 @@ impl Driver {
                     Some(message) => { self.tick(); self.message(message); }
                     None => open = false,
                 },
-                () = wait_until(alarm) => self.tick(),
+                () = &mut alarm, if set_to.is_some() => { set_to = None; self.tick(); }
             }
             while let Ok(results) = opened.try_recv() {
                 self.opened(results);
@@ -264,12 +279,5 @@ struct Over(UnboundedSender<Event>);
 impl Drop for Over {
     fn drop(&mut self) {
         let _ = self.0.send(Event::Over);
-    }
-}
-
-async fn wait_until(alarm: Option<Instant>) {
-    match alarm {
-        Some(alarm) => sleep_until(alarm.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -120,6 +120,22 @@ impl Driver {
         }
     }
 
+    /// When something is due next.
+    pub(super) fn next_alarm(&mut self) -> Option<u64> {
+        // Most timers are those of openings that have ended in good time.
+        while let Some(Reverse((at, key))) = self.timers.peek().copied() {
+            if self
+                .openings
+                .get(&key)
+                .is_some_and(|opening| opening.timer == at)
+            {
+                return Some(at.min(self.next_sweep));
+            }
+            self.timers.pop();
+        }
+        (self.next_sweep != u64::MAX).then_some(self.next_sweep)
+    }
+
     /// Timers that have gone off.
     pub(super) fn ring(&mut self) {
         while let Some(Reverse((at, key))) = self.timers.peek().copied() {
@@ -136,6 +152,9 @@ impl Driver {
             opening.timer = u64::MAX;
             self.advance(key);
             self.keep_early(key);
+        }
+        if self.now >= self.next_sweep {
+            self.sweep();
         }
     }
 

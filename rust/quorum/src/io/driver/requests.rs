@@ -1,32 +1,41 @@
 //! Requests: composed, posted, answered; holders reached for and lost.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use evanesce_wire::WireError;
 use evanesce_wire::client::CallError;
 use evanesce_wire::message::{Answers, Code as Decision};
 use tokio::spawn;
-use tokio::time::timeout_at;
+use tokio::task::AbortHandle;
 
 use crate::answers::{Expected, Heard, Judged, judge};
 use crate::compose::{Asker, Contexts, Sent, compose};
 use crate::fault::Trouble;
 use crate::io::link::{Down, Live, down};
 use crate::open::SealedShare;
-use crate::outbox::Ask;
+use crate::outbox::{Ask, shares_of};
 use crate::work::unix_now;
 
-use super::{Driver, Event, LEEWAY};
+use super::{Driver, Event, SWEEP};
 
-pub(crate) struct Answered {
+/// A request under way.
+pub(super) struct Flight {
     place: usize,
     live: Arc<Live>,
-    sent: Vec<Sent>,
     sent_at: u64,
-    result: Result<Answers, CallError>,
-    timed_out: bool,
+    /// When the last of its openings ends.
+    until: u64,
+    /// Shares it asks for.
+    shares: usize,
+    task: AbortHandle,
 }
+
+/// A request that ended.
+pub(crate) struct Answered {
+    flight: u64,
+    sent: Vec<Sent>,
+    result: Result<Answers, CallError>,
+}
+
 impl Driver {
     pub(super) fn mark(&mut self, place: usize) {
         if !std::mem::replace(&mut self.holders[place].dirty, true) {
@@ -49,41 +58,43 @@ impl Driver {
             holder.latency.way(live.round_trip.as_micros() as u64);
         }
         while let Some(asks) = holder.outbox.take(holder.latency.fastest()) {
-            let deadline = asks
+            let ends = asks
                 .iter()
-                .filter_map(|ask| Some(openings.get(&ask.key)?.deadline))
-                .max()
-                .unwrap_or(self.now);
-            let until = self.epoch + Duration::from_micros(deadline) + LEEWAY;
+                .filter_map(|ask| Some(openings.get(&ask.key)?.deadline));
+            let until = ends.max().unwrap_or(self.now);
+            let shares = shares_of(&asks);
             let asker = Asker {
                 caller: &self.caller,
                 session: &live.session.id,
                 now: unix_now(),
             };
             let (body, sent) = compose(asks, &asker, &holder.contexts, &mut self.ids);
-            let (link, live, tell, sent_at) = (
-                holder.link.clone(),
-                live.clone(),
-                self.tell.clone(),
-                self.now,
-            );
-            spawn(async move {
-                let call = async {
-                    let answer = link.post(&live, "contribute", body).await?;
-                    Ok(Answers::decode(&answer)?)
-                };
-                let answered = timeout_at(until.into(), call).await;
-                let timed_out = answered.is_err();
-                let result = answered.unwrap_or(Err(CallError::Wire(WireError::SessionEnded)));
+            let flight = self.next_key;
+            self.next_key += 1;
+            let (link, way, tell) = (holder.link.clone(), live.clone(), self.tell.clone());
+            let task = spawn(async move {
+                let answer = link.post(&way, "contribute", body).await;
+                let result = answer.and_then(|answer| Ok(Answers::decode(&answer)?));
                 let _ = tell.send(Event::Answered(Box::new(Answered {
-                    place,
-                    live,
+                    flight,
                     sent,
-                    sent_at,
                     result,
-                    timed_out,
                 })));
             });
+            let (live, task) = (live.clone(), task.abort_handle());
+            let sent_at = self.now;
+            self.flights.insert(
+                flight,
+                Flight {
+                    place,
+                    live,
+                    sent_at,
+                    until,
+                    shares,
+                    task,
+                },
+            );
+            self.next_sweep = self.next_sweep.min(self.now + SWEEP);
         }
         // A session about to end is renewed beside the requests that still use it.
         holder.link.renew_early();
@@ -122,30 +133,66 @@ impl Driver {
         self.touched.push(ask.key);
     }
 
+    /// Gives up requests that nobody waits for any more, so that their places are free.
+    pub(super) fn sweep(&mut self) {
+        let over: Vec<u64> = self
+            .flights
+            .iter()
+            .filter(|(_, f)| f.until < self.now)
+            .map(|(key, _)| *key)
+            .collect();
+        for flight in over
+            .iter()
+            .filter_map(|key| self.flights.remove(key))
+            .collect::<Vec<_>>()
+        {
+            let Flight {
+                place,
+                live,
+                sent_at,
+                shares,
+                task,
+                ..
+            } = flight;
+            task.abort();
+            let holder = &mut self.holders[place];
+            holder.outbox.ended(shares);
+            holder.latency.failed(self.now);
+            // If nothing at all has come since, the way itself may be dead.
+            if holder.heard < sent_at {
+                holder.link.drop_way(&live);
+            }
+            self.mark(place);
+        }
+        self.next_sweep = if self.flights.is_empty() {
+            u64::MAX
+        } else {
+            self.now + SWEEP
+        };
+    }
+
     pub(super) fn answered(&mut self, answered: Answered) {
         let Answered {
+            flight,
+            sent,
+            result,
+        } = answered;
+        let Some(flight) = self.flights.remove(&flight) else {
+            return;
+        };
+        let Flight {
             place,
             live,
-            sent,
             sent_at,
-            result,
-            timed_out,
-        } = answered;
-        self.holders[place]
-            .outbox
-            .ended(sent.iter().map(|sent| sent.ask.seats.len()).sum());
+            shares,
+            ..
+        } = flight;
+        self.holders[place].outbox.ended(shares);
         self.mark(place);
         match result {
             Ok(answers) => {
                 self.holders[place].heard = self.now;
                 self.hear(place, &live, sent, sent_at, answers);
-            }
-            Err(_) if timed_out => {
-                // Whoever waited for it has ended. If nothing at all has come since, the way itself may be dead.
-                if self.holders[place].heard < sent_at {
-                    self.holders[place].link.drop_way(&live);
-                }
-                self.holders[place].latency.failed(self.now);
             }
             Err(error) => {
                 let another = self.holders[place].link.worth_another(&error, &live, true);
