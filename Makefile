@@ -55,11 +55,11 @@ $(STAMPS)/system-bench: scripts/system-packages
 	@touch $@
 
 $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --skip-install --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --skip-install --quiet
 	@test -f $(CORE) && touch $(CORE)
 
 $(STAMPS)/installed: pyproject.toml $(CORE)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --quiet
 	@touch $@
 
 build: $(CORE) $(STAMPS)/installed

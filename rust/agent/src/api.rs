@@ -14,10 +14,10 @@ use evanesce_wire::message::{
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
 use evanesce_wire::{Id, Identity, WireError};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, Response, StatusCode};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 
 use crate::agent::Agent;
 use crate::body::receive;
@@ -93,9 +93,15 @@ impl Api {
         &self,
         caller: &Id,
         spki: &[u8],
-        request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
-        let (status, body) = match self.route(caller, spki, request).await {
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) {
+        let answered = tokio::select! {
+            answered = self.route(caller, spki, request) => answered,
+            // Whoever gave up waiting costs no more work.
+            _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
+        };
+        let (status, body) = match answered {
             Ok(body) => (StatusCode::OK, body),
             Err(Trouble(status, code, message)) => {
                 if status == StatusCode::TOO_MANY_REQUESTS {
@@ -112,14 +118,17 @@ impl Api {
                 )
             }
         };
-        let mut response = Response::new(Full::new(body.into()));
+        let mut response = Response::new(());
         *response.status_mut() = status;
-        let cbor = hyper::header::HeaderValue::from_static(CBOR);
+        let cbor = HeaderValue::from_static(CBOR);
         response.headers_mut().insert(CONTENT_TYPE, cbor);
-        response
+        // Where either fails, the connection has ended and nobody waits. Both leave in one write.
+        if let Ok(mut stream) = respond.send_response(response, false) {
+            let _ = stream.send_data(body.into(), true);
+        }
     }
 
-    async fn route(&self, caller: &Id, spki: &[u8], request: Request<Incoming>) -> Answer {
+    async fn route(&self, caller: &Id, spki: &[u8], request: Request<RecvStream>) -> Answer {
         let Some(who) = self.agent().directory.find(caller).cloned() else {
             return trouble(
                 StatusCode::UNAUTHORIZED,
@@ -167,7 +176,7 @@ impl Api {
         status.encode()
     }
 
-    async fn session(&self, who: &Known, spki: &[u8], request: Request<Incoming>) -> Answer {
+    async fn session(&self, who: &Known, spki: &[u8], request: Request<RecvStream>) -> Answer {
         let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
         let seconds = now() / 1000;
@@ -205,7 +214,7 @@ impl Api {
     }
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
-    async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<Incoming>) -> Answer {
+    async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<RecvStream>) -> Answer {
         let _pending = Counted::new(&self.metrics.pending, self.limits.pending as u64);
         let Some(_pending) = _pending else {
             return trouble(

@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use evanesce_wire::limits as wire;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_LENGTH;
-use hyper::{Request, StatusCode};
+use h2::RecvStream;
+use http::header::CONTENT_LENGTH;
+use http::{Request, StatusCode};
 use tokio::time::timeout;
 
 use crate::api::{Trouble, malformed, trouble};
@@ -15,7 +14,7 @@ use crate::limits;
 /// A whole body. `buffered` counts the bytes of all bodies, at most `most`; this one's are given back when the
 /// second value is dropped.
 pub async fn receive<'a>(
-    request: Request<Incoming>,
+    request: Request<RecvStream>,
     buffered: &'a AtomicUsize,
     most: usize,
 ) -> Result<(Vec<u8>, Room<'a>), Trouble> {
@@ -30,11 +29,10 @@ pub async fn receive<'a>(
     let mut body = Vec::with_capacity(announced.min(64 << 10));
     let mut incoming = request.into_body();
     let receive = async {
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|e| malformed(format!("the body broke off: {e}")))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
+        while let Some(data) = incoming.data().await {
+            let data = data.map_err(|e| malformed(format!("the body broke off: {e}")))?;
+            // Of a connection that broke meanwhile the next turn tells.
+            let _ = incoming.flow_control().release_capacity(data.len());
             if body.len() + data.len() > wire::BODY {
                 let why = format!("a body is at most {} bytes", wire::BODY);
                 return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);

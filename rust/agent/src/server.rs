@@ -3,19 +3,16 @@
 //! Everything is bounded before it is believed: connections, handshakes, streams, time. Peers that the agent does
 //! not know are told so, and cut.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use evanesce_token::formula;
 use evanesce_wire::{limits as wire, tls};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use h2::{Ping, PingPong};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Api, Counted};
@@ -104,30 +101,57 @@ impl Api {
                 None => return,
             }
         };
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
-            .initial_stream_window_size(wire::BODY as u32)
+        let http = h2::server::Builder::new()
+            .initial_window_size(wire::BODY as u32)
             .initial_connection_window_size(wire::BODY as u32)
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(8 << 10)
-            .keep_alive_interval(Some(limits::KEEP_ALIVE))
-            .keep_alive_timeout(limits::HANDSHAKE);
-        let api = self.clone();
-        let service = service_fn(move |request| {
-            let (api, spki) = (api.clone(), spki.clone());
-            async move { Ok::<_, Infallible>(api.answer(&caller, &spki, request).await) }
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let _counted = Counted::new(&self.metrics.connections, 1);
-        if !known {
-            let _ = timeout(limits::STRANGER_TIME, connection).await;
+            .handshake(stream);
+        let Ok(Ok(mut http)) = timeout(limits::HANDSHAKE, http).await else {
+            return;
+        };
+        let _counted = Counted::new(&self.metrics.connections, u64::MAX);
+        let silence = silence(http.ping_pong());
+        let ended = async {
+            match known {
+                // A peer that no longer answers is not waited for.
+                true => silence.await,
+                false => sleep(limits::STRANGER_TIME).await,
+            }
+        };
+        tokio::pin!(ended);
+        let mut stopping = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = http.accept() => accepted,
+                () = &mut ended => return,
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    http.graceful_shutdown();
+                    continue;
+                }
+            };
+            let Some(Ok((request, respond))) = accepted else {
+                return;
+            };
+            let (api, spki) = (self.clone(), spki.clone());
+            tokio::spawn(async move {
+                api.answer(&caller, &spki, request, respond).await;
+            });
+        }
+    }
+}
+
+/// Returns once the peer of a connection has left a sign of life unanswered.
+async fn silence(pings: Option<PingPong>) {
+    let Some(mut pings) = pings else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(limits::KEEP_ALIVE).await;
+        let answered = timeout(limits::HANDSHAKE, pings.ping(Ping::opaque())).await;
+        if !matches!(answered, Ok(Ok(_))) {
             return;
         }
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-        }
-        let _ = connection.await;
     }
 }

@@ -1,13 +1,12 @@
 //! One HTTP/2 connection to one agent, over TLS pinned to that agent's key.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use h2::client::SendRequest;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -49,7 +48,8 @@ impl From<WireError> for CallError {
 /// An open connection; cheap to clone, all clones share it.
 #[derive(Clone)]
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Bytes>,
+    ended: Arc<AtomicBool>,
     peer_spki: Arc<[u8]>,
 }
 
@@ -81,19 +81,23 @@ impl Connection {
             })?;
         let peer_spki = tls::peer_spki(stream.get_ref().1.peer_certificates())
             .ok_or_else(|| WireError::WrongPeer("the agent presented no certificate".into()))?;
-        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(WINDOW)
+        let (sender, driver) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await
             .map_err(|e| unreachable(address, &e))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = ended.clone();
         tokio::spawn(async move {
             // The driver's end shows itself to every waiting call; there is nothing to add here.
             let _ = driver.await;
+            end.store(true, Ordering::Relaxed);
         });
         Ok(Self {
             sender,
+            ended,
             peer_spki: peer_spki.into(),
         })
     }
@@ -105,7 +109,7 @@ impl Connection {
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Posts a CBOR body and gives the answer's.
@@ -126,22 +130,34 @@ impl Connection {
             .method(method)
             .uri(format!("https://agent.invalid{path}"))
             .header(CONTENT_TYPE, CBOR)
-            .body(Full::new(Bytes::from(body)))
+            .body(())
             .map_err(|e| WireError::Malformed(e.to_string()))?;
-        let answer = self
-            .sender
-            .clone()
-            .send_request(request)
-            .await
+        let mut sender = self.sender.clone().ready().await.map_err(|e| broken(&e))?;
+        // Head and body are queued together, before the connection's own task runs: they leave in one write, and
+        // wake the agent once.
+        let (answer, mut stream) = sender
+            .send_request(request, body.is_empty())
             .map_err(|e| broken(&e))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), limits::BODY)
-            .collect()
-            .await
-            .map_err(|e| broken(&e))?
-            .to_bytes();
+        if !body.is_empty() {
+            stream
+                .send_data(body.into(), true)
+                .map_err(|e| broken(&e))?;
+        }
+        let answer = answer.await.map_err(|e| broken(&e))?;
+        let (status, mut incoming) = (answer.status(), answer.into_body());
+        let mut body = Vec::new();
+        while let Some(data) = incoming.data().await {
+            let data = data.map_err(|e| broken(&e))?;
+            if body.len() + data.len() > limits::BODY {
+                let why = format!("a body is at most {} bytes", limits::BODY);
+                return Err(WireError::Malformed(why).into());
+            }
+            body.extend_from_slice(&data);
+            // Of a connection that broke meanwhile the next turn tells.
+            let _ = incoming.flow_control().release_capacity(data.len());
+        }
         if status == StatusCode::OK {
-            return Ok(body.into());
+            return Ok(body);
         }
         let problem = Problem::decode(&body).unwrap_or_else(|_| Problem {
             code: "unexplained".into(),
