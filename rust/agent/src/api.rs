@@ -28,10 +28,10 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
-use crate::policy::Compiled;
 use crate::regenerate::Outcome;
 use crate::shown::{self, Ready};
 use crate::work::Work;
+use evanesce_policy::Compiled;
 
 /// What every request is answered from.
 pub struct Api {

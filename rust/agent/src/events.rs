@@ -5,13 +5,12 @@
 //! JSON does, so that hostile names cannot act on a terminal. At most [`PER_SECOND`] lines are written a
 //! second; how many were held back is said afterwards.
 
+use evanesce_token::text::cut;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-
-use crate::text::cut;
 
 /// Most lines a second.
 const PER_SECOND: u64 = 200;

@@ -11,8 +11,8 @@ use evanesce_wire::message::{Code, Request, SeatFault, SeatRow};
 
 use crate::known::{Known, Role};
 use crate::limits::OPERATIONS;
-use crate::policy::{self, Compiled, Question};
 use crate::replay::{Replay, Taken};
+use evanesce_policy::{self as policy, Compiled, Question};
 
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! The element and the identity that a configuration names, opened.
 
+use evanesce_token::text::cut;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,6 @@ use evanesce_wire::{FileIdentity, Identity, WireError};
 use crate::config::{Config, ElementSource, IdentitySource};
 use crate::error::AgentError;
 use crate::limits;
-use crate::text::cut;
 
 /// An element and the identity that goes with it.
 pub type Hardware = (Arc<dyn Element>, Arc<dyn Identity>);

@@ -1,5 +1,6 @@
 //! Judging openings and seatings, each as a whole, and what follows: a decision, its log entry, tasks.
 
+use evanesce_token::text::cut;
 use std::sync::Arc;
 
 use evanesce_token::{Body, formula};
@@ -10,11 +11,10 @@ use evanesce_wire::message::{
 use crate::agent::Agent;
 use crate::gate::{self, Case, Refusal, Verb};
 use crate::limits;
-use crate::policy::Compiled;
 use crate::regenerate::{Ask, Outcome, Task};
 use crate::shown::Ready;
-use crate::text::cut;
 use crate::work::{Decision, Work};
+use evanesce_policy::Compiled;
 
 impl Agent {
     /// Judges one opening of a request at `now` (Unix milliseconds) and adds what follows to `work`.

@@ -9,7 +9,7 @@ use evanesce_wire::Id;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, parse_id};
-use crate::policy::Principal;
+use evanesce_policy::Principal;
 
 /// What an identity may do (PROTOCOL §6, Request).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]

@@ -12,7 +12,7 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `policy`, `known` |
+//! | what is permitted | `gate`, `known`, the room `policy` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones` |
@@ -38,7 +38,6 @@ mod limits;
 mod log;
 mod metrics;
 mod observe;
-pub mod policy;
 mod rate;
 mod regenerate;
 mod replay;
@@ -49,7 +48,6 @@ mod setup;
 mod shown;
 mod start;
 mod sync;
-mod text;
 mod tombstones;
 mod work;
 

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
 use crate::gate::Refusal;
-use crate::policy::Compiled;
+use evanesce_policy::Compiled;
 
 /// A token as an agent was shown it.
 struct Subject {

@@ -2,6 +2,7 @@
 //!
 //! Decisions, tasks and entries are in the request's order, and keep it.
 
+use evanesce_token::text::cut;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +19,6 @@ use crate::gate::{Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
 use crate::regenerate::{Outcome, Task};
-use crate::text::cut;
 
 /// One request's share of the agent's work.
 pub struct Work {

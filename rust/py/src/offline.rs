@@ -133,13 +133,13 @@ fn parse_quorum(text: &str) -> PyResult<(String, Vec<String>)> {
 
 #[pyfunction]
 fn policy_schema() -> &'static str {
-    evanesce_agent::policy::schema()
+    evanesce_policy::schema()
 }
 
 #[pyfunction]
 fn policy_check(policy: &str) -> PyResult<Vec<String>> {
     let hint = "see the published schema: evanesce._core.policy_schema()";
-    evanesce_agent::policy::check(policy).map_err(|e| raise("policy", e, hint, Vec::new()))
+    evanesce_policy::check(policy).map_err(|e| raise("policy", e, hint, Vec::new()))
 }
 
 type IdentityRow<'py> = (

@@ -296,7 +296,7 @@ impl Reconstructor {
             replaces,
             key: None,
             imported,
-            policy_check: Box::new(evanesce_agent::policy::check),
+            policy_check: Box::new(evanesce_policy::check),
         };
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();

@@ -359,7 +359,7 @@ fn spec(policy: &str) -> MintSpec {
         key: None,
         replaces: None,
         imported: None,
-        policy_check: Box::new(evanesce_agent::policy::check),
+        policy_check: Box::new(evanesce_policy::check),
     }
 }
 

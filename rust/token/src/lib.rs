@@ -33,6 +33,7 @@ mod header;
 pub mod limits;
 mod malformed;
 pub mod sharing;
+pub mod text;
 mod token;
 
 pub use body::Body;

@@ -71,7 +71,7 @@ fn string(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Compiled, Principal, Question, permits};
+    use crate::{Compiled, Principal, Question, permits};
 
     #[test]
     fn strings_and_comments_count_for_nothing_and_hide_nothing() {

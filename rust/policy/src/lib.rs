@@ -16,9 +16,9 @@ use cedar_policy::{
     ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
-use crate::text::cut;
 use decide::Slices;
 pub use decide::{Principal, Question, permits};
+use evanesce_token::text::cut;
 
 /// The published schema, in Cedar's own language.
 pub fn schema() -> &'static str {

@@ -3,7 +3,7 @@
 //! Of a large policy, the statements whose scope cannot match are set aside once per principal, action and key.
 //! Cedar evaluates a statement's scope first, which cannot err, so that leaving these out changes no answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use cedar_policy::{
@@ -11,32 +11,34 @@ use cedar_policy::{
     PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
 };
 
-use super::{Compiled, EXPLANATION, GRAVE, LANGUAGE, Ready, names, uid};
-use crate::text::cut;
+use crate::{Compiled, EXPLANATION, GRAVE, LANGUAGE, Ready, names, uid};
+use evanesce_token::text::cut;
 
 /// Slices remembered per policy; when there are more, all are forgotten.
 const SLICES: usize = 64;
 
-/// A policy's statements that can match, by principal, action and key.
-pub type Slices = HashMap<(EntityUid, EntityUid, Option<EntityUid>), Arc<PolicySet>>;
+/// A policy's statements that can match, by principal, its groups, action and key: a caller's groups may change
+/// while a policy is remembered.
+pub type Slices =
+    HashMap<(EntityUid, BTreeSet<EntityUid>, EntityUid, Option<EntityUid>), Arc<PolicySet>>;
 
 /// A caller as policies see it.
 #[derive(Clone)]
 pub struct Principal {
     uid: EntityUid,
-    groups: HashSet<EntityUid>,
+    groups: BTreeSet<EntityUid>,
     entities: Entities,
 }
 
 impl Principal {
     /// The caller `name`, a member of `groups`.
     pub fn new(name: &str, groups: &[String]) -> Self {
-        let groups: HashSet<EntityUid> = groups
+        let groups: BTreeSet<EntityUid> = groups
             .iter()
             .map(|group| uid(&LANGUAGE.group, group))
             .collect();
         let uid = uid(&LANGUAGE.caller, name);
-        let caller = Entity::new_no_attrs(uid.clone(), groups.clone());
+        let caller = Entity::new_no_attrs(uid.clone(), groups.iter().cloned().collect());
         let all = groups.iter().cloned().map(Entity::with_uid).chain([caller]);
         let entities = Entities::from_entities(all, None).expect("distinct, without attributes");
         Self {
@@ -116,7 +118,12 @@ fn slice(policy: &Ready, who: &Principal, action: &EntityUid, key: &EntityUid) -
     let mut slices = policy.slices.lock().unwrap_or_else(PoisonError::into_inner);
     // Tokens under one policy often have names of their own; most policies do not care.
     let key = policy.names_keys.then(|| key.clone());
-    let place = (who.uid.clone(), action.clone(), key.clone());
+    let place = (
+        who.uid.clone(),
+        who.groups.clone(),
+        action.clone(),
+        key.clone(),
+    );
     if let Some(slice) = slices.get(&place) {
         return slice.clone();
     }
@@ -195,7 +202,7 @@ fn label(policy: &Policy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{check, schema};
+    use crate::{check, schema};
     use proptest::prelude::*;
 
     fn ask(action: &str) -> Question<'_> {
@@ -292,6 +299,20 @@ mod tests {
                 .unwrap_err()
                 .contains("errs")
         );
+    }
+
+    #[test]
+    fn a_caller_that_joins_a_group_is_judged_as_its_member_at_once() {
+        let policy = Compiled::new(
+            "permit(principal, action, resource); forbid(principal in Group::\"suspended\", action, resource);",
+        );
+        let asked = |groups: &[&str]| {
+            let groups: Vec<String> = groups.iter().map(|g| (*g).to_owned()).collect();
+            permits(Some(&policy), &Principal::new("ops", &groups), ask("mac"))
+        };
+        assert_eq!(asked(&[]), Ok(()));
+        assert!(asked(&["suspended"]).is_err());
+        assert_eq!(asked(&["eu"]), Ok(()));
     }
 
     #[test]
