@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
-use crate::limits::HEAD_EVERY;
+use crate::limits::{ENTRY, HEAD_EVERY};
 use crate::log::{Log, LogError, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::{Hands, Task};
@@ -171,7 +171,13 @@ impl Committer {
         Some(Some(checkpoint))
     }
 
-    fn write(&mut self, works: &[Work]) -> Result<Option<Group>, LogError> {
+    fn write(&mut self, works: &mut [Work]) -> Result<Option<Group>, LogError> {
+        // No caller's entry may keep the others' from being written.
+        let too_long = |work: &&mut Work| work.entries.iter().any(|entry| entry.len() > ENTRY);
+        for work in works.iter_mut().filter(too_long) {
+            work.withdraw(&format!("its log entry has over {ENTRY} bytes"));
+            work.entries.clear();
+        }
         if works.iter().all(|work| work.entries.is_empty()) {
             return Ok(None);
         }

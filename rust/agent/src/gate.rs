@@ -162,7 +162,7 @@ impl Case<'_> {
             (_, n) if n > OPERATIONS => malformed(format!(
                 "{n} operations under one opening, at most {OPERATIONS}: open again for the rest"
             )),
-            _ => Ok(()),
+            _ => self.requests.iter().try_for_each(is_known),
         }
     }
 
@@ -199,9 +199,6 @@ impl Case<'_> {
     fn fits(&self, request: &Request) -> Result<(), Refusal> {
         let unfit = |why: String| Err(Refusal::new(Code::Unfit, why));
         let (action, suite) = (request.action.as_str(), request.suite.as_str());
-        if !policy::is_action(action) {
-            return unfit(format!("{} is no action", quoted(action)));
-        }
         if (action == "retire") != (self.verb == Verb::Retire) {
             return unfit(format!(
                 "{action} is not for the verb {}",
@@ -238,6 +235,23 @@ impl Case<'_> {
         policy::permits(self.policy, &self.who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))
     }
+}
+
+/// Whether action and suite are words that exist. Others are in no log entry: whoever asks for them would choose
+/// what it says, and how long it is.
+fn is_known(request: &Request) -> Result<(), Refusal> {
+    let (action, suite) = (request.action.as_str(), request.suite.as_str());
+    let unknown = |word, what| {
+        let why = format!("{} is no {what}", quoted(word));
+        Err(Refusal::new(Code::Malformed, why))
+    };
+    if !policy::is_action(action) {
+        return unknown(action, "action");
+    }
+    if !suite.is_empty() && evanesce_suite::catalogue().find(suite).is_none() {
+        return unknown(suite, "suite");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

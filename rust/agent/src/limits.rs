@@ -82,3 +82,43 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evanesce_wire::message::{Entry, EntryOperation};
+
+    #[test]
+    fn the_longest_entry_that_can_be_asked_for_keeps_within_its_bound() {
+        let longest = |words: &mut dyn Iterator<Item = &'static str>| {
+            words.max_by_key(|word| word.len()).unwrap().to_owned()
+        };
+        let suites = evanesce_suite::catalogue().0;
+        let operations = suites.iter().flat_map(|suite| suite.operations);
+        let operation = EntryOperation {
+            action: longest(&mut operations.copied()),
+            suite: longest(&mut suites.iter().map(|suite| suite.name)),
+            input: [6; 32],
+            request: [7; 32],
+        };
+        // Four bytes a character, where the character is not ours to choose.
+        let text = |characters: usize| "\u{1f511}".repeat(characters) + "...";
+        let entry = Entry {
+            agent: [1; 32],
+            time: (1 << 53) - 1,
+            verb: "contribute".into(),
+            token: [2; 32],
+            key_name: "k".repeat(255),
+            seats: (0..255).collect(),
+            caller: [3; 32],
+            caller_name: "c".repeat(128),
+            operations: vec![operation; OPERATIONS],
+            code: "malformed".into(),
+            reason: text(REASON),
+            element: text(ELEMENT_TEXT),
+            weaknesses: vec![text(ELEMENT_TEXT); WEAKNESSES + 1],
+        };
+        let length = entry.encode().len();
+        assert!(length <= ENTRY, "{length} bytes");
+    }
+}

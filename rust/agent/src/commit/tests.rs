@@ -16,7 +16,7 @@ use crate::agent::{Agent, Me};
 use crate::disk::Memory;
 use crate::gate::Verb;
 use crate::known::Directory;
-use crate::limits::Limits;
+use crate::limits::{Limits, OPERATIONS};
 use crate::log::{ENTRIES, HEAD};
 use crate::tombstones::Tombstones;
 
@@ -54,11 +54,12 @@ struct World {
     element: Arc<Watched>,
     agent: Agent,
     queue: Queue,
+    metrics: Arc<Metrics>,
     session: Arc<SealingSession>,
     caller: Id,
     body: Body,
     row: SeatRow,
-    asked: u8,
+    asked: u64,
 }
 
 /// An agent with one token seated, and its committer running on the present runtime.
@@ -76,6 +77,8 @@ fn world(commit: Commit, slow: bool) -> World {
     let (log, _) = Log::open(&disk, &me, signer.public()).unwrap();
     let element = Arc::new(Watched::default());
     let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
+    let metrics = Arc::new(Metrics::default());
+    metrics.log_works.store(1, Relaxed);
     let committer = Committer {
         syncer: Syncer::start(log.journal(), shared, Events::silent()).unwrap(),
         log,
@@ -89,7 +92,7 @@ fn world(commit: Commit, slow: bool) -> World {
         tasks_at_once: if slow { 0 } else { 100 },
         tasks_per_job: 2,
         threads: 2,
-        metrics: Arc::new(Metrics::default()),
+        metrics: metrics.clone(),
         events: Events::silent(),
     };
     let (queue, committing) = committer.start();
@@ -141,6 +144,7 @@ fn world(commit: Commit, slow: bool) -> World {
         element,
         agent,
         queue,
+        metrics,
         session,
         caller,
         body,
@@ -150,8 +154,34 @@ fn world(commit: Commit, slow: bool) -> World {
 }
 
 impl World {
-    /// Asks for `openings` openings at once.
-    async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
+    /// A request that nothing is wrong with.
+    fn request(&mut self) -> Request {
+        self.asked += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.asked.to_be_bytes());
+        Request {
+            token: self.body.id,
+            action: "sign".into(),
+            suite: "ed25519".into(),
+            input: [6; 32],
+            caller: self.caller,
+            session: self.session.id,
+            id,
+            not_after: NOW + 60,
+            payload: None,
+        }
+    }
+
+    fn opening(&self, requests: &[Request]) -> Opening {
+        Opening {
+            context: 0,
+            requests: requests.iter().map(Request::encode).collect(),
+            rows: vec![self.row.clone()],
+        }
+    }
+
+    /// Openings of one caller's request, judged but not yet logged or done.
+    fn judge(&mut self, verb: Verb, openings: Vec<Opening>) -> Work {
         let who = self.agent.directory.find(&self.caller).unwrap().clone();
         let body = &self.body;
         let context = Context::Full {
@@ -162,32 +192,24 @@ impl World {
             sealed: body.sealed_hash,
         };
         let ready = self.agent.shown.prepare(context);
-        let mut work = Work::new(verb, who, self.session.clone(), openings);
-        for _ in 0..openings {
-            self.asked += 1;
-            let request = Request {
-                token: body.id,
-                action: "sign".into(),
-                suite: "ed25519".into(),
-                input: [6; 32],
-                caller: self.caller,
-                session: self.session.id,
-                id: [self.asked; 16],
-                not_after: NOW + 60,
-                payload: None,
-            };
-            let requests = if verb == Verb::Check {
-                vec![]
-            } else {
-                vec![request.encode()]
-            };
-            let opening = Opening {
-                context: 0,
-                requests,
-                rows: vec![self.row.clone()],
-            };
+        let mut work = Work::new(verb, who, self.session.clone(), openings.len());
+        for opening in openings {
             self.agent.judge(&mut work, &ready, opening, NOW * 1000);
         }
+        work
+    }
+
+    /// Asks for `openings` openings at once.
+    async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
+        let mut asked = Vec::new();
+        for _ in 0..openings {
+            let request = self.request();
+            asked.push(match verb {
+                Verb::Check => self.opening(&[]),
+                _ => self.opening(&[request]),
+            });
+        }
+        let work = self.judge(verb, asked);
         let answers = self.queue.run(work).await.unwrap().answers();
         (answers.openings, answers.checkpoint)
     }
@@ -297,4 +319,60 @@ async fn in_mode_process_what_was_answered_is_synced_soon() {
         }
     }
     assert!(!world.disk.file(HEAD).is_empty());
+}
+
+#[tokio::test]
+async fn what_one_caller_asks_for_fails_no_other_of_its_commit_group() {
+    let mut world = world(Commit::Process, false);
+    // Every word that has a place in an entry, as long as its form allows.
+    let requests: Vec<Request> = (0..OPERATIONS)
+        .map(|_| Request {
+            action: "a".repeat(64),
+            suite: "s".repeat(64),
+            ..world.request()
+        })
+        .collect();
+    let words = world.judge(Verb::Contribute, vec![world.opening(&requests)]);
+    assert!(words.entries.is_empty(), "nothing to log");
+    // And what no request is known to bring about: an entry over the bound, beside one that is not.
+    let (first, second) = (world.request(), world.request());
+    let openings = vec![world.opening(&[first]), world.opening(&[second])];
+    let mut long = world.judge(Verb::Contribute, openings);
+    long.entries[1] = vec![0; ENTRY + 1];
+    let request = world.request();
+    let good = world.judge(Verb::Contribute, vec![world.opening(&[request])]);
+
+    let group = tokio::join!(
+        world.queue.run(words),
+        world.queue.run(long),
+        world.queue.run(good)
+    );
+    assert_eq!(world.metrics.groups.load(Relaxed), 1, "one group");
+    let [words, long, good] = [group.0, group.1, group.2].map(|work| work.unwrap().answers());
+    let answer = &words.openings[0];
+    assert_eq!(
+        (answer.code, &answer.receipt),
+        (Code::Malformed, &None),
+        "{}",
+        answer.reason
+    );
+    for answer in &long.openings {
+        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        assert!(
+            answer.reason.contains("its log entry has over 65535 bytes"),
+            "{}",
+            answer.reason
+        );
+        assert_eq!(answer.receipt, None);
+    }
+    assert!(released(&good.openings[0]));
+    let receipt = good.openings[0].receipt.as_ref().unwrap();
+    assert_eq!((receipt.index, world.evaluations()), (0, 1));
+    let metrics = &world.metrics;
+    let log = (
+        metrics.log_works.load(Relaxed),
+        metrics.log_failures.load(Relaxed),
+    );
+    assert_eq!(log, (1, 0), "what /healthz goes by");
+    assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
 }

@@ -94,7 +94,9 @@ fn what_fits_the_token_is_permitted_and_nothing_else() {
         ("sign", "ecdsa-p256", Some(Code::Unfit)),
         ("sign", "", Some(Code::Unfit)),
         ("open", "ed25519", Some(Code::Unfit)),
-        ("fly", "ed25519", Some(Code::Unfit)),
+        ("fly", "ed25519", Some(Code::Malformed)),
+        ("sign", "ed25520", Some(Code::Malformed)),
+        ("open", "x", Some(Code::Malformed)),
         ("retire", "", Some(Code::Unfit)),
         ("reshare", "", Some(Code::Refused)),
         ("repair", "", Some(Code::Refused)),
@@ -162,7 +164,7 @@ fn a_batch_is_permitted_whole_or_not_at_all() {
         decide(&[
             good(5),
             Request {
-                suite: "x".into(),
+                suite: "aes-cmac".into(),
                 ..good(6)
             }
         ]),
