@@ -380,7 +380,7 @@ impl Api {
                 continue;
             };
             let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
-            if decision.code != Code::Done {
+            if !matches!(decision.code, Code::Done | Code::Unrouted) {
                 self.events.emit(Event::Refused {
                     verb: work.verb.as_str(),
                     caller,
@@ -389,7 +389,7 @@ impl Api {
                     code: decision.code.as_str(),
                     why: &decision.reason,
                 });
-            } else if work.verb == Verb::Retire {
+            } else if work.verb == Verb::Retire && work.proven(decision) {
                 self.events.emit(Event::Retired {
                     caller,
                     token: &hex::encode(token.id),

@@ -102,8 +102,6 @@ pub struct Case<'a> {
     pub policy: Option<&'a Compiled>,
     /// What is asked for. Empty for `check`.
     pub requests: &'a [Request],
-    /// Whether any row leads to this agent's element.
-    pub routed: bool,
     /// Whether the token was retired here.
     pub retired: bool,
     /// Unix seconds by the agent's clock.
@@ -117,10 +115,6 @@ impl Case<'_> {
         let now = replay.now(self.now);
         for request in self.requests {
             self.names(request, now)?;
-        }
-        if !self.routed {
-            // There is nothing to release; each seat says why.
-            return Ok(());
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));

@@ -65,11 +65,15 @@ impl Agent {
             body,
             policy,
             requests: &requests,
-            routed: !mine.is_empty(),
             retired: self.tombstones.contains(&body.id),
             now: now / 1000,
         };
-        let verdict = case.decide(&mut self.replay);
+        let verdict = case
+            .decide(&mut self.replay)
+            .map(|()| match mine.is_empty() {
+                true => Code::Unrouted,
+                false => Code::Done,
+            });
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let first = work.tasks.len();
@@ -111,10 +115,9 @@ impl Agent {
         };
         self.note(work, body, verdict, seats, operations, now);
         if let Some(decision) = work.decisions.last_mut() {
-            decision.faults = if decision.code == Code::Done {
-                faults
-            } else {
-                Vec::new()
+            decision.faults = match decision.code {
+                Code::Done | Code::Unrouted => faults,
+                _ => Vec::new(),
             };
             decision.tasks = first..work.tasks.len();
         }
@@ -144,7 +147,7 @@ impl Agent {
             None if self.tombstones.contains(&body.id) => {
                 refused("the token was retired here".into())
             }
-            None => Ok(()),
+            None => Ok(Code::Done),
         };
         let first = work.tasks.len();
         if verdict.is_ok() {
@@ -174,13 +177,13 @@ impl Agent {
         &self,
         work: &mut Work,
         body: &Arc<Body>,
-        verdict: Result<(), Refusal>,
+        verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
         operations: impl FnOnce() -> Vec<EntryOperation>,
         now: u64,
     ) {
         let (code, reason) = match verdict {
-            Ok(()) => (Code::Done, String::new()),
+            Ok(code) => (code, String::new()),
             Err(refusal) => (refusal.code, cut(&refusal.reason, limits::REASON)),
         };
         let logged =

@@ -8,8 +8,9 @@ use evanesce_wire::message::Code;
 use crate::gate::Verb;
 
 /// Decisions are counted per verb and code.
-const CODES: [Code; 9] = [
+const CODES: [Code; 10] = [
     Code::Done,
+    Code::Unrouted,
     Code::Refused,
     Code::Expired,
     Code::Retired,

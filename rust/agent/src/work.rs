@@ -111,23 +111,26 @@ impl Work {
         for decision in &mut self.decisions {
             decision.tasks = 0..0;
             decision.faults.clear();
-            if decision.code == Code::Done {
+            if matches!(decision.code, Code::Done | Code::Unrouted) {
                 decision.code = Code::Refused;
                 decision.reason = cut(why, limits::REASON);
             }
         }
     }
 
-    /// Tokens that `retire` is to tombstone: those of which a share was regenerated.
+    /// Whether a share was regenerated for this decision: what `retire` demands of whoever would have a token
+    /// tombstoned.
+    pub fn proven(&self, decision: &Decision) -> bool {
+        self.tasks[decision.tasks.clone()]
+            .iter()
+            .any(|task| matches!(task.outcome, Outcome::Seat(SeatResult::Good, _)))
+    }
+
+    /// Tokens that `retire` is to tombstone.
     pub fn retired(&self) -> Vec<Id> {
-        let good = |decision: &&Decision| {
-            self.tasks[decision.tasks.clone()]
-                .iter()
-                .any(|task| matches!(task.outcome, Outcome::Seat(SeatResult::Good, _)))
-        };
         self.decisions
             .iter()
-            .filter(good)
+            .filter(|decision| self.proven(decision))
             .filter_map(|d| Some(d.token.as_ref()?.id))
             .collect()
     }

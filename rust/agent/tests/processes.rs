@@ -430,3 +430,37 @@ fn memory_over_many_different_tokens() {
     });
     agent.end("-TERM");
 }
+
+#[test]
+fn a_token_is_told_of_as_retired_when_its_tombstone_is_written() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = Process::start(&place, "");
+    tell(async {
+        let line = ops.open(agent.address, agent.id).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let retired = || {
+            let told = "\"event\":\"retired\"";
+            (said(&place).matches(told).count(), place.tombstones())
+        };
+        let retire = async |change: &dyn Fn(&mut Opening)| {
+            let mut opening = line.opening(&token, "retire", "");
+            change(&mut opening);
+            line.one("retire", &token, opening).await.0.code
+        };
+        // Neither a row of another epoch nor one that proves nothing.
+        assert_eq!(retire(&|o| o.rows[0].epoch += 1).await, Code::Unrouted);
+        assert_eq!(
+            retire(&|o| o.rows[0].correction[0] ^= 1).await,
+            Code::Done,
+            "permitted, but not regenerated"
+        );
+        assert_eq!(retired(), (0, 0));
+        assert_eq!(retire(&|_| ()).await, Code::Done);
+        assert_eq!(retired(), (1, 1));
+        assert_eq!(retire(&|_| ()).await, Code::Retired);
+        assert_eq!(retired(), (1, 1));
+    });
+    agent.end("-TERM");
+}

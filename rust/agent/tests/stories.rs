@@ -173,7 +173,7 @@ fn whatever_is_changed_in_a_token_yields_no_share() {
             o.rows.iter_mut().for_each(|row| row.holder[0] ^= 1)
         })
         .await;
-        assert_eq!(answer.code, Code::Done);
+        assert_eq!(answer.code, Code::Unrouted);
         let not_mine = SeatResult::Fault(SeatFault::NotMine);
         assert!(answer.seats.iter().all(|seat| seat.result == not_mine));
         let answer = ask(body(), &|o| o.rows[0].seat = 2).await;

@@ -80,7 +80,7 @@ pub(crate) fn judge(
         )
     };
     let trouble = match answer.code {
-        Code::Done => {
+        Code::Done | Code::Unrouted => {
             return seats(answer, expected, token, asked, peer)
                 .unwrap_or_else(|why| all(Trouble::Lied, why));
         }

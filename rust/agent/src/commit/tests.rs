@@ -7,7 +7,10 @@ use std::time::Duration;
 use evanesce_element::{Description, Element, ElementError};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
-use evanesce_wire::message::{Code, Context, Opening, OpeningAnswer, Request, SeatResult, SeatRow};
+use evanesce_wire::message::{
+    Code, Context, Entry, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault, SeatResult,
+    SeatRow,
+};
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
 
@@ -375,4 +378,60 @@ async fn what_one_caller_asks_for_fails_no_other_of_its_commit_group() {
     );
     assert_eq!(log, (1, 0), "what /healthz goes by");
     assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+}
+
+#[tokio::test]
+async fn an_opening_without_a_row_for_this_agent_is_decided_all_the_same() {
+    let mut world = world(Commit::Process, false);
+    let mut ask = async |change: &dyn Fn(&mut Agent, &mut Request)| {
+        let mut request = world.request();
+        change(&mut world.agent, &mut request);
+        let mut opening = world.opening(&[request]);
+        opening.rows[0].epoch += 1;
+        let work = world.judge(Verb::Contribute, vec![opening]);
+        let mut answers = world.queue.run(work).await.unwrap().answers();
+        assert_eq!(world.evaluations(), 0);
+        let answer = answers.openings.remove(0);
+        let receipt = answer.receipt.clone();
+        let logged = receipt.map(|proof| Entry::decode(&proof.entry).unwrap());
+        (answer, logged)
+    };
+    let fault = |seat| SeatAnswer {
+        seat,
+        result: SeatResult::Fault(SeatFault::EpochNotHeld),
+    };
+    let (answer, logged) = ask(&|_, _| ()).await;
+    assert_eq!(
+        (answer.code, answer.seats),
+        (Code::Unrouted, vec![fault(0)])
+    );
+    let entry = logged.unwrap();
+    assert_eq!((entry.code.as_str(), entry.seats.len()), ("unrouted", 0));
+    for (expected, change) in [
+        (
+            Code::Replayed,
+            &(|_: &mut Agent, r: &mut Request| {
+                r.id = [[0, 0, 0, 0, 0, 0, 0, 1], [0; 8]]
+                    .concat()
+                    .try_into()
+                    .unwrap()
+            }) as &dyn Fn(&mut Agent, &mut Request),
+        ),
+        (Code::Unfit, &|_, r| r.action = "mac".into()),
+        (Code::Refused, &|_, r| {
+            (r.action, r.suite) = ("repair".into(), String::new());
+        }),
+        (Code::Retired, &|agent, r| {
+            agent.tombstones.add(&[r.token]).unwrap()
+        }),
+    ] {
+        let (answer, logged) = ask(change).await;
+        assert_eq!(
+            (answer.code, answer.seats),
+            (expected, vec![]),
+            "{}",
+            answer.reason
+        );
+        assert_eq!(logged.unwrap().code, expected.as_str());
+    }
 }

@@ -66,7 +66,6 @@ fn decide(case: &Case<'_>) -> Option<Code> {
 }
 
 fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request]) -> Case<'a> {
-    let (routed, retired) = (true, false);
     Case {
         verb,
         who,
@@ -74,8 +73,7 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         body,
         policy: None,
         requests,
-        routed,
-        retired,
+        retired: false,
         now: NOW,
     }
 }
@@ -197,8 +195,8 @@ proptest! {
     /// Any faults together: the answer is that of the first check that fails, and only a faultless opening is
     /// permitted.
     #[test]
-    fn the_first_check_that_fails_decides(faults in prop::array::uniform7(prop::bool::weighted(0.3))) {
-        let [stranger, unrouted, retired, expired, unfit, replayed, denied] = faults;
+    fn the_first_check_that_fails_decides(faults in prop::array::uniform6(prop::bool::weighted(0.3))) {
+        let [stranger, retired, expired, unfit, replayed, denied] = faults;
         let who = known("\"caller\", \"reconstructor\"");
         let policy = if denied {
             "permit(principal == Caller::\"cfo\", action, resource);"
@@ -217,14 +215,12 @@ proptest! {
         let requests = [asked];
         let case = Case {
             policy: Some(&compiled),
-            routed: !unrouted,
             retired,
             ..case(Verb::Contribute, &who, &body, &requests)
         };
         let code = case.decide(&mut replay).err().map(|refusal| refusal.code);
         let expected = [
             (stranger, Some(Code::Refused)),
-            (unrouted, None),
             (retired, Some(Code::Retired)),
             (expired, Some(Code::Expired)),
             (unfit, Some(Code::Unfit)),

@@ -48,6 +48,12 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// How many lines the agent's tombstones have.
+    pub fn tombstones(&self) -> usize {
+        let text = std::fs::read_to_string(self.path("tombstones"));
+        text.map_or(0, |text| text.lines().count())
+    }
+
     pub fn config(&self) -> Config {
         let mut config = Config::load(&self.path("agent.toml")).unwrap();
         config.quiet = true;

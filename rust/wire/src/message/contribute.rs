@@ -332,9 +332,9 @@ pub struct Answers {
 pub struct OpeningAnswer {
     /// What was decided.
     pub code: Code,
-    /// Why, for people; empty when done.
+    /// Why, for people; empty when permitted.
     pub reason: String,
-    /// One per seat asked for when done, in any order; otherwise empty.
+    /// One per seat asked for when done or unrouted, in any order; otherwise empty.
     pub seats: Vec<SeatAnswer>,
     /// Its log entry, where one was written.
     pub receipt: Option<LogProof>,
@@ -345,6 +345,8 @@ pub struct OpeningAnswer {
 pub enum Code {
     /// Permitted; each seat has its result.
     Done,
+    /// Permitted, but no row leads to this agent's element; each seat says why.
+    Unrouted,
     /// Role, policy or the log's state forbids it.
     Refused,
     /// The token has expired by the agent's clock.
@@ -364,8 +366,9 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Done, "done"),
+        (Self::Unrouted, "unrouted"),
         (Self::Refused, "refused"),
         (Self::Expired, "expired"),
         (Self::Retired, "retired"),
