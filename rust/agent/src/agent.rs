@@ -7,9 +7,13 @@
 //! [`Hands::perform`](crate::regenerate::Hands::perform), and [`Work::answers`](crate::work::Work::answers) or
 //! [`Work::seated`](crate::work::Work::seated).
 
+use std::sync::Arc;
+
 use evanesce_element::Description;
 use evanesce_wire::Id;
+use evanesce_wire::session::SealingSession;
 
+use crate::clock::Clock;
 use crate::known::Directory;
 use crate::limits::Limits;
 use crate::rate::Rate;
@@ -34,6 +38,8 @@ pub struct Agent {
     pub me: Me,
     /// Whom it knows.
     pub directory: Directory,
+    /// What it judges by.
+    pub clock: Clock,
     /// Open sealing sessions.
     pub sessions: Sessions,
     /// What was retired here.
@@ -49,17 +55,19 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that has just started; `chance` is random.
+    /// An agent that has just started, at `since` (Unix milliseconds) at least; `chance` is random.
     pub fn new(
         me: Me,
         directory: Directory,
         tombstones: Tombstones,
         limits: &Limits,
+        since: u64,
         chance: [u8; 16],
     ) -> Self {
         Self {
             me,
             directory,
+            clock: Clock::new(since),
             sessions: Sessions::new(limits.sessions, limits.sessions_per_caller),
             tombstones,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
@@ -67,6 +75,12 @@ impl Agent {
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),
             compiles: Rate::new(limits.compile_per_second, 16 * limits.compile_per_second),
         }
+    }
+
+    /// The session `id` of `caller`, unless it has ended when the system's clock says `now` (Unix milliseconds).
+    pub fn session(&mut self, id: &Id, caller: &Id, now: u64) -> Option<Arc<SealingSession>> {
+        let now = self.clock.read(now);
+        self.sessions.find(id, caller, now / 1000)
     }
 
     /// Takes a new directory.

@@ -74,7 +74,7 @@ pub fn malformed(e: impl std::fmt::Display) -> Trouble {
     Trouble(StatusCode::BAD_REQUEST, "malformed", e.to_string())
 }
 
-/// Unix milliseconds.
+/// Unix milliseconds by the system's clock.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -86,6 +86,11 @@ impl Api {
     /// as a whole.
     pub fn agent(&self) -> MutexGuard<'_, Agent> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent's time, in Unix milliseconds.
+    fn now(&self) -> u64 {
+        self.agent().clock.read(now())
     }
 
     /// Answers one request of a peer.
@@ -164,7 +169,7 @@ impl Api {
 
     fn describe(&self, who: &Known) -> Vec<u8> {
         let mut status = self.status.clone();
-        status.clock = now();
+        status.clock = self.now();
         status.entries = self.metrics.entries.load(Relaxed);
         status.tombstones = self.agent().tombstones.len() as u64;
         status.caller = who.name.clone();
@@ -179,7 +184,7 @@ impl Api {
     async fn session(&self, who: &Known, spki: &[u8], request: Request<RecvStream>) -> Answer {
         let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
-        let seconds = now() / 1000;
+        let seconds = self.now() / 1000;
         let id = offer.statement();
         if self.agent().sessions.answered(&id) {
             return trouble(
@@ -226,10 +231,7 @@ impl Api {
         let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
-        let found = self
-            .agent()
-            .sessions
-            .find(&envelope.session, &who.id, now() / 1000);
+        let found = self.agent().session(&envelope.session, &who.id, now());
         let Some(session) = found else {
             return trouble(
                 StatusCode::CONFLICT,
@@ -284,7 +286,8 @@ impl Api {
             .iter()
             .map(|opening| opening.rows.len() as u64)
             .sum();
-        if verb == Verb::Check && !self.agent().checks.take(&who.id, rows, now()) {
+        let asked = self.now();
+        if verb == Verb::Check && !self.agent().checks.take(&who.id, rows, asked) {
             let most = self.limits.checks_per_second;
             let why = format!("{} may have {most} seats checked a second", who.name);
             return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
@@ -333,7 +336,8 @@ impl Api {
     async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
         for (hash, body) in shown::missing(ready) {
             let bytes = body.header.policy.len();
-            let policy = if self.agent().compiles.take(&who.id, bytes as u64, now()) {
+            let now = self.now();
+            let policy = if self.agent().compiles.take(&who.id, bytes as u64, now) {
                 let compiled =
                     tokio::task::spawn_blocking(move || Compiled::new(&body.header.policy));
                 compiled.await.map(Arc::new).map_err(|_| {

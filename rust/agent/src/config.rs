@@ -24,6 +24,10 @@ pub struct Config {
     /// When log entries are synced.
     #[serde(default)]
     pub commit: Commit,
+    /// Begin from the system's clock even though the log has entries of a later time: for one start, after that
+    /// clock had jumped ahead and was put right.
+    #[serde(default)]
+    pub accept_earlier_clock: bool,
     /// Its secure element.
     pub element: ElementSource,
     /// Bounds.

@@ -33,6 +33,8 @@ pub enum Event<'a> {
     WeakElement { weakness: &'a str },
     /// The log was recovered after a crash.
     Recovered { replayed: u64, torn_bytes: u64 },
+    /// The system's clock is behind the log's newest entry. Until it has caught up the agent's stands still.
+    ClockBehind { seconds: u64, hint: &'a str },
     /// Nobody is answered any more.
     Stopped { unfinished: usize },
     /// The directory of known identities was read again.

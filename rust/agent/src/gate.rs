@@ -104,7 +104,7 @@ pub struct Case<'a> {
     pub requests: &'a [Request],
     /// Whether the token was retired here.
     pub retired: bool,
-    /// Unix seconds by the agent's clock.
+    /// Unix seconds by the agent's clock, which never goes back.
     pub now: u64,
 }
 
@@ -112,9 +112,8 @@ impl Case<'_> {
     /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is.
     pub fn decide(&self, replay: &mut Replay) -> Result<(), Refusal> {
         self.form()?;
-        let now = replay.now(self.now);
         for request in self.requests {
-            self.names(request, now)?;
+            self.names(request)?;
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
@@ -161,7 +160,8 @@ impl Case<'_> {
     }
 
     /// The request is about this token, from this caller, under this session, and of this time.
-    fn names(&self, request: &Request, now: u64) -> Result<(), Refusal> {
+    fn names(&self, request: &Request) -> Result<(), Refusal> {
+        let now = self.now;
         let refused = |why: &str| Err(Refusal::new(Code::Refused, why));
         if request.token != self.body.id {
             return refused("the request names another token");

@@ -17,7 +17,7 @@ use crate::work::{Decision, Work};
 use evanesce_policy::Compiled;
 
 impl Agent {
-    /// Judges one opening of a request at `now` (Unix milliseconds) and adds what follows to `work`.
+    /// Judges one opening of a request, the system's clock saying `now` (Unix milliseconds), and adds what follows to `work`.
     pub fn judge(
         &mut self,
         work: &mut Work,
@@ -25,6 +25,7 @@ impl Agent {
         opening: Opening,
         now: u64,
     ) {
+        let now = self.clock.read(now);
         let judged_by_policy = work.verb != Verb::Check;
         let ready = ready.as_ref().map_err(Refusal::clone);
         let (ready, policy) =
@@ -131,6 +132,7 @@ impl Agent {
         share: &SeatShare,
         now: u64,
     ) {
+        let now = self.clock.read(now);
         let ready = ready.as_ref().map_err(Refusal::clone);
         let (ready, policy) = match ready.and_then(|ready| Ok((ready, ready.policy(true)?))) {
             Ok(ready) => ready,

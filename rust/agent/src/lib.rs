@@ -25,6 +25,7 @@ mod agent;
 mod api;
 mod body;
 mod cache;
+mod clock;
 mod commit;
 mod config;
 mod disk;

@@ -3,7 +3,8 @@
 //! Entries are written to `log/entries` before anyone is answered. Each is framed as u16 length ‖ the first 8
 //! bytes of its leaf hash ‖ the entry, so that a write cut short is recognised, and cut off. Only the tree's
 //! right edge is kept in memory. `log/head` holds the last checkpoint whose entries are known to be on disk,
-//! with that edge and its place in `log/entries`: what a start begins from, and what it insists on finding.
+//! with that edge and its place in `log/entries`: what a start begins from, and what it insists on finding; and where
+//! the last of these entries begins, for its time.
 //! A write that fails leaves nothing behind, neither in the file nor in the tree.
 //!
 //! It does not sync (see `sync`), sign (see [`Signer`], on a crucible thread) or judge what it is given.
@@ -120,6 +121,10 @@ pub struct Log {
     frontier: Frontier,
     /// Length of the good part of the journal.
     length: u64,
+    /// Where its last entry begins, if that is known.
+    last: Option<u64>,
+    /// The time of the newest entry that was there when it was opened.
+    time: u64,
     /// Something may lie behind `length`.
     dirty: bool,
     frames: Vec<u8>,
@@ -150,10 +155,13 @@ impl Log {
             journal,
             frontier: head.frontier,
             length: head.length,
+            last: head.last,
+            time: 0,
             dirty: false,
             frames: Vec::new(),
         };
         let replayed = log.replay(agent, written)?;
+        log.time = log.last_time(agent)?;
         let torn = written - log.length;
         if torn > 0 {
             log.journal
@@ -176,8 +184,9 @@ impl Log {
                 .map_err(LogError::CannotWrite)?;
             let mut leaves = Vec::new();
             let mut rest = &buffer[..];
-            while let Some((leaf, after)) = take_frame(rest, agent) {
+            while let Some((leaf, _, after)) = take_frame(rest, agent) {
                 leaves.push(leaf);
+                self.last = Some(self.length + (buffer.len() - rest.len()) as u64);
                 rest = after;
             }
             let good = buffer.len() - rest.len();
@@ -187,6 +196,25 @@ impl Log {
                 self.refuse_a_gap(rest, agent)?;
                 return Ok(self.frontier.size() - before);
             }
+        }
+    }
+
+    /// The time of the last entry; 0 where its place is not known.
+    fn last_time(&self, agent: &Id) -> Result<u64, LogError> {
+        let Some(last) = self.last else {
+            return Ok(0);
+        };
+        let longest = (FRAME + ENTRY) as u64;
+        let length = self.length.checked_sub(last).filter(|n| *n <= longest);
+        let mut frame = vec![0; length.unwrap_or(0) as usize];
+        self.journal
+            .read_at(self.length - frame.len() as u64, &mut frame)
+            .map_err(LogError::CannotWrite)?;
+        match take_frame(&frame, agent) {
+            Some((_, time, [])) => Ok(time),
+            _ => Err(LogError::Damaged(format!(
+                "{HEAD} says that the last entry of {ENTRIES} begins at byte {last}, which it does not"
+            ))),
         }
     }
 
@@ -222,12 +250,14 @@ impl Log {
             self.dirty = false;
         }
         let mut leaves = Vec::new();
+        let mut last = None;
         self.frames.clear();
         for entry in entries {
             let length = u16::try_from(entry.len()).map_err(|_| {
                 LogError::CannotWrite(io::Error::other(format!("an entry of over {ENTRY} bytes")))
             })?;
             let leaf = leaf_hash(entry);
+            last = Some(self.frames.len());
             self.frames.extend_from_slice(&length.to_be_bytes());
             self.frames.extend_from_slice(&leaf[..TAG]);
             self.frames.extend_from_slice(entry);
@@ -238,6 +268,7 @@ impl Log {
             self.dirty = self.journal.set_len(self.length).is_err();
             return Err(LogError::CannotWrite(e));
         }
+        self.last = last.map(|last| self.length + last as u64).or(self.last);
         self.length += self.frames.len() as u64;
         self.frames.shrink_to(CHUNK);
         let group = self.frontier.append(&leaves);
@@ -248,6 +279,11 @@ impl Log {
     /// Entries in all.
     pub fn size(&self) -> u64 {
         self.frontier.size()
+    }
+
+    /// Unix milliseconds of the newest entry that was there when the log was opened; 0 where there was none.
+    pub fn time(&self) -> u64 {
+        self.time
     }
 
     /// The whole tree's hash.
@@ -263,6 +299,9 @@ impl Log {
     /// The head to store once everything appended so far is synced; `checkpoint` covers exactly that.
     pub fn head(&self, checkpoint: &str) -> Vec<u8> {
         let mut text = format!("{checkpoint}\nlength {}\n", self.length);
+        if let Some(last) = self.last {
+            text += &format!("last {last}\n");
+        }
         for node in self.frontier.nodes() {
             text += &format!("node {}\n", hex::encode(node));
         }
@@ -270,19 +309,21 @@ impl Log {
     }
 }
 
-/// The leaf hash of the whole, unchanged entry of this agent that `bytes` begins with, and what follows it.
-fn take_frame<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, &'a [u8])> {
+/// The leaf hash and time of the whole, unchanged entry of this agent that `bytes` begins with, and what follows it.
+fn take_frame<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, u64, &'a [u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let (tag, rest) = rest.split_first_chunk::<TAG>()?;
     let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     let leaf = leaf_hash(entry);
-    let own = leaf[..TAG] == tag[..] && Entry::decode(entry).is_ok_and(|e| e.agent == *agent);
-    own.then_some((leaf, rest))
+    let unchanged = leaf[..TAG] == tag[..];
+    let entry = Entry::decode(entry).ok().filter(|_| unchanged)?;
+    (entry.agent == *agent).then_some((leaf, entry.time, rest))
 }
 
 #[derive(Default)]
 struct Head {
     length: u64,
+    last: Option<u64>,
     frontier: Frontier,
 }
 
@@ -291,11 +332,20 @@ impl Head {
         let text = str::from_utf8(text).map_err(|_| "it is no text")?;
         let (checkpoint, rest) = text.split_once("\nlength ").ok_or("it has no length")?;
         let (size, root) = note::verify(checkpoint, agent, key).map_err(|e| e.to_string())?;
-        let mut lines = rest.lines();
+        let mut lines = rest.lines().peekable();
         let length = lines
             .next()
             .and_then(|n| n.parse().ok())
             .ok_or("it has no length")?;
+        // Heads of before it was kept have none.
+        let last = match lines.next_if(|line| line.starts_with("last ")) {
+            Some(line) => Some(
+                line[5..]
+                    .parse()
+                    .map_err(|_| "its last entry has no place")?,
+            ),
+            None => None,
+        };
         let nodes = lines
             .map(|line| {
                 let mut node = [0; 32];
@@ -308,7 +358,11 @@ impl Head {
         if frontier.append(&[]).root != root {
             return Err("its nodes do not give its root".into());
         }
-        Ok(Self { length, frontier })
+        Ok(Self {
+            length,
+            last,
+            frontier,
+        })
     }
 }
 

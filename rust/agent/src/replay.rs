@@ -46,7 +46,7 @@ impl Replay {
     }
 
     /// The present second, which never goes back.
-    pub fn now(&mut self, now: u64) -> u64 {
+    fn now(&mut self, now: u64) -> u64 {
         self.latest = self.latest.max(now);
         self.latest
     }

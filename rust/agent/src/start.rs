@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent::{Agent, Me};
-use crate::api::Api;
+use crate::api::{Api, now};
 use crate::commit::Committer;
 use crate::config::{Commit, Config};
 use crate::disk::{Disk, Folder};
@@ -126,6 +126,19 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         entries: log.size(),
     });
     let status = status(config, &me, element.current());
+    let since = match config.accept_earlier_clock {
+        true => 0,
+        false => log.time(),
+    };
+    let behind = since.saturating_sub(now()) / 1000;
+    if behind > 0 {
+        let hint = "set the system's clock; or, if it was ahead before and is right now, start once with \
+                    accept_earlier_clock = true";
+        events.emit(Event::ClockBehind {
+            seconds: behind,
+            hint,
+        });
+    }
     let log_key = (*signer.public(), endorsement);
     let syncer = Syncer::start(log.journal(), disk, events.clone())
         .map_err(|e| AgentError::System("start a thread", e))?;
@@ -156,6 +169,7 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
             directory,
             tombstones,
             &config.limits,
+            since,
             chance,
         )),
         queue,

@@ -3,11 +3,12 @@
 mod common;
 
 use common::{Caller, EVERY_ROLE, Minted, Place, context, header, now, problem, tell};
-use evanesce_agent::{AgentError, spawn};
+use evanesce_agent::{AgentError, Handle, spawn};
 use evanesce_secret::on_crucible;
 use evanesce_token::{Body, formula};
+use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{
-    Batch, Code, Context, Opening, Request, SeatFault, SeatResult, Status,
+    Batch, Code, Context, Entry, Opening, Request, SeatFault, SeatResult, Status,
 };
 use evanesce_wire::session::{Offer, PendingSession};
 use std::collections::BTreeSet;
@@ -590,4 +591,70 @@ fn a_context_is_judged_before_what_is_asked_of_it() {
         let (answer, _) = line.one("contribute", &token, opening).await;
         assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
     });
+}
+
+#[test]
+fn a_start_goes_on_from_the_logs_time_unless_the_operator_says_otherwise() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let day = 24 * 3600;
+    let agent = spawn(place.config()).unwrap();
+    let id = agent.id();
+    agent.stop();
+    // What it would have left behind had its clock been a day ahead.
+    let entry = Entry {
+        agent: id,
+        time: (now() + day) * 1000,
+        verb: "seat".into(),
+        token: [1; 32],
+        key_name: String::new(),
+        seats: vec![],
+        caller: [2; 32],
+        caller_name: String::new(),
+        operations: vec![],
+        code: "done".into(),
+        reason: String::new(),
+        element: String::new(),
+        weaknesses: vec![],
+    };
+    let entry = entry.encode();
+    let length = (entry.len() as u16).to_be_bytes();
+    let frame = [&length, &leaf_hash(&entry)[..8], &entry].concat();
+    std::fs::write(place.path("log/entries"), frame).unwrap();
+    let clock = |agent: &Handle| {
+        tell(async {
+            let connection = ops.connect(agent.address(), id).await;
+            let status = connection.get("/v1/status").await.unwrap();
+            Status::decode(&status).unwrap().clock / 1000
+        })
+    };
+    // Twice, so that the second start finds it by the head that the first has left.
+    for _ in 0..2 {
+        let agent = spawn(place.config()).unwrap();
+        assert!(clock(&agent) >= now() + day - 60);
+        tell(async {
+            let connection = ops.connect(agent.address(), id).await;
+            let (_, offer) = PendingSession::offer(&*ops.identity, id, now()).unwrap();
+            let said = problem(connection.post("/v1/session", offer.encode()).await);
+            assert_eq!(said, (409, "session".into()), "it has long ended");
+        });
+    }
+    place.configure("accept_earlier_clock = true");
+    let agent = spawn(place.config()).unwrap();
+    assert!(clock(&agent) <= now());
+    tell(async {
+        let line = ops.open(agent.address(), id).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let opening = line.opening(&token, "open", "");
+        let (answer, _) = line.one("contribute", &token, opening).await;
+        assert_eq!(answer.code, Code::Done);
+    });
+    agent.stop();
+    place.configure("");
+    let agent = spawn(place.config()).unwrap();
+    assert!(
+        clock(&agent) <= now(),
+        "the newest entry's time is right again"
+    );
 }

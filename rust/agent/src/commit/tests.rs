@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use evanesce_element::{Description, Element, ElementError};
+use evanesce_policy::Compiled;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
@@ -21,6 +22,7 @@ use crate::gate::Verb;
 use crate::known::Directory;
 use crate::limits::{Limits, OPERATIONS};
 use crate::log::{ENTRIES, HEAD};
+use crate::shown::{fill, missing};
 use crate::tombstones::Tombstones;
 
 const NOW: u64 = 1_800_000_000;
@@ -63,6 +65,8 @@ struct World {
     body: Body,
     row: SeatRow,
     asked: u64,
+    /// The system's clock, in Unix seconds.
+    now: u64,
 }
 
 /// An agent with one token seated, and its committer running on the present runtime.
@@ -112,7 +116,7 @@ fn world(commit: Commit, slow: bool) -> World {
         element: element.description(),
         epochs: element.epochs(),
     };
-    let agent = Agent::new(about, directory, tombstones, &Limits::default(), [0; 16]);
+    let mut agent = Agent::new(about, directory, tombstones, &Limits::default(), 0, [0; 16]);
 
     let header = Header {
         key: [1; 32],
@@ -141,7 +145,9 @@ fn world(commit: Commit, slow: bool) -> World {
         epoch: 3,
         correction,
     };
-    let (session, caller) = (Arc::new(session), caller.caller_id());
+    let (id, caller) = (session.id, caller.caller_id());
+    agent.sessions.keep(session, caller, NOW);
+    let session = agent.session(&id, &caller, NOW * 1000).unwrap();
     World {
         disk,
         element,
@@ -153,6 +159,7 @@ fn world(commit: Commit, slow: bool) -> World {
         body,
         row,
         asked: 0,
+        now: NOW,
     }
 }
 
@@ -170,9 +177,33 @@ impl World {
             caller: self.caller,
             session: self.session.id,
             id,
-            not_after: NOW + 60,
+            not_after: self.now + 60,
             payload: None,
         }
+    }
+
+    /// Another token than the one that is seated, shown in its place.
+    fn change(&mut self, change: &dyn Fn(&mut Header)) {
+        let Body {
+            mut header,
+            anchor,
+            commitments,
+            public_hash,
+            sealed_hash,
+            ..
+        } = self.body.clone();
+        change(&mut header);
+        let bytes = header.encode();
+        let catalogue = evanesce_suite::catalogue();
+        self.body = Body::new(
+            bytes,
+            anchor,
+            commitments,
+            public_hash,
+            sealed_hash,
+            catalogue,
+        )
+        .unwrap();
     }
 
     fn opening(&self, requests: &[Request]) -> Opening {
@@ -194,10 +225,15 @@ impl World {
             public: body.public_hash,
             sealed: body.sealed_hash,
         };
-        let ready = self.agent.shown.prepare(context);
+        let mut ready = [self.agent.shown.prepare(context)];
+        for (hash, body) in missing(&ready) {
+            let policy = Ok(Arc::new(Compiled::new(&body.header.policy)));
+            fill(&mut ready, &hash, &policy);
+        }
         let mut work = Work::new(verb, who, self.session.clone(), openings.len());
         for opening in openings {
-            self.agent.judge(&mut work, &ready, opening, NOW * 1000);
+            self.agent
+                .judge(&mut work, &ready[0], opening, self.now * 1000);
         }
         work
     }
@@ -434,4 +470,42 @@ async fn an_opening_without_a_row_for_this_agent_is_decided_all_the_same() {
         );
         assert_eq!(logged.unwrap().code, expected.as_str());
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_brings_nothing_back() {
+    const LATER: u64 = NOW + 500;
+    let changes: [(Code, &dyn Fn(&mut Header)); 2] = [
+        (Code::Expired, &|header| header.expires = Some(LATER)),
+        (Code::Refused, &|header| {
+            header.policy =
+                format!("permit(principal, action, resource) when {{ context.now < {LATER} }};");
+        }),
+    ];
+    for (after, change) in changes {
+        let mut world = world(Commit::Process, false);
+        world.change(change);
+        let mut ask = async |system: u64, agent: u64| {
+            world.now = agent;
+            let requests = [world.request()];
+            world.now = system;
+            let work = world.judge(Verb::Contribute, vec![world.opening(&requests)]);
+            let answers = world.queue.run(work).await.unwrap().answers();
+            let entry = &answers.openings[0].receipt.as_ref().unwrap().entry;
+            assert_eq!(Entry::decode(entry).unwrap().time, agent * 1000);
+            answers.openings[0].code
+        };
+        assert_eq!(ask(NOW, NOW).await, Code::Done);
+        assert_eq!(ask(LATER, LATER).await, after);
+        assert_eq!(ask(NOW, LATER).await, after, "set back");
+    }
+    let mut world = world(Commit::Process, false);
+    let (id, caller, end) = (world.session.id, world.caller, world.session.not_after);
+    let agent = &mut world.agent;
+    assert!(agent.session(&id, &caller, end * 1000 - 1).is_some());
+    agent.clock.read(end * 1000);
+    assert!(
+        agent.session(&id, &caller, NOW * 1000).is_none(),
+        "set back"
+    );
 }

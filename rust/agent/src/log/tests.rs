@@ -101,6 +101,34 @@ fn a_log_goes_on_where_it_was_left() {
 }
 
 #[test]
+fn the_newest_entrys_time_is_found_again() {
+    let disk = Memory::default();
+    let (mut log, _) = open(&disk).unwrap();
+    assert_eq!(log.time(), 0, "nothing yet");
+    let checkpoint = append(&mut log, 0..9).unwrap();
+    disk.replace(HEAD, &log.head(&checkpoint)).unwrap();
+    let (mut log, recovered) = open(&disk).unwrap();
+    assert_eq!((log.time(), recovered.replayed), (8, 0), "by the head");
+    // A start without an entry keeps the place.
+    let checkpoint = signer().checkpoint(log.size(), &log.root()).unwrap();
+    disk.replace(HEAD, &log.head(&checkpoint)).unwrap();
+    assert_eq!(open(&disk).unwrap().0.time(), 8);
+    let covered = disk.file(ENTRIES).len();
+    append(&mut log, 20..22).unwrap();
+    assert_eq!(open(&disk).unwrap().0.time(), 21, "behind the head");
+    for (what, head) in [("which it does not", "\nlast 1"), ("no place", "\nlast x")] {
+        let changed = disk.copy();
+        let text = String::from_utf8(disk.file(HEAD)).unwrap();
+        changed.put(HEAD, text.replace("\nlast ", head).into_bytes());
+        changed.put(ENTRIES, disk.file(ENTRIES)[..covered].to_vec());
+        match open(&changed) {
+            Err(why) => assert!(why.to_string().contains(what), "{why}"),
+            Ok(_) => panic!("accepted: {head:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_crash_at_any_byte_of_the_last_write_loses_that_write_alone() {
     let disk = Memory::default();
     let (mut log, _) = open(&disk).unwrap();
