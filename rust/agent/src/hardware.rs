@@ -109,16 +109,41 @@ impl Identity for Inside {
 pub fn describe(element: &dyn Element) -> evanesce_element::Description {
     let mut description = element.description();
     description.label = cut(&description.label, limits::ELEMENT_TEXT);
-    let more = description
-        .weaknesses
-        .len()
-        .saturating_sub(limits::WEAKNESSES);
-    description.weaknesses.truncate(limits::WEAKNESSES);
-    for weakness in &mut description.weaknesses {
-        *weakness = cut(weakness, limits::ELEMENT_TEXT);
-    }
-    if more > 0 {
-        description.weaknesses.push(format!("and {more} more"));
-    }
+    description.weaknesses = named(description.weaknesses);
     description
+}
+
+/// Weaknesses as they are named everywhere: each by itself, within the bounds of an entry.
+pub fn named(weaknesses: Vec<String>) -> Vec<String> {
+    let mut room = limits::WEAKNESS_BYTES;
+    let all = weaknesses.len();
+    let mut named: Vec<String> = weaknesses
+        .iter()
+        .map(|weakness| cut(weakness, limits::ELEMENT_TEXT))
+        .take(limits::WEAKNESSES)
+        .map_while(|weakness| {
+            room = room.checked_sub(weakness.len())?;
+            Some(weakness)
+        })
+        .collect();
+    if named.len() < all {
+        named.push(format!("and {} more", all - named.len()));
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weakness_that_the_probe_can_find_is_named_in_full() {
+        let longest = "derive: CKM_CONCATENATE_BASE_AND_KEY after another key (epoch 1, 2)";
+        let found: Vec<String> = (0..110).map(|n| format!("{longest} {n}")).collect();
+        assert_eq!(named(found.clone()), found);
+        let module = named(vec![longest.into(); 1000]);
+        assert!(module.len() <= limits::WEAKNESSES + 1);
+        let left = 1000 - (module.len() - 1);
+        assert_eq!(module.last(), Some(&format!("and {left} more")));
+    }
 }

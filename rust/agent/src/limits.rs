@@ -14,8 +14,11 @@ pub const WORK: usize = 4096;
 pub const REASON: usize = 300;
 /// Longest text that an element says of itself, in characters.
 pub const ELEMENT_TEXT: usize = 120;
-/// Most weaknesses named.
-pub const WEAKNESSES: usize = 12;
+/// Most weaknesses named. The probe's tables know fewer, so that a module which lets everything through has each
+/// named.
+pub const WEAKNESSES: usize = 128;
+/// Most bytes of all weaknesses together, so that an entry of [`OPERATIONS`] keeps within [`ENTRY`].
+pub const WEAKNESS_BYTES: usize = 8 << 10;
 /// A peer must complete TLS within this time.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// TLS handshakes under way at once.
@@ -86,6 +89,7 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::named;
     use evanesce_wire::message::{Entry, EntryOperation};
 
     #[test]
@@ -116,9 +120,18 @@ mod tests {
             code: "malformed".into(),
             reason: text(REASON),
             element: text(ELEMENT_TEXT),
-            weaknesses: vec![text(ELEMENT_TEXT); WEAKNESSES + 1],
+            weaknesses: vec![],
         };
-        let length = entry.encode().len();
-        assert!(length <= ENTRY, "{length} bytes");
+        // As many as are named, short or long.
+        for length in [0, WEAKNESS_BYTES / WEAKNESSES / 4, ELEMENT_TEXT] {
+            let weaknesses = named(vec!["\u{1f511}".repeat(length); 1000]);
+            let entry = Entry {
+                weaknesses,
+                ..entry.clone()
+            };
+            let encoded = entry.encode();
+            assert!(encoded.len() <= ENTRY, "{} bytes", encoded.len());
+            assert_eq!(Entry::decode(&encoded).unwrap(), entry);
+        }
     }
 }

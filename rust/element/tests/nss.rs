@@ -74,6 +74,10 @@ fn its_ways_out_are_caught_and_named_and_only_used_when_accepted() {
             "{verb} is missing in {ways:#?}"
         );
     }
+    assert!(
+        ways.iter().all(|way| !way.contains(',')),
+        "each is named by itself: {ways:#?}"
+    );
     assert!(error.to_string().contains("accept_weak_element"));
     let left = destroy_root(&config, 1);
     assert!(

@@ -2,7 +2,7 @@
 //!
 //! Attributes and mechanism lists say what a token promises. The probe does what a thief would do who has a session: read
 //! the root, wrap it, loosen it, copy it loosened, derive from it. Every attempt that the token lets through is
-//! a weakness, named `"wrap: CKM_AES_CBC_PAD, …"`. Whatever an attempt made is destroyed, wiped or set back.
+//! a weakness of its own, named `"wrap: CKM_AES_CBC_PAD"`. Whatever an attempt made is destroyed, wiped or set back.
 //!
 //! What it cannot show: that there is no other way. Mechanisms that it does not know are named in its notes.
 
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 /// What probing a token's roots found.
 pub(super) struct Found {
-    /// One entry per verb that got through, empty if none did.
+    /// One entry per verb and way that got through, empty if none did.
     pub weaknesses: Vec<String>,
     /// What is worth knowing but no weakness.
     pub notes: Vec<String>,
@@ -104,13 +104,11 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Every attack on one root: what got through, as `"verb: how, how"`.
+    /// Every attack on one root: what got through, each as `"verb: how"`.
     fn attack(&self, root: ObjectHandle, tools: &Tools) -> Result<Vec<String>, Fault> {
         let mut found = Vec::new();
         let mut add = |verb: &str, ways: Vec<String>| {
-            if !ways.is_empty() {
-                found.push(format!("{verb}: {}", ways.join(", ")));
-            }
+            found.extend(ways.iter().map(|way| format!("{verb}: {way}")));
         };
         add("read", self.read(root)?);
         add("wrap", self.wrap(root, tools)?);
