@@ -50,6 +50,8 @@ pub struct Agent {
     pub replay: Replay,
     /// Seats that each caller may have checked.
     pub checks: Rate,
+    /// Operations that each caller may ask for, where that is bounded.
+    pub operations: Rate,
     /// Bytes of new policies that each caller may have compiled.
     pub compiles: Rate,
 }
@@ -73,6 +75,10 @@ impl Agent {
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),
+            operations: Rate::new(
+                limits.operations_per_second,
+                4 * limits.operations_per_second,
+            ),
             compiles: Rate::new(limits.compile_per_second, 16 * limits.compile_per_second),
         }
     }
@@ -86,6 +92,8 @@ impl Agent {
     /// Takes a new directory.
     pub fn know(&mut self, directory: Directory) {
         self.checks.keep(|id| directory.find(id).is_some());
+        self.operations.keep(|id| directory.find(id).is_some());
+        self.replay.keep(|id| directory.find(id).is_some());
         self.compiles.keep(|id| directory.find(id).is_some());
         self.directory = directory;
     }

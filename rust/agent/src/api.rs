@@ -13,14 +13,14 @@ use evanesce_wire::message::{
     Batch, Code, Envelope, Problem, SeatResult, Seating, SessionAnswer, Status, envelope_aad,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
-use evanesce_wire::{Id, Identity, WireError};
+use evanesce_wire::{Id, Identity, WireError, limits as wire};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use crate::agent::Agent;
-use crate::body::receive;
+use crate::body::{Count, receive};
 use crate::commit::Queue;
 use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
@@ -182,7 +182,7 @@ impl Api {
     }
 
     async fn session(&self, who: &Known, spki: &[u8], request: Request<RecvStream>) -> Answer {
-        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let (body, _room) = receive(request, self.room(who)).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
         let seconds = self.now() / 1000;
         let id = offer.statement();
@@ -228,7 +228,13 @@ impl Api {
                 "too many requests in flight",
             );
         };
-        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let asker = who.clone();
+        let most = self.limits.pending.div_ceil(limits::PARTS) as u64;
+        let Some(_own) = Counted::new(&asker.under_way.requests, most) else {
+            let why = format!("{} has too many requests in flight", who.name);
+            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+        };
+        let (body, _room) = receive(request, self.room(&asker)).await?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
         let found = self.agent().session(&envelope.session, &who.id, now());
@@ -270,6 +276,13 @@ impl Api {
         })
     }
 
+    /// Where bytes of a body of `who` count.
+    fn room<'a>(&'a self, who: &'a Known) -> [Count<'a>; 2] {
+        let most = self.limits.buffered_bytes;
+        let own = most.div_ceil(limits::PARTS).max(wire::BODY);
+        [(&self.buffered, most), (&who.under_way.bytes, own)]
+    }
+
     async fn judge_batch(
         &self,
         verb: Verb,
@@ -290,6 +303,17 @@ impl Api {
         if verb == Verb::Check && !self.agent().checks.take(&who.id, rows, asked) {
             let most = self.limits.checks_per_second;
             let why = format!("{} may have {most} seats checked a second", who.name);
+            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+        }
+        let operations = batch
+            .openings
+            .iter()
+            .map(|opening| opening.requests.len() as u64)
+            .sum();
+        let most = self.limits.operations_per_second;
+        let bounded = verb == Verb::Contribute && most > 0;
+        if bounded && !self.agent().operations.take(&who.id, operations, asked) {
+            let why = format!("{} may ask for {most} operations a second", who.name);
             return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
         }
         let mut turn = Instant::now();

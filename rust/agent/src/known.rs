@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use evanesce_wire::Id;
 use serde::Deserialize;
@@ -44,6 +45,17 @@ pub struct Known {
     pub roles: Vec<Role>,
     /// The caller as policies see it.
     pub principal: Principal,
+    /// What it takes up of what all callers share.
+    pub under_way: UnderWay,
+}
+
+/// What one caller has under way. A directory that is read again counts anew.
+#[derive(Default)]
+pub struct UnderWay {
+    /// Requests.
+    pub requests: AtomicU64,
+    /// Bytes of their bodies.
+    pub bytes: AtomicUsize,
 }
 
 impl Known {
@@ -120,6 +132,7 @@ impl Directory {
                 name: line.name.clone(),
                 roles: line.roles,
                 principal,
+                under_way: UnderWay::default(),
             };
             if known.insert(id, one.into()).is_some() {
                 return Err(format!("{:?} has the id of another identity", line.name));

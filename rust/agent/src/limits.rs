@@ -37,6 +37,8 @@ pub const STOPPING: Duration = Duration::from_secs(2);
 pub const SYNC_AFTER: Duration = Duration::from_millis(5);
 /// The log's head is stored at most this often.
 pub const HEAD_EVERY: Duration = Duration::from_secs(1);
+/// Of what all callers have in common, one caller may take up one part of so many.
+pub const PARTS: usize = 4;
 /// The judge lets other work of its thread run after this long.
 pub const TURN: Duration = Duration::from_millis(1);
 
@@ -48,15 +50,16 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at once on one connection.
     pub streams: u32,
-    /// Requests at once in all; more are answered 429.
+    /// Requests at once in all, a quarter of them one caller's; more are answered 429.
     pub pending: usize,
-    /// Bytes of bodies being received or worked on; more are answered 429.
+    /// Bytes of bodies being received or worked on, a quarter of them one caller's but always one body; more are
+    /// answered 429.
     pub buffered_bytes: usize,
     /// Sealing sessions at once; the least recently used gives way.
     pub sessions: usize,
     /// Sealing sessions of one caller.
     pub sessions_per_caller: usize,
-    /// Request ids remembered until their requests end; 8 bytes each.
+    /// Request ids remembered until their requests end, a quarter of them one caller's; 8 bytes each.
     pub request_ids: usize,
     /// Bytes of tokens remembered.
     pub token_bytes: usize,
@@ -66,6 +69,8 @@ pub struct Limits {
     pub compile_per_second: u64,
     /// Seats that one caller may have checked, per second; four times that at once.
     pub checks_per_second: u64,
+    /// Operations that one caller may ask for, per second; four times that at once. 0: as many as there is room for.
+    pub operations_per_second: u64,
 }
 
 impl Default for Limits {
@@ -77,11 +82,13 @@ impl Default for Limits {
             buffered_bytes: 64 << 20,
             sessions: 512,
             sessions_per_caller: 32,
-            request_ids: 1 << 20,
+            // One caller's quarter lets it ask 8700 times a second for requests that live a minute.
+            request_ids: 1 << 21,
             token_bytes: 16 << 20,
             policy_bytes: 32 << 20,
             compile_per_second: 256 << 10,
             checks_per_second: 2000,
+            operations_per_second: 0,
         }
     }
 }

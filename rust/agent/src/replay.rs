@@ -2,14 +2,18 @@
 //!
 //! A table of fixed size, one 64-bit slot per id: 40 bits of a keyed hash and the second in which the
 //! request ends, after which the slot is free again. Memory is flat however many requests come; when every
-//! slot that an id may take is in use, the request is turned away rather than let through unseen. Two
+//! slot that an id may take is in use, the request is turned away rather than let through unseen; so it is when its
+//! caller's ids take up a quarter of the table, that no caller may fill it for the others. Two
 //! different ids pass for one with a chance of 2^-36. A restart ends every session, and with it every
 //! request made under one.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
 use evanesce_wire::Id;
 use evanesce_wire::limits::REQUEST_AHEAD;
+
+use crate::limits::PARTS;
 
 const SLOTS: usize = 8;
 const TIME_BITS: u32 = 24;
@@ -22,7 +26,7 @@ pub enum Taken {
     Fresh,
     /// Seen before.
     Seen,
-    /// Too many live ids to tell.
+    /// Too many live ids, of all callers or of this one, to tell.
     Full,
 }
 
@@ -32,6 +36,44 @@ pub struct Replay {
     key: [u8; 16],
     /// The clock's highest second: a clock that is set back frees no slot.
     latest: u64,
+    callers: HashMap<Id, Live>,
+    /// Live ids that one caller may have.
+    most: u32,
+}
+
+/// How many live ids a caller has.
+struct Live {
+    /// By the second in which their requests end, modulo their number.
+    ends: [u32; REQUEST_AHEAD as usize + 1],
+    total: u32,
+    /// The first second that was not over when this was last counted.
+    since: u64,
+}
+
+impl Live {
+    fn new(now: u64) -> Self {
+        Self {
+            ends: [0; REQUEST_AHEAD as usize + 1],
+            total: 0,
+            since: now,
+        }
+    }
+
+    fn end(&mut self, second: u64) -> &mut u32 {
+        &mut self.ends[(second % (REQUEST_AHEAD + 1)) as usize]
+    }
+
+    /// Takes off what ended before `now`.
+    fn total(&mut self, now: u64) -> u32 {
+        if now.saturating_sub(self.since) > REQUEST_AHEAD {
+            *self = Self::new(now);
+        }
+        while self.since < now {
+            self.total -= std::mem::take(self.end(self.since));
+            self.since += 1;
+        }
+        self.total
+    }
 }
 
 impl Replay {
@@ -42,6 +84,8 @@ impl Replay {
             buckets: vec![[0; SLOTS]; buckets],
             key,
             latest: 0,
+            callers: HashMap::new(),
+            most: (buckets * SLOTS / PARTS) as u32,
         }
     }
 
@@ -83,6 +127,13 @@ impl Replay {
         }
         match best {
             Some((_, bucket, place)) => {
+                let live = self.callers.entry(*caller);
+                let live = live.or_insert_with(|| Live::new(now));
+                if live.total(now) >= self.most {
+                    return Taken::Full;
+                }
+                live.total += 1;
+                *live.end(not_after) += 1;
                 // One second longer than the request lives; the zero slot is kept for "never used".
                 let slot = print << TIME_BITS | ((not_after + 1) & TIME_MASK);
                 self.buckets[bucket][place] = slot.max(1);
@@ -90,6 +141,11 @@ impl Replay {
             }
             None => Taken::Full,
         }
+    }
+
+    /// Forgets the counts of callers that the directory no longer has. Their ids stay taken.
+    pub fn keep(&mut self, known: impl Fn(&Id) -> bool) {
+        self.callers.retain(|caller, _| known(caller));
     }
 }
 
@@ -108,26 +164,54 @@ mod tests {
     fn most_of_the_table_can_be_filled_and_frees_itself() {
         let mut table = Replay::new(1 << 16, [7; 16]);
         let ids = 40_000;
+        // Of so many callers that none has its quarter.
+        let caller = |n: u64| [(n % 8) as u8; 32];
         let full = (0..ids)
-            .filter(|n| table.take(&[1; 32], &id(*n), 1_060, 1_000) == Taken::Full)
+            .filter(|n| table.take(&caller(*n), &id(*n), 1_060, 1_000) == Taken::Full)
             .count();
         assert_eq!(full, 0, "turned away at three fifths");
         for n in 0..ids {
-            assert_eq!(table.take(&[1; 32], &id(n), 1_060, 1_060), Taken::Seen);
+            assert_eq!(table.take(&caller(n), &id(n), 1_060, 1_060), Taken::Seen);
         }
         assert_eq!(
-            table.take(&[2; 32], &id(0), 1_060, 1_060),
+            table.take(&[9; 32], &id(0), 1_060, 1_060),
             Taken::Fresh,
             "another caller's"
         );
         let full = (0..2 * ids)
-            .filter(|n| table.take(&[3; 32], &id(*n), 1_100, 1_061) == Taken::Full)
+            .filter(|n| table.take(&caller(*n), &id(*n), 1_100, 1_061) == Taken::Full)
             .count();
         assert!(full > 0, "a full table lets nothing through unseen");
         let again = (0..ids)
-            .filter(|n| table.take(&[4; 32], &id(*n), 1_200, 1_102) != Taken::Fresh)
+            .filter(|n| table.take(&caller(*n), &id(*n), 1_200, 1_102) != Taken::Fresh)
             .count();
         assert_eq!(again, 0, "what has ended makes room");
+    }
+
+    #[test]
+    fn one_caller_has_a_quarter_of_the_table_and_what_has_ended_makes_room() {
+        let mut table = Replay::new(1 << 12, [7; 16]);
+        let quarter = 1 << 10;
+        let taken = |table: &mut Replay, caller, ids: std::ops::Range<u64>, not_after, now| {
+            let fresh = |n: &u64| table.take(&caller, &id(*n), not_after, now) == Taken::Fresh;
+            ids.filter(fresh).count()
+        };
+        assert_eq!(taken(&mut table, [1; 32], 0..1000, 1_010, 1_000), 1000);
+        assert_eq!(taken(&mut table, [1; 32], 1000..3000, 1_300, 1_000), 24);
+        assert_eq!(
+            taken(&mut table, [2; 32], 0..quarter, 1_300, 1_000),
+            quarter as usize,
+            "another caller's quarter is untouched"
+        );
+        let seen = table.take(&[1; 32], &id(0), 1_010, 1_010);
+        assert_eq!(seen, Taken::Seen, "and is told what it asked for before");
+        assert_eq!(taken(&mut table, [1; 32], 4000..4001, 1_300, 1_010), 0);
+        assert_eq!(taken(&mut table, [1; 32], 4000..6000, 1_311, 1_011), 1000);
+        assert_eq!(
+            taken(&mut table, [1; 32], 6000..9000, 3_000, 2_900),
+            quarter as usize,
+            "long after"
+        );
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use common::{Caller, EVERY_ROLE, Minted, Place, context, header, now, problem, t
 use evanesce_agent::{AgentError, Handle, spawn};
 use evanesce_secret::on_crucible;
 use evanesce_token::{Body, formula};
+use evanesce_wire::client::CallError;
 use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{
     Batch, Code, Context, Entry, Opening, Request, SeatFault, SeatResult, Status,
@@ -657,4 +658,74 @@ fn a_start_goes_on_from_the_logs_time_unless_the_operator_says_otherwise() {
         clock(&agent) <= now(),
         "the newest entry's time is right again"
     );
+}
+
+#[test]
+fn what_all_callers_share_is_not_one_callers_to_use_up() {
+    let place = Place::new("---\n[limits]\npending = 5\noperations_per_second = 20\n");
+    let ops = Caller::new("ops", place.dir.path());
+    let eve = Caller::new("eve", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE), (&eve, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        let line = ops.open(agent.address(), agent.id()).await;
+        let hers = eve.open(agent.address(), agent.id()).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let open = |line: &common::Line, operations: usize| {
+            let mut opening = line.opening(&token, "open", "");
+            let request = || line.request(&token.body, "open", "").encode();
+            opening.requests = (0..operations).map(|_| request()).collect();
+            Batch {
+                contexts: vec![token.context()],
+                openings: vec![opening],
+            }
+            .encode()
+        };
+        let mut several = tokio::task::JoinSet::new();
+        let local = tokio::task::LocalSet::new();
+        let eves = std::rc::Rc::new(hers);
+        let asked = local.run_until(async {
+            for _ in 0..30 {
+                let (eves, body) = (eves.clone(), open(&eves, 1));
+                several.spawn_local(async move { eves.send("contribute", body).await });
+            }
+            // Two of five would fit, were the others hers.
+            let (first, second) = tokio::join!(
+                line.send("check", check(&token)),
+                line.send("check", check(&token))
+            );
+            assert!(first.is_ok() && second.is_ok());
+            several.join_all().await
+        });
+        let (done, turned): (Vec<_>, Vec<_>) = asked.await.into_iter().partition(Result::is_ok);
+        assert!(!done.is_empty() && !turned.is_empty());
+        for answer in turned {
+            match answer {
+                Err(CallError::Problem(429, problem)) => {
+                    assert_eq!(problem.message, "eve has too many requests in flight");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // Eighty operations at once, and no more; the other caller has its own.
+        let line = ops.open(agent.address(), agent.id()).await;
+        assert!(line.send("contribute", open(&line, 100)).await.is_ok());
+        let said = problem(line.send("contribute", open(&line, 1)).await);
+        assert_eq!(said, (429, "overloaded".into()));
+        assert!(eves.send("contribute", open(&eves, 1)).await.is_ok());
+    });
+}
+
+/// A batch that has every seat of `token` checked.
+fn check(token: &common::Minted) -> Vec<u8> {
+    let opening = Opening {
+        context: 0,
+        requests: vec![],
+        rows: token.rows.clone(),
+    };
+    Batch {
+        contexts: vec![token.context()],
+        openings: vec![opening],
+    }
+    .encode()
 }
