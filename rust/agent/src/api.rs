@@ -426,7 +426,8 @@ impl Api {
             }
         }
         for task in &work.tasks {
-            let why = match &task.outcome {
+            let outcome = task.done.outcome();
+            let why = match &outcome {
                 Outcome::Seat(SeatResult::Fault(fault), why) => {
                     why.as_deref().unwrap_or(fault.as_str())
                 }

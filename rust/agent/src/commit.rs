@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use evanesce_wire::merkle::Group;
+use evanesce_wire::merkle::{Group, Hash};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
 use crate::limits::{ENTRY, HEAD_EVERY};
-use crate::log::{Log, LogError, Signer};
+use crate::log::{Log, LogError, Signed, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
@@ -99,7 +99,7 @@ impl Committer {
         let signer = self.signer.clone();
         if size > 0
             && self.syncer.failed().is_none()
-            && let Ok(checkpoint) = evanesce_secret::on_crucible(|| signer.checkpoint(size, &root))
+            && let Ok(checkpoint) = sign_on_crucible(&signer, size, &root)
         {
             self.syncer.head(self.log.head(&checkpoint));
         }
@@ -235,13 +235,16 @@ impl Committer {
         tasks: &mut [Task],
         group: Option<&Group>,
     ) -> Option<Result<String, LogError>> {
+        let mut signed = Signed::default();
         let job = || {
             tasks.iter_mut().for_each(|task| self.hands.perform(task));
-            group.map(|group| self.signer.checkpoint(group.size, &group.root))
+            if let Some(group) = group {
+                self.signer.sign(group.size, &group.root, &mut signed);
+            }
         };
         // A panic is this group's alone, as it would be on another thread.
-        let signed = catch_unwind(AssertUnwindSafe(|| evanesce_secret::on_crucible(job))).ok()?;
-        Some(signed.unwrap_or(Ok(String::new())))
+        catch_unwind(AssertUnwindSafe(|| evanesce_secret::on_crucible(job))).ok()?;
+        Some(signed.checkpoint())
     }
 
     /// On the crucible's own threads, several at once where there is enough to do.
@@ -260,19 +263,28 @@ impl Committer {
             let (sender, receiver) = oneshot::channel();
             evanesce_secret::spawn_on_crucible(move || {
                 part.iter_mut().for_each(|task| hands.perform(task));
-                let checkpoint = sign.map(|(signer, size, root)| signer.checkpoint(size, &root));
-                let _ = sender.send((part, checkpoint));
+                let mut signed = Signed::default();
+                if let Some((signer, size, root)) = sign {
+                    signer.sign(size, &root, &mut signed);
+                }
+                let _ = sender.send((part, signed));
             });
             running.push(receiver);
         }
-        let mut checkpoint = Ok(String::new());
+        let mut checkpoint = Signed::default();
         for job in running.into_iter().rev() {
             let (part, signed) = job.await.ok()?;
             tasks.extend(part);
-            checkpoint = signed.unwrap_or(checkpoint);
+            checkpoint.or(signed);
         }
-        Some(checkpoint)
+        Some(checkpoint.checkpoint())
     }
+}
+
+fn sign_on_crucible(signer: &Signer, size: u64, root: &Hash) -> Result<String, LogError> {
+    let mut signed = Signed::default();
+    evanesce_secret::on_crucible(|| signer.sign(size, root, &mut signed));
+    signed.checkpoint()
 }
 
 #[cfg(test)]

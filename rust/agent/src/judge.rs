@@ -11,7 +11,7 @@ use evanesce_wire::message::{
 use crate::agent::Agent;
 use crate::gate::{self, Case, Refusal, Verb};
 use crate::limits;
-use crate::regenerate::{Ask, Outcome, Task};
+use crate::regenerate::{Ask, Done, Task};
 use crate::shown::Ready;
 use crate::work::{Decision, Work};
 use evanesce_policy::Compiled;
@@ -95,7 +95,7 @@ impl Agent {
                     body: body.clone(),
                     seat: row.seat,
                     ask,
-                    outcome: Outcome::None,
+                    done: Done::default(),
                 }
             }));
         }
@@ -163,7 +163,7 @@ impl Agent {
                 body,
                 seat: share.seat,
                 ask,
-                outcome: Outcome::None,
+                done: Done::default(),
             });
         }
         self.note(work, body, verdict, vec![share.seat], Vec::new, now);

@@ -16,7 +16,7 @@
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones` |
-//! | what is remembered | `agent`, `shown`, `replay`, `sessions` |
+//! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to | `server`, `body`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]

@@ -42,7 +42,7 @@ pub enum LogError {
     /// What is on disk is not what the agent left there.
     Damaged(String),
     /// The log's key cannot sign.
-    Key(WireError),
+    Key(String),
 }
 
 impl fmt::Display for LogError {
@@ -90,19 +90,61 @@ impl Signer {
         &self.public
     }
 
-    /// The checkpoint of a tree. Cheapest on a crucible thread.
+    /// The checkpoint of a tree, from a crucible job.
+    pub fn sign(&self, size: u64, root: &Hash, signed: &mut Signed) {
+        match self.checkpoint(size, root) {
+            Ok(checkpoint) => signed.checkpoint = checkpoint,
+            Err(e) => signed.fault = Signed::fault(e),
+        }
+    }
+
+    /// The checkpoint of a tree.
     pub fn checkpoint(&self, size: u64, root: &Hash) -> Result<String, LogError> {
         let body = note::body(&self.origin, size, root);
-        let signature = self.key.sign(body.as_bytes()).map_err(LogError::Key)?;
-        let signature = signature.as_slice().try_into().map_err(|_| {
-            LogError::Key(WireError::Identity("a signature of another length".into()))
-        })?;
+        let signature = self.key.sign(body.as_bytes());
+        let signature = signature.map_err(|e| LogError::Key(e.to_string()))?;
+        let signature = signature
+            .as_slice()
+            .try_into()
+            .map_err(|_| LogError::Key("a signature of another length".into()))?;
         Ok(note::sign_with(
             &body,
             &self.origin,
             &self.public,
             signature,
         ))
+    }
+}
+
+/// What came of signing, as a crucible job leaves it: filled in place, since an enum would bring along what lay on the
+/// job's stack.
+#[derive(Default)]
+pub struct Signed {
+    checkpoint: String,
+    fault: String,
+}
+
+impl Signed {
+    fn fault(e: LogError) -> String {
+        match e {
+            LogError::Key(why) => why,
+            other => other.to_string(),
+        }
+    }
+
+    /// Takes what another job signed, if this is empty: of all of a group's jobs one signs.
+    pub fn or(&mut self, other: Self) {
+        if self.checkpoint.is_empty() && self.fault.is_empty() {
+            *self = other;
+        }
+    }
+
+    /// The checkpoint, empty where none was asked for.
+    pub fn checkpoint(self) -> Result<String, LogError> {
+        match self.fault.is_empty() {
+            true => Ok(self.checkpoint),
+            false => Err(LogError::Key(self.fault)),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Task {
     /// What is asked.
     pub ask: Ask,
     /// What came of it.
-    pub outcome: Outcome,
+    pub done: Done,
 }
 
 /// What can be asked for a seat.
@@ -59,6 +59,68 @@ pub enum Outcome {
     NotSeated(String),
 }
 
+/// An [`Outcome`] as a job leaves it: fields that the task has from the start, filled one by one. An enum would be moved
+/// out of the crucible whole, and bring along what lay on its stack where the variant has no bytes.
+#[derive(Default)]
+pub struct Done {
+    kind: Kind,
+    /// The counter of a share, the epoch of a row.
+    number: u64,
+    /// A sealed share, or a correction in its first bytes.
+    bytes: Sealed,
+    signature: Vec<u8>,
+    why: String,
+}
+
+struct Sealed([u8; SEALED_SHARE]);
+
+impl Default for Sealed {
+    fn default() -> Self {
+        Self([0; SEALED_SHARE])
+    }
+}
+
+/// One byte, none of it padding.
+#[derive(Clone, Copy, Default)]
+#[repr(u8)]
+enum Kind {
+    #[default]
+    Nothing,
+    Share,
+    Good,
+    EpochNotHeld,
+    CannotRegenerate,
+    ElementUnavailable,
+    Row,
+    NotSeated,
+}
+
+impl Done {
+    /// What it says. For outside of the crucible.
+    pub fn outcome(&self) -> Outcome {
+        let why = || (!self.why.is_empty()).then(|| self.why.clone());
+        let fault = |fault| Outcome::Seat(SeatResult::Fault(fault), why());
+        let (number, bytes) = (self.number, &self.bytes.0);
+        match self.kind {
+            Kind::Nothing => Outcome::None,
+            Kind::Share => {
+                let (counter, sealed) = (number, *bytes);
+                Outcome::Seat(SeatResult::Share { counter, sealed }, None)
+            }
+            Kind::Good => Outcome::Seat(SeatResult::Good, None),
+            Kind::EpochNotHeld => fault(SeatFault::EpochNotHeld),
+            Kind::CannotRegenerate => fault(SeatFault::CannotRegenerate),
+            Kind::ElementUnavailable => fault(SeatFault::ElementUnavailable),
+            Kind::Row => Outcome::Row {
+                epoch: number,
+                correction: std::array::from_fn(|n| bytes[n]),
+                signature: self.signature.clone(),
+            },
+            Kind::NotSeated => Outcome::NotSeated(self.why.clone()),
+        }
+    }
+}
+
 /// What the hands work with.
 pub struct Hands {
     /// The roots.
@@ -70,70 +132,89 @@ pub struct Hands {
 }
 
 impl Hands {
-    /// Does one task and notes its outcome.
+    /// Does one task and notes what came of it.
     pub fn perform(&self, task: &mut Task) {
-        let session = &*task.session;
-        let outcome = match &task.ask {
+        let Task {
+            session,
+            body,
+            seat,
+            ask,
+            done,
+        } = task;
+        done.kind = match ask {
             Ask::Share {
                 epoch,
                 correction,
                 request,
-            } => self.share(task, *epoch, correction, Some((session, request))),
-            Ask::Prove { epoch, correction } => self.share(task, *epoch, correction, None),
+            } => {
+                let release = Some((&**session, &*request));
+                self.share(body, *seat, *epoch, correction, release, done)
+            }
+            Ask::Prove { epoch, correction } => {
+                self.share(body, *seat, *epoch, correction, None, done)
+            }
             Ask::Seat { counter, sealed } => {
-                let seated = self.seat(session, task, *counter, *sealed);
-                seated.unwrap_or_else(Outcome::NotSeated)
+                match self.seat(session, body, *seat, *counter, *sealed, done) {
+                    Ok(()) => Kind::Row,
+                    Err(why) => {
+                        done.why = why;
+                        Kind::NotSeated
+                    }
+                }
             }
         };
-        task.outcome = outcome;
     }
 
     fn share(
         &self,
-        task: &Task,
+        body: &Body,
+        seat: u32,
         epoch: u64,
         correction: &[u8; 32],
         release: Option<(&SealingSession, &[u8; 32])>,
-    ) -> Outcome {
-        let fault = |fault, why| Outcome::Seat(SeatResult::Fault(fault), why);
-        let body = &task.body;
+        done: &mut Done,
+    ) -> Kind {
         let mut share = [0; 32];
-        match self.pad(&body.id, task.seat, epoch, &mut share) {
-            Ok(()) => {}
-            Err(e @ ElementError::EpochNotHeld(_)) => {
-                return fault(SeatFault::EpochNotHeld, Some(e.to_string()));
-            }
-            Err(e) => return fault(SeatFault::ElementUnavailable, Some(e.to_string())),
+        if let Err(e) = self.pad(&body.id, seat, epoch, &mut share) {
+            done.why = e.to_string();
+            return match e {
+                ElementError::EpochNotHeld(_) => Kind::EpochNotHeld,
+                _ => Kind::ElementUnavailable,
+            };
         }
         xor(&mut share, correction);
-        let commitment = formula::commitment(&body.deal, task.seat, &share);
-        if !ct_eq(&commitment, &body.commitments[task.seat as usize]) {
-            return fault(SeatFault::CannotRegenerate, None);
+        let commitment = formula::commitment(&body.deal, seat, &share);
+        if !ct_eq(&commitment, &body.commitments[seat as usize]) {
+            return Kind::CannotRegenerate;
         }
         let Some((session, request)) = release else {
-            return Outcome::Seat(SeatResult::Good, None);
+            return Kind::Good;
         };
-        let aad = formula::share_aad(request, &body.id, task.seat, &self.me);
+        let aad = formula::share_aad(request, &body.id, seat, &self.me);
         match session.seal(&aad, &mut share) {
             Ok((counter, tag)) => {
-                let mut sealed = [0; SEALED_SHARE];
-                sealed[..32].copy_from_slice(&share);
-                sealed[32..].copy_from_slice(&tag);
-                Outcome::Seat(SeatResult::Share { counter, sealed }, None)
+                done.number = counter;
+                done.bytes.0[..32].copy_from_slice(&share);
+                done.bytes.0[32..].copy_from_slice(&tag);
+                Kind::Share
             }
             // What is left in `share` is not sealed and goes nowhere.
-            Err(e) => fault(SeatFault::ElementUnavailable, Some(e.to_string())),
+            Err(e) => {
+                done.why = e.to_string();
+                Kind::ElementUnavailable
+            }
         }
     }
 
     fn seat(
         &self,
         session: &SealingSession,
-        task: &Task,
+        body: &Body,
+        seat: u32,
         counter: u64,
         mut sealed: [u8; SEALED_SHARE],
-    ) -> Result<Outcome, String> {
-        let (body, seat) = (&task.body, task.seat);
+        done: &mut Done,
+    ) -> Result<(), String> {
         let aad = formula::share_aad(&seat_hash(&body.id, seat), &body.id, seat, &self.me);
         let share = session
             .open(counter, &aad, &mut sealed)
@@ -153,12 +234,10 @@ impl Hands {
             .map_err(|e| e.to_string())?;
         xor(&mut correction, share);
         let statement = formula::row_statement(&body.id, seat, epoch, &correction);
-        let signature = self.identity.sign(&statement).map_err(|e| e.to_string())?;
-        Ok(Outcome::Row {
-            epoch,
-            correction,
-            signature,
-        })
+        done.signature = self.identity.sign(&statement).map_err(|e| e.to_string())?;
+        done.number = epoch;
+        done.bytes.0[..32].copy_from_slice(&correction);
+        Ok(())
     }
 
     fn pad(
@@ -180,3 +259,6 @@ impl Hands {
 fn xor(to: &mut [u8; 32], with: &[u8; 32]) {
     to.iter_mut().zip(with).for_each(|(a, b)| *a ^= b);
 }
+
+#[cfg(test)]
+mod tests;

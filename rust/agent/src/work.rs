@@ -123,7 +123,7 @@ impl Work {
     pub fn proven(&self, decision: &Decision) -> bool {
         self.tasks[decision.tasks.clone()]
             .iter()
-            .any(|task| matches!(task.outcome, Outcome::Seat(SeatResult::Good, _)))
+            .any(|task| matches!(task.done.outcome(), Outcome::Seat(SeatResult::Good, _)))
     }
 
     /// Tokens that `retire` is to tombstone.
@@ -167,7 +167,7 @@ impl Work {
                     seats.extend(tasks.by_ref().take(decision.tasks.len()).map(|task| {
                         SeatAnswer {
                             seat: task.seat,
-                            result: match task.outcome {
+                            result: match task.done.outcome() {
                                 Outcome::Seat(result, _) => result,
                                 _ => SeatResult::Fault(SeatFault::ElementUnavailable),
                             },
@@ -200,7 +200,7 @@ impl Work {
                     .by_ref()
                     .take(decision.tasks.len())
                     .last()
-                    .map(|task| task.outcome);
+                    .map(|task| task.done.outcome());
                 let result = match done {
                     Some(Outcome::Row {
                         epoch,
