@@ -27,6 +27,8 @@ pub enum Event<'a> {
         address: &'a str,
         element: &'a str,
         weaknesses: usize,
+        /// What its secrets lie in, as in its status.
+        memory: &'a str,
         entries: u64,
     },
     /// The element has a weakness that the operator accepted.

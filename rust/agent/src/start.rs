@@ -118,14 +118,15 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
     for weakness in &me.element.weaknesses {
         events.emit(Event::WeakElement { weakness });
     }
+    let status = status(config, &me, element.current());
     events.emit(Event::Started {
         agent: &hex::encode(me.id),
         address: &address.to_string(),
         element: &me.element.label,
         weaknesses: me.element.weaknesses.len(),
+        memory: &status.memory,
         entries: log.size(),
     });
-    let status = status(config, &me, element.current());
     let since = match config.accept_earlier_clock {
         true => 0,
         false => log.time(),

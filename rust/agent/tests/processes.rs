@@ -464,3 +464,29 @@ fn a_token_is_told_of_as_retired_when_its_tombstone_is_written() {
     });
     agent.end("-TERM");
 }
+
+#[test]
+fn a_start_tells_what_the_agents_secrets_lie_in() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = Process::start(&place, "");
+    let status = tell(async {
+        let connection = ops.connect(agent.address, agent.id).await;
+        Status::decode(&connection.get("/v1/status").await.unwrap()).unwrap()
+    });
+    let events = said(&place);
+    let mut lines = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let started: serde_json::Value = lines
+        .find(|line: &serde_json::Value| line["event"] == "started")
+        .unwrap();
+    assert_eq!(started["memory"], status.memory);
+    assert!(
+        status.memory == "memfd_secret" || status.memory.starts_with("locked memory ("),
+        "{}",
+        status.memory
+    );
+    agent.end("-TERM");
+}
