@@ -163,6 +163,9 @@ fn world(commit: Commit, slow: bool) -> World {
     }
 }
 
+/// What is other about another token.
+type Change<'a> = &'a dyn Fn(&mut Header);
+
 impl World {
     /// A request that nothing is wrong with.
     fn request(&mut self) -> Request {
@@ -183,7 +186,7 @@ impl World {
     }
 
     /// Another token than the one that is seated, shown in its place.
-    fn change(&mut self, change: &dyn Fn(&mut Header)) {
+    fn change(&mut self, change: Change<'_>) {
         let Body {
             mut header,
             anchor,
@@ -475,7 +478,7 @@ async fn an_opening_without_a_row_for_this_agent_is_decided_all_the_same() {
 #[tokio::test]
 async fn a_clock_that_is_set_back_brings_nothing_back() {
     const LATER: u64 = NOW + 500;
-    let changes: [(Code, &dyn Fn(&mut Header)); 2] = [
+    let changes: [(Code, Change<'_>); 2] = [
         (Code::Expired, &|header| header.expires = Some(LATER)),
         (Code::Refused, &|header| {
             header.policy =
