@@ -6,6 +6,7 @@ use common::{Caller, EVERY_ROLE, Minted, Place, context, header, now, problem, t
 use evanesce_agent::{AgentError, spawn};
 use evanesce_secret::on_crucible;
 use evanesce_token::{Body, formula};
+use evanesce_wire::client::Way;
 use evanesce_wire::message::{
     Batch, Code, Context, Opening, Request, SeatFault, SeatResult, Status,
 };

@@ -48,7 +48,7 @@ pub(crate) async fn check(
     open: bool,
     budget: Duration,
 ) -> Result<CheckTable, Error> {
-    refuse_expired(&token)?;
+    refuse_expired(&token, &*side.world)?;
     let (words, _) = everyone(side, &token, Verb::Check).await;
     let good: Vec<bool> = words.iter().map(|word| word.fault.is_none()).collect();
     let names = token.body.header.quorum.seats();
@@ -71,7 +71,10 @@ pub(crate) async fn check(
     };
     if open {
         table.opened = Some(
-            match side.open(Work::bare(token.clone(), "open", budget)).await {
+            match side
+                .open(Work::bare(token.clone(), "open", budget, &*side.world))
+                .await
+            {
                 Ok(outcome) => {
                     table.receipts = outcome.receipts;
                     Ok(())

@@ -14,7 +14,7 @@ use crate::fault::{Fault, Trouble};
 use crate::io::link::Down;
 use crate::io::side::Side;
 use crate::outbox::Ask;
-use crate::work::{Work, unix_now};
+use crate::work::Work;
 
 /// What is asked.
 #[derive(Clone)]
@@ -118,7 +118,7 @@ async fn ask(
                 let asker = Asker {
                     caller: &side.caller,
                     session: &live.session.id,
-                    now: unix_now(),
+                    now: side.world.unix_seconds(),
                 };
                 let ask = Ask {
                     key: 0,
@@ -128,7 +128,8 @@ async fn ask(
                     cold: false,
                     again: false,
                 };
-                compose(vec![ask], &asker, &Contexts::default(), &mut Ids::default()).0
+                let ids = &mut Ids::new(side.world.clone());
+                compose(vec![ask], &asker, &Contexts::default(), ids).0
             }
         })
     };

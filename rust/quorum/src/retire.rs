@@ -32,7 +32,7 @@ pub(crate) async fn retire(
     token: Arc<Token>,
     budget: Duration,
 ) -> Result<Retirement, Error> {
-    let work = Arc::new(Work::bare(token.clone(), "retire", budget));
+    let work = Arc::new(Work::bare(token.clone(), "retire", budget, &*side.world));
     let (words, receipts) = everyone(side, &token, Verb::Retire(work)).await;
     let quorum = &token.body.header.quorum;
     let names = quorum.seats();

@@ -10,7 +10,6 @@ use crate::fault::{Fault, Trouble};
 use crate::holder::Holder;
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::work::unix_now_ms;
 
 /// One agent's answer.
 pub struct AgentStatus {
@@ -52,7 +51,7 @@ async fn one(side: &Arc<Side>, place: usize) -> AgentStatus {
     match answer {
         Ok((status, took)) => {
             // Its clock was read about half way.
-            let here = unix_now_ms() as i64 - took.as_millis() as i64 / 2;
+            let here = side.world.unix_millis() as i64 - took.as_millis() as i64 / 2;
             let clock_offset = Some(
                 i64::try_from(status.clock)
                     .unwrap_or(i64::MAX)

@@ -23,9 +23,11 @@ pub mod note;
 pub mod session;
 #[cfg(feature = "transport")]
 pub mod tls;
+pub mod world;
 
 pub use error::WireError;
 pub use identity::{FileIdentity, Identity, verify_statement};
+pub use world::{System, World};
 
 /// The id of an agent or a caller: `TH("agent" | "caller", SubjectPublicKeyInfo)` (PROTOCOL §1).
 pub type Id = [u8; 32];

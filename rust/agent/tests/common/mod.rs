@@ -11,7 +11,7 @@ use evanesce_agent::Config;
 use evanesce_element::software::SoftwareElement;
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::{Body, Gate, Header, formula, sharing};
-use evanesce_wire::client::{CallError, Connection};
+use evanesce_wire::client::{CallError, Connection, Way};
 use evanesce_wire::message::{
     Answers, Batch, Context, Envelope, Opening, OpeningAnswer, Receipt, Request, SeatRow,
     SeatShare, Seated, SeatedResult, Seating, SessionAnswer, envelope_aad, seat_hash,

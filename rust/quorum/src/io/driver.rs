@@ -11,12 +11,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evanesce_wire::Id;
 use tokio::spawn;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use crate::compose::{Contexts, Ids};
 use crate::holder::{Directory, Settings};
@@ -107,8 +107,13 @@ impl Driver {
             identity,
             directory,
             settings,
+            world,
+            dial,
         } = setup;
-        let link = |holder: &crate::Holder| Arc::new(Link::new(holder.clone(), identity.clone()));
+        let link = |holder: &crate::Holder| {
+            let (identity, world, dial) = (identity.clone(), world.clone(), dial.clone());
+            Arc::new(Link::new(holder.clone(), identity, world, dial))
+        };
         let links: Vec<Arc<Link>> = directory.all().iter().map(link).collect();
         let (tell, events) = unbounded_channel();
         let (crucible, opened) = unbounded_channel();
@@ -126,6 +131,7 @@ impl Driver {
             links: links.clone(),
             directory: directory.clone(),
             settings: settings.clone(),
+            world: world.clone(),
             caller: identity.caller_id(),
             tell: tell.clone(),
         };
@@ -143,7 +149,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             recent: Recent::default(),
             hedges: HEDGE_EVERY * HEDGES_SAVED,
-            ids: Ids::default(),
+            ids: Ids::new(world),
             side_tasks: 0,
             events: Some(events),
             tell,
@@ -163,7 +169,7 @@ impl Driver {
         };
         let mut open = true;
         // One timer, moved only to an earlier time: setting one costs a system call.
-        let alarm = sleep_until(self.epoch.into());
+        let alarm = sleep_until(self.epoch);
         tokio::pin!(alarm);
         let mut set_to = None;
         while open || !self.openings.is_empty() || self.side_tasks > 0 {
@@ -171,9 +177,7 @@ impl Driver {
                 && set_to.is_none_or(|set_to| at < set_to)
             {
                 set_to = Some(at);
-                alarm
-                    .as_mut()
-                    .reset((self.epoch + Duration::from_micros(at)).into());
+                alarm.as_mut().reset(self.epoch + Duration::from_micros(at));
             }
             tokio::select! {
                 biased;

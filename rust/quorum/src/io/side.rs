@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce_wire::Id;
+use evanesce_wire::{Id, World};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ pub(crate) struct Side {
     pub links: Vec<Arc<Link>>,
     pub directory: Arc<Directory>,
     pub settings: Settings,
+    pub world: Arc<dyn World>,
     /// This side's id.
     pub caller: Id,
     pub tell: UnboundedSender<Event>,

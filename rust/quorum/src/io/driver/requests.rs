@@ -13,7 +13,6 @@ use crate::fault::Trouble;
 use crate::io::link::{Down, Live, down};
 use crate::open::SealedShare;
 use crate::outbox::{Ask, shares_of};
-use crate::work::unix_now;
 
 use super::{Driver, Event, SWEEP};
 
@@ -66,7 +65,7 @@ impl Driver {
             let asker = Asker {
                 caller: &self.caller,
                 session: &live.session.id,
-                now: unix_now(),
+                now: self.side.world.unix_seconds(),
             };
             let (body, sent) = compose(asks, &asker, &holder.contexts, &mut self.ids);
             let flight = self.next_key;
