@@ -177,6 +177,18 @@ def test_a_quorum_as_people_write_it(caller: Machine, quorum: Quorum) -> None:
         assert [(c["seat"], c["holder"]) for c in refused.error["culprits"]] == [("ceo", "agent-1")]
 
 
+def test_too_few_because_of_refusals_exits_as_a_refusal(caller: Machine, quorum: Quorum) -> None:
+    caller.run("key", "create", "half-retired", "--suite", "ed25519")
+    with quorum.without("agent-1", "agent-2"):
+        assert caller.try_("key", "retire", "half-retired", "--yes", "--json").json["dead"] is True
+    refused = caller.fail(2, "quorum-not-met", "sign", "half-retired", "-m", "x")
+    assert {culprit["kind"] for culprit in refused.error["culprits"]} == {"refused"}
+    # One that cannot be asked might have agreed.
+    with quorum.without("agent-5"):
+        unmet = caller.fail(1, "quorum-not-met", "sign", "half-retired", "-m", "x")
+        assert {culprit["kind"] for culprit in unmet.error["culprits"]} == {"refused", "unreachable"}
+
+
 def test_a_mint_with_an_agent_down_names_it_and_leaves_nothing(caller: Machine, quorum: Quorum) -> None:
     with quorum.without("agent-4"):
         failed = caller.fail(1, "quorum-not-met", "key", "create", "halfway", "--suite", "ed25519")
