@@ -304,15 +304,19 @@ def status(app: App, deadline: int | None) -> None:
 
 def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) -> Table:
     """One row an agent."""
-    table = Table("agent", "id", "address", "site", "element", "epoch", "entries", "tombstones", "you are", "state")
+    table = Table(
+        "agent", "id", "address", "site", "element", "memory", "epoch", "entries", "tombstones", "you are", "state"
+    )
     for answer in answers:
         place = places[answer.id]
         row = [answer.name, short(answer.id), place.address, place.site]
         report = answer.report
         if report is None:
-            row += ["", "", "", "", "", answer.problem or "no answer"]
+            row += ["", "", "", "", "", "", answer.problem or "no answer"]
         else:
-            row += [report["element"], str(report["current"]), str(report["entries"]), str(report["tombstones"])]
+            # The reason for it, in brackets, is for `doctor`.
+            row += [report["element"], str(report["memory"]).partition(" (")[0]]
+            row += [str(report[figure]) for figure in ("current", "entries", "tombstones")]
             row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", "up"]
         table.add_row(*map(printable, row), style=None if report is not None else "red")
     return table

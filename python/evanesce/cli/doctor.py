@@ -139,7 +139,7 @@ def _element(what: str, label: str, development: bool, weaknesses: list[str]) ->
 
 
 def agents(app: App, deadline: int | None) -> Iterator[Finding]:
-    """Reachability, elements and clocks of the agents in the quorum file."""
+    """Reachability, elements, memory and clocks of the agents in the quorum file."""
     try:
         with app.client(deadline) as client:
             answers = client.status()
@@ -166,7 +166,20 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             bool(answer.report["development"]),
             list(answer.report["weaknesses"]),
         )
+        yield agent_memory(answer.name, str(answer.report["memory"]))
     yield from clocks(answers)
+
+
+def agent_memory(name: str, said: str) -> Finding:
+    """What an agent says that its secrets lie in (docs/agent-api.md, `memory`). Only one answer is good: a newer
+    agent's unknown word is not taken for protection."""
+    what = f"memory of {name}"
+    if said == "memfd_secret":
+        return Finding(what, "ok", said)
+    if said.startswith("audit build"):
+        return Finding(what, "weak", said, "Run the ordinary build there: this one can be dumped.")
+    advice = "Boot its machine with secretmem.enable=1 (Linux 5.14 and later), or raise its locked-memory limit."
+    return Finding(what, "weak", said, advice)
 
 
 def clocks(answers: tuple[AgentStatus, ...]) -> Iterator[Finding]:
