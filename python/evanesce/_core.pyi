@@ -12,6 +12,7 @@ from typing_extensions import Buffer
 __all__ = [
     "CoreError",
     "EmbeddedAgent",
+    "Operation",
     "Outcome",
     "Receipt",
     "Reconstructor",
@@ -127,6 +128,13 @@ _Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
 
 @final
+class Operation:
+    """Jobs under one opening, copied from the caller's buffers; to be submitted once."""
+
+    def __new__(cls, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Self:
+        """Raises TypeError or BufferError for what is no suite, buffer or length."""
+
+@final
 class Reconstructor:
     def __new__(
         cls,
@@ -140,8 +148,10 @@ class Reconstructor:
     def caller_id(self) -> bytes: ...
     def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:
         """All jobs under one opening; blocks, the interpreter lock released."""
-    def submit(self, operations: Sequence[tuple[int, Token, Sequence[_Job], int | None]]) -> None:
-        """Queues operations (ticket, token, jobs, deadline_ms); returns at once."""
+    def run_each(self, operations: Sequence[Operation]) -> list[Outcome | CoreError]:
+        """All in one submission; blocks until the last is done, the interpreter lock released. In their order."""
+    def submit(self, operations: Sequence[tuple[int, Operation]]) -> None:
+        """Queues operations, each with its ticket; returns at once."""
     def fileno(self) -> int:
         """A descriptor that is readable while finished operations wait (an eventfd)."""
     def drain(self) -> list[tuple[int, Outcome | CoreError]]:

@@ -1,10 +1,10 @@
 """`AsyncClient`: many operations in flight on one event loop, at a few microseconds of Python each.
 
-No thread is hopped and nothing is scheduled per operation. What is asked for during one turn of the loop is
-collected and crosses into the core in one call at its end; what has finished by the time the loop wakes is
-fetched in one call, and its futures are resolved there and then. Verbs are plain functions that return
-futures: `await` them, or gather hundreds. Rare and slow verbs (create, check, retire, status) run on a
-thread.
+No thread is hopped and nothing is scheduled per operation. A verb copies its arguments into the core, or
+raises what is wrong with them; what is asked for during one turn of the loop is submitted in one call at its
+end; what has finished by the time the loop wakes is fetched in one call, and its futures are resolved there
+and then. Verbs are plain functions that return futures: `await` them, or gather hundreds. Rare and slow verbs
+(create, check, retire, status) run on a thread.
 
 A client works on one loop at a time. It can be used from another (also in a forked child) once nothing is
 pending.
@@ -52,7 +52,7 @@ class AsyncClient:
         self._pid = os.getpid()
         self._descriptor = -1
         self._ticket = 0
-        self._queue: list[tuple[int, _core.Token, _plan.Jobs, int | None]] = []
+        self._queue: list[tuple[int, _core.Operation]] = []
         self._pending: dict[int, tuple[Future[Any], Callable[[Any, _plan.Jobs], Any], _plan.Jobs]] = {}
 
     @property
@@ -216,15 +216,14 @@ class AsyncClient:
         if loop is not self._loop:
             self._watch(loop)
         jobs, finish = plan
+        # Copies what the caller may change or wipe next. What is wrong with it is this caller's error alone.
+        operation = _core.Operation(token.core, jobs, None if deadline is None else milliseconds(deadline))
         future: Future[R] = loop.create_future()
         self._ticket = ticket = self._ticket + 1
         self._pending[ticket] = (future, finish, jobs)
-        queue = self._queue
-        if not queue:
+        if not self._queue:
             loop.call_soon(self._flush)
-        queue.append((ticket, token.core, jobs, None if deadline is None else milliseconds(deadline)))
-        if type(jobs[0][2]) is not bytes:
-            self._flush()  # the core copies now what the caller may change or wipe next
+        self._queue.append((ticket, operation))
         return future
 
     def _flush(self) -> None:
@@ -238,7 +237,7 @@ class AsyncClient:
             self._open().core.submit(queue)
         except Exception as e:
             failure = translate(e) if isinstance(e, _core.CoreError) else e
-            for ticket, *_ in queue:
+            for ticket, _ in queue:
                 self._fail(ticket, failure)
 
     def _drain(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +31,7 @@ class FakeCore:
         return self.event
 
     def submit(self, operations: Sequence[Any]) -> None:
-        self.submitted.append(
-            [(ticket, [tuple(map(bytes_of, job)) for job in jobs], limit) for ticket, _, jobs, limit in operations]
-        )
+        self.submitted.append([(ticket, operation.jobs, operation.limit) for ticket, operation in operations])
         if self.automatic:
             self.answer()
 
@@ -56,8 +54,15 @@ class FakeCore:
         return finished
 
 
-def bytes_of(value: Any) -> Any:
-    return value if isinstance(value, str | int) else bytes(value)
+class FakeOperation:
+    """Stands in for the core's operation: copies, and refuses what is no buffer."""
+
+    def __init__(self, _: object, jobs: Sequence[Any], limit: int | None) -> None:
+        self.jobs = [
+            (suite, action, bytes(memoryview(first)), bytes(memoryview(second)), length)
+            for suite, action, first, second, length in jobs
+        ]
+        self.limit = limit
 
 
 def refusal(code: str, *faults: tuple[str | None, str, str, str, str]) -> CoreError:
@@ -77,12 +82,15 @@ class FakeConnection:
         self.core = FakeCore()
 
 
-TOKEN: Any = SimpleNamespace(core="token", suites=("ed25519",), suite_for=lambda _: "ed25519")
+TOKEN: Any = SimpleNamespace(
+    core="token", suites=("ed25519",), suite_for=lambda _: "ed25519", require_pinned=lambda *_: None
+)
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncClient:
     monkeypatch.setattr(aio, "Connection", FakeConnection)
+    monkeypatch.setattr(aio._core, "Operation", FakeOperation)
     return AsyncClient(tmp_path)
 
 
@@ -115,14 +123,54 @@ def test_workers_keep_crossing_together(client: AsyncClient) -> None:
     assert [len(batch) for batch in core(client).submitted] == [16] * 10
 
 
-def test_a_changing_buffer_is_taken_at_once(client: AsyncClient) -> None:
-    async def story() -> Signature:
-        message = bytearray(b"before")
-        future = client.sign(TOKEN, message)
-        message[:] = b"after!"
-        return await future
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, buffer: client.sign(TOKEN, buffer),
+        lambda client, buffer: client.sign_many(TOKEN, [buffer, b"fixed"]),
+        lambda client, buffer: client.sign_many(TOKEN, [b"fixed", buffer]),
+        lambda client, buffer: client.sign_hybrid(TOKEN, buffer, ("ed25519", "ml-dsa-65")),
+        lambda client, buffer: client.mac(TOKEN, buffer),
+        lambda client, buffer: client.verify_mac(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.encrypt(TOKEN, buffer),
+        lambda client, buffer: client.encrypt(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.decrypt(TOKEN, buffer),
+        lambda client, buffer: client.decrypt(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.derive(TOKEN, buffer),
+        lambda client, buffer: client.agree(TOKEN, buffer),
+        lambda client, buffer: client.decapsulate(TOKEN, buffer),
+    ],
+)
+def test_a_changing_buffer_is_taken_at_once(client: AsyncClient, ask: Callable[[AsyncClient, bytearray], Any]) -> None:
+    async def story() -> None:
+        buffer = bytearray(b"before")
+        future = ask(client, buffer)
+        buffer[:] = b"after!"
+        await future
 
-    assert asyncio.run(story()).value == b"signed before"
+    asyncio.run(story())
+    ((((_, jobs, _),),)) = core(client).submitted
+    taken = [part for job in jobs for part in job[2:4]]
+    assert b"before" in taken
+    assert b"after!" not in taken
+
+
+def test_a_wrong_argument_is_an_error_of_that_call_alone(client: AsyncClient) -> None:
+    wrong: Any = "text"
+
+    async def story() -> bytes:
+        good = client.sign(TOKEN, b"good")
+        with pytest.raises(TypeError):
+            client.sign(TOKEN, wrong)
+        with pytest.raises(TypeError):
+            client.sign_many(TOKEN, [b"good", wrong])
+        with pytest.raises(TypeError):
+            client.encrypt(TOKEN, b"good", wrong)
+        return (await good).value
+
+    assert asyncio.run(story()) == b"signed good"
+    assert [len(batch) for batch in core(client).submitted] == [1]
+    assert not client._pending
 
 
 def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:

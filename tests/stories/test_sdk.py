@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machines import Machine, Quorum
@@ -166,6 +167,40 @@ def test_hundreds_in_flight(caller: Machine, token: Token) -> None:
 
     for number, signature in enumerate(asyncio.run(story())):
         verify(token, b"%d" % number, signature)
+
+
+def test_one_callers_wrong_argument_fails_no_other_operation(caller: Machine, token: Token) -> None:
+    wrong: Any = "text"
+    no_suite: Any = 5
+
+    async def story() -> Signature:
+        async with AsyncClient(caller.home) as client:
+            good = client.sign(token, b"good", "ed25519")
+            for call in (
+                lambda: client.sign(token, wrong, "ed25519"),
+                lambda: client.sign(token, memoryview(bytearray(4)).cast("I"), "ed25519"),
+                lambda: client.sign_many(token, [b"good", wrong], "ed25519"),
+                lambda: client.sign_many(token, [b"good", b"good"], no_suite),
+                lambda: client.derive(token, wrong),
+            ):
+                with pytest.raises((TypeError, BufferError)):
+                    call()
+            with pytest.raises(AttributeError):
+                client.sign(wrong, b"good", "ed25519")
+            return await good
+
+    verify(token, b"good", asyncio.run(story()))
+
+
+def test_a_buffer_may_change_as_soon_as_the_call_returns(caller: Machine, token: Token) -> None:
+    async def story() -> list[Signature]:
+        async with AsyncClient(caller.home) as client:
+            buffer = bytearray(b"before")
+            signed = client.sign_many(token, [b"first", buffer], "ed25519")
+            buffer[:] = b"after!"
+            return await signed
+
+    verify(token, b"before", asyncio.run(story())[1])
 
 
 def test_threads_share_a_client(caller: Machine, token: Token) -> None:

@@ -7,25 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use evanesce_element::SecretSource;
-use evanesce_quorum::{
-    CheckRow, Done, Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings,
-};
+use evanesce_quorum::{CheckRow, Done, Error, Holder, MintSpec, Settings};
 use evanesce_suite::Output;
 use evanesce_token::Gate;
 use evanesce_wire::{FileIdentity, Identity};
-use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
-use crate::offline::bytes_of;
+use crate::operation::{JobRow, Operation, operation};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
 
 type Finished = Result<evanesce_quorum::Outcome, Error>;
-type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
-type OperationRow<'py> = (u64, Bound<'py, Token>, Vec<JobRow>, Option<u64>);
 
 /// (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds).
 type SeatTuple = (String, String, String, String, String, Option<f64>);
@@ -224,14 +219,43 @@ impl Reconstructor {
         Ok(outcome.into())
     }
 
-    fn submit(&self, py: Python<'_>, operations: Vec<OperationRow<'_>>) -> PyResult<()> {
+    fn run_each<'py>(
+        &self,
+        py: Python<'py>,
+        operations: Vec<Bound<'py, Operation>>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let operations = operations
+            .iter()
+            .map(|operation| operation.get().take())
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut finished = py.detach(|| {
+            let (sender, receiver) = mpsc::channel();
+            let batch = operations.into_iter().enumerate();
+            let batch = batch.map(|(place, operation)| {
+                let sender = sender.clone();
+                let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| {
+                    // The receiver waits until it has them all.
+                    let _ = sender.send((place, result));
+                });
+                (operation, done)
+            });
+            self.inner.submit_all(batch.collect());
+            drop(sender);
+            // Ends with the last callback: each is called, whatever happens, and takes its sender along.
+            receiver.iter().collect::<Vec<_>>()
+        });
+        finished.sort_unstable_by_key(|(place, _)| *place);
+        let results = finished.into_iter().map(|(_, result)| value(py, result));
+        results.collect()
+    }
+
+    fn submit(&self, py: Python<'_>, operations: Vec<(u64, Bound<'_, Operation>)>) -> PyResult<()> {
         let mut batch = Vec::with_capacity(operations.len());
-        for (ticket, token, jobs, deadline_ms) in operations {
-            let operation = operation(py, token.get(), jobs, deadline_ms)?;
+        for (ticket, operation) in operations {
             let completions = self.completions.clone();
             let done: Done<evanesce_quorum::Outcome> =
                 Box::new(move |result| completions.push(ticket, result));
-            batch.push((operation, done));
+            batch.push((operation.get().take()?, done));
         }
         py.detach(|| self.inner.submit_all(batch));
         Ok(())
@@ -242,13 +266,7 @@ impl Reconstructor {
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
-        let item = |(ticket, result): (u64, Finished)| {
-            let value = match result {
-                Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
-                Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
-            };
-            Ok((ticket, value))
-        };
+        let item = |(ticket, result)| Ok((ticket, value(py, result)?));
         self.completions.take().into_iter().map(item).collect()
     }
 
@@ -403,54 +421,12 @@ impl Reconstructor {
     }
 }
 
-fn operation(
-    py: Python<'_>,
-    token: &Token,
-    jobs: Vec<JobRow>,
-    deadline_ms: Option<u64>,
-) -> PyResult<Operation> {
-    let jobs = jobs
-        .into_iter()
-        .map(|row| job(py, row))
-        .collect::<PyResult<Vec<_>>>()?;
-    Ok(Operation {
-        token: token.0.clone(),
-        jobs,
-        deadline: deadline_ms.map(Duration::from_millis),
+/// An outcome, or the error in its place, as data: it may be one of many.
+fn value(py: Python<'_>, result: Finished) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match result {
+        Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
+        Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
     })
-}
-
-fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResult<Job> {
-    let (first, second) = (bytes_of(py, &first)?, bytes_of(py, &second)?);
-    let input = match action.as_str() {
-        "sign" => OwnedInput::Sign { message: first },
-        "mac" => OwnedInput::Mac { message: first },
-        "verify-mac" => OwnedInput::VerifyMac {
-            message: first,
-            mac: second,
-        },
-        "encrypt" => OwnedInput::Encrypt {
-            plaintext: first,
-            aad: second,
-        },
-        "decrypt" => OwnedInput::Decrypt {
-            ciphertext: first,
-            aad: second,
-        },
-        "derive" => OwnedInput::Derive {
-            context: second,
-            length,
-        },
-        "agree" => OwnedInput::Agree { peer: first },
-        "decapsulate" => OwnedInput::Decapsulate { ciphertext: first },
-        other => {
-            return Err(plain(
-                "unfit-operation",
-                format!("{other:?} is no operation of a key"),
-            ));
-        }
-    };
-    Ok(Job { suite, input })
 }
 
 /// Where Rust reads a secret from.
