@@ -14,6 +14,7 @@ import pytest
 
 from evanesce import AsyncClient, EvanesceError, Signature, aio
 from evanesce._core import CoreError
+from evanesce.errors import error
 
 
 class FakeCore:
@@ -171,6 +172,63 @@ def test_a_wrong_argument_is_an_error_of_that_call_alone(client: AsyncClient) ->
     assert asyncio.run(story()) == b"signed good"
     assert [len(batch) for batch in core(client).submitted] == [1]
     assert not client._pending
+
+
+def test_many_tokens_cross_at_once_and_each_has_its_own_answer(client: AsyncClient) -> None:
+    def unfit(_: object) -> str:
+        raise error("unfit-operation", "this token signs nothing")
+
+    other: Any = SimpleNamespace(core="other", suites=("hmac-sha256",), suite_for=unfit)
+
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        pending = client.sign_each([(TOKEN, b"1"), (other, b"2"), (TOKEN, b"3"), (TOKEN, b"4")], deadline=0.5)
+        await asyncio.sleep(0)
+        (batch,) = fake.submitted
+        assert [limit for _, _, limit in batch] == [500] * 3
+        fake.finish(batch[1][0], refusal("refused", ("a", "agent-1", "ab", "refused", "policy")))
+        fake.answer()
+        one, two, three, four = await pending
+        assert isinstance(one, Signature)
+        assert isinstance(four, Signature)
+        assert (one.value, four.value) == (b"signed 1", b"signed 4")
+        assert isinstance(two, EvanesceError)
+        assert two.code == "unfit-operation"
+        assert isinstance(three, EvanesceError)
+        assert (three.code, three.culprits[0].holder) == ("refused", "agent-1")
+        assert await client.mac_each([]) == []
+
+    asyncio.run(story())
+
+
+def test_one_wrong_argument_of_many_asks_for_nothing(client: AsyncClient) -> None:
+    wrong: Any = "text"
+
+    async def story() -> None:
+        with pytest.raises(TypeError):
+            client.sign_each([(TOKEN, b"1"), (TOKEN, wrong)])
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert core(client).submitted == []
+    assert not client._pending
+
+
+def test_cancelling_many_abandons_each(client: AsyncClient) -> None:
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        pending = client.sign_each([(TOKEN, b"1"), (TOKEN, b"2")])
+        await asyncio.sleep(0)
+        pending.cancel()
+        fake.answer()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        assert (await asyncio.gather(client.sign(TOKEN, b"3"), asyncio.to_thread(fake.answer)))[0].value == b"signed 3"
+        assert not client._pending
+
+    asyncio.run(story())
 
 
 def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:

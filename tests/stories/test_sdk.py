@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from machines import Machine, Quorum
 
-from evanesce import AsyncClient, Client, EvanesceError, Signature, Token, encapsulate, encrypt_to, verify
+from evanesce import AsyncClient, Client, EvanesceError, Mac, Signature, Token, encapsulate, encrypt_to, verify
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,46 @@ def test_a_hybrid_is_two_signatures_from_one_opening(caller: Machine, token: Tok
         with pytest.raises(EvanesceError) as caught:
             client.sign_hybrid(token, b"both")
         assert caught.value.code == "bad-input"
+
+
+def test_many_tokens_in_one_call(caller: Machine, token: Token) -> None:
+    def judge(results: list[Signature | EvanesceError]) -> None:
+        assert len(results) == len(pairs)
+        for (asked, message), result in zip(pairs, results, strict=True):
+            if asked in (unfit, dead):
+                assert isinstance(result, EvanesceError)
+                assert result.code == ("refused" if asked is dead else unfit_code)
+            else:
+                assert isinstance(result, Signature)
+                verify(asked, message, result)
+
+    async def ask() -> list[Signature | EvanesceError]:
+        async with AsyncClient(caller.home) as other:
+            assert await other.sign_each([]) == []
+            macs = await other.mac_each([(token, b"a"), (unfit, b"b")])
+            assert [mac.value for mac in macs if isinstance(mac, Mac)] == [
+                client.mac(token, b"a").value,
+                client.mac(unfit, b"b").value,
+            ]
+            return await other.sign_each(pairs)
+
+    with Client(caller.home) as client:
+        tokens = [client.create(f"each-{n}", [suite]) for n, suite in enumerate(("ed25519", "ecdsa-p256", "ml-dsa-44"))]
+        unfit, dead = client.create("each-mac", ["hmac-sha256"]), client.create("each-dead", ["ed25519"])
+        assert client.retire(dead).dead
+        pairs = [(t, b"message %d" % n) for n in range(10) for t in (*tokens, unfit, dead)]
+        with pytest.raises(EvanesceError) as caught:
+            client.sign(unfit, b"m")
+        unfit_code = caught.value.code
+        judge(client.sign_each(pairs))
+        assert client.sign_each([]) == []
+        judge(asyncio.run(ask()))
+        # A suite that some of them lack is those tokens' error.
+        results = client.sign_each(pairs[:4], "ed25519")
+        assert [getattr(result, "code", "signed") for result in results] == ["signed"] + ["suite-not-in-token"] * 3
+        wrong: Any = "text"
+        with pytest.raises(TypeError):
+            client.sign_each([(tokens[0], b"good"), (tokens[1], wrong)])
 
 
 def test_every_kind_of_operation(caller: Machine, token: Token) -> None:
