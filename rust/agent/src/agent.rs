@@ -16,7 +16,7 @@ use crate::rate::Rate;
 use crate::replay::Replay;
 use crate::sessions::Sessions;
 use crate::shown::Shown;
-use crate::tombstones::Tombstones;
+use crate::tombstones::Retired;
 
 /// What an agent says of itself in every entry.
 pub struct Me {
@@ -37,7 +37,7 @@ pub struct Agent {
     /// Open sealing sessions.
     pub sessions: Sessions,
     /// What was retired here.
-    pub tombstones: Tombstones,
+    pub tombstones: Retired,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -53,7 +53,7 @@ impl Agent {
     pub fn new(
         me: Me,
         directory: Directory,
-        tombstones: Tombstones,
+        tombstones: Retired,
         limits: &Limits,
         chance: [u8; 16],
     ) -> Self {

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use evanesce_wire::client::CBOR;
 use evanesce_wire::message::{
-    Batch, Code, Envelope, Problem, SeatResult, Seating, SessionAnswer, Status, envelope_aad,
+    Batch, Code, Envelope, Problem, Seating, SessionAnswer, Status, envelope_aad,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
 use evanesce_wire::{Id, Identity, WireError};
@@ -28,7 +28,6 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
-use crate::regenerate::Outcome;
 use crate::shown::{self, Ready};
 use crate::work::Work;
 use evanesce_policy::Compiled;
@@ -251,17 +250,13 @@ impl Api {
                     .await?
             }
         };
-        let Some(mut work) = self.queue.run(work).await else {
+        let Some(work) = self.queue.run(work).await else {
             return trouble(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "the agent failed over this request; nothing was released",
             );
         };
-        if verb == Verb::Retire {
-            self.entomb(&mut work);
-        }
-        self.tell(&work);
         Ok(match verb {
             Verb::Seat => work.seated().encode(),
             _ => work.answers().encode(),
@@ -353,66 +348,6 @@ impl Api {
         let (tokens, policies) = self.agent().shown.bytes();
         self.metrics.token_bytes.store(tokens as u64, Relaxed);
         self.metrics.policy_bytes.store(policies as u64, Relaxed);
-    }
-
-    /// Writes the tombstones of what was retired; where that fails, says so in place of the answer.
-    fn entomb(&self, work: &mut Work) {
-        let ids = work.retired();
-        let mut agent = self.agent();
-        if ids.is_empty() {
-            return;
-        }
-        if let Err(e) = agent.tombstones.add(&ids) {
-            let why = format!("the tombstone cannot be written: {e}");
-            self.events.emit(Event::LogFailed { why: &why });
-            work.withdraw(&why);
-        }
-        self.metrics
-            .tombstones
-            .store(agent.tombstones.len() as u64, Relaxed);
-    }
-
-    /// Counts what was decided, and tells of what was not done.
-    fn tell(&self, work: &Work) {
-        for decision in &work.decisions {
-            self.metrics.decided(work.verb, decision.code);
-            let Some(token) = &decision.token else {
-                continue;
-            };
-            let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
-            if decision.code != Code::Done {
-                self.events.emit(Event::Refused {
-                    verb: work.verb.as_str(),
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                    code: decision.code.as_str(),
-                    why: &decision.reason,
-                });
-            } else if work.verb == Verb::Retire {
-                self.events.emit(Event::Retired {
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                });
-            }
-        }
-        for task in &work.tasks {
-            let why = match &task.outcome {
-                Outcome::Seat(SeatResult::Fault(fault), why) => {
-                    why.as_deref().unwrap_or(fault.as_str())
-                }
-                Outcome::NotSeated(why) => why,
-                _ => continue,
-            };
-            self.metrics.faulty.fetch_add(1, Relaxed);
-            let token = hex::encode(task.body.id);
-            self.events.emit(Event::Faulty {
-                token: &token,
-                seat: task.seat,
-                why,
-            });
-        }
     }
 }
 

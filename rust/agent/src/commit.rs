@@ -6,6 +6,9 @@
 //!
 //! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
 //! nothing of it is released.
+//!
+//! Tombstones have their place in this order: a `retire` ends its group, its tombstones are on disk before anyone
+//! is answered and before the next group begins, and what was judged before that is held against them again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,11 +20,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
+use crate::gate::Verb;
 use crate::limits::HEAD_EVERY;
 use crate::log::{Log, LogError, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
+use crate::tell::tell;
+use crate::tombstones::Tombstones;
 use crate::work::{Logged, Work};
 
 /// Where work is handed in.
@@ -41,7 +47,9 @@ impl Queue {
 pub struct Committer {
     /// The log, which nothing else writes.
     pub log: Log,
-    /// Its key.
+    /// What was retired, which nothing else writes.
+    pub tombstones: Tombstones,
+    /// The log's key.
     pub signer: Arc<Signer>,
     /// What does the work.
     pub hands: Arc<Hands>,
@@ -75,17 +83,20 @@ impl Committer {
             // Lets what has already arrived be read and judged, and so join.
             tokio::task::yield_now().await;
             let (mut works, mut askers) = (Vec::new(), Vec::new());
-            for (work, asker) in
-                std::iter::once(first).chain(std::iter::from_fn(|| queue.try_recv().ok()))
-            {
+            let mut next = Some(first);
+            while let Some((work, asker)) = next {
+                // What is behind it is judged again once its tombstones are there.
+                let last = work.verb == Verb::Retire;
                 works.push(work);
                 askers.push(asker);
+                next = if last { None } else { queue.try_recv().ok() };
             }
             let Some(checkpoint) = self.commit(&mut works).await else {
                 // Dropping the askers tells them.
                 continue;
             };
             for (work, asker) in works.into_iter().zip(askers) {
+                tell(&work, &self.metrics, &self.events);
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
             }
@@ -107,6 +118,8 @@ impl Committer {
 
     /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
     async fn commit(&mut self, works: &mut [Work]) -> Option<Option<String>> {
+        let retired = self.tombstones.retired();
+        works.iter_mut().for_each(|work| work.bar(&retired));
         let group = match self.write(works) {
             Ok(group) => group,
             Err(e) => {
@@ -132,11 +145,7 @@ impl Committer {
         if let Some(synced) = synced
             && !synced.await.unwrap_or(false)
         {
-            let why = self
-                .syncer
-                .failed()
-                .unwrap_or("the log's thread has ended")
-                .to_owned();
+            let why = self.why_unsynced();
             self.fail(works, &LogError::Uncertain(why));
             return Some(None);
         }
@@ -150,6 +159,9 @@ impl Committer {
                 return Some(None);
             }
         };
+        for work in works.iter_mut().filter(|work| work.verb == Verb::Retire) {
+            self.entomb(work).await;
+        }
         let shared: Arc<str> = checkpoint.as_str().into();
         let mut first = group.first;
         for work in works {
@@ -169,6 +181,40 @@ impl Committer {
             self.events.emit(Event::LogWorks {});
         }
         Some(Some(checkpoint))
+    }
+
+    /// Writes the tombstones of what was retired, once its entries are synced; where that fails, says so in
+    /// place of the answer.
+    async fn entomb(&mut self, work: &mut Work) {
+        let ids = work.retired();
+        if ids.is_empty() {
+            return;
+        }
+        let burial = self.tombstones.bury(&ids);
+        let (sender, receiver) = oneshot::channel();
+        // On the thread that syncs, so that nobody waits for the disk who need not.
+        self.syncer.now(Box::new(move |good| {
+            let written = if good { Some(burial.write()) } else { None };
+            let _ = sender.send(written);
+        }));
+        let why = match receiver.await.ok().flatten() {
+            Some(Ok(())) => {
+                self.tombstones.buried(&ids);
+                let all = self.tombstones.retired().len();
+                self.metrics.tombstones.store(all as u64, Relaxed);
+                return;
+            }
+            Some(Err(e)) => e.to_string(),
+            None => self.why_unsynced(),
+        };
+        let why = format!("the tombstone cannot be written: {why}");
+        self.events.emit(Event::LogFailed { why: &why });
+        work.withdraw(&why);
+    }
+
+    fn why_unsynced(&self) -> String {
+        let why = self.syncer.failed();
+        why.unwrap_or("the log's thread has ended").to_owned()
     }
 
     fn write(&mut self, works: &[Work]) -> Result<Option<Group>, LogError> {

@@ -15,7 +15,7 @@
 //! | what is permitted | `gate`, `known`, the room `policy` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions` |
 //! | who is listened to | `server`, `body`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
@@ -48,6 +48,7 @@ mod setup;
 mod shown;
 mod start;
 mod sync;
+mod tell;
 mod tombstones;
 mod work;
 

@@ -108,7 +108,8 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
     let metrics = Arc::new(Metrics::default());
     metrics.log_works.store(1, Relaxed);
     metrics.entries.store(log.size(), Relaxed);
-    metrics.tombstones.store(tombstones.len() as u64, Relaxed);
+    let retired = tombstones.retired();
+    metrics.tombstones.store(retired.len() as u64, Relaxed);
     if recovered != Recovered::default() {
         events.emit(Event::Recovered {
             replayed: recovered.replayed,
@@ -143,6 +144,7 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
             me: me.id,
         }),
         log,
+        tombstones,
         commit: config.commit,
         metrics: metrics.clone(),
         events: events.clone(),
@@ -151,13 +153,7 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
     let mut chance = [0; 16];
     evanesce_secret::random(&mut chance);
     let api = Api {
-        agent: Mutex::new(Agent::new(
-            me,
-            directory,
-            tombstones,
-            &config.limits,
-            chance,
-        )),
+        agent: Mutex::new(Agent::new(me, directory, retired, &config.limits, chance)),
         queue,
         identity,
         log_key,

@@ -1,23 +1,29 @@
 //! The whole path from a request to its answer, without network or process: over a disk that fails, and with an
 //! element that is watched.
 
+use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use evanesce_element::{Description, Element, ElementError};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
-use evanesce_wire::message::{Code, Context, Opening, OpeningAnswer, Request, SeatResult, SeatRow};
+use evanesce_wire::message::{
+    Code, Context, Entry, Opening, OpeningAnswer, Request, SeatResult, SeatRow, SeatShare,
+    SeatedResult,
+};
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::agent::{Agent, Me};
 use crate::disk::Memory;
-use crate::gate::Verb;
+use crate::gate::{Refusal, Verb};
 use crate::known::Directory;
 use crate::limits::Limits;
 use crate::log::{ENTRIES, HEAD};
+use crate::shown::Ready;
 use crate::tombstones::Tombstones;
 
 const NOW: u64 = 1_800_000_000;
@@ -52,17 +58,25 @@ impl Element for Watched {
 struct World {
     disk: Memory,
     element: Arc<Watched>,
+    metrics: Arc<Metrics>,
     agent: Agent,
     queue: Queue,
+    committing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     session: Arc<SealingSession>,
     caller: Id,
-    body: Body,
-    row: SeatRow,
+    tokens: [(Body, SeatRow); 2],
     asked: u8,
 }
 
-/// An agent with one token seated, and its committer running on the present runtime.
+/// An agent with two tokens seated, and its committer running on the present runtime.
 fn world(commit: Commit, slow: bool) -> World {
+    let mut world = waiting_world(commit, slow);
+    world.start();
+    world
+}
+
+/// The same, with a committer that has not begun.
+fn waiting_world(commit: Commit, slow: bool) -> World {
     let dir = tempfile::tempdir().unwrap();
     let key = |name: &str| FileIdentity::create(&dir.path().join(name)).unwrap();
     let (identity, caller) = (Arc::new(key("agent")), key("caller"));
@@ -76,9 +90,11 @@ fn world(commit: Commit, slow: bool) -> World {
     let (log, _) = Log::open(&disk, &me, signer.public()).unwrap();
     let element = Arc::new(Watched::default());
     let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
+    let metrics = Arc::new(Metrics::default());
     let committer = Committer {
         syncer: Syncer::start(log.journal(), shared, Events::silent()).unwrap(),
         log,
+        tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
         signer,
         hands: Arc::new(Hands {
             element: element.clone(),
@@ -89,28 +105,43 @@ fn world(commit: Commit, slow: bool) -> World {
         tasks_at_once: if slow { 0 } else { 100 },
         tasks_per_job: 2,
         threads: 2,
-        metrics: Arc::new(Metrics::default()),
+        metrics: metrics.clone(),
         events: Events::silent(),
     };
+    let retired = committer.tombstones.retired();
     let (queue, committing) = committer.start();
-    tokio::spawn(committing);
 
     let id = hex::encode(caller.caller_id());
     let directory = format!(
-        "[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = [\"caller\", \"reconstructor\"]\n"
+        "[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = [\"caller\", \"minter\", \"reconstructor\"]\n"
     );
     let directory = Directory::parse(&directory).unwrap();
-    let tombstones = Tombstones::open(&disk, "tombstones").unwrap();
     let about = Me {
         id: me,
         element: element.description(),
         epochs: element.epochs(),
     };
-    let agent = Agent::new(about, directory, tombstones, &Limits::default(), [0; 16]);
+    let agent = Agent::new(about, directory, retired, &Limits::default(), [0; 16]);
 
+    let (session, caller) = (Arc::new(session), caller.caller_id());
+    World {
+        disk,
+        element,
+        metrics,
+        agent,
+        queue,
+        committing: Some(Box::pin(committing)),
+        session,
+        caller,
+        tokens: [2, 3].map(|nonce| seated(me, nonce)),
+        asked: 0,
+    }
+}
+
+fn seated(holder: Id, nonce: u8) -> (Body, SeatRow) {
     let header = Header {
         key: [1; 32],
-        nonce: [2; 32],
+        nonce: [nonce; 32],
         name: "treasury".into(),
         suites: vec!["ed25519".into()],
         quorum: Gate::parse("1 of (a)").unwrap(),
@@ -131,44 +162,40 @@ fn world(commit: Commit, slow: bool) -> World {
     correction.iter_mut().zip(SEED).for_each(|(a, b)| *a ^= b);
     let row = SeatRow {
         seat: 0,
-        holder: me,
+        holder,
         epoch: 3,
         correction,
     };
-    let (session, caller) = (Arc::new(session), caller.caller_id());
-    World {
-        disk,
-        element,
-        agent,
-        queue,
-        session,
-        caller,
-        body,
-        row,
-        asked: 0,
-    }
+    (body, row)
 }
 
 impl World {
+    fn start(&mut self) {
+        tokio::spawn(self.committing.take().unwrap());
+    }
+
     /// Asks for `openings` openings at once.
     async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
-        let who = self.agent.directory.find(&self.caller).unwrap().clone();
-        let body = &self.body;
-        let context = Context::Full {
-            header: body.header_bytes.clone(),
-            anchor: body.anchor,
-            commitments: body.commitments.clone(),
-            public: body.public_hash,
-            sealed: body.sealed_hash,
-        };
-        let ready = self.agent.shown.prepare(context);
-        let mut work = Work::new(verb, who, self.session.clone(), openings);
-        for _ in 0..openings {
+        let work = self.judged(verb, &vec![0; openings]);
+        let answers = self.queue.run(work).await.unwrap().answers();
+        (answers.openings, answers.checkpoint)
+    }
+
+    /// One opening for each of `tokens`, judged now.
+    fn judged(&mut self, verb: Verb, tokens: &[usize]) -> Work {
+        let mut work = self.work(verb);
+        for token in tokens {
+            let ready = self.ready(*token);
+            let (body, row) = &self.tokens[*token];
             self.asked += 1;
+            let (action, suite) = match verb {
+                Verb::Retire => ("retire", ""),
+                _ => ("sign", "ed25519"),
+            };
             let request = Request {
                 token: body.id,
-                action: "sign".into(),
-                suite: "ed25519".into(),
+                action: action.into(),
+                suite: suite.into(),
                 input: [6; 32],
                 caller: self.caller,
                 session: self.session.id,
@@ -184,12 +211,55 @@ impl World {
             let opening = Opening {
                 context: 0,
                 requests,
-                rows: vec![self.row.clone()],
+                rows: vec![row.clone()],
             };
             self.agent.judge(&mut work, &ready, opening, NOW * 1000);
         }
-        let answers = self.queue.run(work).await.unwrap().answers();
-        (answers.openings, answers.checkpoint)
+        work
+    }
+
+    fn judged_seat(&mut self, token: usize) -> Work {
+        let mut work = self.work(Verb::Seat);
+        let ready = self.ready(token);
+        let share = SeatShare {
+            context: 0,
+            seat: 0,
+            counter: 0,
+            sealed: [0; 48],
+        };
+        self.agent.judge_seat(&mut work, &ready, &share, NOW * 1000);
+        work
+    }
+
+    fn work(&self, verb: Verb) -> Work {
+        let who = self.agent.directory.find(&self.caller).unwrap().clone();
+        Work::new(verb, who, self.session.clone(), 1)
+    }
+
+    fn ready(&mut self, token: usize) -> Result<Ready, Refusal> {
+        let body = &self.tokens[token].0;
+        self.agent.shown.prepare(Context::Full {
+            header: body.header_bytes.clone(),
+            anchor: body.anchor,
+            commitments: body.commitments.clone(),
+            public: body.public_hash,
+            sealed: body.sealed_hash,
+        })
+    }
+
+    /// Hands work in, and lets it reach the queue.
+    async fn send(&self, work: Work) -> JoinHandle<Option<Work>> {
+        let queue = self.queue.clone();
+        let sent = tokio::spawn(async move { queue.run(work).await });
+        tokio::task::yield_now().await;
+        sent
+    }
+
+    fn tombstoned(&self, token: usize) -> bool {
+        let line = hex::encode(self.tokens[token].0.id) + "\n";
+        String::from_utf8(self.disk.file("tombstones"))
+            .unwrap()
+            .contains(&line)
     }
 
     fn evaluations(&self) -> usize {
@@ -297,4 +367,125 @@ async fn in_mode_process_what_was_answered_is_synced_soon() {
         }
     }
     assert!(!world.disk.file(HEAD).is_empty());
+}
+
+fn entry(answer: &OpeningAnswer) -> Entry {
+    Entry::decode(&answer.receipt.as_ref().unwrap().entry).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_permitted_before_its_token_was_retired_is_refused_after() {
+    for commit in [Commit::Process, Commit::Power] {
+        let mut world = world(commit, false);
+        let before = world.judged(Verb::Contribute, &[0, 1, 0]);
+        let (again, seat) = (world.judged(Verb::Retire, &[0]), world.judged_seat(0));
+        let syncs = world.disk.syncs();
+        let (answers, _) = world.ask(Verb::Retire, 1).await;
+        assert_eq!(answers[0].seats[0].result, SeatResult::Good);
+        // The entry's, and then the tombstone's.
+        assert!(world.tombstoned(0) && world.disk.syncs() >= syncs + 2);
+
+        let asked = world.evaluations();
+        let answers = world.queue.run(before).await.unwrap().answers().openings;
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(codes, [Code::Retired, Code::Done, Code::Retired]);
+        let released: Vec<bool> = answers.iter().map(released).collect();
+        assert_eq!(released, [false, true, false]);
+        for answer in &answers {
+            let entry = entry(answer);
+            assert_eq!(
+                (entry.code.as_str(), &entry.reason),
+                (answer.code.as_str(), &answer.reason)
+            );
+            assert_eq!(entry.operations.len(), 1);
+        }
+        let again = world.queue.run(again).await.unwrap().answers();
+        assert_eq!(again.openings[0].code, Code::Retired);
+        let seated = world.queue.run(seat).await.unwrap().seated();
+        let SeatedResult::Refused { reason } = &seated.seats[0].result else {
+            panic!("seated")
+        };
+        assert!(reason.contains("retired here"), "{reason}");
+        let entry = Entry::decode(&seated.seats[0].receipt.as_ref().unwrap().entry).unwrap();
+        assert_eq!(
+            (entry.verb.as_str(), entry.code.as_str()),
+            ("seat", "refused")
+        );
+        assert_eq!(world.evaluations(), asked + 1, "for the other token alone");
+        assert_eq!(world.ask(Verb::Check, 1).await.0[0].code, Code::Retired);
+    }
+}
+
+#[tokio::test]
+async fn what_queued_before_a_retire_is_done_and_what_queued_behind_it_is_not() {
+    for slow in [false, true] {
+        let mut world = waiting_world(Commit::Process, slow);
+        let mut sent = Vec::new();
+        for verb in [
+            Verb::Contribute,
+            Verb::Retire,
+            Verb::Contribute,
+            Verb::Check,
+        ] {
+            let work = world.judged(verb, &[0]);
+            sent.push(world.send(work).await);
+        }
+        world.start();
+        let mut answers = Vec::new();
+        for sent in sent {
+            answers.push(sent.await.unwrap().unwrap().answers().openings.remove(0));
+        }
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(
+            codes,
+            [Code::Done, Code::Done, Code::Retired, Code::Retired]
+        );
+        assert!(released(&answers[0]) && !released(&answers[2]));
+        assert_eq!(entry(&answers[2]).code, "retired");
+    }
+}
+
+#[tokio::test]
+async fn a_retire_whose_asker_has_gone_is_done_all_the_same() {
+    let mut world = waiting_world(Commit::Process, false);
+    let (retire, behind) = (
+        world.judged(Verb::Retire, &[0]),
+        world.judged(Verb::Contribute, &[0]),
+    );
+    let asker = world.send(retire).await;
+    asker.abort();
+    assert!(asker.await.is_err_and(|e| e.is_cancelled()));
+    world.start();
+    let answers = world.queue.run(behind).await.unwrap().answers();
+    assert_eq!(answers.openings[0].code, Code::Retired);
+    assert!(world.tombstoned(0));
+    assert_eq!(world.metrics.tombstones.load(Relaxed), 1);
+    let text = world.metrics.text();
+    assert!(text.contains("{verb=\"retire\",code=\"done\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
+    // The entry fits the disk, the tombstone does not; then the disk takes nothing more for good.
+    for unsyncable in [false, true] {
+        let mut world = world(Commit::Process, false);
+        let retire = world.judged(Verb::Retire, &[0]);
+        let room = world.disk.file(ENTRIES).len() + retire.entries[0].len() + 10;
+        world.disk.set_room((!unsyncable).then_some(room + 64));
+        world.disk.set_unsyncable(unsyncable);
+        let answer = world.queue.run(retire).await.unwrap().answers();
+        let answer = &answer.openings[0];
+        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        let why = "the tombstone cannot be written: ";
+        assert!(answer.reason.starts_with(why), "{}", answer.reason);
+        assert_eq!(entry(answer).code, "done", "what was decided");
+        if !unsyncable {
+            world.disk.set_room(None);
+            assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+            assert_eq!(world.ask(Verb::Retire, 1).await.0[0].code, Code::Done);
+            assert!(world.tombstoned(0));
+        }
+        let (answers, _) = world.ask(Verb::Contribute, 1).await;
+        assert_ne!(answers[0].code, Code::Done);
+    }
 }
