@@ -3,11 +3,10 @@
 //! Who asks comes from TLS alone, and is looked up anew for every request, so that a changed directory holds for
 //! open connections too.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use evanesce_wire::client::CBOR;
 use evanesce_wire::message::{
     Batch, Code, Envelope, Problem, Seating, SessionAnswer, Status, envelope_aad,
@@ -20,7 +19,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use crate::agent::Agent;
-use crate::body::receive;
+use crate::body::{Leaving, receive, send};
 use crate::commit::Queue;
 use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
@@ -28,6 +27,7 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
+use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
 use crate::work::Work;
 use evanesce_policy::Compiled;
@@ -50,14 +50,14 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where things are told.
     pub events: Events,
-    /// Bytes of bodies held now.
-    pub buffered: AtomicUsize,
+    /// What requests take up.
+    pub rooms: Arc<Rooms>,
 }
 
 /// An answer other than 200.
 pub struct Trouble(StatusCode, &'static str, String);
 
-type Answer = Result<Vec<u8>, Trouble>;
+type Answer = Result<(Vec<u8>, Room), Trouble>;
 
 /// An error of that status and code.
 pub fn trouble<T>(
@@ -93,38 +93,40 @@ impl Api {
         caller: &Id,
         spki: &[u8],
         request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
+        mut respond: SendResponse<Leaving>,
     ) {
         let answered = tokio::select! {
             answered = self.route(caller, spki, request) => answered,
             // Whoever gave up waiting costs no more work.
             _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
         };
-        let (status, body) = match answered {
-            Ok(body) => (StatusCode::OK, body),
+        let answered = answered.and_then(|(body, mut room)| {
+            if !room.resize(body.len()) {
+                let why = "too many bytes in flight for this answer";
+                return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+            }
+            Ok((body, room))
+        });
+        let (status, body, room) = match answered {
+            Ok((body, room)) => (StatusCode::OK, body, room),
             Err(Trouble(status, code, message)) => {
                 if status == StatusCode::TOO_MANY_REQUESTS {
                     self.metrics.overloads.fetch_add(1, Relaxed);
                     self.events.emit(Event::Overloaded { what: &message });
                 }
-                (
-                    status,
-                    Problem {
-                        code: code.into(),
-                        message,
-                    }
-                    .encode(),
-                )
+                let code = code.into();
+                let body = Problem { code, message }.encode();
+                // A few words can always be said; connections and streams bound them.
+                let mut room = self.rooms.bytes();
+                room.resize(body.len());
+                (status, body, room)
             }
         };
         let mut response = Response::new(());
         *response.status_mut() = status;
         let cbor = HeaderValue::from_static(CBOR);
         response.headers_mut().insert(CONTENT_TYPE, cbor);
-        // Where either fails, the connection has ended and nobody waits. Both leave in one write.
-        if let Ok(mut stream) = respond.send_response(response, false) {
-            let _ = stream.send_data(body.into(), true);
-        }
+        send(respond, response, body, room).await;
     }
 
     async fn route(&self, caller: &Id, spki: &[u8], request: Request<RecvStream>) -> Answer {
@@ -156,7 +158,7 @@ impl Api {
                 self.sealed(verb, who, request).await
             }
             (&Method::POST, None, "session") => self.session(&who, spki, request).await,
-            (&Method::GET, None, "status") => Ok(self.describe(&who)),
+            (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes())),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         }
     }
@@ -176,7 +178,8 @@ impl Api {
     }
 
     async fn session(&self, who: &Known, spki: &[u8], request: Request<RecvStream>) -> Answer {
-        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let mut room = self.rooms.bytes();
+        let body = receive(request, &mut room).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
         let seconds = now() / 1000;
         let id = offer.statement();
@@ -204,25 +207,24 @@ impl Api {
             .store(agent.sessions.len() as u64, Relaxed);
         self.events.emit(Event::Session { caller: &who.name });
         let (log_key, endorsement) = self.log_key.clone();
-        Ok(SessionAnswer {
+        let answer = SessionAnswer {
             answer,
             log_key,
             endorsement,
-        }
-        .encode())
+        };
+        Ok((answer.encode(), room))
     }
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<RecvStream>) -> Answer {
-        let _pending = Counted::new(&self.metrics.pending, self.limits.pending as u64);
-        let Some(_pending) = _pending else {
+        let Some(mut room) = self.rooms.request() else {
             return trouble(
                 StatusCode::TOO_MANY_REQUESTS,
                 "overloaded",
                 "too many requests in flight",
             );
         };
-        let (body, _room) = receive(request, &self.buffered, self.limits.buffered_bytes).await?;
+        let body = receive(request, &mut room).await?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
         let found = self
@@ -240,7 +242,7 @@ impl Api {
         let plain = session
             .open(envelope.counter, &aad, &mut envelope.sealed)
             .map_err(malformed)?;
-        let work = match verb {
+        let mut work = match verb {
             Verb::Seat => {
                 self.judge_seating(who, session, Seating::decode(plain).map_err(malformed)?)
                     .await?
@@ -250,17 +252,21 @@ impl Api {
                     .await?
             }
         };
-        let Some(work) = self.queue.run(work).await else {
+        // From here on the room is the work's: it is given back when the work is gone, whoever waits.
+        work.room = Some(room);
+        let Some(mut work) = self.queue.run(work).await else {
             return trouble(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "the agent failed over this request; nothing was released",
             );
         };
-        Ok(match verb {
+        let room = work.room.take().unwrap_or_else(|| self.rooms.bytes());
+        let answer = match verb {
             Verb::Seat => work.seated().encode(),
             _ => work.answers().encode(),
-        })
+        };
+        Ok((answer, room))
     }
 
     async fn judge_batch(

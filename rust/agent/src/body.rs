@@ -1,31 +1,26 @@
-//! A request's body, received in bounded time and room.
+//! Bodies: a request's, received in bounded time and room, and an answer's, which takes up room until it has left.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::io::Cursor;
 
+use bytes::Buf;
 use evanesce_wire::limits as wire;
-use h2::RecvStream;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::api::{Trouble, malformed, trouble};
 use crate::limits;
+use crate::room::Room;
 
-/// A whole body. `buffered` counts the bytes of all bodies, at most `most`; this one's are given back when the
-/// second value is dropped.
-pub async fn receive<'a>(
-    request: Request<RecvStream>,
-    buffered: &'a AtomicUsize,
-    most: usize,
-) -> Result<(Vec<u8>, Room<'a>), Trouble> {
+/// A whole body, whose bytes `room` takes up.
+pub async fn receive(request: Request<RecvStream>, room: &mut Room) -> Result<Vec<u8>, Trouble> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced
         .and_then(|n| n.to_str().ok()?.parse().ok())
         .unwrap_or(0usize);
-    let mut room = Room {
-        all: buffered,
-        own: 0,
-    };
     let mut body = Vec::with_capacity(announced.min(64 << 10));
     let mut incoming = request.into_body();
     let receive = async {
@@ -37,7 +32,7 @@ pub async fn receive<'a>(
                 let why = format!("a body is at most {} bytes", wire::BODY);
                 return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
             }
-            if !room.grow(data.len(), most) {
+            if !room.grow(data.len()) {
                 let why = "too many bytes in flight";
                 return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
             }
@@ -46,7 +41,7 @@ pub async fn receive<'a>(
         Ok(())
     };
     match timeout(limits::BODY_TIME, receive).await {
-        Ok(received) => received.map(|()| (body, room)),
+        Ok(received) => received.map(|()| body),
         Err(_) => trouble(
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
@@ -55,21 +50,63 @@ pub async fn receive<'a>(
     }
 }
 
-/// Bytes that one body takes up.
-pub struct Room<'a> {
-    all: &'a AtomicUsize,
-    own: usize,
+/// An answer's body inside h2, which drops it once it is written, or once its stream or connection has ended.
+pub struct Leaving {
+    bytes: Cursor<Vec<u8>>,
+    _room: Room,
+    /// Dropped with the rest, which tells who waits for that.
+    _left: Option<oneshot::Sender<()>>,
 }
 
-impl Room<'_> {
-    fn grow(&mut self, bytes: usize, most: usize) -> bool {
-        self.own += bytes;
-        self.all.fetch_add(bytes, Relaxed) + bytes <= most
+impl Buf for Leaving {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
     }
 }
 
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Relaxed);
+/// Sends an answer. What the peer's window does not take at once must leave within bounded time; `room` is given
+/// back when all of it has left.
+pub async fn send(
+    mut respond: SendResponse<Leaving>,
+    response: Response<()>,
+    body: Vec<u8>,
+    room: Room,
+) {
+    let length = body.len();
+    // Where this fails, the connection has ended and nobody waits.
+    let Ok(mut stream) = respond.send_response(response, false) else {
+        return;
+    };
+    stream.reserve_capacity(length);
+    let (sender, left) = match stream.capacity() < length {
+        true => {
+            let (sender, left) = oneshot::channel();
+            (Some(sender), Some(left))
+        }
+        // A peer whose window is open, but which does not read, soon leaves a ping unanswered.
+        false => (None, None),
+    };
+    let bytes = Cursor::new(body);
+    let leaving = Leaving {
+        bytes,
+        _room: room,
+        _left: sender,
+    };
+    // Queued with the head, before the connection's own task runs: both leave in one write.
+    if stream.send_data(leaving, true).is_err() {
+        return;
+    }
+    if let Some(left) = left
+        && timeout(limits::BODY_TIME, left).await.is_err()
+    {
+        stream.send_reset(Reason::CANCEL);
     }
 }

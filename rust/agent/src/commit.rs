@@ -32,13 +32,14 @@ use crate::work::{Logged, Work};
 
 /// Where work is handed in.
 #[derive(Clone)]
-pub struct Queue(mpsc::UnboundedSender<(Work, oneshot::Sender<Work>)>);
+pub struct Queue(mpsc::Sender<(Work, oneshot::Sender<Work>)>);
 
 impl Queue {
-    /// Has `work` logged and done. `None` when the agent failed over it.
+    /// Has `work` logged and done. `None` when the agent failed over it. Work whose asker stops waiting before its
+    /// group begins is dropped, but for a retire.
     pub async fn run(&self, work: Work) -> Option<Work> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send((work, sender)).ok()?;
+        self.0.send((work, sender)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -57,6 +58,8 @@ pub struct Committer {
     pub syncer: Syncer,
     /// When.
     pub commit: Commit,
+    /// Works that may queue: as many as there are requests in flight.
+    pub queued: usize,
     /// Up to so many tasks are done at once, by the thread that commits.
     pub tasks_at_once: usize,
     /// Tasks for one crucible job beyond that, so that a slow element is asked from several threads.
@@ -73,11 +76,11 @@ impl Committer {
     /// The queue, and the task that empties it: it ends, log synced and head stored, once every clone of the
     /// queue is gone.
     pub fn start(self) -> (Queue, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(self.queued.max(1));
         (Queue(sender), self.drive(receiver))
     }
 
-    async fn drive(mut self, mut queue: mpsc::UnboundedReceiver<(Work, oneshot::Sender<Work>)>) {
+    async fn drive(mut self, mut queue: mpsc::Receiver<(Work, oneshot::Sender<Work>)>) {
         let mut head_stored: Option<Instant> = None;
         while let Some(first) = queue.recv().await {
             // Lets what has already arrived be read and judged, and so join.
@@ -87,9 +90,15 @@ impl Committer {
             while let Some((work, asker)) = next {
                 // What is behind it is judged again once its tombstones are there.
                 let last = work.verb == Verb::Retire;
-                works.push(work);
-                askers.push(asker);
+                // What nobody waits for costs no more. A retire was meant whether or not its answer is heard.
+                if last || !asker.is_closed() {
+                    works.push(work);
+                    askers.push(asker);
+                }
                 next = if last { None } else { queue.try_recv().ok() };
+            }
+            if works.is_empty() {
+                continue;
             }
             let Some(checkpoint) = self.commit(&mut works).await else {
                 // Dropping the askers tells them.

@@ -17,7 +17,7 @@
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions` |
-//! | who is listened to | `server`, `body`, `observe` |
+//! | who is listened to, and how much | `server`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]
 
@@ -41,6 +41,7 @@ mod observe;
 mod rate;
 mod regenerate;
 mod replay;
+mod room;
 mod run;
 mod server;
 mod sessions;

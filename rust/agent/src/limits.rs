@@ -20,7 +20,7 @@ pub const WEAKNESSES: usize = 12;
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// TLS handshakes under way at once.
 pub const HANDSHAKES: usize = 32;
-/// A request's body must arrive within this time.
+/// A request's body must arrive within this time, and an answer's be taken.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// A silent connection is asked for a sign of life this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -45,9 +45,9 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at once on one connection.
     pub streams: u32,
-    /// Requests at once in all; more are answered 429.
+    /// Requests at once in all, until their answers have left; more are answered 429.
     pub pending: usize,
-    /// Bytes of bodies being received or worked on; more are answered 429.
+    /// Bytes of bodies being received or worked on, and of answers that have not left; more are answered 429.
     pub buffered_bytes: usize,
     /// Sealing sessions at once; the least recently used gives way.
     pub sessions: usize,

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Api, Counted};
+use crate::body::Leaving;
 use crate::events::Event;
 use crate::limits;
 
@@ -106,7 +107,7 @@ impl Api {
             .initial_connection_window_size(wire::BODY as u32)
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(8 << 10)
-            .handshake(stream);
+            .handshake::<_, Leaving>(stream);
         let Ok(Ok(mut http)) = timeout(limits::HANDSHAKE, http).await else {
             return;
         };

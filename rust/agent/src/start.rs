@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use evanesce_secret::Backing;
@@ -27,6 +27,7 @@ use crate::log::{self, Log, Recovered, Signer};
 use crate::metrics::Metrics;
 use crate::observe::observe;
 use crate::regenerate::Hands;
+use crate::room::Rooms;
 use crate::server::serve;
 use crate::sync::Syncer;
 use crate::tombstones::Tombstones;
@@ -146,6 +147,7 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         log,
         tombstones,
         commit: config.commit,
+        queued: config.limits.pending,
         metrics: metrics.clone(),
         events: events.clone(),
     };
@@ -159,9 +161,9 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         log_key,
         status,
         limits: config.limits.clone(),
+        rooms: Rooms::new(&config.limits, metrics.clone()),
         metrics,
         events,
-        buffered: AtomicUsize::new(0),
     };
     let committer = Box::pin(committer);
     Ok(Parts {

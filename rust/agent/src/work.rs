@@ -19,6 +19,7 @@ use crate::gate::{Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
 use crate::regenerate::{Outcome, Task};
+use crate::room::Room;
 use crate::tombstones::Retired;
 
 /// One request's share of the agent's work.
@@ -37,6 +38,8 @@ pub struct Work {
     pub entries: Vec<Vec<u8>>,
     /// Where the entries are, once they are written.
     pub logged: Option<Logged>,
+    /// What the request takes up until it is answered.
+    pub room: Option<Room>,
 }
 
 /// A place in the log.
@@ -92,6 +95,7 @@ impl Work {
             tasks: Vec::with_capacity(items),
             entries: Vec::with_capacity(items),
             logged: None,
+            room: None,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::gate::{Refusal, Verb};
 use crate::known::Directory;
 use crate::limits::Limits;
 use crate::log::{ENTRIES, HEAD};
+use crate::room::Rooms;
 use crate::shown::Ready;
 use crate::tombstones::Tombstones;
 
@@ -102,6 +103,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
             me,
         }),
         commit,
+        queued: 100,
         tasks_at_once: if slow { 0 } else { 100 },
         tasks_per_job: 2,
         threads: 2,
@@ -488,4 +490,37 @@ async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
         let (answers, _) = world.ask(Verb::Contribute, 1).await;
         assert_ne!(answers[0].code, Code::Done);
     }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_neither_logged_nor_asked_and_takes_up_its_room_until_then() {
+    let mut world = waiting_world(Commit::Process, false);
+    let limits = Limits {
+        pending: 20,
+        buffered_bytes: 2000,
+        ..Limits::default()
+    };
+    let rooms = Rooms::new(&limits, world.metrics.clone());
+    for n in 0..20 {
+        let mut work = world.judged(Verb::Contribute, &[n % 2, 0]);
+        let mut room = rooms.request().unwrap();
+        assert!(room.grow(100));
+        work.room = Some(room);
+        let asker = world.send(work).await;
+        asker.abort();
+        assert!(asker.await.is_err_and(|e| e.is_cancelled()));
+    }
+    assert!(rooms.request().is_none() && !rooms.bytes().grow(1));
+    assert_eq!(world.metrics.pending.load(Relaxed), 20);
+
+    let waited_for = world.judged(Verb::Contribute, &[1]);
+    let waited_for = world.send(waited_for).await;
+    world.start();
+    let answers = waited_for.await.unwrap().unwrap().answers();
+    assert!(released(&answers.openings[0]));
+    assert_eq!(answers.openings[0].receipt.as_ref().unwrap().index, 0);
+    assert_eq!(world.evaluations(), 1);
+    assert_eq!(world.metrics.entries.load(Relaxed), 1);
+    assert_eq!(world.metrics.pending.load(Relaxed), 0);
+    assert!(rooms.bytes().grow(2000));
 }
