@@ -3,7 +3,7 @@
 //! Who asks comes from TLS alone, and is looked up anew for every request, so that a changed directory holds for
 //! open connections too.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -362,22 +362,5 @@ async fn pause(turn: &mut Instant) {
     if turn.elapsed() > limits::TURN {
         tokio::task::yield_now().await;
         *turn = Instant::now();
-    }
-}
-
-/// One of a bounded number of things that are going on.
-pub struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    /// Counts one; `None` when there are `most` already.
-    pub fn new(count: &'a AtomicU64, most: u64) -> Option<Self> {
-        let counted = Self(count);
-        (count.fetch_add(1, Relaxed) < most).then_some(counted)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

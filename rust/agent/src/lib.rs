@@ -17,7 +17,7 @@
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions` |
-//! | who is listened to, and how much | `server`, `body`, `room`, `observe` |
+//! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ mod limits;
 mod log;
 mod metrics;
 mod observe;
+mod places;
 mod rate;
 mod regenerate;
 mod replay;

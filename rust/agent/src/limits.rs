@@ -18,8 +18,10 @@ pub const ELEMENT_TEXT: usize = 120;
 pub const WEAKNESSES: usize = 12;
 /// A peer must complete TLS within this time.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-/// TLS handshakes under way at once.
-pub const HANDSHAKES: usize = 32;
+/// Connections at once whose peer has not proven its key yet; they take no place of those whose peer is known.
+pub const ARRIVING: usize = 256;
+/// How many of these may come from one source, so that one that only connects keeps out nobody else.
+pub const ARRIVING_PER_SOURCE: usize = ARRIVING / 4;
 /// A request's body must arrive within this time, and an answer's be taken.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// A silent connection is asked for a sign of life this often.
@@ -41,8 +43,10 @@ pub const TURN: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections of known callers at once.
     pub connections: usize,
+    /// Connections of one caller.
+    pub connections_per_caller: usize,
     /// Requests at once on one connection.
     pub streams: u32,
     /// Requests at once in all, until their answers have left; more are answered 429.
@@ -69,6 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            connections_per_caller: 32,
             streams: 128,
             pending: 512,
             buffered_bytes: 64 << 20,

@@ -2,15 +2,19 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Caller, EVERY_ROLE, Line, Minted, Place, header, problem, tell};
 use evanesce_agent::spawn;
+use evanesce_wire::client::Connection;
 use evanesce_wire::message::{Answers, Batch, Code, Opening, Status};
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, StatusCode};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Asks on a connection of its own making; the answer's body is not read.
 async fn ask(peer: &SendRequest<Bytes>, path: &str, body: Vec<u8>) -> ResponseFuture {
@@ -129,5 +133,89 @@ fn answers_that_are_not_taken_are_bounded_by_their_bytes() {
         }
         let status = other.get("/v1/status").await.unwrap();
         assert_eq!(Status::decode(&status).unwrap().caller, "ops");
+    });
+}
+
+/// Connects from 127.0.0.`host`, and says nothing.
+async fn idle(host: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+async fn closed(stream: &mut TcpStream) -> bool {
+    let mut byte = [0];
+    let read = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut byte)).await;
+    matches!(read, Ok(Ok(0) | Err(_)))
+}
+
+async fn arrive(caller: &Caller, agent: &evanesce_agent::Handle) -> Option<Connection> {
+    let tls = evanesce_wire::tls::client(caller.identity.clone(), agent.id()).unwrap();
+    let connection = Connection::open(&agent.address().to_string(), tls)
+        .await
+        .ok()?;
+    // TLS is complete for the caller before the agent has judged who it is.
+    connection.get("/v1/status").await.ok()?;
+    Some(connection)
+}
+
+#[test]
+fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        let line = ops.open(agent.address(), agent.id()).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let started = Instant::now();
+        // One address gets a quarter of what there is, and keeps out itself alone.
+        let mut silent = Vec::new();
+        for _ in 0..64 {
+            silent.push(idle(2, agent.address()).await);
+        }
+        assert!(closed(&mut idle(2, agent.address()).await).await);
+        let second = arrive(&ops, &agent).await.unwrap();
+        // Four get all of it, but nothing of those who are connected.
+        for host in 3..=5 {
+            for _ in 0..64 {
+                silent.push(idle(host, agent.address()).await);
+            }
+        }
+        assert!(closed(&mut idle(6, agent.address()).await).await);
+        assert!(arrive(&ops, &agent).await.is_none());
+        assert_eq!(checked(&line, &token).await, Ok(Code::Done));
+        second.get("/v1/status").await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(4), "a slow machine");
+        // And not for long.
+        while arrive(&ops, &agent).await.is_none() {
+            assert!(started.elapsed() < Duration::from_secs(10));
+            assert_eq!(checked(&line, &token).await, Ok(Code::Done));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(started.elapsed() > Duration::from_secs(4));
+        assert!(closed(&mut silent[0]).await);
+    });
+}
+
+#[test]
+fn a_caller_has_its_share_of_the_connections() {
+    let place = Place::new("---\n[limits]\nconnections_per_caller = 2\n");
+    let ops = Caller::new("ops", place.dir.path());
+    let eve = Caller::new("eve", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE), (&eve, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        let first = arrive(&ops, &agent).await.unwrap();
+        let second = arrive(&ops, &agent).await.unwrap();
+        assert!(arrive(&ops, &agent).await.is_none());
+        arrive(&eve, &agent).await.unwrap();
+        second.get("/v1/status").await.unwrap();
+        drop(first);
+        let started = Instant::now();
+        while arrive(&ops, &agent).await.is_none() {
+            assert!(started.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     });
 }

@@ -440,6 +440,8 @@ fn too_much_is_answered_at_once() {
             (429, "overloaded".into())
         );
         let second = ops.connect(agent.address(), agent.id()).await;
+        // Its place is its own once the agent has seen its key.
+        second.get("/v1/status").await.unwrap();
         let tls = evanesce_wire::tls::client(ops.identity.clone(), agent.id()).unwrap();
         let third =
             evanesce_wire::client::Connection::open(&agent.address().to_string(), tls).await;
