@@ -17,6 +17,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use tokio::task::JoinSet;
 
 use crate::agent::Agent;
 use crate::body::{Leaving, receive, send};
@@ -335,9 +336,11 @@ impl Api {
         for (hash, body) in shown::missing(ready) {
             let bytes = body.header.policy.len();
             let policy = if self.agent().compiles.take(&who.id, bytes as u64, now()) {
-                let compiled =
-                    tokio::task::spawn_blocking(move || Compiled::new(&body.header.policy));
-                compiled.await.map(Arc::new).map_err(|_| {
+                // Ended with the request: what has not begun by then is never compiled.
+                let mut compiling = JoinSet::new();
+                compiling.spawn_blocking(move || Compiled::new(&body.header.policy));
+                let compiled = compiling.join_next().await.and_then(Result::ok);
+                compiled.map(Arc::new).ok_or_else(|| {
                     Refusal::new(Code::Refused, "the token's policy cannot be compiled")
                 })
             } else {

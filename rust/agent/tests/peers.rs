@@ -103,6 +103,39 @@ fn answers_that_are_not_taken_keep_their_place_for_a_time_and_no_more() {
 }
 
 #[test]
+fn requests_that_are_given_up_leave_no_place_taken() {
+    let place = Place::new("---\n[limits]\npending = 2\n");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        let line = ops.open(agent.address(), agent.id()).await;
+        let policy = "permit(principal == Caller::\"ops\", action, resource);";
+        let token = line.mint(header("1 of (a)", policy)).await.unwrap();
+        let fickle = ops.connect_raw(agent.address(), agent.id(), 1 << 20).await;
+        for round in 0..50 {
+            let opening = line.opening(&token, "open", "");
+            let batch = Batch {
+                contexts: vec![token.context()],
+                openings: vec![opening],
+            };
+            let answer = ask(&fickle, "contribute", line.envelope("contribute", &batch)).await;
+            tokio::time::sleep(Duration::from_micros(50 * round)).await;
+            drop(answer);
+        }
+        let started = Instant::now();
+        loop {
+            let both = tokio::join!(checked(&line, &token), checked(&line, &token));
+            if both == (Ok(Code::Done), Ok(Code::Done)) {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(5), "{both:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
 fn answers_that_are_not_taken_are_bounded_by_their_bytes() {
     let place = Place::new("---\n[limits]\nbuffered_bytes = 3000\n");
     let ops = Caller::new("ops", place.dir.path());
