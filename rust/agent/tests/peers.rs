@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::{Caller, EVERY_ROLE, Line, Minted, Place, header, problem, tell};
 use evanesce_agent::spawn;
 use evanesce_wire::client::Connection;
+use evanesce_wire::client::Way;
 use evanesce_wire::message::{Answers, Batch, Code, Opening, Status};
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
