@@ -88,6 +88,41 @@ fn one_silent_holder_costs_milliseconds_and_is_named() {
 }
 
 #[test]
+fn a_request_that_nobody_waits_for_any_more_is_reset_long_before_the_deadline() {
+    let quorum = Quorum::of(3);
+    let token = quorum.mint("2 of (s0, s1, s2)", &["ed25519"]);
+    let caller = quorum.fresh(Settings {
+        deadline: Duration::from_secs(10),
+        ..Settings::default()
+    });
+    for _ in 0..20 {
+        sign(&caller, &token).unwrap();
+    }
+    // Two of them are asked first.
+    for agent in &quorum.agents[..2] {
+        let shared = &agent.shared;
+        let counts = || [&shared.connections, &shared.offers].map(|count| count.load(SeqCst));
+        let (ways, asked) = (counts(), shared.requests.load(SeqCst));
+        agent.behave(Behaviour::Silent);
+        sign(&caller, &token).unwrap();
+        let begun = Instant::now();
+        let asked = shared.requests.load(SeqCst) > asked;
+        while asked && shared.resets.load(SeqCst) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(1), "not reset");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        agent.behave(Behaviour::Honest);
+        assert_eq!(
+            counts(),
+            ways,
+            "one request lost is no reason to connect anew"
+        );
+    }
+    let resets = |agent: &FakeAgent| agent.shared.resets.load(SeqCst);
+    assert!(quorum.agents.iter().map(resets).sum::<usize>() > 0);
+}
+
+#[test]
 fn silent_from_the_first_moment_two_of_five_are_made_up_for_within_the_deadline() {
     let quorum = Quorum::of(5);
     let token = quorum.mint(THREE_OF_FIVE, &["ed25519"]);

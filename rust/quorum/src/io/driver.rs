@@ -36,8 +36,13 @@ use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
 const UNDER_WAY: usize = 65_536;
-/// How often requests are looked through for those whose openings have all ended, in µs.
+/// How often requests are looked through for those whose time is up, in µs.
 const SWEEP: u64 = 250_000;
+/// How soon they are after an opening ended with answers still owed to it, in µs: one look does for all that
+/// end meanwhile.
+const SWEEP_SOON: u64 = 10_000;
+/// A way on which nothing comes back for this long, whatever is asked, is taken for dead, in µs.
+const DEAF: u64 = 1_000_000;
 /// One hedge is allowed for so many operations …
 const HEDGE_EVERY: u32 = 20;
 /// … and this many may be saved up.
@@ -68,6 +73,8 @@ struct Seatholder {
     dirty: bool,
     /// When it last answered anything.
     heard: u64,
+    /// When the first request was sent that was given up without a word since; `u64::MAX` if it was heard.
+    deaf_since: u64,
 }
 
 pub(crate) struct Driver {
@@ -126,6 +133,7 @@ impl Driver {
             trying: false,
             dirty: false,
             heard: 0,
+            deaf_since: u64::MAX,
         };
         let side = Side {
             links: links.clone(),

@@ -16,7 +16,7 @@ use crate::outbox::Ask;
 use crate::plan::{Next, Outlook, Plan};
 use crate::work::Work;
 
-use super::{Driver, HEDGE_EVERY, HEDGES_SAVED, Seatholder, UNDER_WAY};
+use super::{Driver, HEDGE_EVERY, HEDGES_SAVED, SWEEP_SOON, Seatholder, UNDER_WAY};
 
 impl Driver {
     pub(super) fn begin(&mut self, work: Work, done: Reply<Outcome>) {
@@ -99,6 +99,7 @@ impl Driver {
             Next::Fail => {
                 if let Some(opening) = self.openings.remove(&key) {
                     self.note_late(&opening);
+                    self.note_owed(&opening);
                     let directory = self.directory.clone();
                     opening.fail(&directory);
                 }
@@ -187,6 +188,7 @@ impl Driver {
                         continue;
                     };
                     self.note_late(&opening);
+                    self.note_owed(&opening);
                     let (directory, now) = (self.directory.clone(), self.now);
                     opening.finish(now, result, &directory);
                 }
@@ -265,6 +267,14 @@ impl Driver {
             if let Some(place) = opening.plan.holder(seat) {
                 self.holders[place].latency.failed(self.now);
             }
+        }
+    }
+
+    /// Requests may be under way that nobody waits for any more. Most openings end with every answer in, and
+    /// then this costs nothing.
+    fn note_owed(&mut self, opening: &Opening) {
+        if opening.plan.owed() {
+            self.next_sweep = self.next_sweep.min(self.now + SWEEP_SOON);
         }
     }
 }
