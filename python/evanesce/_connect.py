@@ -22,7 +22,7 @@ class Connection:
         home: str | os.PathLike[str] | None,
         identity: str | os.PathLike[str] | None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None,
-        deadline: float,
+        deadline: float | None,
         verify_before_release: bool,
     ) -> None:
         self.home = Home.at(home)
@@ -39,7 +39,7 @@ class Connection:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
         self._identity = str(path)
-        self._settings = (milliseconds(deadline), verify_before_release)
+        self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release)
         self.reopen()
 
     def reopen(self) -> None:

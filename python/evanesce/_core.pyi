@@ -140,10 +140,11 @@ class Reconstructor:
         cls,
         identity: str,
         holders: Sequence[tuple[str, str, str, str, str]],
-        deadline_ms: int = 2000,
+        deadline_ms: int | None = None,
         verify_before_release: bool = False,
     ) -> Self:
-        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor)."""
+        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
+        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s."""
     @property
     def caller_id(self) -> bytes: ...
     def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:

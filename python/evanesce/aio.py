@@ -43,7 +43,7 @@ class AsyncClient:
         *,
         identity: str | os.PathLike[str] | None = None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
-        deadline: float = 2.0,
+        deadline: float | None = None,
         verify_before_release: bool = False,
     ) -> None:
         """As `Client`."""

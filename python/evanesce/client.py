@@ -39,13 +39,14 @@ class Client:
         *,
         identity: str | os.PathLike[str] | None = None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
-        deadline: float = 2.0,
+        deadline: float | None = None,
         verify_before_release: bool = False,
     ) -> None:
         """`home`: see `evanesce.home`. `identity`: a PKCS#8 PEM file (0600) instead of the home's.
-        `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds an operation
-        may take. `verify_before_release`: check each signature before it is returned, against computing
-        faults (about 60 µs)."""
+        `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds that
+        a call may take as a whole, whatever it does; by default 2, and 10 for a mint.
+        `verify_before_release`: check each signature before it is returned, against computing faults
+        (about 60 µs)."""
         self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
 
     @property

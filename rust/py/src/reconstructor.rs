@@ -150,12 +150,12 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=2000, verify_before_release=false))]
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
         holders: Vec<(String, String, String, String, String)>,
-        deadline_ms: u64,
+        deadline_ms: Option<u64>,
         verify_before_release: bool,
     ) -> PyResult<Self> {
         let holder =
@@ -173,17 +173,20 @@ impl Reconstructor {
             .map(holder)
             .collect::<PyResult<Vec<_>>>()?;
         let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
-        if deadline_ms == 0 {
+        if deadline_ms == Some(0) {
             return Err(plain(
                 "bad-input",
                 "a deadline of 0 ms leaves no time to ask; give at least 1",
             ));
         }
-        let settings = Settings {
-            deadline: Duration::from_millis(deadline_ms),
+        let mut settings = Settings {
             verify_before_release,
             ..Settings::default()
         };
+        // One that the caller gives bounds whatever it calls.
+        if let Some(given) = deadline_ms.map(Duration::from_millis) {
+            (settings.deadline, settings.mint_deadline) = (given, given);
+        }
         py.detach(|| {
             let first = FileIdentity::open(&identity).map_err(|e| plain("identity", e))?;
             let caller = first.caller_id();

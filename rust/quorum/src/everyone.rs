@@ -33,11 +33,12 @@ pub(crate) struct Word {
     pub latency: Option<u64>,
 }
 
-/// Everyone's words in seat order, and what the agents say they logged.
+/// Everyone's words in seat order, waited for until `until`, and what the agents say they logged.
 pub(crate) async fn everyone(
     side: &Arc<Side>,
     token: &Arc<Token>,
     verb: Verb,
+    until: Instant,
 ) -> (Vec<Word>, Vec<Receipt>) {
     let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut words = Vec::with_capacity(token.rows.len());
@@ -60,7 +61,7 @@ pub(crate) async fn everyone(
     for (place, seats) in seats_of {
         let (side, token, verb) = (side.clone(), token.clone(), verb.clone());
         tasks.push(spawn(async move {
-            ask(&side, &token, place, seats, verb).await
+            ask(&side, &token, place, seats, verb, until).await
         }));
     }
     let mut receipts = Vec::new();
@@ -81,8 +82,9 @@ async fn ask(
     place: usize,
     seats: Vec<u32>,
     verb: Verb,
+    until: Instant,
 ) -> (Vec<Word>, Option<Receipt>) {
-    let (link, until) = (&side.links[place], side.until());
+    let link = &side.links[place];
     let failed = |down: Down| {
         let heard = |seat: &u32| {
             word(

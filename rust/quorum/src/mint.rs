@@ -16,7 +16,7 @@ use evanesce_token::{Gate, Token};
 use evanesce_wire::message::Receipt;
 use tokio::spawn;
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Code, Error};
 use crate::everyone::{Verb, everyone};
@@ -65,12 +65,16 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
-/// Mints.
-pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Error> {
+/// Mints; waits for agents until `until`.
+pub(crate) async fn mint(
+    side: &Arc<Side>,
+    spec: MintSpec,
+    until: Instant,
+) -> Result<Minted, Error> {
     let (drafted, places, mut warnings) = draft(side, spec)?;
-    reach(side, &places).await?;
+    reach(side, &places, until).await?;
     let dealt = Arc::new(on_crucible_thread(move || deal(drafted)).await?);
-    let (rows, mut receipts) = seat(side, &dealt, &places).await?;
+    let (rows, mut receipts) = seat(side, &dealt, &places, until).await?;
     let Dealt {
         body,
         public,
@@ -88,7 +92,7 @@ pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Err
     )
     .map_err(|e| Error::internal(&e.0))?;
     let token = Arc::new(token);
-    let (words, more) = everyone(side, &token, Verb::Check).await;
+    let (words, more) = everyone(side, &token, Verb::Check, until).await;
     receipts.extend(more);
     let troubles: Vec<_> = words.iter().filter_map(|word| word.trouble).collect();
     if !troubles.is_empty() {
@@ -109,11 +113,10 @@ pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Err
     })
 }
 /// Connects to everyone who is to be seated; names all that are down.
-async fn reach(side: &Arc<Side>, places: &[usize]) -> Result<(), Error> {
+async fn reach(side: &Arc<Side>, places: &[usize], until: Instant) -> Result<(), Error> {
     let mut holders = places.to_vec();
     holders.sort_unstable();
     holders.dedup();
-    let until = side.until();
     let tasks: Vec<_> = holders
         .into_iter()
         .map(|place| {

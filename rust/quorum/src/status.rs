@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evanesce_wire::message::Status;
 use tokio::spawn;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::fault::{Fault, Trouble};
 use crate::holder::Holder;
@@ -23,11 +23,11 @@ pub struct AgentStatus {
     pub clock_offset: Option<i64>,
 }
 
-/// Asks every agent, all at once.
-pub(crate) async fn status(side: &Arc<Side>) -> Vec<AgentStatus> {
+/// Asks every agent, all at once, until `until`.
+pub(crate) async fn status(side: &Arc<Side>, until: Instant) -> Vec<AgentStatus> {
     let ask = |place: usize| {
         let side = side.clone();
-        spawn(async move { one(&side, place).await })
+        spawn(async move { one(&side, place, until).await })
     };
     let tasks: Vec<_> = (0..side.links.len()).map(ask).collect();
     let mut all = Vec::with_capacity(tasks.len());
@@ -37,9 +37,9 @@ pub(crate) async fn status(side: &Arc<Side>) -> Vec<AgentStatus> {
     all
 }
 
-async fn one(side: &Arc<Side>, place: usize) -> AgentStatus {
+async fn one(side: &Arc<Side>, place: usize, until: Instant) -> AgentStatus {
     let link = &side.links[place];
-    let answer = match timeout_at(side.until(), link.status()).await {
+    let answer = match timeout_at(until, link.status()).await {
         Ok(answer) => answer,
         Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
     };

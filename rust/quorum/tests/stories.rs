@@ -587,20 +587,51 @@ fn a_mint_names_everyone_who_is_down_and_leaves_nothing() {
         (E::Role, vec![("s0", FaultKind::Refused)]),
         "{error}"
     );
+}
+
+#[test]
+fn the_deadline_bounds_each_verb_as_a_whole_and_who_is_silent_is_named() {
+    let quorum = Quorum::of(5);
+    let token = quorum.mint(THREE_OF_FIVE, &["ed25519"]);
+    let budget = Duration::from_millis(300);
+    let caller = quorum.fresh(Settings {
+        deadline: budget,
+        mint_deadline: budget,
+        ..Settings::default()
+    });
     quorum.behave(&[(0, Behaviour::Silent)]);
+    let silent = vec![("s0", FaultKind::Slow)];
+    let in_time = |begun: Instant| {
+        let took = begun.elapsed();
+        assert!(took < budget + Duration::from_millis(200), "{took:?}");
+    };
     let begun = Instant::now();
-    let error = mint(
-        &quorum.reconstructor,
-        quorum.spec(THREE_OF_FIVE, &["ed25519"]),
-    )
-    .err()
-    .unwrap();
-    assert_eq!(
-        code_and_faults(&error),
-        (E::QuorumNotMet, vec![("s0", FaultKind::Slow)]),
-        "{error}"
+    let table = check(&caller, &token, true);
+    in_time(begun);
+    let faults: Vec<_> = table.rows.into_iter().filter_map(|row| row.fault).collect();
+    assert_eq!(faults_of(&faults), silent);
+    assert!(
+        table.opened.unwrap().is_ok(),
+        "the silent one leaves time to open"
     );
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    let begun = Instant::now();
+    let error = mint(&caller, quorum.spec(THREE_OF_FIVE, &["ed25519"]))
+        .err()
+        .unwrap();
+    in_time(begun);
+    assert_eq!(code_and_faults(&error), (E::QuorumNotMet, silent.clone()));
+    let begun = Instant::now();
+    let all = wait(|done| caller.status(done)).unwrap_or_else(|e| panic!("{e}"));
+    in_time(begun);
+    let lost: Vec<_> = all.iter().filter_map(|a| a.answer.as_ref().err()).collect();
+    assert_eq!(
+        (lost.len(), &*lost[0].holder, lost[0].kind),
+        (1, "s0", FaultKind::Slow)
+    );
+    let begun = Instant::now();
+    let retirement = retire(&caller, &token).unwrap();
+    in_time(begun);
+    assert_eq!(faults_of(&retirement.missing), silent);
 }
 
 #[test]

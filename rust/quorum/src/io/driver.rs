@@ -138,7 +138,6 @@ impl Driver {
         let side = Side {
             links: links.clone(),
             directory: directory.clone(),
-            settings: settings.clone(),
             world: world.clone(),
             caller: identity.caller_id(),
             tell: tell.clone(),
@@ -219,6 +218,8 @@ impl Driver {
 
     fn message(&mut self, message: Message) {
         let (side, budget) = (self.side.clone(), self.settings.deadline);
+        // One end for all that a verb does: nothing it waits for begins the time anew.
+        let until = Instant::now() + budget;
         match message {
             Message::Submit(operations) => {
                 for (work, done) in operations {
@@ -229,18 +230,21 @@ impl Driver {
                 }
             }
             Message::Mint(spec, done) => {
-                self.aside(async move { done.send(mint::mint(&side, *spec).await) })
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(async move { done.send(mint::mint(&side, *spec, until).await) })
             }
             Message::Check(token, open, done) => {
-                self.aside(
-                    async move { done.send(check::check(&side, token, open, budget).await) },
-                );
+                self.aside(async move {
+                    done.send(check::check(&side, token, open, budget, until).await)
+                });
             }
             Message::Retire(token, done) => {
-                self.aside(async move { done.send(retire::retire(&side, token, budget).await) });
+                self.aside(
+                    async move { done.send(retire::retire(&side, token, budget, until).await) },
+                );
             }
             Message::Status(done) => {
-                self.aside(async move { done.send(Ok(status::status(&side).await)) })
+                self.aside(async move { done.send(Ok(status::status(&side, until).await)) })
             }
         }
     }

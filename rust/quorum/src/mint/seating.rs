@@ -11,6 +11,7 @@ use evanesce_wire::message::{
 use evanesce_wire::session::{SEALED_SHARE, TAG};
 use evanesce_wire::{Id, WireError, verify_statement};
 use tokio::spawn;
+use tokio::time::Instant;
 
 use super::deal::Dealt;
 use super::unfinished;
@@ -26,6 +27,7 @@ pub(super) async fn seat(
     side: &Arc<Side>,
     dealt: &Arc<Dealt>,
     places: &[usize],
+    until: Instant,
 ) -> Result<(Vec<Row>, Vec<Receipt>), Error> {
     let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for (place, seat) in places.iter().zip(0..) {
@@ -37,7 +39,7 @@ pub(super) async fn seat(
         tasks.push((
             place,
             seats,
-            spawn(async move { seat_one(&side, &dealt, place, &asked).await }),
+            spawn(async move { seat_one(&side, &dealt, place, &asked, until).await }),
         ));
     }
     let mut rows: Vec<Option<Row>> = vec![None; places.len()];
@@ -93,10 +95,11 @@ async fn seat_one(
     dealt: &Arc<Dealt>,
     place: usize,
     seats: &[u32],
+    until: Instant,
 ) -> Result<SeatedAt, Down> {
     let compose = |live: &Live| compose(dealt, live, seats);
     let (seated, live) = side.links[place]
-        .exchange("seat", side.until(), compose, Seated::decode)
+        .exchange("seat", until, compose, Seated::decode)
         .await?;
     let in_order = seated
         .seats
