@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evanesce_token::Token;
 use evanesce_wire::message::{Answers, Receipt};
 use tokio::spawn;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::answers::{Expected, Heard, Judged, judge};
@@ -64,15 +65,32 @@ pub(crate) async fn everyone(
             ask(&side, &token, place, seats, verb, until).await
         }));
     }
-    let mut receipts = Vec::new();
+    let lost = |seat| {
+        let broke_off = Heard::Trouble(Trouble::Unreachable, Down::broke_off().detail);
+        word(side, token, seat, broke_off, None)
+    };
+    gather(token.rows.len(), words, tasks, lost).await
+}
+
+/// Exactly one word a seat, in seat order: one of `words`, or of what the tasks bring, or else `lost`. A task that
+/// panics must not make its seats look well, nor be left out of the count.
+async fn gather(
+    seats: usize,
+    words: Vec<Word>,
+    tasks: Vec<JoinHandle<(Vec<Word>, Option<Receipt>)>>,
+    lost: impl Fn(u32) -> Word,
+) -> (Vec<Word>, Vec<Receipt>) {
+    let (mut all, mut receipts) = (words, Vec::new());
     for task in tasks {
-        let Ok((more, receipt)) = task.await else {
-            continue;
-        };
-        words.extend(more);
-        receipts.extend(receipt);
+        if let Ok((more, receipt)) = task.await {
+            all.extend(more);
+            receipts.extend(receipt);
+        }
     }
-    words.sort_by_key(|word| word.seat);
+    let mut by_seat: BTreeMap<u32, Word> = all.into_iter().map(|word| (word.seat, word)).collect();
+    let words = (0..seats as u32)
+        .map(|seat| by_seat.remove(&seat).unwrap_or_else(|| lost(seat)))
+        .collect();
     (words, receipts)
 }
 
@@ -155,7 +173,12 @@ async fn ask(
             .into_iter()
             .map(|(seat, heard)| word(side, token, seat, heard, Some(latency)))
             .collect(),
-        Judged::ContextUnknown => Vec::new(),
+        Judged::ContextUnknown => {
+            return failed(Down::new(
+                Trouble::Lied,
+                "asks for a context that it was given",
+            ));
+        }
     };
     (words, receipt)
 }
@@ -189,5 +212,47 @@ fn word(side: &Side, token: &Token, seat: u32, heard: Heard, latency: Option<u64
         trouble: Some(trouble),
         fault: Some(fault),
         latency,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(seat: u32, trouble: Option<Trouble>) -> Word {
+        Word {
+            seat,
+            trouble,
+            fault: None,
+            latency: None,
+        }
+    }
+
+    #[test]
+    fn seats_of_a_lost_task_are_unreachable_and_none_is_left_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (words, _) = runtime.block_on(async {
+            let good = spawn(async { (vec![said(3, None), said(1, None)], None) });
+            let lost = spawn(async { panic!("as the test says") });
+            let unknown = vec![said(4, Some(Trouble::UnknownHolder))];
+            gather(5, unknown, vec![lost, good], |seat| {
+                said(seat, Some(Trouble::Unreachable))
+            })
+            .await
+        });
+        let words: Vec<_> = words.iter().map(|word| (word.seat, word.trouble)).collect();
+        let lost = Some(Trouble::Unreachable);
+        assert_eq!(
+            words,
+            [
+                (0, lost),
+                (1, None),
+                (2, lost),
+                (3, None),
+                (4, Some(Trouble::UnknownHolder))
+            ]
+        );
     }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn mint(
 ) -> Result<Minted, Error> {
     let (drafted, places, mut warnings) = draft(side, spec)?;
     reach(side, &places, until).await?;
-    let dealt = Arc::new(on_crucible_thread(move || deal(drafted)).await?);
+    let dealt = on_crucible_thread(move || deal(drafted)).await?;
     let (rows, mut receipts) = seat(side, &dealt, &places, until).await?;
     let Dealt {
         body,
@@ -135,7 +135,7 @@ async fn reach(side: &Arc<Side>, places: &[usize], until: Instant) -> Result<(),
         .collect();
     let (mut troubles, mut faults) = (Vec::new(), Vec::new());
     for (place, task) in tasks {
-        if let Ok(Err(down)) = task.await {
+        if let Err(down) = task.await.unwrap_or_else(|_| Err(Down::broke_off())) {
             troubles.push(down.trouble);
             faults.push(side.fault(place, &down));
         }
@@ -164,14 +164,17 @@ fn unfinished(message: &str, troubles: &[Trouble], faults: Vec<Fault>) -> Error 
     .with_faults(faults)
 }
 
-/// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here.
-async fn on_crucible_thread<T: Send + 'static>(
+/// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here. Only pointers to what it
+/// made leave: moved out whole, it would take along what lies in its padding.
+async fn on_crucible_thread<T: Send + Sync + 'static>(
     f: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
+) -> Result<Arc<T>, Error> {
     let (tell, told) = oneshot::channel();
     spawn_on_crucible(move || {
-        let _ = tell.send(f());
+        let _ = tell.send(f().map(Arc::new).map_err(Box::new));
     });
-    told.await
-        .unwrap_or_else(|_| Err(Error::internal("a crucible job broke off")))
+    match told.await {
+        Ok(result) => result.map_err(|error| *error),
+        Err(_) => Err(Error::internal("a crucible job broke off")),
+    }
 }

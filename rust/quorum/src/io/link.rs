@@ -42,6 +42,11 @@ impl Down {
             detail: detail.into(),
         }
     }
+
+    /// The task that was to ask it is gone without a word: nothing is known of the holder, and so nothing good.
+    pub fn broke_off() -> Self {
+        Self::new(Trouble::Unreachable, "the task that asked it broke off")
+    }
 }
 
 /// An established way: everything needed to ask.

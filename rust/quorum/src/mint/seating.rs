@@ -45,9 +45,7 @@ pub(super) async fn seat(
     let mut rows: Vec<Option<Row>> = vec![None; places.len()];
     let (mut receipts, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (place, seats, task) in tasks {
-        let outcome = task
-            .await
-            .unwrap_or_else(|_| Err(Down::new(Trouble::Unreachable, "the task broke off")));
+        let outcome = task.await.unwrap_or_else(|_| Err(Down::broke_off()));
         let (seated, more) = match outcome {
             Ok(seated) => seated,
             Err(down) => (
