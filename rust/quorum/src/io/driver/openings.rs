@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::fault::Trouble;
 use crate::io::opening::Opening;
 use crate::io::recent::Recent;
-use crate::open::{Bad, OpenTask, Opened, SealedShare};
+use crate::open::{Bad, Failure, HowFar, OpenTask, Opened, SealedShare};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Ask;
 use crate::plan::{Next, Outlook, Plan};
@@ -181,24 +181,31 @@ impl Driver {
 
     /// What the crucible made of openings.
     pub(super) fn opened(&mut self, results: Vec<(u64, Opened)>) {
-        for (key, result) in results {
-            match result {
-                Opened::Finished(result) => {
+        for (key, opened) in results {
+            match opened.how_far {
+                HowFar::Finished | HowFar::BrokeOff => {
                     let Some(opening) = self.openings.remove(&key) else {
                         continue;
+                    };
+                    let result = match opened.failure {
+                        Some(failure) => Err(failure),
+                        None if opened.how_far == HowFar::BrokeOff => {
+                            Err(Box::new(Failure::Panicked))
+                        }
+                        None => Ok(opened.outputs),
                     };
                     self.note_late(&opening);
                     self.note_owed(&opening);
                     let (directory, now) = (self.directory.clone(), self.now);
                     opening.finish(now, result, &directory);
                 }
-                Opened::Partly { kept, bad } => {
+                HowFar::Partly => {
                     let Some(opening) = self.openings.get_mut(&key) else {
                         continue;
                     };
                     opening.busy = false;
-                    opening.kept.extend(kept);
-                    for (seat, why) in bad {
+                    opening.kept.extend(opened.kept);
+                    for (seat, why) in opened.bad {
                         self.bad_share(key, seat, why);
                     }
                     self.touched.push(key);
