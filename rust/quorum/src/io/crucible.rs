@@ -71,13 +71,7 @@ impl Drop for Report {
 fn is_short(task: &OpenTask) -> bool {
     match &task.work.jobs[..] {
         [] => true,
-        [job] => {
-            let name = job.suite.facts().name;
-            let slow = ["rsa", "ml-", "ecdsa-p384"]
-                .iter()
-                .any(|slow| name.starts_with(slow));
-            !slow && job.input.size() <= SHORT
-        }
+        [job] => !job.suite.is_slow() && job.input.size() <= SHORT,
         _ => false,
     }
 }
