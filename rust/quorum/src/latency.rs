@@ -15,8 +15,8 @@ const MEMORY: u32 = 256;
 /// Estimates that differ by less are one: picking by microseconds would spread callers over all holders
 /// and halve every batch.
 const SAME: u64 = 500;
-/// An answer is late at its holder's p95 and a quarter, and never before this long after it: jitter on a
-/// loopback must not ask a further holder.
+/// An answer is late at its holder's p95 and a quarter, and never before this long after it: jitter must not spend
+/// the hedges (docs/decisions/hedging.md).
 const GRACE: u64 = 5_000;
 /// When an answer is late at a holder that has never answered: time for a connection, TLS and a session.
 const FIRST_PATIENCE: u64 = 250_000;
