@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import threading
@@ -159,6 +160,26 @@ def test_check_says_what_each_seat_can_do(caller: Machine, quorum: Quorum, payme
         words = caller.try_("check", payments)
         assert "4 of 5 seats" in words.err
         assert b"unreachable" in words.out
+
+
+def test_ctrl_c_is_heard_while_a_call_waits(caller: Machine, quorum: Quorum, payments: Path) -> None:
+    token = Token.load(payments, home=caller.home)
+    silent = ["agent-1", "agent-2", "agent-3"]
+    with Client(caller.home, deadline=20) as client:
+        client.sign(token, b"warm", "ed25519")
+        for name in silent:
+            quorum.agents[name].process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
+        interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            interrupt.start()
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                client.sign(token, b"hello", "ed25519")
+            assert time.monotonic() - start < 2
+        finally:
+            interrupt.join()
+            for name in silent:
+                quorum.agents[name].process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
 
 
 def test_a_quorum_as_people_write_it(caller: Machine, quorum: Quorum) -> None:

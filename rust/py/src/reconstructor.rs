@@ -20,6 +20,9 @@ use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
 
+/// How long a blocking call hears no signal. Most calls are over by then.
+const LISTEN: Duration = Duration::from_millis(50);
+
 type Finished = Result<evanesce_quorum::Outcome, Error>;
 
 /// (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds).
@@ -406,21 +409,30 @@ impl Reconstructor {
 
 impl Reconstructor {
     /// Starts something that answers once, and waits with the interpreter lock released.
+    ///
+    /// A signal that came meanwhile has its handler run; if that raises, as Ctrl-C does, the answer is given up.
     fn wait<T: Send + 'static>(
         &self,
         py: Python<'_>,
         start: impl FnOnce(Done<T>) + Send,
     ) -> PyResult<T> {
-        py.detach(|| {
-            let (sender, receiver) = mpsc::sync_channel(1);
-            start(Box::new(move |result| {
-                // The receiver waits until it has this.
-                let _ = sender.send(result);
-            }));
-            receiver.recv()
-        })
-        .map_err(|_| plain("internal", "the core stopped before it answered"))?
-        .map_err(translate)
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let done = Box::new(move |result| {
+            // Whoever was interrupted does not listen any more.
+            let _ = sender.send(result);
+        });
+        let listen = |receiver: mpsc::Receiver<_>| (receiver.recv_timeout(LISTEN), receiver);
+        let (mut heard, mut receiver) = py.detach(move || {
+            start(done);
+            listen(receiver)
+        });
+        while let Err(mpsc::RecvTimeoutError::Timeout) = heard {
+            py.check_signals()?;
+            (heard, receiver) = py.detach(move || listen(receiver));
+        }
+        heard
+            .map_err(|_| plain("internal", "the core stopped before it answered"))?
+            .map_err(translate)
     }
 }
 
