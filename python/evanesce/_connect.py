@@ -68,10 +68,16 @@ class Connection:
 
     def check(self, token: Token, opening: bool) -> Check:
         try:
-            rows = self.core.check(token.core, opening)
+            rows, failure = self.core.check(token.core, opening)
         except _core.CoreError as e:
             raise translate(e) from None
-        return Check(tuple(SeatCheck(*row) for row in rows), opening)
+        found = Check(tuple(SeatCheck(*row) for row in rows), opening and failure is None)
+        if failure is not None:
+            # What the seats said is what whoever reads the error wants to know next.
+            raised = translate(failure)
+            raised.check = found
+            raise raised
+        return found
 
     def retire(self, token: Token) -> Retirement:
         try:

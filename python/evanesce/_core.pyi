@@ -170,9 +170,11 @@ class Reconstructor:
     ) -> tuple[Token, list[Receipt], list[str]]:
         """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
         Returns the token, receipts, warnings."""
-    def check(self, token: Token, open: bool = False) -> list[tuple[str, str, str, str, str, float | None]]:
+    def check(
+        self, token: Token, open: bool = False
+    ) -> tuple[list[tuple[str, str, str, str, str, float | None]], CoreError | None]:
         """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With
-        `open`, the anchor is checked too; raises CoreError when that fails."""
+        `open`, the anchor is checked too; the error is why that failed."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:

@@ -194,7 +194,8 @@ class Client:
 
     def check(self, token: Token, *, open: bool = False) -> Check:
         """Asks every seat whether it can regenerate its share; nothing is released. With `open`, a
-        quorum also regenerates the seed once, and the anchor is checked: raises as any operation does."""
+        quorum also regenerates the seed once, and the anchor is checked: raises as any operation does,
+        with what the seats answered in the error's `check`."""
         return self._open().check(token, open)
 
     def retire(self, token: Token) -> Retirement:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evanesce._core import CoreError
 from evanesce._text import printable, short
+
+if TYPE_CHECKING:
+    from evanesce.results import Check
 
 Fault = tuple[str | None, str, str, str, str]
 
@@ -56,6 +59,8 @@ class EvanesceError(Exception):
         self.message = message
         self.hint = hint
         self.culprits = culprits
+        self.check: Check | None = None
+        """Of a check that was to open as well and could not: what every seat had answered."""
 
     def __str__(self) -> str:
         lines = [printable(self.message, lines=True, limit=2000)]

@@ -162,6 +162,20 @@ def test_check_says_what_each_seat_can_do(caller: Machine, quorum: Quorum, payme
         assert b"unreachable" in words.out
 
 
+def test_a_check_that_cannot_open_says_why_and_shows_every_seat_all_the_same(
+    caller: Machine, quorum: Quorum, payments: Path
+) -> None:
+    with quorum.without("agent-1", "agent-2", "agent-3"):
+        found = caller.fail(1, "quorum-not-met", "check", payments, "--open").json
+        assert found["opened"] is False
+        assert [seat["verdict"] for seat in found["seats"]].count("ok") == 2
+        words = caller.try_("check", payments, "--open")
+        assert words.status == 1
+        assert "2 of 5 seats" in words.err
+        assert "What to do" in words.err
+        assert b"agent-4" in words.out
+
+
 def test_ctrl_c_is_heard_while_a_call_waits(caller: Machine, quorum: Quorum, payments: Path) -> None:
     token = Token.load(payments, home=caller.home)
     silent = ["agent-1", "agent-2", "agent-3"]

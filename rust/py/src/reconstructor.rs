@@ -328,12 +328,18 @@ impl Reconstructor {
     }
 
     #[pyo3(signature = (token, open=false))]
-    fn check(&self, py: Python<'_>, token: &Token, open: bool) -> PyResult<Vec<SeatTuple>> {
+    fn check<'py>(
+        &self,
+        py: Python<'py>,
+        token: &Token,
+        open: bool,
+    ) -> PyResult<(Vec<SeatTuple>, Option<Bound<'py, PyAny>>)> {
         let token = token.0.clone();
         let table = self.wait(py, |done| self.inner.check(token, open, done))?;
-        if let Some(Err(e)) = table.opened {
-            return Err(translate(e));
-        }
+        let failure = match table.opened {
+            Some(Err(e)) => Some(translate(e).into_value(py).into_bound(py).into_any()),
+            _ => None,
+        };
         let row = |row: CheckRow| {
             let (word, detail) = match row.fault {
                 None => ("ok".to_owned(), String::new()),
@@ -349,7 +355,7 @@ impl Reconstructor {
                 took,
             )
         };
-        Ok(table.rows.into_iter().map(row).collect())
+        Ok((table.rows.into_iter().map(row).collect(), failure))
     }
 
     fn retire(
