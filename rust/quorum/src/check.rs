@@ -55,7 +55,10 @@ pub(crate) async fn check(
     refuse_expired(&token, &*side.world)?;
     let opening = async {
         match open {
-            true => Some(side.open(Work::bare(token.clone(), "open", budget, &*side.world)).await),
+            true => Some(
+                side.open(Work::bare(token.clone(), "open", budget, &*side.world))
+                    .await,
+            ),
             false => None,
         }
     };

@@ -93,7 +93,12 @@ mod tests {
     fn broken() -> OpenTask {
         let share = Secret::zeroed().unwrap();
         OpenTask {
-            work: Arc::new(Work::bare(token(0, 0), "open", Duration::ZERO)),
+            work: Arc::new(Work::bare(
+                token(0, 0),
+                "open",
+                Duration::ZERO,
+                &evanesce_wire::System,
+            )),
             sealed: Vec::new(),
             kept: vec![KeptShare {
                 seat: u64::MAX,
