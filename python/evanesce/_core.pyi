@@ -202,7 +202,7 @@ def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
 def show_identity(path: str) -> tuple[bytes, bytes, bytes]: ...
 def element_create(folder: str) -> dict[str, Any]:
     """Creates the first root of the element that `folder`/agent.toml describes, and the identity if it is
-    missing. Returns its description: kind, label, development, weaknesses, epochs, agent_id."""
+    missing. Returns its description: kind, label, development, weaknesses, notes, epochs, agent_id."""
 
 def element_probe(folder: str) -> dict[str, Any]: ...
 def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:

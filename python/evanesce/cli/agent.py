@@ -138,6 +138,8 @@ def init(
     if made["development"]:
         app.warn([f"{printable(made['label'])}: its roots are a file. For real keys use an HSM (--element pkcs11)."])
     app.warn(f"accepted though weak: {printable(weakness)}" for weakness in made["weaknesses"])
+    for note in made["notes"]:
+        app.say(f"note: {printable(note)}")
     app.say(f"Next: `evanesce agent allow {folder} …` for each caller, then `evanesce agent run {folder}`.")
 
 

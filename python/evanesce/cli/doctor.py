@@ -22,7 +22,8 @@ from evanesce.errors import translate
 CLOCK_TOLERANCE = 2.0
 """Seconds by which a clock may differ, beyond what the measurement itself leaves open."""
 
-Verdict = Literal["ok", "weak", "bad"]
+Verdict = Literal["ok", "note", "weak", "bad"]
+"""A note is worth knowing, and nothing to put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,17 @@ def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
         findings += element(Path(folder))
     with app.working("asking the agents"):
         findings += agents(app, deadline)
-    well = all(finding.verdict == "ok" for finding in findings)
+    wanting = sum(finding.verdict in ("weak", "bad") for finding in findings)
+    well = wanting == 0
     app.emit({"ok": well, "findings": [asdict(finding) for finding in findings]})
     if not app.json:
         table = Table("", "what", "found", "what to do")
-        styles = {"ok": "green", "weak": "yellow", "bad": "red"}
+        styles = {"ok": "green", "note": "", "weak": "yellow", "bad": "red"}
         for finding in findings:
             cells = map(printable, (finding.verdict, finding.what, finding.detail, finding.advice))
             table.add_row(*cells, style=styles[finding.verdict])
         app.out.print(table)
-        weak = sum(finding.verdict != "ok" for finding in findings)
-        app.say("Nothing is weak." if well else f"{weak} of {len(findings)} findings need attention.")
+        app.say("Nothing is weak." if well else f"{wanting} of {len(findings)} findings need attention.")
     if not well:
         raise click.exceptions.Exit(1)
 
@@ -127,6 +128,8 @@ def element(folder: Path) -> Iterator[Finding]:
         yield Finding(what, "bad", failure.message, failure.hint)
         return
     yield from _element(what, probe["label"], probe["development"], probe["weaknesses"])
+    for note in probe["notes"]:
+        yield Finding(what, "note", f"{probe['label']}: {note}")
 
 
 def _element(what: str, label: str, development: bool, weaknesses: list[str]) -> Iterator[Finding]:

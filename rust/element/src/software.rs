@@ -79,6 +79,7 @@ impl Element for SoftwareElement {
             label: "software (development element)".to_owned(),
             development: true,
             weaknesses: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

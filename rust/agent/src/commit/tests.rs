@@ -41,6 +41,7 @@ impl Element for Watched {
             label,
             development: true,
             weaknesses,
+            notes: Vec::new(),
         }
     }
     fn epochs(&self) -> Vec<u64> {
