@@ -8,10 +8,9 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use evanesce_wire::Id;
+use evanesce_wire::disk::{TOMBSTONE, tombstone_lines, tombstones};
 
 use crate::disk::{Disk, Journal};
-
-const LINE: usize = 65;
 
 /// The ids whose tombstones are on disk. Clones share them.
 #[derive(Clone, Default)]
@@ -68,23 +67,14 @@ impl Tombstones {
         let journal = disk.journal(name)?;
         let mut text = vec![0; journal.len()? as usize];
         journal.read_at(0, &mut text)?;
-        let whole = text.len() - text.len() % LINE;
-        let ids = text[..whole]
-            .chunks_exact(LINE)
-            .map(|line| {
-                let mut id = [0; 32];
-                let good =
-                    line[LINE - 1] == b'\n' && hex::decode_to_slice(&line[..64], &mut id).is_ok();
-                good.then_some(id)
-            })
-            .enumerate()
-            .map(|(n, id)| {
-                id.ok_or_else(|| {
-                    let what = format!("{name}: line {} is no token id", n + 1);
-                    io::Error::new(io::ErrorKind::InvalidData, what)
-                })
-            })
-            .collect::<io::Result<HashSet<Id>>>()?;
+        let ids: HashSet<Id> = tombstones(&text)
+            .map_err(|line| {
+                let what = format!("{name}: line {line} is no token id");
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?
+            .into_iter()
+            .collect();
+        let whole = text.len() - text.len() % TOMBSTONE;
         if whole < text.len() {
             journal.set_len(whole as u64)?;
             journal.sync()?;
@@ -108,13 +98,13 @@ impl Tombstones {
         Burial {
             journal: self.journal.clone(),
             at: self.length,
-            text: ids.iter().map(|id| hex::encode(id) + "\n").collect(),
+            text: tombstone_lines(ids),
         }
     }
 
     /// The tombstones of `ids` were written: from here on they are retired.
     pub fn buried(&mut self, ids: &[Id]) {
-        self.length += (ids.len() * LINE) as u64;
+        self.length += (ids.len() * TOMBSTONE) as u64;
         self.retired.extend(ids.iter().copied());
     }
 }
@@ -154,7 +144,7 @@ mod tests {
         let folder = Folder::open(dir.path()).unwrap();
         let retired = Tombstones::open(&folder, "tombstones").unwrap().retired();
         assert!(retired.contains(&[4; 32]) && retired.len() == 3);
-        std::fs::write(&path, "x".repeat(LINE)).unwrap();
+        std::fs::write(&path, "x".repeat(TOMBSTONE)).unwrap();
         let why = Tombstones::open(&folder, "tombstones").err().unwrap();
         assert!(why.to_string().contains("line 1 is no token id"), "{why}");
     }
