@@ -30,6 +30,7 @@ mod mac;
 mod mldsa;
 mod mlkem;
 mod operation;
+pub mod pem;
 mod pkcs8;
 mod registry;
 mod rsa;
