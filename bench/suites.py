@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from evanesce import Client, Token, encapsulate, encrypt_to
@@ -90,4 +90,11 @@ def measure(home: Path, folder: Path, suites: list[tuple[str, bool, bool, list[s
                         "mint_ms": statistics.median(mints),
                     }
                 )
+    complete(rows, [suite for suite, *_ in suites])
     return rows
+
+
+def complete(rows: list[dict[str, object]], suites: Iterable[str]) -> None:
+    """A result that leaves a suite out is none."""
+    if missing := set(suites) - {row["suite"] for row in rows}:
+        raise RuntimeError(f"no row for {', '.join(sorted(missing))}")

@@ -52,6 +52,20 @@ SUITES = (
 """In the order of the suites' registry: a first byte chooses among them."""
 
 
+SEALED = b"evanesce sealed roots v1\nargon2id m=65536 t=3 p=1 salt=AAAAAAAAAAAAAAAAAAAAAA==\nAAAA\n"
+
+IDENTITY = bytes.fromhex("302e020100300506032b657004220420") + ID
+
+POLICIES = (
+    "",
+    "permit(principal, action, resource);",
+    'permit(principal == Caller::"ops", action in [Action::"sign", Action::"mac"], resource == Key::"treasury")\n'
+    "when { context.now < 1800000000 } unless { !(1 + 2 * 3 == -7) };",
+    'forbid(principal in Group::"eu", action, resource) when { if context has suite then [1, 2].isEmpty() else true };',
+    '// (((\n@id("x") permit(principal, action == Action::"reshare", resource) when { "\\u{1F600}" like "*\\*" };',
+)
+
+
 def cbor(value: Any) -> bytes:
     """RFC 8949 §4.2.1."""
     match value:
@@ -305,12 +319,43 @@ def corpus(vectors: list[dict[str, Any]]) -> dict[str, list[bytes]]:
         "checkpoint": [joined(0, b"", text, b"leaf"), joined(1, ID, text, b"")],
         "roots": [
             f"evanesce software roots v1\n1 {ID.hex()}\n{(1 << 53) - 1} {KEY.hex()}\n".encode(),
-            b"evanesce sealed roots v1\nargon2id m=65536 t=3 p=1 salt=AAAAAAAAAAAAAAAAAAAAAA==\nAAAA\n",
+            SEALED,
         ],
+        "sealed_roots": [SEALED, SEALED.replace(b"AAAA\n", base64.b64encode(bytes(60)) + b"\n")],
+        "log": logs(),
+        "log_head": [log_head(count) for count in (0, 1, 3)],
+        "tombstones": [b"", 3 * f"{ID.hex()}\n".encode(), f"{ID.hex()}\n0202".encode()],
+        "pem": [pem(keys[0]) for keys in private_keys().values()] + [pem(IDENTITY), pem(IDENTITY, "EC PRIVATE KEY")],
+        "policy": [text.encode() for text in POLICIES],
         "pkcs8": [bytes([SUITES.index(suite)]) + key for suite, keys in private_keys().items() for key in keys],
         "spki": verifications,
         **{target: [cbor(body) for body in bodies] for target, bodies in messages().items()},
     }
+
+
+def logs() -> list[bytes]:
+    """Entries as an agent keeps them: whole, torn, and changed with a whole one behind."""
+    (entry, *_) = messages()["entry"]
+    body = cbor(entry)
+    frame = len(body).to_bytes(2, "big") + hashlib.sha256(b"\0" + body).digest()[:8] + body
+    changed = frame[:-1] + bytes([frame[-1] ^ 1])
+    return [frame, frame * 3, frame + frame[:-5], frame + changed + frame]
+
+
+def log_head(count: int) -> bytes:
+    """The head of a log of none, one or three entries (RFC 6962)."""
+    one, two, three = (hashlib.sha256(b"\0" + bytes([n])).digest() for n in range(3))
+    pair = hashlib.sha256(b"\1" + one + two).digest()
+    edge = {0: [], 1: [one], 3: [three, pair]}[count]
+    root = {0: hashlib.sha256().digest(), 1: one, 3: hashlib.sha256(b"\1" + pair + three).digest()}[count]
+    text = note(NOTE_AGENT, count, root)
+    return (text + f"\nlength {100 * count}\n" + "".join(f"node {node.hex()}\n" for node in edge)).encode()
+
+
+def pem(content: bytes, label: str = "PRIVATE KEY") -> bytes:
+    """RFC 7468."""
+    lines = base64.encodebytes(content).decode()
+    return f"-----BEGIN {label}-----\n{lines}-----END {label}-----\n".encode()
 
 
 def joined(first: int, one: bytes, two: bytes, rest: bytes) -> bytes:

@@ -22,7 +22,7 @@ class Connection:
         home: str | os.PathLike[str] | None,
         identity: str | os.PathLike[str] | None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None,
-        deadline: float,
+        deadline: float | None,
         verify_before_release: bool,
     ) -> None:
         self.home = Home.at(home)
@@ -39,7 +39,7 @@ class Connection:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
         self._identity = str(path)
-        self._settings = (milliseconds(deadline), verify_before_release)
+        self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release)
         self.reopen()
 
     def reopen(self) -> None:
@@ -68,10 +68,16 @@ class Connection:
 
     def check(self, token: Token, opening: bool) -> Check:
         try:
-            rows = self.core.check(token.core, opening)
+            rows, failure = self.core.check(token.core, opening)
         except _core.CoreError as e:
             raise translate(e) from None
-        return Check(tuple(SeatCheck(*row) for row in rows), opening)
+        found = Check(tuple(SeatCheck(*row) for row in rows), opening and failure is None)
+        if failure is not None:
+            # What the seats said is what whoever reads the error wants to know next.
+            raised = translate(failure)
+            raised.check = found
+            raise raised
+        return found
 
     def retire(self, token: Token) -> Retirement:
         try:

@@ -12,6 +12,7 @@ from typing_extensions import Buffer
 __all__ = [
     "CoreError",
     "EmbeddedAgent",
+    "Operation",
     "Outcome",
     "Receipt",
     "Reconstructor",
@@ -127,21 +128,31 @@ _Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
 
 @final
+class Operation:
+    """Jobs under one opening, copied from the caller's buffers; to be submitted once."""
+
+    def __new__(cls, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Self:
+        """Raises TypeError or BufferError for what is no suite, buffer or length."""
+
+@final
 class Reconstructor:
     def __new__(
         cls,
         identity: str,
         holders: Sequence[tuple[str, str, str, str, str]],
-        deadline_ms: int = 2000,
+        deadline_ms: int | None = None,
         verify_before_release: bool = False,
     ) -> Self:
-        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor)."""
+        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
+        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s."""
     @property
     def caller_id(self) -> bytes: ...
     def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:
         """All jobs under one opening; blocks, the interpreter lock released."""
-    def submit(self, operations: Sequence[tuple[int, Token, Sequence[_Job], int | None]]) -> None:
-        """Queues operations (ticket, token, jobs, deadline_ms); returns at once."""
+    def run_each(self, operations: Sequence[Operation]) -> list[Outcome | CoreError]:
+        """All in one submission; blocks until the last is done, the interpreter lock released. In their order."""
+    def submit(self, operations: Sequence[tuple[int, Operation]]) -> None:
+        """Queues operations, each with its ticket; returns at once."""
     def fileno(self) -> int:
         """A descriptor that is readable while finished operations wait (an eventfd)."""
     def drain(self) -> list[tuple[int, Outcome | CoreError]]:
@@ -159,9 +170,11 @@ class Reconstructor:
     ) -> tuple[Token, list[Receipt], list[str]]:
         """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
         Returns the token, receipts, warnings."""
-    def check(self, token: Token, open: bool = False) -> list[tuple[str, str, str, str, str, float | None]]:
+    def check(
+        self, token: Token, open: bool = False
+    ) -> tuple[list[tuple[str, str, str, str, str, float | None]], CoreError | None]:
         """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With
-        `open`, the anchor is checked too; raises CoreError when that fails."""
+        `open`, the anchor is checked too; the error is why that failed."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
@@ -189,7 +202,7 @@ def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
 def show_identity(path: str) -> tuple[bytes, bytes, bytes]: ...
 def element_create(folder: str) -> dict[str, Any]:
     """Creates the first root of the element that `folder`/agent.toml describes, and the identity if it is
-    missing. Returns its description: kind, label, development, weaknesses, epochs, agent_id."""
+    missing. Returns its description: kind, label, development, weaknesses, notes, epochs, agent_id."""
 
 def element_probe(folder: str) -> dict[str, Any]: ...
 def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from typing_extensions import Buffer
 
 from evanesce import _core, suites
-from evanesce.errors import error
+from evanesce.errors import EvanesceError, error
 from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
 from evanesce.tokens import Token
 
@@ -48,6 +48,19 @@ def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Pl
             f"Sign at most {MOST_AT_ONCE} at once; several calls share requests anyway.",
         )
     return jobs, _signatures
+
+
+def each(
+    verb: Callable[[Token, Buffer, str | None], Plan[R]], pairs: Iterable[tuple[Token, Buffer]], suite: str | None
+) -> list[tuple[Token, Plan[R]] | EvanesceError]:
+    """The verb's plan for each (token, message), or what is wrong with that token for it."""
+    planned: list[tuple[Token, Plan[R]] | EvanesceError] = []
+    for token, message in pairs:
+        try:
+            planned.append((token, verb(token, message, suite)))
+        except EvanesceError as e:
+            planned.append(e)
+    return planned
 
 
 def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> Plan[tuple[Signature, Signature]]:

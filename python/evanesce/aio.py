@@ -1,10 +1,10 @@
 """`AsyncClient`: many operations in flight on one event loop, at a few microseconds of Python each.
 
-No thread is hopped and nothing is scheduled per operation. What is asked for during one turn of the loop is
-collected and crosses into the core in one call at its end; what has finished by the time the loop wakes is
-fetched in one call, and its futures are resolved there and then. Verbs are plain functions that return
-futures: `await` them, or gather hundreds. Rare and slow verbs (create, check, retire, status) run on a
-thread.
+No thread is hopped and nothing is scheduled per operation. A verb copies its arguments into the core, or
+raises what is wrong with them; what is asked for during one turn of the loop is submitted in one call at its
+end; what has finished by the time the loop wakes is fetched in one call, and its futures are resolved there
+and then. Verbs are plain functions that return futures: `await` them, or gather hundreds. Rare and slow verbs
+(create, check, retire, status) run on a thread.
 
 A client works on one loop at a time. It can be used from another (also in a forked child) once nothing is
 pending.
@@ -17,14 +17,14 @@ import os
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from typing_extensions import Buffer
 
 from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._mint import Source, Terms, mint
-from evanesce.errors import error, translate
+from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
@@ -43,7 +43,7 @@ class AsyncClient:
         *,
         identity: str | os.PathLike[str] | None = None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
-        deadline: float = 2.0,
+        deadline: float | None = None,
         verify_before_release: bool = False,
     ) -> None:
         """As `Client`."""
@@ -52,7 +52,7 @@ class AsyncClient:
         self._pid = os.getpid()
         self._descriptor = -1
         self._ticket = 0
-        self._queue: list[tuple[int, _core.Token, _plan.Jobs, int | None]] = []
+        self._queue: list[tuple[int, _core.Operation]] = []
         self._pending: dict[int, tuple[Future[Any], Callable[[Any, _plan.Jobs], Any], _plan.Jobs]] = {}
 
     @property
@@ -92,6 +92,12 @@ class AsyncClient:
         """As `Client.sign_many`."""
         return self._submit(token, _plan.sign_many(token, messages, suite), deadline)
 
+    def sign_each(
+        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[list[Signature | EvanesceError]]:
+        """As `Client.sign_each`."""
+        return self._submit_each(_plan.each(_plan.sign, pairs, suite), deadline)
+
     def sign_hybrid(
         self,
         token: Token,
@@ -108,6 +114,12 @@ class AsyncClient:
     ) -> Future[Mac]:
         """As `Client.mac`."""
         return self._submit(token, _plan.mac(token, message, suite), deadline)
+
+    def mac_each(
+        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[list[Mac | EvanesceError]]:
+        """As `Client.mac_each`."""
+        return self._submit_each(_plan.each(_plan.mac, pairs, suite), deadline)
 
     def verify_mac(
         self,
@@ -215,16 +227,40 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._watch(loop)
+        # Copies what the caller may change or wipe next. What is wrong with it is this caller's error alone.
+        operation = _core.Operation(token.core, plan[0], None if deadline is None else milliseconds(deadline))
+        return self._enqueue(loop, operation, plan)
+
+    def _submit_each(
+        self, planned: Sequence[tuple[Token, _plan.Plan[R]] | EvanesceError], deadline: float | None
+    ) -> Future[list[R | EvanesceError]]:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._watch(loop)
+        limit = None if deadline is None else milliseconds(deadline)
+        # All before the first is queued: if one raises, none is asked for.
+        ready = [
+            item if isinstance(item, EvanesceError) else (_core.Operation(item[0].core, item[1][0], limit), item[1])
+            for item in planned
+        ]
+        futures: list[Future[R]] = []
+        for item in ready:
+            if isinstance(item, EvanesceError):
+                futures.append(loop.create_future())
+                futures[-1].set_exception(item)
+            else:
+                futures.append(self._enqueue(loop, *item))
+        gathered = asyncio.gather(*futures, return_exceptions=True)
+        return cast("Future[list[R | EvanesceError]]", gathered)
+
+    def _enqueue(self, loop: AbstractEventLoop, operation: _core.Operation, plan: _plan.Plan[R]) -> Future[R]:
         jobs, finish = plan
         future: Future[R] = loop.create_future()
         self._ticket = ticket = self._ticket + 1
         self._pending[ticket] = (future, finish, jobs)
-        queue = self._queue
-        if not queue:
+        if not self._queue:
             loop.call_soon(self._flush)
-        queue.append((ticket, token.core, jobs, None if deadline is None else milliseconds(deadline)))
-        if type(jobs[0][2]) is not bytes:
-            self._flush()  # the core copies now what the caller may change or wipe next
+        self._queue.append((ticket, operation))
         return future
 
     def _flush(self) -> None:
@@ -238,7 +274,7 @@ class AsyncClient:
             self._open().core.submit(queue)
         except Exception as e:
             failure = translate(e) if isinstance(e, _core.CoreError) else e
-            for ticket, *_ in queue:
+            for ticket, _ in queue:
                 self._fail(ticket, failure)
 
     def _drain(self) -> None:

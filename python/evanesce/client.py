@@ -17,7 +17,7 @@ from typing_extensions import Buffer
 from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._mint import Source, Terms, mint
-from evanesce.errors import error, translate
+from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
@@ -39,13 +39,14 @@ class Client:
         *,
         identity: str | os.PathLike[str] | None = None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
-        deadline: float = 2.0,
+        deadline: float | None = None,
         verify_before_release: bool = False,
     ) -> None:
         """`home`: see `evanesce.home`. `identity`: a PKCS#8 PEM file (0600) instead of the home's.
-        `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds an operation
-        may take. `verify_before_release`: check each signature before it is returned, against computing
-        faults (about 60 µs)."""
+        `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds that
+        a call may take as a whole, whatever it does; by default 2, and 10 for a mint.
+        `verify_before_release`: check each signature before it is returned, against computing faults
+        (about 60 µs)."""
         self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
 
     @property
@@ -90,6 +91,14 @@ class Client:
         signed."""
         return self._run(token, _plan.sign_many(token, messages, suite), deadline)
 
+    def sign_each(
+        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+    ) -> list[Signature | EvanesceError]:
+        """For many tokens in one call: a signature for each (token, message), in order, each under an opening
+        of its own and all submitted at once. An item that fails has its error in its place and stops no
+        other; only a wrong argument raises."""
+        return self._run_each(_plan.each(_plan.sign, pairs, suite), deadline)
+
     def sign_hybrid(
         self,
         token: Token,
@@ -104,6 +113,12 @@ class Client:
     def mac(self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None) -> Mac:
         """A MAC over the message."""
         return self._run(token, _plan.mac(token, message, suite), deadline)
+
+    def mac_each(
+        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+    ) -> list[Mac | EvanesceError]:
+        """As `sign_each`, a MAC for each (token, message)."""
+        return self._run_each(_plan.each(_plan.mac, pairs, suite), deadline)
 
     def verify_mac(
         self,
@@ -179,7 +194,8 @@ class Client:
 
     def check(self, token: Token, *, open: bool = False) -> Check:
         """Asks every seat whether it can regenerate its share; nothing is released. With `open`, a
-        quorum also regenerates the seed once, and the anchor is checked: raises as any operation does."""
+        quorum also regenerates the seed once, and the anchor is checked: raises as any operation does,
+        with what the seats answered in the error's `check`."""
         return self._open().check(token, open)
 
     def retire(self, token: Token) -> Retirement:
@@ -216,3 +232,19 @@ class Client:
         except _core.CoreError as e:
             raise translate(e) from None
         return finish(outcome, jobs)
+
+    def _run_each(
+        self, planned: Sequence[tuple[Token, _plan.Plan[R]] | EvanesceError], deadline: float | None
+    ) -> list[R | EvanesceError]:
+        limit = None if deadline is None else milliseconds(deadline)
+        asked = [item for item in planned if not isinstance(item, EvanesceError)]
+        operations = [_core.Operation(token.core, jobs, limit) for token, (jobs, _) in asked]
+        outcomes = iter(self._open().core.run_each(operations))
+        results: list[R | EvanesceError] = []
+        for item in planned:
+            if isinstance(item, EvanesceError):
+                results.append(item)
+                continue
+            outcome, (jobs, finish) = next(outcomes), item[1]
+            results.append(translate(outcome) if isinstance(outcome, _core.CoreError) else finish(outcome, jobs))
+        return results

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evanesce._core import CoreError
 from evanesce._text import printable, short
+
+if TYPE_CHECKING:
+    from evanesce.results import Check
 
 Fault = tuple[str | None, str, str, str, str]
 
@@ -56,6 +59,8 @@ class EvanesceError(Exception):
         self.message = message
         self.hint = hint
         self.culprits = culprits
+        self.check: Check | None = None
+        """Of a check that was to open as well and could not: what every seat had answered."""
 
     def __str__(self) -> str:
         lines = [printable(self.message, lines=True, limit=2000)]
@@ -112,7 +117,7 @@ class Code:
 
     error: type[EvanesceError]
     exit_status: int
-    """1: usage, set-up or unreachable; 2: refused."""
+    """1: usage, set-up or unreachable; 2: refused. See `exit_status` for the one exception."""
     hint: str = ""
     """What to do, where whoever raises it has nothing better to say."""
 
@@ -179,7 +184,15 @@ def translate(raised: CoreError) -> EvanesceError:
     return error(raised.code, raised.message, hint, culprits(raised.faults))
 
 
+UNANSWERED = {"unreachable", "slow", "unknown-holder", "element-unavailable"}
+"""Kinds of faults that are no answer: the holder, or its element, may yet say yes."""
+
+
 def exit_status(raised: EvanesceError) -> int:
-    """The status the command line exits with."""
+    """The status the command line exits with. A quorum that was not met is a refusal where every holder that
+    failed had been reached and its answer was no."""
+    kinds = {culprit.kind for culprit in raised.culprits}
+    if raised.code == "quorum-not-met" and kinds and not kinds & UNANSWERED:
+        return 2
     known = CODES.get(raised.code)
     return known.exit_status if known else 1

@@ -30,6 +30,8 @@ from evanesce import _core
 
 MOST_PROCESSES = 24
 """Agents alive at once, unless one case needs more: the longest unused are ended first."""
+NO_TOKENS_EPOCH = 2**53 - 1
+"""An element without a root is none, so an agent without roots gets a random one here: it holds no epoch asked for."""
 START_SECONDS = 30
 STOP_SECONDS = 5
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -142,7 +144,7 @@ def _furnish(folder: Path, agent: Agent, callers: Mapping[str, bytes], kind: Kin
     if agent_id != agent.id:
         raise AgentFailed(f"{agent.name}: its identity's id is {agent_id.hex()}, the vector says {agent.id.hex()}")
     try:
-        furnished = kind.furnish(folder, agent.roots)
+        furnished = kind.furnish(folder, agent.roots or ((NO_TOKENS_EPOCH, os.urandom(32)),))
     except ElementFailed as why:
         raise AgentFailed(f"{agent.name}: {why}") from why
     (folder / "known.toml").write_text(

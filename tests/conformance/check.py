@@ -10,7 +10,7 @@ must have no weakness, and those of NSS softokn must be named each time.
 
 The last line is `N passed, M failed`; the exit status is 1 if anything failed. Each agent of a file is a process
 of its own, with the roots and the identity the file gives it; nothing is left behind, in processes or in files,
-other than what `--write` was asked for.
+other than what `--write` was asked for. A case that is not of the form counts as one that failed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agents import AgentFailed, Fleet, write_identity
 from elements import KINDS, ElementFailed
 from running import ANY_CALLER, Stuck, run, said
-from vectors import BadVector, Case, read
+from vectors import BadVector, Case, each
 from writing import CALLERS, leave
 
 from evanesce._core import CoreError
+from evanesce._text import printable
+
+MOST_SAID = 2000
+"""Characters shown of one difference: an agent's last words among them."""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,13 +64,17 @@ def main(arguments: list[str]) -> int:
         print(f"FAILED --element {kind.name}: {why}\n0 passed, 1 failed", flush=True)
         return 1
     passed = failed = 0
-    suites: list[tuple[Path, list[Case]]] = []
+    suites: list[tuple[Path, Sequence[Case]]] = []
     for path in options.files:
         try:
-            suites.append((path, read(path)))
+            found = each(path)
         except BadVector as why:
-            print(f"FAILED {why}", flush=True)
-            failed += 1
+            found = [why]
+        for bad in found:
+            if isinstance(bad, BadVector):
+                print(f"FAILED {printable(str(bad), limit=MOST_SAID)}", flush=True)
+                failed += 1
+        suites.append((path, [case for case in found if isinstance(case, Case)]))
     with tempfile.TemporaryDirectory(prefix="evanesce-conformance-") as temporary:
         folder = Path(temporary)
         names = {case.policy_caller for _, cases in suites for case in cases if case.policy_caller is not None}
@@ -80,14 +88,23 @@ def main(arguments: list[str]) -> int:
                     failed += 1
             for path, cases in suites:
                 for case in cases:
-                    differences = run(case, fleet, identities)
+                    differences = judged(case, fleet, identities)
                     for difference in differences:
-                        print(f"FAILED {path.name}: {case.name}: {difference}", flush=True)
+                        what = printable(difference, lines=True, limit=MOST_SAID)
+                        print(f"FAILED {path.name}: {printable(case.name)}: {what}", flush=True)
                     passed, failed = passed + (not differences), failed + bool(differences)
             for line in _elements(fleet):
                 print(line, flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
+
+
+def judged(case: Case, fleet: Fleet, identities: Mapping[str, Path]) -> list[str]:
+    """What differs. A case at which this runner itself fails is one that failed: the others are still to be run."""
+    try:
+        return run(case, fleet, identities)
+    except Exception as why:
+        return [f"the runner failed at it: {type(why).__name__}: {why}"]
 
 
 def _elements(fleet: Fleet) -> list[str]:

@@ -212,7 +212,7 @@ def _ciphertext(token: _core.Token, suite: str) -> bytes:
 
 def _check(case: Case, client: _core.Reconstructor, token: _core.Token) -> Iterator[str]:
     try:
-        table = bounded("check", lambda: client.check(token))
+        table, _ = bounded("check", lambda: client.check(token))
     except CoreError as e:
         yield f"check: {said(e)}"
         return
@@ -225,12 +225,13 @@ def _check(case: Case, client: _core.Reconstructor, token: _core.Token) -> Itera
         yield f"check: names {sorted(faulty)} as unable to regenerate, must be {sorted(case.faulty)} ({rows})"
     if case.error == {"inconsistent"}:
         try:
-            bounded("check --open", lambda: client.check(token, open=True))
+            _, failure = bounded("check --open", lambda: client.check(token, open=True))
         except CoreError as e:
-            if e.code != "inconsistent":
-                yield f"check --open: {said(e)}; must be inconsistent"
-        else:
+            failure = e
+        if failure is None:
             yield "check --open: accepts a dishonest deal"
+        elif failure.code != "inconsistent":
+            yield f"check --open: {said(failure)}; must be inconsistent"
 
 
 def _elements(

@@ -7,6 +7,7 @@ vectors hold true in turn.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -15,12 +16,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import check as runner
 import independent
 import independent_suites
 import pytest
 from shapes import SHAPES
 from vectors import Case, read, write
+
+from evanesce import _core
 
 CHECK = Path(__file__).with_name("check.py")
 REPOSITORY = CHECK.parents[2]
@@ -164,6 +169,94 @@ def test_a_file_that_is_no_vector_file_is_a_failure_with_words(tmp_path: Path) -
     assert ran.returncode == 1
     assert last_line(ran) == "0 passed, 2 failed"
     assert "bad.json: case 0 (x)" in ran.stdout and "absent.json: cannot be read" in ran.stdout
+
+
+def oddities(case: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The case as it may not be, and a word by which the runner must name why."""
+    first, *rest = case["agents"]
+    for epoch in ("zero", "-1", "1.5", "", "0x1", str(2**53)):
+        yield "roots", case | {"agents": [first | {"roots": {epoch: "00" * 32}}, *rest]}
+    for roots in (None, [], "0", {"0": 5}, {"0": "00" * 31}):
+        yield "", case | {"agents": [first | {"roots": roots}, *rest]}
+    yield "agents", case | {"agents": 5}
+    yield "agent", case | {"agents": [None, *rest]}
+    for wrong in ([{}], [None], [["agent-1"]], ["\ud800"], 5, None):
+        yield "answering", case | {"answering": wrong}
+    yield "faulty", case | {"faulty": [{}]}
+    yield "operations", case | {"operations": 5}
+    yield "operation", case | {"operations": [5]}
+    yield "operation", case | {"operations": [{"op": [], "suite": "ed25519"}]}
+    yield "length", case | {"operations": [case["operations"][0] | {"length": "long"}]}
+    yield "length", case | {"operations": [case["operations"][0] | {"length": -1}]}
+    yield "error", case | {"operations": [], "error": [{}]}
+    yield "public", case | {"public": []}
+    yield "policy_caller", case | {"policy_caller": 5}
+    yield "policy_caller", case | {"policy_caller": ""}
+    yield "token", case | {"token": None}
+
+
+def test_one_odd_case_is_one_failure_and_the_rest_is_run(written: list[Path], tmp_path: Path) -> None:
+    content = json.loads(next(path for path in written if path.stem == "flat-3-of-5").read_text())
+    (case,) = content["cases"]
+    expected = [(f"odd {number}", word, odd) for number, (word, odd) in enumerate(oddities(case))]
+    cases = [case, *(odd | {"name": name} for name, _, odd in expected), 5, case | {"name": None}, case]
+    (tmp_path / "odd.json").write_text(json.dumps(content | {"cases": cases}))
+    ran = check(tmp_path / "work", tmp_path / "odd.json")
+    assert ran.returncode == 1
+    assert ran.stderr == ""
+    assert last_line(ran) == f"2 passed, {len(cases) - 2} failed"
+    for name, word, _ in expected:
+        (said,) = (line for line in ran.stdout.splitlines() if f"({name})" in line)
+        assert word in said
+
+
+def test_an_agent_without_roots_holds_no_epoch(written: list[Path], tmp_path: Path) -> None:
+    (case,) = read(next(path for path in written if path.stem == "flat-3-of-5"))
+    case = dataclasses.replace(case, answering=frozenset(agent.name for agent in case.agents))
+    seats = {holder: seat for seat, holder, _ in _core.Token.decode(case.token).rows}
+    first, second, third, *rest = case.agents
+    without = [dataclasses.replace(agent, roots=()) for agent in (first, second, third)]
+    one = dataclasses.replace(
+        case, name="one", agents=(without[0], second, third, *rest), faulty=frozenset({seats[first.id]})
+    )
+    three = dataclasses.replace(
+        case,
+        name="three",
+        agents=(*without, *rest),
+        operations=(),
+        error=frozenset({"quorum-not-met", "token-altered"}),
+        faulty=frozenset(seats[agent.id] for agent in without),
+    )
+    unsaid = dataclasses.replace(one, name="unsaid", faulty=frozenset())
+    write(tmp_path / "rootless.json", [one, three, unsaid])
+    ran = check(tmp_path / "work", tmp_path / "rootless.json")
+    assert last_line(ran) == "2 passed, 1 failed", ran.stdout
+    assert "unsaid" in ran.stdout
+    assert f"{seats[first.id]} epoch-not-held" in ran.stdout
+
+
+def test_a_case_at_which_the_runner_fails_is_one_failure(
+    written: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (case,) = read(next(path for path in written if path.stem == "flat-3-of-5"))
+    good = dataclasses.replace(case, name="good")
+    write(tmp_path / "two.json", [dataclasses.replace(case, name="bad\n9 passed"), good])
+
+    def run(case: Case, *_: object) -> list[str]:
+        if case.name != "good":
+            raise ZeroDivisionError("unforeseen")
+        return []
+
+    monkeypatch.setattr(runner, "run", run)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert runner.main([str(tmp_path / "two.json")]) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    *failed, last = capsys.readouterr().out.splitlines()
+    assert last == "1 passed, 1 failed"
+    (line,) = failed
+    assert "ZeroDivisionError: unforeseen" in line
 
 
 def test_a_runner_that_is_stopped_takes_its_agents_along(written: list[Path], tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_softhsm_holds_the_imported_roots_alone_and_nothing_calls_it_weak(sofths
     probed = softhsm.probe()
     assert probed["epochs"] == [epoch for epoch, _ in softhsm.agent.roots]
     assert probed["agent_id"] == softhsm.agent.id.hex()
-    assert probed["weaknesses"] == [] and not probed["development"] and "SoftHSM" in probed["label"]
+    assert probed["weaknesses"] == probed["notes"] == [] and not probed["development"] and "SoftHSM" in probed["label"]
     caller = home(softhsm, tmp_path / "home")
     asked = softhsm.evanesce("agent", "status", home=caller)
     assert asked.returncode == 0 and "weak" not in asked.stdout + asked.stderr, asked.stdout + asked.stderr
@@ -178,11 +178,22 @@ def test_accepted_weaknesses_are_named_in_status_probe_doctor_and_receipts(nss: 
     asked = nss.evanesce("agent", "status", home=caller)
     doctor = nss.evanesce("doctor", "--agent", nss.folder, "--json", home=caller)
     assert asked.returncode == 0 and doctor.returncode == 1
-    details = [finding["detail"] for finding in json.loads(doctor.stdout)["findings"] if finding["verdict"] == "weak"]
+    findings = json.loads(doctor.stdout)["findings"]
+    details = [finding["detail"] for finding in findings if finding["verdict"] == "weak"]
     for weakness in named:
         for agent in nss.case.agents:
             assert _one_line(f"{agent.name}: weak element, accepted: {weakness}") in _one_line(asked.stderr)
         assert sum(detail.endswith(f": {weakness}") for detail in details) == 1 + len(nss.case.agents), details
+
+
+def test_what_the_probe_could_not_try_is_a_note_and_no_weakness(nss: Scene, tmp_path: Path) -> None:
+    probed = nss.probe()
+    assert any(note.startswith("offered for wrapping or deriving, but not tried: ") for note in probed["notes"])
+    assert not set(probed["notes"]) & set(probed["weaknesses"])
+    told = nss.evanesce("doctor", "--agent", nss.folder, "--json", home=home(nss, tmp_path / "home"))
+    found = [finding for finding in json.loads(told.stdout)["findings"] if finding["verdict"] == "note"]
+    assert [finding["detail"] for finding in found] == [f"{probed['label']}: {note}" for note in probed["notes"]]
+    assert {finding["what"] for finding in found} == {f"element of {nss.folder}"}
 
 
 def test_a_weak_element_is_refused_with_its_weaknesses_unless_they_are_accepted(nss: Scene, tmp_path: Path) -> None:

@@ -30,8 +30,14 @@ INPUTS: Mapping[str, Sequence[str]] = {
 OPTIONAL = {"aad", "context"}
 
 
+LARGEST_INTEGER = 2**53 - 1
+"""PROTOCOL §2."""
+LONGEST_CALLER = 128
+"""Bytes of a caller's name that agents take."""
+
+
 class BadVector(Exception):
-    """A file that is not of the form; says where."""
+    """A file, or one case of it, that is not of the form; says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Agent:
     id: bytes
     """Its agent id, 32 bytes."""
     roots: tuple[tuple[int, bytes], ...]
-    """(epoch, 32-byte root), ascending by epoch."""
+    """(epoch, 32-byte root), ascending by epoch; none for an agent that holds no epoch of the token's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +87,30 @@ class Case:
 
 
 def read(path: Path) -> list[Case]:
-    """The cases of one file. Raises `BadVector`."""
+    """The cases of one file, all of them good. Raises `BadVector`."""
+    cases = []
+    for case in each(path):
+        if isinstance(case, BadVector):
+            raise case
+        cases.append(case)
+    return cases
+
+
+def each(path: Path) -> list[Case | BadVector]:
+    """The cases of one file; one that is not of the form is what is wrong with it, and spoils no other. Raises
+    `BadVector` for what is no such file at all."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as why:
         raise BadVector(f"{path}: cannot be read: {why.strerror}") from why
-    except ValueError as why:
+    except (ValueError, RecursionError) as why:
         raise BadVector(f"{path}: not JSON: {why}") from why
     if not isinstance(content, dict) or content.get("protocol") != PROTOCOL:
         raise BadVector(f'{path}: "protocol" must be "{PROTOCOL}"')
     cases = content.get("cases")
     if not isinstance(cases, list):
         raise BadVector(f'{path}: "cases" must be a list')
-    return [_case(f"{path}: case {number}", case) for number, case in enumerate(cases)]
+    return [_judge(f"{path}: case {number}", case) for number, case in enumerate(cases)]
 
 
 def write(path: Path, cases: Sequence[Case]) -> None:
@@ -102,20 +119,33 @@ def write(path: Path, cases: Sequence[Case]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def _judge(where: str, case: Any) -> Case | BadVector:
+    try:
+        return _case(where, case)
+    except BadVector as why:
+        return why
+
+
 def _case(where: str, case: Any) -> Case:
     _expect(isinstance(case, dict), where, "must be an object")
     name = case.get("name")
-    _expect(isinstance(name, str), where, 'has no "name"')
+    _expect(_is_text(name), where, 'has no "name"')
     where = f"{where} ({name})"
     agents = tuple(_agent(where, agent) for agent in _list(where, case, "agents"))
-    answering = frozenset(_list(where, case, "answering"))
+    answering = _names(where, case, "answering")
     error = case.get("error")
     if isinstance(error, str):
         error = [error]
-    _expect(error is None or (isinstance(error, list) and error), where, '"error" must be a list of codes')
-    operations = tuple(_operation(where, operation) for operation in case.get("operations") or [])
+    codes = isinstance(error, list) and error and all(map(_is_text, error))
+    _expect(error is None or codes, where, '"error" must be a list of codes')
+    given = _list(where, case, "operations") if case.get("operations") is not None else []
+    operations = tuple(_operation(where, operation) for operation in given)
     _expect(not (operations and error), where, 'has both "operations" and "error"')
     public, token_id = case.get("public"), case.get("token_id")
+    _expect(public is None or isinstance(public, dict), where, '"public" must be an object')
+    caller = case.get("policy_caller")
+    named = caller is None or (_is_text(caller) and 1 <= len(caller.encode()) <= LONGEST_CALLER)
+    _expect(named, where, f'"policy_caller" must be a name of 1 to {LONGEST_CALLER} bytes')
     return Case(
         name=name,
         token=_hex(where, case, "token"),
@@ -123,20 +153,21 @@ def _case(where: str, case: Any) -> Case:
         answering=answering,
         operations=operations,
         error=frozenset(error) if error else None,
-        faulty=frozenset(case.get("faulty") or []),
-        policy_caller=case.get("policy_caller"),
+        faulty=_names(where, case, "faulty") if case.get("faulty") is not None else frozenset(),
+        policy_caller=caller,
         public=None if public is None else {suite: _hex(where, public, suite) for suite in public},
         token_id=None if token_id is None else _hex(where, case, "token_id"),
     )
 
 
 def _agent(where: str, agent: Any) -> Agent:
-    _expect(isinstance(agent, dict) and isinstance(agent.get("name"), str), where, "has an agent without a name")
+    _expect(isinstance(agent, dict) and _is_text(agent.get("name")), where, "has an agent without a name")
     where = f"{where}, {agent['name']}"
     identity, own_id = _hex(where, agent, "identity"), _hex(where, agent, "id")
     _expect(len(identity) == 32 and len(own_id) == 32, where, '"identity" and "id" must be 32 bytes')
     roots = agent.get("roots")
-    _expect(isinstance(roots, dict) and roots, where, '"roots" must name at least one epoch')
+    _expect(isinstance(roots, dict), where, '"roots" must be an object')
+    _expect(all(map(_is_epoch, roots)), where, f'"roots" must go by epochs, whole numbers up to {LARGEST_INTEGER}')
     held = sorted((int(epoch), _hex(where, roots, epoch)) for epoch in roots)
     _expect(all(len(root) == 32 for _, root in held), where, "roots must be 32 bytes")
     return Agent(agent["name"], identity, own_id, tuple(held))
@@ -145,16 +176,19 @@ def _agent(where: str, agent: Any) -> Agent:
 def _operation(where: str, operation: Any) -> Operation:
     _expect(isinstance(operation, dict), where, "has an operation that is not an object")
     op, suite = operation.get("op"), operation.get("suite")
-    _expect(op in INPUTS and isinstance(suite, str), where, f"has an unknown operation: {op!r} {suite!r}")
+    _expect(_is_text(op) and op in INPUTS and _is_text(suite), where, f"has an unknown operation: {op!r} {suite!r}")
     where = f"{where}, {op} {suite}"
     inputs = {
         name: b"" if name in OPTIONAL and name not in operation else _hex(where, operation, name) for name in INPUTS[op]
     }
+    length = operation.get("length", 0)
+    _expect(type(length) is int and 0 <= length <= LARGEST_INTEGER, where, '"length" must be a whole number')
     if op == "verify":
-        result: bytes | bool = operation.get("result", True) is True
+        result: bytes | bool = operation.get("result", True)
+        _expect(isinstance(result, bool), where, '"result" must be true or false')
     else:
         result = _hex(where, operation, "result")
-    return Operation(op, suite, inputs, int(operation.get("length", 0)), result)
+    return Operation(op, suite, inputs, length, result)
 
 
 def _case_out(case: Case) -> dict[str, Any]:
@@ -201,6 +235,21 @@ def _operation_out(operation: Operation) -> dict[str, Any]:
 def _expect(holds: Any, where: str, what: str) -> None:
     if not holds:
         raise BadVector(f"{where} {what}")
+
+
+def _is_text(value: Any) -> bool:
+    """Text that can be written: JSON may hold half of a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _is_epoch(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= LARGEST_INTEGER
+
+
+def _names(where: str, holder: Mapping[str, Any], name: str) -> frozenset[str]:
+    value = _list(where, holder, name)
+    _expect(all(map(_is_text, value)), where, f'"{name}" must be a list of names')
+    return frozenset(value)
 
 
 def _list(where: str, holder: Mapping[str, Any], name: str) -> list[Any]:

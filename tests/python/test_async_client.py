@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from evanesce import AsyncClient, EvanesceError, Signature, aio
 from evanesce._core import CoreError
+from evanesce.errors import error
 
 
 class FakeCore:
@@ -31,9 +32,7 @@ class FakeCore:
         return self.event
 
     def submit(self, operations: Sequence[Any]) -> None:
-        self.submitted.append(
-            [(ticket, [tuple(map(bytes_of, job)) for job in jobs], limit) for ticket, _, jobs, limit in operations]
-        )
+        self.submitted.append([(ticket, operation.jobs, operation.limit) for ticket, operation in operations])
         if self.automatic:
             self.answer()
 
@@ -56,8 +55,15 @@ class FakeCore:
         return finished
 
 
-def bytes_of(value: Any) -> Any:
-    return value if isinstance(value, str | int) else bytes(value)
+class FakeOperation:
+    """Stands in for the core's operation: copies, and refuses what is no buffer."""
+
+    def __init__(self, _: object, jobs: Sequence[Any], limit: int | None) -> None:
+        self.jobs = [
+            (suite, action, bytes(memoryview(first)), bytes(memoryview(second)), length)
+            for suite, action, first, second, length in jobs
+        ]
+        self.limit = limit
 
 
 def refusal(code: str, *faults: tuple[str | None, str, str, str, str]) -> CoreError:
@@ -77,12 +83,15 @@ class FakeConnection:
         self.core = FakeCore()
 
 
-TOKEN: Any = SimpleNamespace(core="token", suites=("ed25519",), suite_for=lambda _: "ed25519")
+TOKEN: Any = SimpleNamespace(
+    core="token", suites=("ed25519",), suite_for=lambda _: "ed25519", require_pinned=lambda *_: None
+)
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncClient:
     monkeypatch.setattr(aio, "Connection", FakeConnection)
+    monkeypatch.setattr(aio._core, "Operation", FakeOperation)
     return AsyncClient(tmp_path)
 
 
@@ -115,14 +124,111 @@ def test_workers_keep_crossing_together(client: AsyncClient) -> None:
     assert [len(batch) for batch in core(client).submitted] == [16] * 10
 
 
-def test_a_changing_buffer_is_taken_at_once(client: AsyncClient) -> None:
-    async def story() -> Signature:
-        message = bytearray(b"before")
-        future = client.sign(TOKEN, message)
-        message[:] = b"after!"
-        return await future
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, buffer: client.sign(TOKEN, buffer),
+        lambda client, buffer: client.sign_many(TOKEN, [buffer, b"fixed"]),
+        lambda client, buffer: client.sign_many(TOKEN, [b"fixed", buffer]),
+        lambda client, buffer: client.sign_hybrid(TOKEN, buffer, ("ed25519", "ml-dsa-65")),
+        lambda client, buffer: client.mac(TOKEN, buffer),
+        lambda client, buffer: client.verify_mac(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.encrypt(TOKEN, buffer),
+        lambda client, buffer: client.encrypt(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.decrypt(TOKEN, buffer),
+        lambda client, buffer: client.decrypt(TOKEN, b"fixed", buffer),
+        lambda client, buffer: client.derive(TOKEN, buffer),
+        lambda client, buffer: client.agree(TOKEN, buffer),
+        lambda client, buffer: client.decapsulate(TOKEN, buffer),
+    ],
+)
+def test_a_changing_buffer_is_taken_at_once(client: AsyncClient, ask: Callable[[AsyncClient, bytearray], Any]) -> None:
+    async def story() -> None:
+        buffer = bytearray(b"before")
+        future = ask(client, buffer)
+        buffer[:] = b"after!"
+        await future
 
-    assert asyncio.run(story()).value == b"signed before"
+    asyncio.run(story())
+    ((((_, jobs, _),),)) = core(client).submitted
+    taken = [part for job in jobs for part in job[2:4]]
+    assert b"before" in taken
+    assert b"after!" not in taken
+
+
+def test_a_wrong_argument_is_an_error_of_that_call_alone(client: AsyncClient) -> None:
+    wrong: Any = "text"
+
+    async def story() -> bytes:
+        good = client.sign(TOKEN, b"good")
+        with pytest.raises(TypeError):
+            client.sign(TOKEN, wrong)
+        with pytest.raises(TypeError):
+            client.sign_many(TOKEN, [b"good", wrong])
+        with pytest.raises(TypeError):
+            client.encrypt(TOKEN, b"good", wrong)
+        return (await good).value
+
+    assert asyncio.run(story()) == b"signed good"
+    assert [len(batch) for batch in core(client).submitted] == [1]
+    assert not client._pending
+
+
+def test_many_tokens_cross_at_once_and_each_has_its_own_answer(client: AsyncClient) -> None:
+    def unfit(_: object) -> str:
+        raise error("unfit-operation", "this token signs nothing")
+
+    other: Any = SimpleNamespace(core="other", suites=("hmac-sha256",), suite_for=unfit)
+
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        pending = client.sign_each([(TOKEN, b"1"), (other, b"2"), (TOKEN, b"3"), (TOKEN, b"4")], deadline=0.5)
+        await asyncio.sleep(0)
+        (batch,) = fake.submitted
+        assert [limit for _, _, limit in batch] == [500] * 3
+        fake.finish(batch[1][0], refusal("refused", ("a", "agent-1", "ab", "refused", "policy")))
+        fake.answer()
+        one, two, three, four = await pending
+        assert isinstance(one, Signature)
+        assert isinstance(four, Signature)
+        assert (one.value, four.value) == (b"signed 1", b"signed 4")
+        assert isinstance(two, EvanesceError)
+        assert two.code == "unfit-operation"
+        assert isinstance(three, EvanesceError)
+        assert (three.code, three.culprits[0].holder) == ("refused", "agent-1")
+        assert await client.mac_each([]) == []
+
+    asyncio.run(story())
+
+
+def test_one_wrong_argument_of_many_asks_for_nothing(client: AsyncClient) -> None:
+    wrong: Any = "text"
+
+    async def story() -> None:
+        with pytest.raises(TypeError):
+            client.sign_each([(TOKEN, b"1"), (TOKEN, wrong)])
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert core(client).submitted == []
+    assert not client._pending
+
+
+def test_cancelling_many_abandons_each(client: AsyncClient) -> None:
+    async def story() -> None:
+        fake = core(client)
+        fake.automatic = False
+        pending = client.sign_each([(TOKEN, b"1"), (TOKEN, b"2")])
+        await asyncio.sleep(0)
+        pending.cancel()
+        fake.answer()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        assert (await asyncio.gather(client.sign(TOKEN, b"3"), asyncio.to_thread(fake.answer)))[0].value == b"signed 3"
+        assert not client._pending
+
+    asyncio.run(story())
 
 
 def test_errors_reach_the_one_who_asked(client: AsyncClient) -> None:

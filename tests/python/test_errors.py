@@ -54,6 +54,23 @@ def test_every_code_has_its_class_and_exit_status(code: str) -> None:
     assert exit_status(raised) in (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [
+        (("refused",), 2),
+        (("refused", "cannot-regenerate", "lied"), 2),
+        (("refused", "unreachable"), 1),
+        (("refused", "slow"), 1),
+        (("unknown-holder", "refused"), 1),
+        (("element-unavailable", "refused"), 1),
+        ((), 1),
+    ],
+)
+def test_a_quorum_not_met_is_a_refusal_where_all_who_failed_said_no(kinds: tuple[str, ...], status: int) -> None:
+    named = tuple(Culprit("seat", "agent", "ab" * 32, kind, "") for kind in kinds)
+    assert exit_status(error("quorum-not-met", "message", "", named)) == status
+
+
 def test_every_code_raised_here_is_in_the_table() -> None:
     used = set()
     for file in (ROOT / "python/evanesce").rglob("*.py"):

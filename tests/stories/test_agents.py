@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from machines import EVANESCE, AgentMachine, Machine, Quorum
 
+from evanesce import _core
+
 SOFTHSM = next(
     (
         path
@@ -36,6 +38,8 @@ def test_agents_tell_how_they_are(caller: Machine, quorum: Quorum) -> None:
         assert set(agent["status"]["roles"]) == {"caller", "minter", "reconstructor"}
     words = caller.run("agent", "status")
     assert "development element" in words.err
+    # Here the agents are on the caller's machine and have what it has.
+    assert _core.memory_report()["backing"] in words.out.decode()
     with quorum.without("agent-5"):
         partly = caller.try_("agent", "status", "--json")
         assert partly.status == 1

@@ -294,6 +294,8 @@ def test_doctor_says_what_is_weak(caller: Machine) -> None:
     assert findings["element of agent-1"]["verdict"] == "weak"
     assert "development" in findings["element of agent-1"]["detail"]
     assert findings["agent agent-1"]["verdict"] == "ok"
+    # The agents are on this machine and have what it has.
+    assert findings["memory of agent-1"]["verdict"] == findings["memory"]["verdict"]
     assert findings["clocks"]["verdict"] == "ok"
     assert findings["hardening"]["verdict"] == "ok"
     relaxed = caller.try_("doctor", "--json", EVANESCE_NO_HARDEN="1")

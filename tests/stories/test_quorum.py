@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import threading
@@ -161,6 +162,40 @@ def test_check_says_what_each_seat_can_do(caller: Machine, quorum: Quorum, payme
         assert b"unreachable" in words.out
 
 
+def test_a_check_that_cannot_open_says_why_and_shows_every_seat_all_the_same(
+    caller: Machine, quorum: Quorum, payments: Path
+) -> None:
+    with quorum.without("agent-1", "agent-2", "agent-3"):
+        found = caller.fail(1, "quorum-not-met", "check", payments, "--open").json
+        assert found["opened"] is False
+        assert [seat["verdict"] for seat in found["seats"]].count("ok") == 2
+        words = caller.try_("check", payments, "--open")
+        assert words.status == 1
+        assert "2 of 5 seats" in words.err
+        assert "What to do" in words.err
+        assert b"agent-4" in words.out
+
+
+def test_ctrl_c_is_heard_while_a_call_waits(caller: Machine, quorum: Quorum, payments: Path) -> None:
+    token = Token.load(payments, home=caller.home)
+    silent = ["agent-1", "agent-2", "agent-3"]
+    with Client(caller.home, deadline=20) as client:
+        client.sign(token, b"warm", "ed25519")
+        for name in silent:
+            quorum.agents[name].process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
+        interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            interrupt.start()
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                client.sign(token, b"hello", "ed25519")
+            assert time.monotonic() - start < 2
+        finally:
+            interrupt.join()
+            for name in silent:
+                quorum.agents[name].process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
+
+
 def test_a_quorum_as_people_write_it(caller: Machine, quorum: Quorum) -> None:
     created = caller.run(
         "key", "create", "board", "--suite", "ed25519",
@@ -175,6 +210,18 @@ def test_a_quorum_as_people_write_it(caller: Machine, quorum: Quorum) -> None:
     with quorum.without("agent-1"):
         refused = caller.fail(1, "quorum-not-met", "sign", "board", "-m", "x")
         assert [(c["seat"], c["holder"]) for c in refused.error["culprits"]] == [("ceo", "agent-1")]
+
+
+def test_too_few_because_of_refusals_exits_as_a_refusal(caller: Machine, quorum: Quorum) -> None:
+    caller.run("key", "create", "half-retired", "--suite", "ed25519")
+    with quorum.without("agent-1", "agent-2"):
+        assert caller.try_("key", "retire", "half-retired", "--yes", "--json").json["dead"] is True
+    refused = caller.fail(2, "quorum-not-met", "sign", "half-retired", "-m", "x")
+    assert {culprit["kind"] for culprit in refused.error["culprits"]} == {"refused"}
+    # One that cannot be asked might have agreed.
+    with quorum.without("agent-5"):
+        unmet = caller.fail(1, "quorum-not-met", "sign", "half-retired", "-m", "x")
+        assert {culprit["kind"] for culprit in unmet.error["culprits"]} == {"refused", "unreachable"}
 
 
 def test_a_mint_with_an_agent_down_names_it_and_leaves_nothing(caller: Machine, quorum: Quorum) -> None:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machines import Machine, Quorum
 
-from evanesce import AsyncClient, Client, EvanesceError, Signature, Token, encapsulate, encrypt_to, verify
+from evanesce import AsyncClient, Client, EvanesceError, Mac, Signature, Token, encapsulate, encrypt_to, verify
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,46 @@ def test_a_hybrid_is_two_signatures_from_one_opening(caller: Machine, token: Tok
         with pytest.raises(EvanesceError) as caught:
             client.sign_hybrid(token, b"both")
         assert caught.value.code == "bad-input"
+
+
+def test_many_tokens_in_one_call(caller: Machine, token: Token) -> None:
+    def judge(results: list[Signature | EvanesceError]) -> None:
+        assert len(results) == len(pairs)
+        for (asked, message), result in zip(pairs, results, strict=True):
+            if asked in (unfit, dead):
+                assert isinstance(result, EvanesceError)
+                assert result.code == ("refused" if asked is dead else unfit_code)
+            else:
+                assert isinstance(result, Signature)
+                verify(asked, message, result)
+
+    async def ask() -> list[Signature | EvanesceError]:
+        async with AsyncClient(caller.home) as other:
+            assert await other.sign_each([]) == []
+            macs = await other.mac_each([(token, b"a"), (unfit, b"b")])
+            assert [mac.value for mac in macs if isinstance(mac, Mac)] == [
+                client.mac(token, b"a").value,
+                client.mac(unfit, b"b").value,
+            ]
+            return await other.sign_each(pairs)
+
+    with Client(caller.home) as client:
+        tokens = [client.create(f"each-{n}", [suite]) for n, suite in enumerate(("ed25519", "ecdsa-p256", "ml-dsa-44"))]
+        unfit, dead = client.create("each-mac", ["hmac-sha256"]), client.create("each-dead", ["ed25519"])
+        assert client.retire(dead).dead
+        pairs = [(t, b"message %d" % n) for n in range(10) for t in (*tokens, unfit, dead)]
+        with pytest.raises(EvanesceError) as caught:
+            client.sign(unfit, b"m")
+        unfit_code = caught.value.code
+        judge(client.sign_each(pairs))
+        assert client.sign_each([]) == []
+        judge(asyncio.run(ask()))
+        # A suite that some of them lack is those tokens' error.
+        results = client.sign_each(pairs[:4], "ed25519")
+        assert [getattr(result, "code", "signed") for result in results] == ["signed"] + ["suite-not-in-token"] * 3
+        wrong: Any = "text"
+        with pytest.raises(TypeError):
+            client.sign_each([(tokens[0], b"good"), (tokens[1], wrong)])
 
 
 def test_every_kind_of_operation(caller: Machine, token: Token) -> None:
@@ -166,6 +207,40 @@ def test_hundreds_in_flight(caller: Machine, token: Token) -> None:
 
     for number, signature in enumerate(asyncio.run(story())):
         verify(token, b"%d" % number, signature)
+
+
+def test_one_callers_wrong_argument_fails_no_other_operation(caller: Machine, token: Token) -> None:
+    wrong: Any = "text"
+    no_suite: Any = 5
+
+    async def story() -> Signature:
+        async with AsyncClient(caller.home) as client:
+            good = client.sign(token, b"good", "ed25519")
+            for call in (
+                lambda: client.sign(token, wrong, "ed25519"),
+                lambda: client.sign(token, memoryview(bytearray(4)).cast("I"), "ed25519"),
+                lambda: client.sign_many(token, [b"good", wrong], "ed25519"),
+                lambda: client.sign_many(token, [b"good", b"good"], no_suite),
+                lambda: client.derive(token, wrong),
+            ):
+                with pytest.raises((TypeError, BufferError)):
+                    call()
+            with pytest.raises(AttributeError):
+                client.sign(wrong, b"good", "ed25519")
+            return await good
+
+    verify(token, b"good", asyncio.run(story()))
+
+
+def test_a_buffer_may_change_as_soon_as_the_call_returns(caller: Machine, token: Token) -> None:
+    async def story() -> list[Signature]:
+        async with AsyncClient(caller.home) as client:
+            buffer = bytearray(b"before")
+            signed = client.sign_many(token, [b"first", buffer], "ed25519")
+            buffer[:] = b"after!"
+            return await signed
+
+    verify(token, b"before", asyncio.run(story())[1])
 
 
 def test_threads_share_a_client(caller: Machine, token: Token) -> None:

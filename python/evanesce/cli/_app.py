@@ -82,7 +82,7 @@ class App:
 
     def client(self, deadline: int | None = None) -> Client:
         """The client of this home folder; `deadline` in milliseconds."""
-        return Client(self.home.root, deadline=2.0 if deadline is None else deadline / 1000)
+        return Client(self.home.root, deadline=None if deadline is None else deadline / 1000)
 
     def token(self, reference: str, pin: str | None = None, trust_token: bool = False) -> Token:
         """A token by path, by name in the home folder, or `-` for stdin."""

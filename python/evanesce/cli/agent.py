@@ -138,6 +138,8 @@ def init(
     if made["development"]:
         app.warn([f"{printable(made['label'])}: its roots are a file. For real keys use an HSM (--element pkcs11)."])
     app.warn(f"accepted though weak: {printable(weakness)}" for weakness in made["weaknesses"])
+    for note in made["notes"]:
+        app.say(f"note: {printable(note)}")
     app.say(f"Next: `evanesce agent allow {folder} …` for each caller, then `evanesce agent run {folder}`.")
 
 
@@ -304,15 +306,19 @@ def status(app: App, deadline: int | None) -> None:
 
 def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) -> Table:
     """One row an agent."""
-    table = Table("agent", "id", "address", "site", "element", "epoch", "entries", "tombstones", "you are", "state")
+    table = Table(
+        "agent", "id", "address", "site", "element", "memory", "epoch", "entries", "tombstones", "you are", "state"
+    )
     for answer in answers:
         place = places[answer.id]
         row = [answer.name, short(answer.id), place.address, place.site]
         report = answer.report
         if report is None:
-            row += ["", "", "", "", "", answer.problem or "no answer"]
+            row += ["", "", "", "", "", "", answer.problem or "no answer"]
         else:
-            row += [report["element"], str(report["current"]), str(report["entries"]), str(report["tombstones"])]
+            # The reason for it, in brackets, is for `doctor`.
+            row += [report["element"], str(report["memory"]).partition(" (")[0]]
+            row += [str(report[figure]) for figure in ("current", "entries", "tombstones")]
             row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", "up"]
         table.add_row(*map(printable, row), style=None if report is not None else "red")
     return table

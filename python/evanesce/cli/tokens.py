@@ -15,6 +15,7 @@ from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, name_of, verb
 from evanesce.cli._finish import check_free
 from evanesce.cli.key import day
+from evanesce.errors import exit_status
 from evanesce.home import read_agents
 
 UNREACHABLE = frozenset({"unreachable", "slow", "unknown-holder", "element-unavailable"})
@@ -117,21 +118,29 @@ def check(app: App, token: str, pin: str | None, trust_token: bool, opening: boo
 
     That is, regenerate its share; nothing is released.
 
-    Exits 0 when all can, 1 when some cannot be reached, 2 when some cannot or will not.
+    Exits 0 when all can, 1 when some cannot be reached, 2 when some cannot or will not. With --open and no
+    opening, as any operation that fails so.
     """
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
+    failure = None
     with app.working("asking every seat"), app.client(deadline) as client:
-        found = client.check(loaded, open=opening)
-    app.emit(
-        {
-            "token": loaded.id,
-            "ok": found.ok,
-            "opened": found.opened,
-            "seats": [asdict(seat) for seat in found.seats],
-            "milliseconds": round(watch.milliseconds, 3),
-        }
-    )
+        try:
+            found = client.check(loaded, open=opening)
+        except EvanesceError as e:
+            if e.check is None:
+                raise
+            found, failure = e.check, e
+    document: dict[str, object] = {
+        "token": loaded.id,
+        "ok": found.ok and failure is None,
+        "opened": found.opened,
+        "seats": [asdict(seat) for seat in found.seats],
+        "milliseconds": round(watch.milliseconds, 3),
+    }
+    if failure is not None:
+        document["error"] = failure.as_dict()
+    app.emit(document)
     if not app.json:
         table = Table("seat", "holder", "id", "answer", "detail", "ms")
         for seat in found.seats:
@@ -142,6 +151,10 @@ def check(app: App, token: str, pin: str | None, trust_token: bool, opening: boo
         live = sum(seat.ok for seat in found.seats)
         opened = " A quorum opened it, and its anchor is right." if found.opened else ""
         app.say(f"{live} of {len(found.seats)} seats can regenerate their shares ({loaded.quorum}).{opened}")
+    if failure is not None:
+        if app.json:
+            raise click.exceptions.Exit(exit_status(failure))
+        raise failure
     if not found.ok:
         lost = {seat.verdict for seat in found.seats if not seat.ok}
         raise click.exceptions.Exit(1 if lost <= UNREACHABLE else 2)

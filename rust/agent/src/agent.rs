@@ -20,7 +20,7 @@ use crate::rate::Rate;
 use crate::replay::Replay;
 use crate::sessions::Sessions;
 use crate::shown::Shown;
-use crate::tombstones::Tombstones;
+use crate::tombstones::Retired;
 
 /// What an agent says of itself in every entry.
 pub struct Me {
@@ -43,7 +43,7 @@ pub struct Agent {
     /// Open sealing sessions.
     pub sessions: Sessions,
     /// What was retired here.
-    pub tombstones: Tombstones,
+    pub tombstones: Retired,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -61,7 +61,7 @@ impl Agent {
     pub fn new(
         me: Me,
         directory: Directory,
-        tombstones: Tombstones,
+        tombstones: Retired,
         limits: &Limits,
         since: u64,
         chance: [u8; 16],

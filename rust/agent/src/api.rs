@@ -3,24 +3,24 @@
 //! Who asks comes from TLS alone, and is looked up anew for every request, so that a changed directory holds for
 //! open connections too.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use evanesce_wire::client::CBOR;
 use evanesce_wire::message::{
-    Batch, Code, Envelope, Problem, SeatResult, Seating, SessionAnswer, Status, envelope_aad,
+    Batch, Code, Envelope, Problem, Seating, SessionAnswer, Status, envelope_aad,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
-use evanesce_wire::{Id, Identity, WireError, limits as wire};
+use evanesce_wire::{Id, Identity, WireError};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use tokio::task::JoinSet;
 
 use crate::agent::Agent;
-use crate::body::{Count, receive};
+use crate::body::{Leaving, receive, send};
 use crate::commit::Queue;
 use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
@@ -28,7 +28,7 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
-use crate::regenerate::Outcome;
+use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
 use crate::work::Work;
 use evanesce_policy::Compiled;
@@ -51,14 +51,14 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where things are told.
     pub events: Events,
-    /// Bytes of bodies held now.
-    pub buffered: AtomicUsize,
+    /// What requests take up.
+    pub rooms: Arc<Rooms>,
 }
 
 /// An answer other than 200.
 pub struct Trouble(StatusCode, &'static str, String);
 
-type Answer = Result<Vec<u8>, Trouble>;
+type Answer = Result<(Vec<u8>, Room), Trouble>;
 
 /// An error of that status and code.
 pub fn trouble<T>(
@@ -99,38 +99,40 @@ impl Api {
         caller: &Id,
         spki: &[u8],
         request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
+        mut respond: SendResponse<Leaving>,
     ) {
         let answered = tokio::select! {
             answered = self.route(caller, spki, request) => answered,
             // Whoever gave up waiting costs no more work.
             _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
         };
-        let (status, body) = match answered {
-            Ok(body) => (StatusCode::OK, body),
+        let answered = answered.and_then(|(body, mut room)| {
+            if !room.resize(body.len()) {
+                let why = "too many bytes in flight for this answer";
+                return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+            }
+            Ok((body, room))
+        });
+        let (status, body, room) = match answered {
+            Ok((body, room)) => (StatusCode::OK, body, room),
             Err(Trouble(status, code, message)) => {
                 if status == StatusCode::TOO_MANY_REQUESTS {
                     self.metrics.overloads.fetch_add(1, Relaxed);
                     self.events.emit(Event::Overloaded { what: &message });
                 }
-                (
-                    status,
-                    Problem {
-                        code: code.into(),
-                        message,
-                    }
-                    .encode(),
-                )
+                let code = code.into();
+                let body = Problem { code, message }.encode();
+                // A few words can always be said; connections and streams bound them.
+                let mut room = self.rooms.bytes(None);
+                room.resize(body.len());
+                (status, body, room)
             }
         };
         let mut response = Response::new(());
         *response.status_mut() = status;
         let cbor = HeaderValue::from_static(CBOR);
         response.headers_mut().insert(CONTENT_TYPE, cbor);
-        // Where either fails, the connection has ended and nobody waits. Both leave in one write.
-        if let Ok(mut stream) = respond.send_response(response, false) {
-            let _ = stream.send_data(body.into(), true);
-        }
+        send(respond, response, body, room).await;
     }
 
     async fn route(&self, caller: &Id, spki: &[u8], request: Request<RecvStream>) -> Answer {
@@ -162,7 +164,7 @@ impl Api {
                 self.sealed(verb, who, request).await
             }
             (&Method::POST, None, "session") => self.session(&who, spki, request).await,
-            (&Method::GET, None, "status") => Ok(self.describe(&who)),
+            (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes(None))),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         }
     }
@@ -181,8 +183,9 @@ impl Api {
         status.encode()
     }
 
-    async fn session(&self, who: &Known, spki: &[u8], request: Request<RecvStream>) -> Answer {
-        let (body, _room) = receive(request, self.room(who)).await?;
+    async fn session(&self, who: &Arc<Known>, spki: &[u8], request: Request<RecvStream>) -> Answer {
+        let mut room = self.rooms.bytes(Some(who));
+        let body = receive(request, &mut room).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
         let seconds = self.now() / 1000;
         let id = offer.statement();
@@ -210,31 +213,21 @@ impl Api {
             .store(agent.sessions.len() as u64, Relaxed);
         self.events.emit(Event::Session { caller: &who.name });
         let (log_key, endorsement) = self.log_key.clone();
-        Ok(SessionAnswer {
+        let answer = SessionAnswer {
             answer,
             log_key,
             endorsement,
-        }
-        .encode())
+        };
+        Ok((answer.encode(), room))
     }
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<RecvStream>) -> Answer {
-        let _pending = Counted::new(&self.metrics.pending, self.limits.pending as u64);
-        let Some(_pending) = _pending else {
-            return trouble(
-                StatusCode::TOO_MANY_REQUESTS,
-                "overloaded",
-                "too many requests in flight",
-            );
+        let mut room = match self.rooms.request(&who) {
+            Ok(room) => room,
+            Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),
         };
-        let asker = who.clone();
-        let most = self.limits.pending.div_ceil(limits::PARTS) as u64;
-        let Some(_own) = Counted::new(&asker.under_way.requests, most) else {
-            let why = format!("{} has too many requests in flight", who.name);
-            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-        };
-        let (body, _room) = receive(request, self.room(&asker)).await?;
+        let body = receive(request, &mut room).await?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
         let found = self.agent().session(&envelope.session, &who.id, now());
@@ -249,7 +242,7 @@ impl Api {
         let plain = session
             .open(envelope.counter, &aad, &mut envelope.sealed)
             .map_err(malformed)?;
-        let work = match verb {
+        let mut work = match verb {
             Verb::Seat => {
                 self.judge_seating(who, session, Seating::decode(plain).map_err(malformed)?)
                     .await?
@@ -259,6 +252,8 @@ impl Api {
                     .await?
             }
         };
+        // From here on the room is the work's: it is given back when the work is gone, whoever waits.
+        work.room = Some(room);
         let Some(mut work) = self.queue.run(work).await else {
             return trouble(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -266,21 +261,12 @@ impl Api {
                 "the agent failed over this request; nothing was released",
             );
         };
-        if verb == Verb::Retire {
-            self.entomb(&mut work);
-        }
-        self.tell(&work);
-        Ok(match verb {
+        let room = work.room.take().unwrap_or_else(|| self.rooms.bytes(None));
+        let answer = match verb {
             Verb::Seat => work.seated().encode(),
             _ => work.answers().encode(),
-        })
-    }
-
-    /// Where bytes of a body of `who` count.
-    fn room<'a>(&'a self, who: &'a Known) -> [Count<'a>; 2] {
-        let most = self.limits.buffered_bytes;
-        let own = most.div_ceil(limits::PARTS).max(wire::BODY);
-        [(&self.buffered, most), (&who.under_way.bytes, own)]
+        };
+        Ok((answer, room))
     }
 
     async fn judge_batch(
@@ -362,9 +348,11 @@ impl Api {
             let bytes = body.header.policy.len();
             let now = self.now();
             let policy = if self.agent().compiles.take(&who.id, bytes as u64, now) {
-                let compiled =
-                    tokio::task::spawn_blocking(move || Compiled::new(&body.header.policy));
-                compiled.await.map(Arc::new).map_err(|_| {
+                // Ended with the request: what has not begun by then is never compiled.
+                let mut compiling = JoinSet::new();
+                compiling.spawn_blocking(move || Compiled::new(&body.header.policy));
+                let compiled = compiling.join_next().await.and_then(Result::ok);
+                compiled.map(Arc::new).ok_or_else(|| {
                     Refusal::new(Code::Refused, "the token's policy cannot be compiled")
                 })
             } else {
@@ -382,67 +370,6 @@ impl Api {
         self.metrics.token_bytes.store(tokens as u64, Relaxed);
         self.metrics.policy_bytes.store(policies as u64, Relaxed);
     }
-
-    /// Writes the tombstones of what was retired; where that fails, says so in place of the answer.
-    fn entomb(&self, work: &mut Work) {
-        let ids = work.retired();
-        let mut agent = self.agent();
-        if ids.is_empty() {
-            return;
-        }
-        if let Err(e) = agent.tombstones.add(&ids) {
-            let why = format!("the tombstone cannot be written: {e}");
-            self.events.emit(Event::LogFailed { why: &why });
-            work.withdraw(&why);
-        }
-        self.metrics
-            .tombstones
-            .store(agent.tombstones.len() as u64, Relaxed);
-    }
-
-    /// Counts what was decided, and tells of what was not done.
-    fn tell(&self, work: &Work) {
-        for decision in &work.decisions {
-            self.metrics.decided(work.verb, decision.code);
-            let Some(token) = &decision.token else {
-                continue;
-            };
-            let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
-            if !matches!(decision.code, Code::Done | Code::Unrouted) {
-                self.events.emit(Event::Refused {
-                    verb: work.verb.as_str(),
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                    code: decision.code.as_str(),
-                    why: &decision.reason,
-                });
-            } else if work.verb == Verb::Retire && work.proven(decision) {
-                self.events.emit(Event::Retired {
-                    caller,
-                    token: &hex::encode(token.id),
-                    key,
-                });
-            }
-        }
-        for task in &work.tasks {
-            let outcome = task.done.outcome();
-            let why = match &outcome {
-                Outcome::Seat(SeatResult::Fault(fault), why) => {
-                    why.as_deref().unwrap_or(fault.as_str())
-                }
-                Outcome::NotSeated(why) => why,
-                _ => continue,
-            };
-            self.metrics.faulty.fetch_add(1, Relaxed);
-            let token = hex::encode(task.body.id);
-            self.events.emit(Event::Faulty {
-                token: &token,
-                seat: task.seat,
-                why,
-            });
-        }
-    }
 }
 
 /// Lets other connections have their turn once this one has had its own.
@@ -450,22 +377,5 @@ async fn pause(turn: &mut Instant) {
     if turn.elapsed() > limits::TURN {
         tokio::task::yield_now().await;
         *turn = Instant::now();
-    }
-}
-
-/// One of a bounded number of things that are going on.
-pub struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    /// Counts one; `None` when there are `most` already.
-    pub fn new(count: &'a AtomicU64, most: u64) -> Option<Self> {
-        let counted = Self(count);
-        (count.fetch_add(1, Relaxed) < most).then_some(counted)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

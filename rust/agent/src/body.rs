@@ -1,26 +1,26 @@
-//! A request's body, received in bounded time and room.
+//! Bodies: a request's, received in bounded time and room, and an answer's, which takes up room until it has left.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::io::Cursor;
 
+use bytes::Buf;
 use evanesce_wire::limits as wire;
-use h2::RecvStream;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::api::{Trouble, malformed, trouble};
 use crate::limits;
+use crate::room::Room;
 
-/// A whole body. Its bytes are counted wherever `counts` says, and given back when the second value is dropped.
-pub async fn receive<'a>(
-    request: Request<RecvStream>,
-    counts: [Count<'a>; 2],
-) -> Result<(Vec<u8>, Room<'a>), Trouble> {
+/// A whole body, whose bytes `room` takes up.
+pub async fn receive(request: Request<RecvStream>, room: &mut Room) -> Result<Vec<u8>, Trouble> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced
         .and_then(|n| n.to_str().ok()?.parse().ok())
         .unwrap_or(0usize);
-    let mut room = Room { counts, own: 0 };
     let mut body = Vec::with_capacity(announced.min(64 << 10));
     let mut incoming = request.into_body();
     let receive = async {
@@ -41,7 +41,7 @@ pub async fn receive<'a>(
         Ok(())
     };
     match timeout(limits::BODY_TIME, receive).await {
-        Ok(received) => received.map(|()| (body, room)),
+        Ok(received) => received.map(|()| body),
         Err(_) => trouble(
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
@@ -50,53 +50,63 @@ pub async fn receive<'a>(
     }
 }
 
-/// Bytes of several bodies together, and how many they may be.
-pub type Count<'a> = (&'a AtomicUsize, usize);
-
-/// Bytes that one body takes up.
-pub struct Room<'a> {
-    counts: [Count<'a>; 2],
-    own: usize,
+/// An answer's body inside h2, which drops it once it is written, or once its stream or connection has ended.
+pub struct Leaving {
+    bytes: Cursor<Vec<u8>>,
+    _room: Room,
+    /// Dropped with the rest, which tells who waits for that.
+    _left: Option<oneshot::Sender<()>>,
 }
 
-impl Room<'_> {
-    fn grow(&mut self, bytes: usize) -> bool {
-        self.own += bytes;
-        let fits = |(all, most): Count<'_>| all.fetch_add(bytes, Relaxed) + bytes <= most;
-        // Each counts it, whether or not it fits the others.
-        self.counts.map(fits) == [true; 2]
+impl Buf for Leaving {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
     }
 }
 
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        for (all, _) in self.counts {
-            all.fetch_sub(self.own, Relaxed);
+/// Sends an answer. What the peer's window does not take at once must leave within bounded time; `room` is given
+/// back when all of it has left.
+pub async fn send(
+    mut respond: SendResponse<Leaving>,
+    response: Response<()>,
+    body: Vec<u8>,
+    room: Room,
+) {
+    let length = body.len();
+    // Where this fails, the connection has ended and nobody waits.
+    let Ok(mut stream) = respond.send_response(response, false) else {
+        return;
+    };
+    stream.reserve_capacity(length);
+    let (sender, left) = match stream.capacity() < length {
+        true => {
+            let (sender, left) = oneshot::channel();
+            (Some(sender), Some(left))
         }
+        // A peer whose window is open, but which does not read, soon leaves a ping unanswered.
+        false => (None, None),
+    };
+    let bytes = Cursor::new(body);
+    let leaving = Leaving {
+        bytes,
+        _room: room,
+        _left: sender,
+    };
+    // Queued with the head, before the connection's own task runs: both leave in one write.
+    if stream.send_data(leaving, true).is_err() {
+        return;
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_caller_takes_its_part_of_the_room_and_gives_it_back() {
-        let (all, hers, his) = (
-            AtomicUsize::new(0),
-            AtomicUsize::new(0),
-            AtomicUsize::new(0),
-        );
-        let room = |own| Room {
-            counts: [(&all, 100), (own, 25)],
-            own: 0,
-        };
-        let (mut first, mut second, mut other) = (room(&hers), room(&hers), room(&his));
-        assert!(first.grow(20) && !second.grow(6), "hers");
-        assert!(other.grow(25), "his");
-        drop((first, second));
-        assert_eq!((all.load(Relaxed), hers.load(Relaxed)), (25, 0));
-        drop(other);
-        assert_eq!((all.load(Relaxed), his.load(Relaxed)), (0, 0));
+    if let Some(left) = left
+        && timeout(limits::BODY_TIME, left).await.is_err()
+    {
+        stream.send_reset(Reason::CANCEL);
     }
 }

@@ -6,6 +6,9 @@
 //!
 //! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
 //! nothing of it is released.
+//!
+//! Tombstones have their place in this order: a `retire` ends its group, its tombstones are on disk before anyone
+//! is answered and before the next group begins, and what was judged before that is held against them again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,22 +20,26 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
+use crate::gate::Verb;
 use crate::limits::{ENTRY, HEAD_EVERY};
 use crate::log::{Log, LogError, Signed, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
+use crate::tell::tell;
+use crate::tombstones::Tombstones;
 use crate::work::{Logged, Work};
 
 /// Where work is handed in.
 #[derive(Clone)]
-pub struct Queue(mpsc::UnboundedSender<(Work, oneshot::Sender<Work>)>);
+pub struct Queue(mpsc::Sender<(Work, oneshot::Sender<Work>)>);
 
 impl Queue {
-    /// Has `work` logged and done. `None` when the agent failed over it.
+    /// Has `work` logged and done. `None` when the agent failed over it. Work whose asker stops waiting before its
+    /// group begins is dropped, but for a retire.
     pub async fn run(&self, work: Work) -> Option<Work> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send((work, sender)).ok()?;
+        self.0.send((work, sender)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -41,7 +48,9 @@ impl Queue {
 pub struct Committer {
     /// The log, which nothing else writes.
     pub log: Log,
-    /// Its key.
+    /// What was retired, which nothing else writes.
+    pub tombstones: Tombstones,
+    /// The log's key.
     pub signer: Arc<Signer>,
     /// What does the work.
     pub hands: Arc<Hands>,
@@ -49,6 +58,8 @@ pub struct Committer {
     pub syncer: Syncer,
     /// When.
     pub commit: Commit,
+    /// Works that may queue: as many as there are requests in flight.
+    pub queued: usize,
     /// Up to so many tasks are done at once, by the thread that commits.
     pub tasks_at_once: usize,
     /// Tasks for one crucible job beyond that, so that a slow element is asked from several threads.
@@ -65,27 +76,36 @@ impl Committer {
     /// The queue, and the task that empties it: it ends, log synced and head stored, once every clone of the
     /// queue is gone.
     pub fn start(self) -> (Queue, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(self.queued.max(1));
         (Queue(sender), self.drive(receiver))
     }
 
-    async fn drive(mut self, mut queue: mpsc::UnboundedReceiver<(Work, oneshot::Sender<Work>)>) {
+    async fn drive(mut self, mut queue: mpsc::Receiver<(Work, oneshot::Sender<Work>)>) {
         let mut head_stored: Option<Instant> = None;
         while let Some(first) = queue.recv().await {
             // Lets what has already arrived be read and judged, and so join.
             tokio::task::yield_now().await;
             let (mut works, mut askers) = (Vec::new(), Vec::new());
-            for (work, asker) in
-                std::iter::once(first).chain(std::iter::from_fn(|| queue.try_recv().ok()))
-            {
-                works.push(work);
-                askers.push(asker);
+            let mut next = Some(first);
+            while let Some((work, asker)) = next {
+                // What is behind it is judged again once its tombstones are there.
+                let last = work.verb == Verb::Retire;
+                // What nobody waits for costs no more. A retire was meant whether or not its answer is heard.
+                if last || !asker.is_closed() {
+                    works.push(work);
+                    askers.push(asker);
+                }
+                next = if last { None } else { queue.try_recv().ok() };
+            }
+            if works.is_empty() {
+                continue;
             }
             let Some(checkpoint) = self.commit(&mut works).await else {
                 // Dropping the askers tells them.
                 continue;
             };
             for (work, asker) in works.into_iter().zip(askers) {
+                tell(&work, &self.metrics, &self.events);
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
             }
@@ -107,6 +127,8 @@ impl Committer {
 
     /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
     async fn commit(&mut self, works: &mut [Work]) -> Option<Option<String>> {
+        let retired = self.tombstones.retired();
+        works.iter_mut().for_each(|work| work.bar(&retired));
         let group = match self.write(works) {
             Ok(group) => group,
             Err(e) => {
@@ -132,11 +154,7 @@ impl Committer {
         if let Some(synced) = synced
             && !synced.await.unwrap_or(false)
         {
-            let why = self
-                .syncer
-                .failed()
-                .unwrap_or("the log's thread has ended")
-                .to_owned();
+            let why = self.why_unsynced();
             self.fail(works, &LogError::Uncertain(why));
             return Some(None);
         }
@@ -150,6 +168,9 @@ impl Committer {
                 return Some(None);
             }
         };
+        for work in works.iter_mut().filter(|work| work.verb == Verb::Retire) {
+            self.entomb(work).await;
+        }
         let shared: Arc<str> = checkpoint.as_str().into();
         let mut first = group.first;
         for work in works {
@@ -169,6 +190,40 @@ impl Committer {
             self.events.emit(Event::LogWorks {});
         }
         Some(Some(checkpoint))
+    }
+
+    /// Writes the tombstones of what was retired, once its entries are synced; where that fails, says so in
+    /// place of the answer.
+    async fn entomb(&mut self, work: &mut Work) {
+        let ids = work.retired();
+        if ids.is_empty() {
+            return;
+        }
+        let burial = self.tombstones.bury(&ids);
+        let (sender, receiver) = oneshot::channel();
+        // On the thread that syncs, so that nobody waits for the disk who need not.
+        self.syncer.now(Box::new(move |good| {
+            let written = if good { Some(burial.write()) } else { None };
+            let _ = sender.send(written);
+        }));
+        let why = match receiver.await.ok().flatten() {
+            Some(Ok(())) => {
+                self.tombstones.buried(&ids);
+                let all = self.tombstones.retired().len();
+                self.metrics.tombstones.store(all as u64, Relaxed);
+                return;
+            }
+            Some(Err(e)) => e.to_string(),
+            None => self.why_unsynced(),
+        };
+        let why = format!("the tombstone cannot be written: {why}");
+        self.events.emit(Event::LogFailed { why: &why });
+        work.withdraw(&why);
+    }
+
+    fn why_unsynced(&self) -> String {
+        let why = self.syncer.failed();
+        why.unwrap_or("the log's thread has ended").to_owned()
     }
 
     fn write(&mut self, works: &mut [Work]) -> Result<Option<Group>, LogError> {

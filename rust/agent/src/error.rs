@@ -25,6 +25,13 @@ pub enum AgentError {
     Listen(String, io::Error),
     /// The operating system.
     System(&'static str, io::Error),
+    /// Setting up failed, and the root made for it could not be taken back.
+    LeftBehind {
+        /// Why it failed.
+        cause: Box<AgentError>,
+        /// What stays where, and why.
+        left: String,
+    },
 }
 
 impl fmt::Display for AgentError {
@@ -45,6 +52,7 @@ impl fmt::Display for AgentError {
                 )
             }
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+            Self::LeftBehind { cause, left } => write!(f, "{cause}; and {left}"),
         }
     }
 }
@@ -60,6 +68,7 @@ impl AgentError {
             Self::Identity(_) => "identity",
             Self::Storage(_) | Self::InUse(_) => "log",
             Self::Listen(..) | Self::System(..) => "io",
+            Self::LeftBehind { cause, .. } => cause.code(),
         }
     }
 }

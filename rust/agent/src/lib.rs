@@ -15,9 +15,9 @@
 //! | what is permitted | `gate`, `known`, the room `policy` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
-//! | who is listened to | `server`, `body`, `observe` |
+//! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]
 
@@ -39,9 +39,11 @@ mod limits;
 mod log;
 mod metrics;
 mod observe;
+mod places;
 mod rate;
 mod regenerate;
 mod replay;
+mod room;
 mod run;
 mod server;
 mod sessions;
@@ -49,6 +51,7 @@ mod setup;
 mod shown;
 mod start;
 mod sync;
+mod tell;
 mod tombstones;
 mod work;
 

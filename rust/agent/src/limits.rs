@@ -21,9 +21,11 @@ pub const WEAKNESSES: usize = 128;
 pub const WEAKNESS_BYTES: usize = 8 << 10;
 /// A peer must complete TLS within this time.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-/// TLS handshakes under way at once.
-pub const HANDSHAKES: usize = 32;
-/// A request's body must arrive within this time.
+/// Connections at once whose peer has not proven its key yet; they take no place of those whose peer is known.
+pub const ARRIVING: usize = 256;
+/// How many of these may come from one source, so that one that only connects keeps out nobody else.
+pub const ARRIVING_PER_SOURCE: usize = ARRIVING / 4;
+/// A request's body must arrive within this time, and an answer's be taken.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// A silent connection is asked for a sign of life this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -46,20 +48,22 @@ pub const TURN: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections of known callers at once.
     pub connections: usize,
+    /// Connections of one caller.
+    pub connections_per_caller: usize,
     /// Requests at once on one connection.
     pub streams: u32,
-    /// Requests at once in all, a quarter of them one caller's; more are answered 429.
+    /// Requests at once in all, until their answers have left, a quarter of them one caller's; more are answered 429.
     pub pending: usize,
-    /// Bytes of bodies being received or worked on, a quarter of them one caller's but always one body; more are
-    /// answered 429.
+    /// Bytes of bodies being received or worked on, and of answers that have not left, a quarter of them one caller's
+    /// but always one body; more are answered 429.
     pub buffered_bytes: usize,
     /// Sealing sessions at once; the least recently used gives way.
     pub sessions: usize,
     /// Sealing sessions of one caller.
     pub sessions_per_caller: usize,
-    /// Request ids remembered until their requests end, a quarter of them one caller's; 8 bytes each.
+    /// Request ids remembered until their requests end, half of them one caller's; 8 bytes each.
     pub request_ids: usize,
     /// Bytes of tokens remembered.
     pub token_bytes: usize,
@@ -77,13 +81,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            connections_per_caller: 32,
             streams: 128,
             pending: 512,
             buffered_bytes: 64 << 20,
             sessions: 512,
             sessions_per_caller: 32,
-            // One caller's quarter lets it ask 8700 times a second for requests that live a minute.
-            request_ids: 1 << 21,
+            // One caller's half lets it ask 35,000 times a second for requests that live a minute.
+            request_ids: 1 << 22,
             token_bytes: 16 << 20,
             policy_bytes: 32 << 20,
             compile_per_second: 256 << 10,

@@ -1,10 +1,9 @@
 //! The agent's log: every decision, as leaves of an RFC 6962 tree, under checkpoints signed by the log's key.
 //!
-//! Entries are written to `log/entries` before anyone is answered. Each is framed as u16 length ‖ the first 8
-//! bytes of its leaf hash ‖ the entry, so that a write cut short is recognised, and cut off. Only the tree's
-//! right edge is kept in memory. `log/head` holds the last checkpoint whose entries are known to be on disk,
-//! with that edge and its place in `log/entries`: what a start begins from, and what it insists on finding; and where
-//! the last of these entries begins, for its time.
+//! Entries are written to `log/entries` before anyone is answered, each in a frame (see `evanesce_wire::disk`), so
+//! that a write cut short is recognised, and cut off. Only the tree's right edge is kept in memory. `log/head` holds
+//! the last checkpoint whose entries are known to be on disk, with that edge and its place in `log/entries`: what a
+//! start begins from, and what it insists on finding; and where the last of these entries begins, for its time.
 //! A write that fails leaves nothing behind, neither in the file nor in the tree.
 //!
 //! It does not sync (see `sync`), sign (see [`Signer`], on a crucible thread) or judge what it is given.
@@ -13,8 +12,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use evanesce_wire::merkle::{Frontier, Group, Hash, leaf_hash};
-use evanesce_wire::message::Entry;
+use evanesce_wire::disk::{FRAME, Head, hides_a_frame, put_frame, take_frame};
+use evanesce_wire::merkle::{Frontier, Group, Hash};
 use evanesce_wire::{Id, Identity, WireError, note};
 
 use crate::disk::{Disk, Journal};
@@ -27,8 +26,6 @@ pub const HEAD: &str = "log/head";
 /// The log's own signing key.
 pub const KEY: &str = "log/log.key";
 
-const TAG: usize = 8;
-const FRAME: usize = 2 + TAG;
 /// Bytes read at a time while recovering.
 const CHUNK: usize = 1 << 20;
 
@@ -262,22 +259,14 @@ impl Log {
 
     /// A torn write has nothing whole behind it. A bad entry with a good one behind it was changed.
     fn refuse_a_gap(&self, rest: &[u8], agent: &Id) -> Result<(), LogError> {
-        let mut rest = rest;
-        while let Some((length, _)) = rest.split_first_chunk::<2>() {
-            let next = FRAME + usize::from(u16::from_be_bytes(*length));
-            let Some(behind) = rest.get(next..) else {
-                break;
-            };
-            if take_frame(behind, agent).is_some() {
-                return Err(LogError::Damaged(format!(
-                    "{ENTRIES} holds a changed entry at byte {} (entry {})",
-                    self.length,
-                    self.frontier.size()
-                )));
-            }
-            rest = behind;
+        match hides_a_frame(rest, agent) {
+            true => Err(LogError::Damaged(format!(
+                "{ENTRIES} holds a changed entry at byte {} (entry {})",
+                self.length,
+                self.frontier.size()
+            ))),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes `entries` at the log's end: on return the operating system has them. An error changes nothing.
@@ -295,14 +284,10 @@ impl Log {
         let mut last = None;
         self.frames.clear();
         for entry in entries {
-            let length = u16::try_from(entry.len()).map_err(|_| {
+            last = Some(self.frames.len());
+            let leaf = put_frame(&mut self.frames, entry).ok_or_else(|| {
                 LogError::CannotWrite(io::Error::other(format!("an entry of over {ENTRY} bytes")))
             })?;
-            let leaf = leaf_hash(entry);
-            last = Some(self.frames.len());
-            self.frames.extend_from_slice(&length.to_be_bytes());
-            self.frames.extend_from_slice(&leaf[..TAG]);
-            self.frames.extend_from_slice(entry);
             leaves.push(leaf);
         }
         if let Err(e) = self.journal.write_at(self.length, &self.frames) {
@@ -340,71 +325,12 @@ impl Log {
 
     /// The head to store once everything appended so far is synced; `checkpoint` covers exactly that.
     pub fn head(&self, checkpoint: &str) -> Vec<u8> {
-        let mut text = format!("{checkpoint}\nlength {}\n", self.length);
-        if let Some(last) = self.last {
-            text += &format!("last {last}\n");
-        }
-        for node in self.frontier.nodes() {
-            text += &format!("node {}\n", hex::encode(node));
-        }
-        text.into_bytes()
-    }
-}
-
-/// The leaf hash and time of the whole, unchanged entry of this agent that `bytes` begins with, and what follows it.
-fn take_frame<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, u64, &'a [u8])> {
-    let (length, rest) = bytes.split_first_chunk::<2>()?;
-    let (tag, rest) = rest.split_first_chunk::<TAG>()?;
-    let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    let leaf = leaf_hash(entry);
-    let unchanged = leaf[..TAG] == tag[..];
-    let entry = Entry::decode(entry).ok().filter(|_| unchanged)?;
-    (entry.agent == *agent).then_some((leaf, entry.time, rest))
-}
-
-#[derive(Default)]
-struct Head {
-    length: u64,
-    last: Option<u64>,
-    frontier: Frontier,
-}
-
-impl Head {
-    fn parse(text: &[u8], agent: &Id, key: &[u8; 32]) -> Result<Self, String> {
-        let text = str::from_utf8(text).map_err(|_| "it is no text")?;
-        let (checkpoint, rest) = text.split_once("\nlength ").ok_or("it has no length")?;
-        let (size, root) = note::verify(checkpoint, agent, key).map_err(|e| e.to_string())?;
-        let mut lines = rest.lines().peekable();
-        let length = lines
-            .next()
-            .and_then(|n| n.parse().ok())
-            .ok_or("it has no length")?;
-        // Heads of before it was kept have none.
-        let last = match lines.next_if(|line| line.starts_with("last ")) {
-            Some(line) => Some(
-                line[5..]
-                    .parse()
-                    .map_err(|_| "its last entry has no place")?,
-            ),
-            None => None,
+        let head = Head {
+            length: self.length,
+            last: self.last,
+            frontier: self.frontier.clone(),
         };
-        let nodes = lines
-            .map(|line| {
-                let mut node = [0; 32];
-                hex::decode_to_slice(line.strip_prefix("node ")?, &mut node).ok()?;
-                Some(node)
-            })
-            .collect::<Option<Vec<Hash>>>()
-            .ok_or("a node is no hash")?;
-        let frontier = Frontier::from_parts(size, nodes).ok_or("its nodes do not fit its size")?;
-        if frontier.append(&[]).root != root {
-            return Err("its nodes do not give its root".into());
-        }
-        Ok(Self {
-            length,
-            last,
-            frontier,
-        })
+        head.encode(checkpoint)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Metrics {
     pub tombstones: AtomicU64,
     /// Connections now.
     pub connections: AtomicU64,
-    /// Requests in flight now.
+    /// Requests in flight now: until their answers have left.
     pub pending: AtomicU64,
     /// Sealing sessions now.
     pub sessions: AtomicU64,

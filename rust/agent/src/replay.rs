@@ -3,7 +3,7 @@
 //! A table of fixed size, one 64-bit slot per id: 40 bits of a keyed hash and the second in which the
 //! request ends, after which the slot is free again. Memory is flat however many requests come; when every
 //! slot that an id may take is in use, the request is turned away rather than let through unseen; so it is when its
-//! caller's ids take up a quarter of the table, that no caller may fill it for the others. Two
+//! caller's ids take up half of the table, that no caller may fill it for the others. Two
 //! different ids pass for one with a chance of 2^-36. A restart ends every session, and with it every
 //! request made under one.
 
@@ -12,8 +12,6 @@ use std::hash::{DefaultHasher, Hasher};
 
 use evanesce_wire::Id;
 use evanesce_wire::limits::REQUEST_AHEAD;
-
-use crate::limits::PARTS;
 
 const SLOTS: usize = 8;
 const TIME_BITS: u32 = 24;
@@ -85,7 +83,7 @@ impl Replay {
             key,
             latest: 0,
             callers: HashMap::new(),
-            most: (buckets * SLOTS / PARTS) as u32,
+            most: (buckets * SLOTS / 2) as u32,
         }
     }
 
@@ -164,7 +162,7 @@ mod tests {
     fn most_of_the_table_can_be_filled_and_frees_itself() {
         let mut table = Replay::new(1 << 16, [7; 16]);
         let ids = 40_000;
-        // Of so many callers that none has its quarter.
+        // Of so many callers that none has its half.
         let caller = |n: u64| [(n % 8) as u8; 32];
         let full = (0..ids)
             .filter(|n| table.take(&caller(*n), &id(*n), 1_060, 1_000) == Taken::Full)
@@ -189,9 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_has_a_quarter_of_the_table_and_what_has_ended_makes_room() {
-        let mut table = Replay::new(1 << 12, [7; 16]);
-        let quarter = 1 << 10;
+    fn one_caller_has_half_of_the_table_and_what_has_ended_makes_room() {
+        let mut table = Replay::new(1 << 11, [7; 16]);
+        let half = 1 << 10;
         let taken = |table: &mut Replay, caller, ids: std::ops::Range<u64>, not_after, now| {
             let fresh = |n: &u64| table.take(&caller, &id(*n), not_after, now) == Taken::Fresh;
             ids.filter(fresh).count()
@@ -199,9 +197,9 @@ mod tests {
         assert_eq!(taken(&mut table, [1; 32], 0..1000, 1_010, 1_000), 1000);
         assert_eq!(taken(&mut table, [1; 32], 1000..3000, 1_300, 1_000), 24);
         assert_eq!(
-            taken(&mut table, [2; 32], 0..quarter, 1_300, 1_000),
-            quarter as usize,
-            "another caller's quarter is untouched"
+            taken(&mut table, [2; 32], 0..100, 1_300, 1_000),
+            100,
+            "another caller has room"
         );
         let seen = table.take(&[1; 32], &id(0), 1_010, 1_010);
         assert_eq!(seen, Taken::Seen, "and is told what it asked for before");
@@ -209,7 +207,7 @@ mod tests {
         assert_eq!(taken(&mut table, [1; 32], 4000..6000, 1_311, 1_011), 1000);
         assert_eq!(
             taken(&mut table, [1; 32], 6000..9000, 3_000, 2_900),
-            quarter as usize,
+            half as usize,
             "long after"
         );
     }

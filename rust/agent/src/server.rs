@@ -1,23 +1,27 @@
 //! Who is listened to: connections, TLS, HTTP/2, and the end of it all.
 //!
-//! Everything is bounded before it is believed: connections, handshakes, streams, time. Peers that the agent does
-//! not know are told so, and cut.
+//! Everything is bounded before it is believed: connections, streams, time. A peer takes a place among those that
+//! arrive until it has proven its key, so many from one source; then one among the connections, so many of one
+//! caller; peers that the agent does not know are told so, and cut. Nobody without a known key takes a place from
+//! anyone who has one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use evanesce_token::formula;
-use evanesce_wire::{limits as wire, tls};
+use evanesce_wire::{Id, limits as wire, tls};
 use h2::{Ping, PingPong};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::{Api, Counted};
+use crate::api::Api;
+use crate::body::Leaving;
 use crate::events::Event;
 use crate::limits;
+use crate::places::{Place, Places, source};
 
 /// Accepts until `stop` is set, then lets what is in flight finish for a bounded time. Gives the number of
 /// connections that did not.
@@ -28,8 +32,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     let acceptor = TlsAcceptor::from(tls);
-    let connections = Arc::new(Semaphore::new(api.limits.connections));
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
+    let arriving = Places::new(limits::ARRIVING, limits::ARRIVING_PER_SOURCE);
+    let connections = Places::new(api.limits.connections, api.limits.connections_per_caller);
     let strangers = Arc::new(Semaphore::new(limits::STRANGERS));
     loop {
         let accepted = tokio::select! {
@@ -44,29 +48,63 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(place) = connections.clone().try_acquire_owned() else {
+        if connections.full() {
             api.turn_away(peer, "too many connections");
             continue;
+        }
+        let Some(place) = arriving.take(source(peer.ip())) else {
+            api.turn_away(peer, "too many peers that have not proven a key");
+            continue;
+        };
+        let arrival = Arrival {
+            peer,
+            place,
+            connections: connections.clone(),
+            strangers: strangers.clone(),
         };
         let (api, acceptor, stop) = (api.clone(), acceptor.clone(), stop.clone());
-        let (handshakes, strangers) = (handshakes.clone(), strangers.clone());
         tokio::spawn(async move {
-            let shaken = timeout(limits::HANDSHAKE, async {
-                let _one = handshakes.acquire().await.ok()?;
-                let _ = stream.set_nodelay(true);
-                acceptor.accept(stream).await.ok()
-            });
-            match shaken.await {
-                Ok(Some(stream)) => api.connection(stream, peer, &strangers, stop).await,
+            let _ = stream.set_nodelay(true);
+            match timeout(limits::HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => api.connection(stream, arrival, stop).await,
                 _ => api.turn_away(peer, "no TLS handshake"),
             }
-            drop(place);
         });
     }
     drop(listener);
-    let all = api.limits.connections as u32;
-    let _ = timeout(limits::STOPPING, connections.acquire_many(all)).await;
-    all as usize - connections.available_permits()
+    // Whoever has not proven a known key has nothing in flight.
+    let _ = timeout(limits::STOPPING, connections.empty()).await;
+    connections.taken()
+}
+
+/// A peer on its way from one place to another.
+struct Arrival {
+    peer: SocketAddr,
+    place: Place<IpAddr>,
+    connections: Arc<Places<Id>>,
+    strangers: Arc<Semaphore>,
+}
+
+/// A peer's place once its key is proven: as a caller, or as a stranger.
+enum Admitted {
+    Caller { _place: Place<Id> },
+    Stranger { _place: OwnedSemaphorePermit },
+}
+
+impl Arrival {
+    fn admit(self, api: &Api, caller: Id) -> Option<Admitted> {
+        if api.agent().directory.find(&caller).is_none() {
+            api.turn_away(self.peer, "an identity that this agent does not know");
+            let _place = self.strangers.try_acquire_owned().ok()?;
+            return Some(Admitted::Stranger { _place });
+        }
+        let Some(_place) = self.connections.take(caller) else {
+            api.turn_away(self.peer, "too many connections, in all or of this caller");
+            return None;
+        };
+        drop(self.place);
+        Some(Admitted::Caller { _place })
+    }
 }
 
 impl Api {
@@ -81,8 +119,7 @@ impl Api {
     async fn connection(
         self: &Arc<Self>,
         stream: tokio_rustls::server::TlsStream<TcpStream>,
-        peer: SocketAddr,
-        strangers: &Semaphore,
+        arrival: Arrival,
         mut stop: watch::Receiver<bool>,
     ) {
         let Some(spki) = tls::peer_spki(stream.get_ref().1.peer_certificates()) else {
@@ -90,33 +127,25 @@ impl Api {
         };
         let spki: Arc<[u8]> = spki.into();
         let caller = formula::caller_id(&spki);
-        let known = self.agent().directory.find(&caller).is_some();
-        let _place = if known {
-            None
-        } else {
-            let place = strangers.try_acquire().ok();
-            self.turn_away(peer, "an identity that this agent does not know");
-            match place {
-                Some(place) => Some(place),
-                None => return,
-            }
+        let Some(admitted) = arrival.admit(self, caller) else {
+            return;
         };
         let http = h2::server::Builder::new()
             .initial_window_size(wire::BODY as u32)
             .initial_connection_window_size(wire::BODY as u32)
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(8 << 10)
-            .handshake(stream);
+            .handshake::<_, Leaving>(stream);
         let Ok(Ok(mut http)) = timeout(limits::HANDSHAKE, http).await else {
             return;
         };
-        let _counted = Counted::new(&self.metrics.connections, u64::MAX);
+        let _counted = Counted::new(&self.metrics.connections);
         let silence = silence(http.ping_pong());
         let ended = async {
-            match known {
+            match admitted {
                 // A peer that no longer answers is not waited for.
-                true => silence.await,
-                false => sleep(limits::STRANGER_TIME).await,
+                Admitted::Caller { .. } => silence.await,
+                Admitted::Stranger { .. } => sleep(limits::STRANGER_TIME).await,
             }
         };
         tokio::pin!(ended);
@@ -153,5 +182,21 @@ async fn silence(pings: Option<PingPong>) {
         if !matches!(answered, Ok(Ok(_))) {
             return;
         }
+    }
+}
+
+/// One more of a gauge, until it is dropped.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -28,7 +28,8 @@ pub struct ElementReport {
 /// Makes the first root, and the identity where there is none yet; then opens both, which probes the element.
 ///
 /// # Errors
-/// An element that already has roots is left as it is and refused; one that is too weak is refused.
+/// An element that already has roots is left as it is and refused; one that is too weak is refused. After any error
+/// the root that was made is gone again, or the error says that it is not.
 pub fn create(config: &Config) -> Result<ElementReport, AgentError> {
     // What was made is reported on as it is: opening it again would ask for the PIN or passphrase again.
     let element: Box<dyn Element> = match &config.element {
@@ -42,15 +43,44 @@ pub fn create(config: &Config) -> Result<ElementReport, AgentError> {
             Box::new(made.map_err(AgentError::Element)?)
         }
     };
-    let agent_id = match &config.identity {
-        IdentitySource::File(path) => identity_file(&config.path(path))?,
-        IdentitySource::Element { element: label } => identity_inside(config, label)?,
+    let identity = match &config.identity {
+        IdentitySource::File(path) => identity_file(&config.path(path)),
+        IdentitySource::Element { element: label } => identity_inside(config, label),
     };
+    // The element is still open here, so that its token is logged in.
+    let agent_id = identity.map_err(|cause| take_back(config, cause))?;
     Ok(ElementReport {
         description: element.description(),
         epochs: element.epochs(),
         agent_id,
     })
+}
+
+/// Destroys the root just made: nothing was ever seated under it, and it would stand in the way of the next try.
+fn take_back(config: &Config, cause: AgentError) -> AgentError {
+    let (place, gone) = match &config.element {
+        ElementSource::Software { roots, .. } => {
+            let path = config.path(roots);
+            let gone = std::fs::remove_file(&path).map_err(|e| e.to_string());
+            (path.display().to_string(), gone)
+        }
+        ElementSource::Pkcs11 { root_label, .. } => {
+            let gone = module(config).and_then(|inside| {
+                pkcs11::destroy_root(&inside, FIRST_EPOCH).map_err(AgentError::Element)
+            });
+            let place = format!("{root_label:?}-{FIRST_EPOCH} in the token");
+            (place, gone.map_err(|e| e.to_string()))
+        }
+    };
+    match gone {
+        Ok(()) => cause,
+        Err(why) => AgentError::LeftBehind {
+            cause: Box::new(cause),
+            left: format!(
+                "the root made for it, {place}, could not be destroyed ({why}); destroy it before the next try"
+            ),
+        },
+    }
 }
 
 /// Opens element and identity as a start would, without starting anything.

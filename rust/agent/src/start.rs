@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use evanesce_secret::Backing;
@@ -27,6 +27,7 @@ use crate::log::{self, Log, Recovered, Signer};
 use crate::metrics::Metrics;
 use crate::observe::observe;
 use crate::regenerate::Hands;
+use crate::room::Rooms;
 use crate::server::serve;
 use crate::sync::Syncer;
 use crate::tombstones::Tombstones;
@@ -108,7 +109,8 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
     let metrics = Arc::new(Metrics::default());
     metrics.log_works.store(1, Relaxed);
     metrics.entries.store(log.size(), Relaxed);
-    metrics.tombstones.store(tombstones.len() as u64, Relaxed);
+    let retired = tombstones.retired();
+    metrics.tombstones.store(retired.len() as u64, Relaxed);
     if recovered != Recovered::default() {
         events.emit(Event::Recovered {
             replayed: recovered.replayed,
@@ -157,7 +159,9 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
             me: me.id,
         }),
         log,
+        tombstones,
         commit: config.commit,
+        queued: config.limits.pending,
         metrics: metrics.clone(),
         events: events.clone(),
     };
@@ -168,7 +172,7 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         agent: Mutex::new(Agent::new(
             me,
             directory,
-            tombstones,
+            retired,
             &config.limits,
             since,
             chance,
@@ -178,9 +182,9 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         log_key,
         status,
         limits: config.limits.clone(),
+        rooms: Rooms::new(&config.limits, metrics.clone()),
         metrics,
         events,
-        buffered: AtomicUsize::new(0),
     };
     let committer = Box::pin(committer);
     Ok(Parts {

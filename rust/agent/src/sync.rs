@@ -107,11 +107,12 @@ fn run(
     events: &Events,
 ) {
     while let Ok(first) = messages.recv() {
-        if matches!(first, Message::Soon) {
-            std::thread::sleep(SYNC_AFTER);
-        }
+        // More may be written until then; whoever waits for a sync ends this.
+        let soon = matches!(first, Message::Soon);
+        let second = soon.then(|| messages.recv_timeout(SYNC_AFTER).ok());
+        let taken = [Some(first), second.flatten()];
         let (mut waiting, mut head) = (Vec::new(), None);
-        for message in std::iter::once(first).chain(messages.try_iter()) {
+        for message in taken.into_iter().flatten().chain(messages.try_iter()) {
             match message {
                 Message::Soon => {}
                 Message::Now(done) => waiting.push(done),

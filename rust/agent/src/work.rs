@@ -10,7 +10,7 @@ use evanesce_token::Body;
 use evanesce_wire::Id;
 use evanesce_wire::merkle::Group;
 use evanesce_wire::message::{
-    Answers, Code, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult, Seated,
+    Answers, Code, Entry, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult, Seated,
     SeatedResult, SeatedRow,
 };
 use evanesce_wire::session::SealingSession;
@@ -19,6 +19,8 @@ use crate::gate::{Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
 use crate::regenerate::{Outcome, Task};
+use crate::room::Room;
+use crate::tombstones::Retired;
 
 /// One request's share of the agent's work.
 pub struct Work {
@@ -36,6 +38,8 @@ pub struct Work {
     pub entries: Vec<Vec<u8>>,
     /// Where the entries are, once they are written.
     pub logged: Option<Logged>,
+    /// What the request takes up until it is answered.
+    pub room: Option<Room>,
 }
 
 /// A place in the log.
@@ -91,6 +95,7 @@ impl Work {
             tasks: Vec::with_capacity(items),
             entries: Vec::with_capacity(items),
             logged: None,
+            room: None,
         }
     }
 
@@ -124,6 +129,50 @@ impl Work {
         self.tasks[decision.tasks.clone()]
             .iter()
             .any(|task| matches!(task.done.outcome(), Outcome::Seat(SeatResult::Good, _)))
+    }
+
+    /// Takes back what was permitted for tokens that were `retired` since: decisions, entries and tasks.
+    pub fn bar(&mut self, retired: &Retired) {
+        let barred = |decision: &Decision| {
+            let token = decision.token.as_ref();
+            // Where there is no task, nothing would be released either way.
+            !decision.tasks.is_empty() && token.is_some_and(|token| retired.contains(&token.id))
+        };
+        if !self.decisions.iter().any(barred) {
+            return;
+        }
+        let refusal = match self.verb {
+            Verb::Seat => Code::Refused,
+            _ => Code::Retired,
+        };
+        let mut tasks = std::mem::take(&mut self.tasks).into_iter();
+        let mut entries = self.entries.iter_mut();
+        for decision in &mut self.decisions {
+            let entry = decision.logged.then(|| entries.next()).flatten();
+            let own = tasks.by_ref().take(decision.tasks.len());
+            let first = self.tasks.len();
+            if barred(decision) {
+                own.for_each(drop);
+                decision.faults.clear();
+                decision.code = refusal;
+                decision.reason = "the token was retired here".into();
+                // It was encoded here and decodes; one that did not would record what was decided first.
+                if let Some(entry) = entry
+                    && let Ok(decided) = Entry::decode(entry)
+                {
+                    let (code, reason) = (refusal.as_str().into(), decision.reason.clone());
+                    *entry = Entry {
+                        code,
+                        reason,
+                        ..decided
+                    }
+                    .encode();
+                }
+            } else {
+                self.tasks.extend(own);
+            }
+            decision.tasks = first..self.tasks.len();
+        }
     }
 
     /// Tokens that `retire` is to tombstone.

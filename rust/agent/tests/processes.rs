@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{Caller, EVERY_ROLE, Line, Minted, Place, header, problem, tell};
 use evanesce_agent::{Config, run};
+use evanesce_wire::client::Way;
 use evanesce_wire::message::{Answers, Batch, Code, Opening, SeatResult, Status};
 use evanesce_wire::{FileIdentity, Id, Identity};
 

@@ -6,7 +6,7 @@ use common::{Caller, EVERY_ROLE, Minted, Place, context, header, now, problem, t
 use evanesce_agent::{AgentError, Handle, spawn};
 use evanesce_secret::on_crucible;
 use evanesce_token::{Body, formula};
-use evanesce_wire::client::CallError;
+use evanesce_wire::client::{CallError, Way};
 use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{
     Batch, Code, Context, Entry, Opening, Request, SeatFault, SeatResult, Status,
@@ -441,6 +441,8 @@ fn too_much_is_answered_at_once() {
             (429, "overloaded".into())
         );
         let second = ops.connect(agent.address(), agent.id()).await;
+        // Its place is its own once the agent has seen its key.
+        second.get("/v1/status").await.unwrap();
         let tls = evanesce_wire::tls::client(ops.identity.clone(), agent.id()).unwrap();
         let third =
             evanesce_wire::client::Connection::open(&agent.address().to_string(), tls).await;

@@ -42,11 +42,17 @@ fn import(config: &Config, roots: PathBuf) -> Result<(), String> {
     for (epoch, root) in &roots {
         let element = dangerous_import_root(config, *epoch, root).map_err(said)?;
         let Description {
-            label, weaknesses, ..
+            label,
+            weaknesses,
+            notes,
+            ..
         } = element.description();
         println!("epoch {epoch} is in {label}");
         for weakness in weaknesses {
             println!("weak, accepted: {weakness}");
+        }
+        for note in notes {
+            println!("note: {note}");
         }
     }
     Ok(())

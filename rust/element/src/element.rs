@@ -32,6 +32,9 @@ pub struct Description {
     /// Each way in which a root could be got out or loosened when it was tried, `"wrap: CKM_AES_KEY_WRAP"`.
     /// Not empty only where the operator accepted a weak element.
     pub weaknesses: Vec<String>,
+    /// What is worth knowing but no weakness: what an attempt could not be made with or taught nothing about, and
+    /// where a root's attributes are looser than was asked for (the attempts were made all the same).
+    pub notes: Vec<String>,
 }
 
 /// Why an element did not do what was asked. Never contains a secret.

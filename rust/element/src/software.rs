@@ -20,6 +20,13 @@ use std::path::Path;
 /// The epoch of the first root.
 const FIRST_EPOCH: u64 = 1;
 
+/// Whether a text has the form of roots sealed under a passphrase. It opens nothing, so it costs no Argon2id.
+///
+/// Errors: [`ElementError::Config`] naming the line that is wrong.
+pub fn check_sealed(file: &str) -> Result<(), ElementError> {
+    sealed::Sealed::parse(file).map(|_| ())
+}
+
 /// Roots held in locked memory, loaded from a file.
 pub struct SoftwareElement {
     roots: Roots,
@@ -79,6 +86,7 @@ impl Element for SoftwareElement {
             label: "software (development element)".to_owned(),
             development: true,
             weaknesses: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

@@ -90,7 +90,7 @@ fn its_ways_out_are_caught_and_named_and_only_used_when_accepted() {
         ..config
     };
     let element = Pkcs11Element::create_root(&accepted, 1).unwrap();
-    println!("{:#?}\n{:#?}", element.description(), element.notes());
+    println!("{:#?}", element.description());
     assert_eq!(&element.description().weaknesses, ways);
     assert!(element.description().label.contains("NSS"));
     let first = answer(&element, 1);

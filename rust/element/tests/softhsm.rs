@@ -126,7 +126,7 @@ fn a_created_root_lets_nothing_through_and_is_the_same_after_reopening() {
         description.label
     );
     assert!(!description.development);
-    assert_eq!(created.notes(), Vec::<String>::new());
+    assert_eq!(description.notes, Vec::<String>::new());
     let first = answer(&created, 1).unwrap();
     assert_ne!(first, [0; 32]);
     drop(created);

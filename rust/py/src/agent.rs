@@ -32,6 +32,7 @@ fn about<'py>(
     dict.set_item("label", &about.description.label)?;
     dict.set_item("development", about.description.development)?;
     dict.set_item("weaknesses", &about.description.weaknesses)?;
+    dict.set_item("notes", &about.description.notes)?;
     dict.set_item("epochs", &about.epochs)?;
     dict.set_item("agent_id", hex(&about.agent_id))?;
     Ok(dict)

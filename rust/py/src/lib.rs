@@ -9,6 +9,7 @@ mod audit;
 mod error;
 mod memory;
 mod offline;
+mod operation;
 mod receipt;
 mod reconstructor;
 mod secret;
@@ -27,6 +28,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<secret::Secret>()?;
     m.add_class::<token::Token>()?;
     m.add_class::<receipt::Receipt>()?;
+    m.add_class::<operation::Operation>()?;
     m.add_class::<reconstructor::Outcome>()?;
     m.add_class::<reconstructor::Reconstructor>()?;
     m.add_class::<agent::EmbeddedAgent>()?;

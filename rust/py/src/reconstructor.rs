@@ -7,25 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use evanesce_element::SecretSource;
-use evanesce_quorum::{
-    CheckRow, Done, Error, Holder, Job, MintSpec, Operation, OwnedInput, Settings,
-};
+use evanesce_quorum::{CheckRow, Done, Error, Holder, MintSpec, Settings};
 use evanesce_suite::Output;
 use evanesce_token::Gate;
 use evanesce_wire::{FileIdentity, Identity};
-use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
-use crate::offline::bytes_of;
+use crate::operation::{JobRow, Operation, operation};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
 
+/// How long a blocking call hears no signal. Most calls are over by then.
+const LISTEN: Duration = Duration::from_millis(50);
+
 type Finished = Result<evanesce_quorum::Outcome, Error>;
-type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
-type OperationRow<'py> = (u64, Bound<'py, Token>, Vec<JobRow>, Option<u64>);
 
 /// (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds).
 type SeatTuple = (String, String, String, String, String, Option<f64>);
@@ -155,12 +153,12 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=2000, verify_before_release=false))]
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
         holders: Vec<(String, String, String, String, String)>,
-        deadline_ms: u64,
+        deadline_ms: Option<u64>,
         verify_before_release: bool,
     ) -> PyResult<Self> {
         let holder =
@@ -178,17 +176,20 @@ impl Reconstructor {
             .map(holder)
             .collect::<PyResult<Vec<_>>>()?;
         let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
-        if deadline_ms == 0 {
+        if deadline_ms == Some(0) {
             return Err(plain(
                 "bad-input",
                 "a deadline of 0 ms leaves no time to ask; give at least 1",
             ));
         }
-        let settings = Settings {
-            deadline: Duration::from_millis(deadline_ms),
+        let mut settings = Settings {
             verify_before_release,
             ..Settings::default()
         };
+        // One that the caller gives bounds whatever it calls.
+        if let Some(given) = deadline_ms.map(Duration::from_millis) {
+            (settings.deadline, settings.mint_deadline) = (given, given);
+        }
         py.detach(|| {
             let first = FileIdentity::open(&identity).map_err(|e| plain("identity", e))?;
             let caller = first.caller_id();
@@ -224,14 +225,43 @@ impl Reconstructor {
         Ok(outcome.into())
     }
 
-    fn submit(&self, py: Python<'_>, operations: Vec<OperationRow<'_>>) -> PyResult<()> {
+    fn run_each<'py>(
+        &self,
+        py: Python<'py>,
+        operations: Vec<Bound<'py, Operation>>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let operations = operations
+            .iter()
+            .map(|operation| operation.get().take())
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut finished = py.detach(|| {
+            let (sender, receiver) = mpsc::channel();
+            let batch = operations.into_iter().enumerate();
+            let batch = batch.map(|(place, operation)| {
+                let sender = sender.clone();
+                let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| {
+                    // The receiver waits until it has them all.
+                    let _ = sender.send((place, result));
+                });
+                (operation, done)
+            });
+            self.inner.submit_all(batch.collect());
+            drop(sender);
+            // Ends with the last callback: each is called, whatever happens, and takes its sender along.
+            receiver.iter().collect::<Vec<_>>()
+        });
+        finished.sort_unstable_by_key(|(place, _)| *place);
+        let results = finished.into_iter().map(|(_, result)| value(py, result));
+        results.collect()
+    }
+
+    fn submit(&self, py: Python<'_>, operations: Vec<(u64, Bound<'_, Operation>)>) -> PyResult<()> {
         let mut batch = Vec::with_capacity(operations.len());
-        for (ticket, token, jobs, deadline_ms) in operations {
-            let operation = operation(py, token.get(), jobs, deadline_ms)?;
+        for (ticket, operation) in operations {
             let completions = self.completions.clone();
             let done: Done<evanesce_quorum::Outcome> =
                 Box::new(move |result| completions.push(ticket, result));
-            batch.push((operation, done));
+            batch.push((operation.get().take()?, done));
         }
         py.detach(|| self.inner.submit_all(batch));
         Ok(())
@@ -242,13 +272,7 @@ impl Reconstructor {
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
-        let item = |(ticket, result): (u64, Finished)| {
-            let value = match result {
-                Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
-                Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
-            };
-            Ok((ticket, value))
-        };
+        let item = |(ticket, result)| Ok((ticket, value(py, result)?));
         self.completions.take().into_iter().map(item).collect()
     }
 
@@ -304,12 +328,18 @@ impl Reconstructor {
     }
 
     #[pyo3(signature = (token, open=false))]
-    fn check(&self, py: Python<'_>, token: &Token, open: bool) -> PyResult<Vec<SeatTuple>> {
+    fn check<'py>(
+        &self,
+        py: Python<'py>,
+        token: &Token,
+        open: bool,
+    ) -> PyResult<(Vec<SeatTuple>, Option<Bound<'py, PyAny>>)> {
         let token = token.0.clone();
         let table = self.wait(py, |done| self.inner.check(token, open, done))?;
-        if let Some(Err(e)) = table.opened {
-            return Err(translate(e));
-        }
+        let failure = match table.opened {
+            Some(Err(e)) => Some(translate(e).into_value(py).into_bound(py).into_any()),
+            _ => None,
+        };
         let row = |row: CheckRow| {
             let (word, detail) = match row.fault {
                 None => ("ok".to_owned(), String::new()),
@@ -325,7 +355,7 @@ impl Reconstructor {
                 took,
             )
         };
-        Ok(table.rows.into_iter().map(row).collect())
+        Ok((table.rows.into_iter().map(row).collect(), failure))
     }
 
     fn retire(
@@ -385,72 +415,39 @@ impl Reconstructor {
 
 impl Reconstructor {
     /// Starts something that answers once, and waits with the interpreter lock released.
+    ///
+    /// A signal that came meanwhile has its handler run; if that raises, as Ctrl-C does, the answer is given up.
     fn wait<T: Send + 'static>(
         &self,
         py: Python<'_>,
         start: impl FnOnce(Done<T>) + Send,
     ) -> PyResult<T> {
-        py.detach(|| {
-            let (sender, receiver) = mpsc::sync_channel(1);
-            start(Box::new(move |result| {
-                // The receiver waits until it has this.
-                let _ = sender.send(result);
-            }));
-            receiver.recv()
-        })
-        .map_err(|_| plain("internal", "the core stopped before it answered"))?
-        .map_err(translate)
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let done = Box::new(move |result| {
+            // Whoever was interrupted does not listen any more.
+            let _ = sender.send(result);
+        });
+        let listen = |receiver: mpsc::Receiver<_>| (receiver.recv_timeout(LISTEN), receiver);
+        let (mut heard, mut receiver) = py.detach(move || {
+            start(done);
+            listen(receiver)
+        });
+        while let Err(mpsc::RecvTimeoutError::Timeout) = heard {
+            py.check_signals()?;
+            (heard, receiver) = py.detach(move || listen(receiver));
+        }
+        heard
+            .map_err(|_| plain("internal", "the core stopped before it answered"))?
+            .map_err(translate)
     }
 }
 
-fn operation(
-    py: Python<'_>,
-    token: &Token,
-    jobs: Vec<JobRow>,
-    deadline_ms: Option<u64>,
-) -> PyResult<Operation> {
-    let jobs = jobs
-        .into_iter()
-        .map(|row| job(py, row))
-        .collect::<PyResult<Vec<_>>>()?;
-    Ok(Operation {
-        token: token.0.clone(),
-        jobs,
-        deadline: deadline_ms.map(Duration::from_millis),
+/// An outcome, or the error in its place, as data: it may be one of many.
+fn value(py: Python<'_>, result: Finished) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match result {
+        Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
+        Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
     })
-}
-
-fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResult<Job> {
-    let (first, second) = (bytes_of(py, &first)?, bytes_of(py, &second)?);
-    let input = match action.as_str() {
-        "sign" => OwnedInput::Sign { message: first },
-        "mac" => OwnedInput::Mac { message: first },
-        "verify-mac" => OwnedInput::VerifyMac {
-            message: first,
-            mac: second,
-        },
-        "encrypt" => OwnedInput::Encrypt {
-            plaintext: first,
-            aad: second,
-        },
-        "decrypt" => OwnedInput::Decrypt {
-            ciphertext: first,
-            aad: second,
-        },
-        "derive" => OwnedInput::Derive {
-            context: second,
-            length,
-        },
-        "agree" => OwnedInput::Agree { peer: first },
-        "decapsulate" => OwnedInput::Decapsulate { ciphertext: first },
-        other => {
-            return Err(plain(
-                "unfit-operation",
-                format!("{other:?} is no operation of a key"),
-            ));
-        }
-    };
-    Ok(Job { suite, input })
 }
 
 /// Where Rust reads a secret from.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use evanesce_token::Token;
 use evanesce_wire::Id;
 use evanesce_wire::message::Receipt;
+use tokio::join;
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::everyone::{Verb, everyone};
@@ -41,15 +43,26 @@ pub struct CheckRow {
     pub latency: Option<u64>,
 }
 
-/// Asks everyone; with `open`, then regenerates once within `budget`.
+/// Asks everyone until `until`; with `open`, also regenerates once within `budget`. At the same time: a silent
+/// holder, which takes all the time there is to be named, must not leave none for the opening.
 pub(crate) async fn check(
     side: &Arc<Side>,
     token: Arc<Token>,
     open: bool,
     budget: Duration,
+    until: Instant,
 ) -> Result<CheckTable, Error> {
-    refuse_expired(&token)?;
-    let (words, _) = everyone(side, &token, Verb::Check).await;
+    refuse_expired(&token, &*side.world)?;
+    let opening = async {
+        match open {
+            true => Some(
+                side.open(Work::bare(token.clone(), "open", budget, &*side.world))
+                    .await,
+            ),
+            false => None,
+        }
+    };
+    let ((words, _), opened) = join!(everyone(side, &token, Verb::Check, until), opening);
     let good: Vec<bool> = words.iter().map(|word| word.fault.is_none()).collect();
     let names = token.body.header.quorum.seats();
     let row = |word: crate::everyone::Word| {
@@ -63,22 +76,15 @@ pub(crate) async fn check(
             latency: word.latency,
         }
     };
-    let mut table = CheckTable {
+    let (opened, receipts) = match opened {
+        Some(Ok(outcome)) => (Some(Ok(())), outcome.receipts),
+        Some(Err(error)) => (Some(Err(error)), Vec::new()),
+        None => (None, Vec::new()),
+    };
+    Ok(CheckTable {
         rows: words.into_iter().map(row).collect(),
         sufficient: token.body.header.quorum.satisfied(&good),
-        opened: None,
-        receipts: Vec::new(),
-    };
-    if open {
-        table.opened = Some(
-            match side.open(Work::bare(token.clone(), "open", budget)).await {
-                Ok(outcome) => {
-                    table.receipts = outcome.receipts;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-        );
-    }
-    Ok(table)
+        opened,
+        receipts,
+    })
 }

@@ -3,11 +3,12 @@
 //! Pure. Each distinct token's context goes once into a request, and by its id where the agent holds it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use evanesce_token::{Body, Token, formula};
-use evanesce_wire::Id;
 use evanesce_wire::limits::INLINE_HEADER;
 use evanesce_wire::message::{Batch, Context, Opening, Request, SeatRow};
+use evanesce_wire::{Id, World};
 
 use crate::outbox::Ask;
 use crate::work::Statement;
@@ -164,25 +165,25 @@ pub(crate) fn full(body: &Body) -> Context {
 
 /// Fresh request ids, drawn many at a time.
 pub(crate) struct Ids {
+    world: Arc<dyn World>,
     drawn: [[u8; 16]; IDS],
     used: usize,
 }
 
 const IDS: usize = 256;
 
-impl Default for Ids {
-    fn default() -> Self {
+impl Ids {
+    pub fn new(world: Arc<dyn World>) -> Self {
         Self {
+            world,
             drawn: [[0; 16]; IDS],
             used: IDS,
         }
     }
-}
 
-impl Ids {
     fn next(&mut self) -> [u8; 16] {
         if self.used == IDS {
-            evanesce_secret::random(self.drawn.as_flattened_mut());
+            self.world.random(self.drawn.as_flattened_mut());
             self.used = 0;
         }
         self.used += 1;
@@ -196,7 +197,7 @@ pub(crate) mod tests {
     use crate::work::Work;
     use evanesce_suite::catalogue;
     use evanesce_token::{Gate, Header, Row};
-    use std::sync::Arc;
+    use evanesce_wire::System;
     use std::time::Duration;
 
     pub(crate) fn token(policy: usize, nonce: u8) -> Arc<Token> {
@@ -231,7 +232,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn ask(key: u64, token: &Arc<Token>) -> Ask {
-        let work = Arc::new(Work::bare(token.clone(), "open", Duration::from_secs(1)));
+        let work = Arc::new(Work::bare(
+            token.clone(),
+            "open",
+            Duration::from_secs(1),
+            &System,
+        ));
         Ask {
             key,
             work,
@@ -248,7 +254,7 @@ pub(crate) mod tests {
             session: &[8; 32],
             now: 1000,
         };
-        let (body, sent) = compose(asks, &asker, known, &mut Ids::default());
+        let (body, sent) = compose(asks, &asker, known, &mut Ids::new(Arc::new(System)));
         (Batch::decode(&body).unwrap(), sent)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evanesce_token::Token;
 use evanesce_wire::message::{Answers, Receipt};
 use tokio::spawn;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::answers::{Expected, Heard, Judged, judge};
@@ -14,7 +15,7 @@ use crate::fault::{Fault, Trouble};
 use crate::io::link::Down;
 use crate::io::side::Side;
 use crate::outbox::Ask;
-use crate::work::{Work, unix_now};
+use crate::work::Work;
 
 /// What is asked.
 #[derive(Clone)]
@@ -33,11 +34,12 @@ pub(crate) struct Word {
     pub latency: Option<u64>,
 }
 
-/// Everyone's words in seat order, and what the agents say they logged.
+/// Everyone's words in seat order, waited for until `until`, and what the agents say they logged.
 pub(crate) async fn everyone(
     side: &Arc<Side>,
     token: &Arc<Token>,
     verb: Verb,
+    until: Instant,
 ) -> (Vec<Word>, Vec<Receipt>) {
     let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut words = Vec::with_capacity(token.rows.len());
@@ -60,18 +62,35 @@ pub(crate) async fn everyone(
     for (place, seats) in seats_of {
         let (side, token, verb) = (side.clone(), token.clone(), verb.clone());
         tasks.push(spawn(async move {
-            ask(&side, &token, place, seats, verb).await
+            ask(&side, &token, place, seats, verb, until).await
         }));
     }
-    let mut receipts = Vec::new();
+    let lost = |seat| {
+        let broke_off = Heard::Trouble(Trouble::Unreachable, Down::broke_off().detail);
+        word(side, token, seat, broke_off, None)
+    };
+    gather(token.rows.len(), words, tasks, lost).await
+}
+
+/// Exactly one word a seat, in seat order: one of `words`, or of what the tasks bring, or else `lost`. A task that
+/// panics must not make its seats look well, nor be left out of the count.
+async fn gather(
+    seats: usize,
+    words: Vec<Word>,
+    tasks: Vec<JoinHandle<(Vec<Word>, Option<Receipt>)>>,
+    lost: impl Fn(u32) -> Word,
+) -> (Vec<Word>, Vec<Receipt>) {
+    let (mut all, mut receipts) = (words, Vec::new());
     for task in tasks {
-        let Ok((more, receipt)) = task.await else {
-            continue;
-        };
-        words.extend(more);
-        receipts.extend(receipt);
+        if let Ok((more, receipt)) = task.await {
+            all.extend(more);
+            receipts.extend(receipt);
+        }
     }
-    words.sort_by_key(|word| word.seat);
+    let mut by_seat: BTreeMap<u32, Word> = all.into_iter().map(|word| (word.seat, word)).collect();
+    let words = (0..seats as u32)
+        .map(|seat| by_seat.remove(&seat).unwrap_or_else(|| lost(seat)))
+        .collect();
     (words, receipts)
 }
 
@@ -81,8 +100,9 @@ async fn ask(
     place: usize,
     seats: Vec<u32>,
     verb: Verb,
+    until: Instant,
 ) -> (Vec<Word>, Option<Receipt>) {
-    let (link, until) = (&side.links[place], side.until());
+    let link = &side.links[place];
     let failed = |down: Down| {
         let heard = |seat: &u32| {
             word(
@@ -118,7 +138,7 @@ async fn ask(
                 let asker = Asker {
                     caller: &side.caller,
                     session: &live.session.id,
-                    now: unix_now(),
+                    now: side.world.unix_seconds(),
                 };
                 let ask = Ask {
                     key: 0,
@@ -128,7 +148,8 @@ async fn ask(
                     cold: false,
                     again: false,
                 };
-                compose(vec![ask], &asker, &Contexts::default(), &mut Ids::default()).0
+                let ids = &mut Ids::new(side.world.clone());
+                compose(vec![ask], &asker, &Contexts::default(), ids).0
             }
         })
     };
@@ -152,7 +173,12 @@ async fn ask(
             .into_iter()
             .map(|(seat, heard)| word(side, token, seat, heard, Some(latency)))
             .collect(),
-        Judged::ContextUnknown => Vec::new(),
+        Judged::ContextUnknown => {
+            return failed(Down::new(
+                Trouble::Lied,
+                "asks for a context that it was given",
+            ));
+        }
     };
     (words, receipt)
 }
@@ -186,5 +212,47 @@ fn word(side: &Side, token: &Token, seat: u32, heard: Heard, latency: Option<u64
         trouble: Some(trouble),
         fault: Some(fault),
         latency,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(seat: u32, trouble: Option<Trouble>) -> Word {
+        Word {
+            seat,
+            trouble,
+            fault: None,
+            latency: None,
+        }
+    }
+
+    #[test]
+    fn seats_of_a_lost_task_are_unreachable_and_none_is_left_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (words, _) = runtime.block_on(async {
+            let good = spawn(async { (vec![said(3, None), said(1, None)], None) });
+            let lost = spawn(async { panic!("as the test says") });
+            let unknown = vec![said(4, Some(Trouble::UnknownHolder))];
+            gather(5, unknown, vec![lost, good], |seat| {
+                said(seat, Some(Trouble::Unreachable))
+            })
+            .await
+        });
+        let words: Vec<_> = words.iter().map(|word| (word.seat, word.trouble)).collect();
+        let lost = Some(Trouble::Unreachable);
+        assert_eq!(
+            words,
+            [
+                (0, lost),
+                (1, None),
+                (2, lost),
+                (3, None),
+                (4, Some(Trouble::UnknownHolder))
+            ]
+        );
     }
 }

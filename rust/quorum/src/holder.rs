@@ -27,8 +27,11 @@ pub struct Holder {
 /// How holders are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long an operation may take until its shares are there, unless it says otherwise.
+    /// How long an operation may take until its shares are there, unless it says otherwise; and a check, a
+    /// retirement or a status as a whole.
     pub deadline: Duration,
+    /// How long a mint may take as a whole. It asks everyone three times over, and each to work with its element.
+    pub mint_deadline: Duration,
     /// Whether one more holder is asked when an answer is later than usual for its holder.
     pub hedge: bool,
     /// Whether a signature is verified before it is released, against faults of the hardware.
@@ -39,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(2),
+            mint_deadline: Duration::from_secs(10),
             hedge: true,
             verify_before_release: false,
         }

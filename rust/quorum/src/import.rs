@@ -2,21 +2,16 @@
 //!
 //! PEM is unwrapped into locked memory; nothing is guessed. On the crucible.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use evanesce_secret::SecretVec;
 use evanesce_suite::Suite;
+use evanesce_suite::pem::{self, PemError};
 
 use crate::error::{Code, Error};
-
-const DASHES: &[u8] = b"-----";
-const BEGIN: &[u8] = b"-----BEGIN ";
-const PKCS8: &[u8] = b"PRIVATE KEY";
 
 /// The key in the form that a token seals, admitted by every one of `suites`.
 pub(crate) fn admit(given: SecretVec, suites: &[&'static dyn Suite]) -> Result<SecretVec, Error> {
     let asymmetric = suites.iter().all(|suite| suite.facts().public);
-    let key = if asymmetric && given.expose().trim_ascii_start().starts_with(BEGIN) {
+    let key = if asymmetric && pem::is_pem(given.expose()) {
         unwrap_pem(&given)?
     } else {
         given
@@ -41,69 +36,15 @@ pub(crate) fn admit(given: SecretVec, suites: &[&'static dyn Suite]) -> Result<S
     Ok(key)
 }
 
-/// RFC 7468, one block with the label PRIVATE KEY.
 fn unwrap_pem(given: &SecretVec) -> Result<SecretVec, Error> {
-    let text = given.expose().trim_ascii();
-    let bad = |message: &str, hint: &str| {
-        Err(Error::new(
+    pem::unwrap_pem(given).map_err(|e| match e {
+        PemError::Form(what, hint) => Error::new(
             Code::BadInput,
-            format!("the key cannot be imported: {message}"),
+            format!("the key cannot be imported: {what}"),
             hint,
-        ))
-    };
-    let after = &text[BEGIN.len()..];
-    let Some(end) = find(after, DASHES) else {
-        return bad("its PEM has no label", "");
-    };
-    let (label, rest) = (&after[..end], &after[end + DASHES.len()..]);
-    match label {
-        PKCS8 => {}
-        b"ENCRYPTED PRIVATE KEY" => {
-            return bad(
-                "it is encrypted",
-                "Decrypt it first: openssl pkcs8 -in KEY -out PLAIN.",
-            );
-        }
-        b"RSA PRIVATE KEY" | b"EC PRIVATE KEY" => {
-            return bad(
-                "it is not PKCS#8",
-                "Convert it first: openssl pkcs8 -topk8 -nocrypt -in KEY -out PKCS8.",
-            );
-        }
-        _ => {
-            return bad(
-                "its PEM holds no private key",
-                "Give a PEM block that begins BEGIN PRIVATE KEY.",
-            );
-        }
-    }
-    let Some(end) = find(rest, b"-----END PRIVATE KEY-----") else {
-        return bad("its PEM has no end", "");
-    };
-    if find(&rest[end + 1..], BEGIN).is_some() {
-        return bad(
-            "its PEM holds more than one block",
-            "Give the key's own block alone.",
-        );
-    }
-    let body = &rest[..end];
-    let mut packed = SecretVec::zeroed(body.len())?;
-    let mut length = 0;
-    for byte in body.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-        packed.expose_mut()[length] = *byte;
-        length += 1;
-    }
-    let mut der = SecretVec::zeroed(length)?;
-    match BASE64.decode_slice_unchecked(&packed.expose()[..length], der.expose_mut()) {
-        Ok(length) => der.truncate(length),
-        Err(_) => return bad("its PEM is not base64", ""),
-    }
-    Ok(der)
-}
-
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len())
-        .position(|window| window == needle)
+        ),
+        PemError::Secret(e) => e.into(),
+    })
 }
 
 #[cfg(test)]

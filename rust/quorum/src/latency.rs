@@ -15,8 +15,8 @@ const MEMORY: u32 = 256;
 /// Estimates that differ by less are one: picking by microseconds would spread callers over all holders
 /// and halve every batch.
 const SAME: u64 = 500;
-/// An answer is late at its holder's p95 and a quarter, and never before this long after it: jitter on a
-/// loopback must not ask a further holder.
+/// An answer is late at its holder's p95 and a quarter, and never before this long after it: jitter must not spend
+/// the hedges (docs/decisions/hedging.md).
 const GRACE: u64 = 5_000;
 /// When an answer is late at a holder that has never answered: time for a connection, TLS and a session.
 const FIRST_PATIENCE: u64 = 250_000;
@@ -59,6 +59,20 @@ impl Latency {
     /// An answer came `took` µs after it was wanted and `way` µs after the request for it was sent.
     pub fn answered(&mut self, now: u64, took: u64, way: u64) {
         self.alive(now);
+        self.way(way);
+        self.count(took);
+    }
+
+    /// An answer was no longer waited for after `waited` µs. All that is known is that it takes longer than that:
+    /// it is counted as such, lest only the fast answers of a holder that is often slow were seen.
+    pub fn gave_up(&mut self, now: u64, waited: u64) {
+        if self.total > 0 {
+            self.count(waited);
+        }
+        self.failed(now);
+    }
+
+    fn count(&mut self, took: u64) {
         let bucket = bucket(took);
         self.counts[bucket] += 1;
         self.total += 1;
@@ -69,7 +83,6 @@ impl Latency {
                 self.total += *count;
             }
         }
-        self.way(way);
         let p50 = self.percentile(50);
         self.p95 = self.percentile(95);
         if self
@@ -247,6 +260,19 @@ mod tests {
             latency.failed(i * AVOID_MOST);
         }
         assert!(!latency.avoided(99 * AVOID_MOST + AVOID_MOST));
+    }
+
+    #[test]
+    fn what_was_given_up_counts_as_slower_and_makes_nobody_look_fast_or_alive() {
+        let mut latency = Latency::default();
+        latency.gave_up(0, 5_000);
+        assert_eq!(latency.expected(0), None, "it has never answered");
+        answered(&mut latency, 1, 1_000);
+        for i in 0..8 {
+            latency.gave_up(2 + i, 80_000);
+        }
+        assert!(latency.expected(10).unwrap() >= 80_000 && latency.avoided(10));
+        assert_eq!(latency.fastest(), Some(1_000));
     }
 
     #[test]

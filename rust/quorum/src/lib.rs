@@ -15,7 +15,7 @@
 //! | what a failure is called | [`verdict`]; pure |
 //! | what waits, what goes into a request, what an answer is worth | `outbox`, `compose`, `answers`; pure |
 //! | the opening itself | `open`, on the crucible |
-//! | sockets and clocks | `io` |
+//! | sockets and clocks, or what a simulator puts in their place | `io` |
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -45,6 +45,6 @@ pub use fault::{Fault, FaultKind, Trouble};
 pub use holder::{Holder, Settings};
 pub use mint::{MintSpec, Minted, PolicyCheck};
 pub use operation::{Done, Job, Operation, Outcome, OwnedInput};
-pub use reconstructor::{IdentitySource, Reconstructor};
+pub use reconstructor::{DialSource, IdentitySource, Reconstructor};
 pub use retire::Retirement;
 pub use status::AgentStatus;

@@ -16,7 +16,7 @@ use evanesce_token::{Gate, Token};
 use evanesce_wire::message::Receipt;
 use tokio::spawn;
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Code, Error};
 use crate::everyone::{Verb, everyone};
@@ -65,12 +65,16 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
-/// Mints.
-pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Error> {
+/// Mints; waits for agents until `until`.
+pub(crate) async fn mint(
+    side: &Arc<Side>,
+    spec: MintSpec,
+    until: Instant,
+) -> Result<Minted, Error> {
     let (drafted, places, mut warnings) = draft(side, spec)?;
-    reach(side, &places).await?;
-    let dealt = Arc::new(on_crucible_thread(move || deal(drafted)).await?);
-    let (rows, mut receipts) = seat(side, &dealt, &places).await?;
+    reach(side, &places, until).await?;
+    let dealt = on_crucible_thread(move || deal(drafted)).await?;
+    let (rows, mut receipts) = seat(side, &dealt, &places, until).await?;
     let Dealt {
         body,
         public,
@@ -88,7 +92,7 @@ pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Err
     )
     .map_err(|e| Error::internal(&e.0))?;
     let token = Arc::new(token);
-    let (words, more) = everyone(side, &token, Verb::Check).await;
+    let (words, more) = everyone(side, &token, Verb::Check, until).await;
     receipts.extend(more);
     let troubles: Vec<_> = words.iter().filter_map(|word| word.trouble).collect();
     if !troubles.is_empty() {
@@ -109,11 +113,10 @@ pub(crate) async fn mint(side: &Arc<Side>, spec: MintSpec) -> Result<Minted, Err
     })
 }
 /// Connects to everyone who is to be seated; names all that are down.
-async fn reach(side: &Arc<Side>, places: &[usize]) -> Result<(), Error> {
+async fn reach(side: &Arc<Side>, places: &[usize], until: Instant) -> Result<(), Error> {
     let mut holders = places.to_vec();
     holders.sort_unstable();
     holders.dedup();
-    let until = side.until();
     let tasks: Vec<_> = holders
         .into_iter()
         .map(|place| {
@@ -132,7 +135,7 @@ async fn reach(side: &Arc<Side>, places: &[usize]) -> Result<(), Error> {
         .collect();
     let (mut troubles, mut faults) = (Vec::new(), Vec::new());
     for (place, task) in tasks {
-        if let Ok(Err(down)) = task.await {
+        if let Err(down) = task.await.unwrap_or_else(|_| Err(Down::broke_off())) {
             troubles.push(down.trouble);
             faults.push(side.fault(place, &down));
         }
@@ -161,14 +164,17 @@ fn unfinished(message: &str, troubles: &[Trouble], faults: Vec<Fault>) -> Error 
     .with_faults(faults)
 }
 
-/// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here.
-async fn on_crucible_thread<T: Send + 'static>(
+/// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here. Only pointers to what it
+/// made leave: moved out whole, it would take along what lies in its padding.
+async fn on_crucible_thread<T: Send + Sync + 'static>(
     f: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
+) -> Result<Arc<T>, Error> {
     let (tell, told) = oneshot::channel();
     spawn_on_crucible(move || {
-        let _ = tell.send(f());
+        let _ = tell.send(f().map(Arc::new).map_err(Box::new));
     });
-    told.await
-        .unwrap_or_else(|_| Err(Error::internal("a crucible job broke off")))
+    match told.await {
+        Ok(result) => result.map_err(|error| *error),
+        Err(_) => Err(Error::internal("a crucible job broke off")),
+    }
 }

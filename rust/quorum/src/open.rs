@@ -3,7 +3,9 @@
 //! Shares are unsealed, checked against their commitments and combined; the seed is checked against the
 //! anchor; the one key is derived or unsealed, compared with the token's public half, used and forgotten.
 //! Shares, seed and key material lie on the crucible's stack, which is wiped when the job ends, or in locked
-//! memory; nothing here writes them anywhere else.
+//! memory; nothing here writes them anywhere else. What leaves is filled in place, in memory of the caller's
+//! whose every byte is initialised: a value that is moved off the crucible takes along what an earlier call left
+//! on that stack where it has padding, or a variant shorter than others.
 
 use std::sync::Arc;
 
@@ -29,7 +31,8 @@ pub(crate) struct SealedShare {
 
 /// One share that matched its commitment, kept while others are awaited.
 pub(crate) struct KeptShare {
-    pub seat: u32,
+    /// A word, as the rest of it is words: it leaves the crucible without padding.
+    pub seat: u64,
     pub share: Secret<32>,
 }
 
@@ -43,19 +46,51 @@ pub(crate) struct OpenTask {
     pub verify_before_release: bool,
 }
 
-/// What comes back.
-pub(crate) enum Opened {
+/// What comes back: made by the caller, filled on the crucible. Words that are initialised from the start, and
+/// boxes for what is not made of such.
+#[derive(Default)]
+pub(crate) struct Opened {
+    pub how_far: HowFar,
+    /// One per job, if it came to that.
+    pub outputs: Vec<Made>,
+    pub failure: Option<Box<Failure>>,
+    /// Shares that are good, of a task that was not finished …
+    pub kept: Vec<KeptShare>,
+    /// … and the seats whose are not.
+    pub bad: Vec<(u32, Bad)>,
+}
+
+/// One job's output, as a pointer to where the crucible put it.
+pub(crate) struct Made(Box<Output>);
+
+impl Made {
+    /// Into the caller's memory, part by part, since the bytes that a variant does not use stem from the crucible.
+    /// Locked memory is scarce, and public results need not stay there.
+    pub fn out_of_the_arena(self) -> Output {
+        match *self.0 {
+            Output::Public(ref bytes) => Output::Public(bytes.as_slice().to_vec()),
+            Output::Secret(secret) => Output::Secret(secret),
+            Output::Verified => Output::Verified,
+        }
+    }
+}
+
+/// What became of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum HowFar {
+    /// It panicked: nothing was filled in.
+    #[default]
+    BrokeOff,
+    /// Shares were checked, and no more.
+    Partly,
     /// Done, or failed for good.
-    Finished(Result<Vec<Output>, Failure>),
-    /// Not finished: these shares are good, these seats' are not.
-    Partly {
-        kept: Vec<KeptShare>,
-        bad: Vec<(u32, Bad)>,
-    },
+    Finished,
 }
 
 /// What is wrong with a released share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Bad {
     /// It does not open under the session, the counter and what it must be bound to.
     Unsealable,
@@ -91,7 +126,17 @@ impl From<evanesce_secret::Error> for Failure {
 const ON_STACK: usize = 16;
 
 /// Does the task. On the crucible.
-pub(crate) fn run(task: OpenTask) -> Opened {
+pub(crate) fn run(task: OpenTask, opened: &mut Opened) {
+    match attempt(task, opened) {
+        Ok(how_far) => opened.how_far = how_far,
+        Err(failure) => {
+            opened.failure = Some(Box::new(failure));
+            opened.how_far = HowFar::Finished;
+        }
+    }
+}
+
+fn attempt(task: OpenTask, opened: &mut Opened) -> Result<HowFar, Failure> {
     let OpenTask {
         work,
         sealed,
@@ -109,29 +154,25 @@ pub(crate) fn run(task: OpenTask) -> Opened {
                 fresh[count] = (share.seat, *plain);
                 count += 1;
             }
-            Ok(plain) => match keep(share.seat, plain) {
-                Ok(share) => kept.push(share),
-                Err(e) => return Opened::Finished(Err(e.into())),
-            },
+            Ok(plain) => kept.push(keep(share.seat, plain)?),
             Err(why) => bad.push((share.seat, why)),
         }
     }
     let fresh = &fresh[..count];
     if finish && bad.is_empty() {
-        return Opened::Finished(operate(&work, fresh, &kept, verify_before_release));
+        opened.outputs = operate(&work, fresh, &kept, verify_before_release)?;
+        return Ok(HowFar::Finished);
     }
     for (seat, share) in fresh {
-        match keep(*seat, share) {
-            Ok(share) => kept.push(share),
-            Err(e) => return Opened::Finished(Err(e.into())),
-        }
+        kept.push(keep(*seat, share)?);
     }
-    Opened::Partly { kept, bad }
+    (opened.kept, opened.bad) = (kept, bad);
+    Ok(HowFar::Partly)
 }
 
 fn keep(seat: u32, share: &[u8; 32]) -> Result<KeptShare, evanesce_secret::Error> {
     Ok(KeptShare {
-        seat,
+        seat: seat.into(),
         share: Secret::filled(|out| *out = *share)?,
     })
 }
@@ -168,7 +209,7 @@ fn operate(
     fresh: &[(u32, [u8; 32])],
     kept: &[KeptShare],
     verify_before_release: bool,
-) -> Result<Vec<Output>, Failure> {
+) -> Result<Vec<Made>, Failure> {
     let body = &work.token.body;
     let mut shares: [Option<&[u8; 32]>; SEATS] = [None; SEATS];
     for share in kept {
@@ -192,11 +233,12 @@ fn operate(
     if let Some(sealed) = &work.token.sealed {
         let key = unseal_import(&seed, &body.deal, sealed)?;
         for (number, job) in work.jobs.iter().enumerate() {
+            let material = Material::Imported(key.expose());
             outputs.push(run_job(
                 work,
                 number,
                 job,
-                &Material::Imported(key.expose()),
+                &material,
                 verify_before_release,
             )?);
         }
@@ -211,11 +253,12 @@ fn operate(
             formula::material(&seed, &body.header.key, facts.name, material);
             derived = facts.name;
         }
+        let material = Material::Derived(material);
         outputs.push(run_job(
             work,
             number,
             job,
-            &Material::Derived(material),
+            &material,
             verify_before_release,
         )?);
     }
@@ -231,7 +274,7 @@ fn run_job(
     job: &ReadyJob,
     material: &Material,
     verify_before_release: bool,
-) -> Result<Output, Failure> {
+) -> Result<Made, Failure> {
     let input = job.input.as_input();
     let failed = |e| Failure::Job(number, e);
     let public = work.token.public.get(job.suite.facts().name);
@@ -251,7 +294,7 @@ fn run_job(
             .verify(spki, message, signature)
             .map_err(|_| Failure::Faulty(number))?;
     }
-    Ok(output)
+    Ok(Made(Box::new(output)))
 }
 
 /// PROTOCOL §8: the sealed key under the one-time AEAD key of this deal.

@@ -224,6 +224,12 @@ impl Plan {
             })
     }
 
+    /// Whether an answer may still be under way: fewer seats answered than were asked.
+    pub fn owed(&self) -> bool {
+        let owes = |s: &Seat| matches!(s, Seat::Asked { .. } | Seat::Failed(Trouble::Slow));
+        self.seats.iter().any(owes)
+    }
+
     /// Who sits at `seat`, by place in the directory.
     pub fn holder(&self, seat: u32) -> Option<usize> {
         self.holders.get(seat as usize).copied().flatten()

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::Token;
-use evanesce_wire::{Identity, WireError};
+use evanesce_wire::client::{Dial, TlsDial};
+use evanesce_wire::{Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::check::CheckTable;
@@ -19,6 +20,9 @@ use crate::work::Work;
 /// Opens this side's identity; called again in a forked child.
 pub type IdentitySource = Box<dyn Fn() -> Result<Arc<dyn Identity>, WireError> + Send + Sync>;
 
+/// Makes the ways to the agents for an identity; called again in a forked child.
+pub type DialSource = Box<dyn Fn(&Arc<dyn Identity>) -> Arc<dyn Dial> + Send + Sync>;
+
 /// Asks quorums and operates with what they regenerate. Cheap to clone; all clones are one.
 ///
 /// One thread talks to the agents. In a forked child, where that thread and everything secret is gone, the first
@@ -31,6 +35,8 @@ struct Inner {
     identity: IdentitySource,
     directory: Arc<Directory>,
     settings: Settings,
+    world: Arc<dyn World>,
+    dial: DialSource,
     /// The process it was made in, and the thread there.
     home: Running,
     /// The same in a forked child. Never locked at home: a lock that is held in the moment of a fork stays so.
@@ -52,12 +58,29 @@ impl Reconstructor {
         holders: Vec<Holder>,
         settings: Settings,
     ) -> Result<Self, Error> {
+        let dial: DialSource = Box::new(|identity| Arc::new(TlsDial::new(identity.clone())));
+        Self::in_world(identity, holders, settings, Arc::new(System), dial)
+    }
+
+    /// The same with another clock, other randomness and another network than the real ones.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn in_world(
+        identity: IdentitySource,
+        holders: Vec<Holder>,
+        settings: Settings,
+        world: Arc<dyn World>,
+        dial: DialSource,
+    ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::new(holders)?);
-        let home = Running::start(&identity, &directory, &settings)?;
+        let home = Running::start(&identity, &directory, &settings, &world, &dial)?;
         Ok(Self(Arc::new(Inner {
             identity,
             directory,
             settings,
+            world,
+            dial,
             home,
             away: Mutex::new(None),
         })))
@@ -70,10 +93,10 @@ impl Reconstructor {
 
     /// Begins several operations at once. What the token itself forbids is refused without asking anyone.
     pub fn submit_all(&self, operations: Vec<(Operation, Done<Outcome>)>) {
-        let usual = self.0.settings.deadline;
+        let (usual, world) = (self.0.settings.deadline, &*self.0.world);
         let ready = operations
             .into_iter()
-            .map(|(operation, done)| (Work::prepare(operation, usual), Reply::new(done)))
+            .map(|(operation, done)| (Work::prepare(operation, usual, world), Reply::new(done)))
             .collect();
         self.tell(Message::Submit(ready));
     }
@@ -108,7 +131,7 @@ impl Reconstructor {
             .as_ref()
             .is_none_or(|running| running.generation != evanesce_secret::generation())
         {
-            match Running::start(&inner.identity, &inner.directory, &inner.settings) {
+            match inner.start() {
                 // The parent's is left alone: what it points to is not in this process.
                 Ok(running) => std::mem::forget(away.replace(running)),
                 Err(error) => return message.refuse(error),
@@ -120,11 +143,25 @@ impl Reconstructor {
     }
 }
 
+impl Inner {
+    fn start(&self) -> Result<Running, Error> {
+        Running::start(
+            &self.identity,
+            &self.directory,
+            &self.settings,
+            &self.world,
+            &self.dial,
+        )
+    }
+}
+
 impl Running {
     fn start(
         identity: &IdentitySource,
         directory: &Arc<Directory>,
         settings: &Settings,
+        world: &Arc<dyn World>,
+        dial: &DialSource,
     ) -> Result<Self, Error> {
         // Locked memory first: from then on a fork is noticed.
         evanesce_secret::on_crucible(|| ());
@@ -140,9 +177,11 @@ impl Running {
         Ok(Self {
             generation,
             thread: start(Setup {
+                dial: dial(&identity),
                 identity,
                 directory,
                 settings,
+                world: world.clone(),
             })?,
         })
     }

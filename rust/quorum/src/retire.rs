@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evanesce_token::Token;
 use evanesce_wire::message::Receipt;
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::everyone::{Verb, Word, everyone};
@@ -26,14 +27,15 @@ pub struct Retirement {
     pub receipts: Vec<Receipt>,
 }
 
-/// Asks everyone to tombstone it. An error only if nobody has.
+/// Asks everyone to tombstone it, until `until`. An error only if nobody has.
 pub(crate) async fn retire(
     side: &Arc<Side>,
     token: Arc<Token>,
     budget: Duration,
+    until: Instant,
 ) -> Result<Retirement, Error> {
-    let work = Arc::new(Work::bare(token.clone(), "retire", budget));
-    let (words, receipts) = everyone(side, &token, Verb::Retire(work)).await;
+    let work = Arc::new(Work::bare(token.clone(), "retire", budget, &*side.world));
+    let (words, receipts) = everyone(side, &token, Verb::Retire(work), until).await;
     let quorum = &token.body.header.quorum;
     let names = quorum.seats();
     // One that was asked before says that it has the tombstone already.

@@ -1,16 +1,16 @@
 //! The state of every agent in the directory, as it tells it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evanesce_wire::message::Status;
 use tokio::spawn;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::fault::{Fault, Trouble};
 use crate::holder::Holder;
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::work::unix_now_ms;
 
 /// One agent's answer.
 pub struct AgentStatus {
@@ -24,47 +24,56 @@ pub struct AgentStatus {
     pub clock_offset: Option<i64>,
 }
 
-/// Asks every agent, all at once.
-pub(crate) async fn status(side: &Arc<Side>) -> Vec<AgentStatus> {
+/// Asks every agent, all at once, until `until`.
+pub(crate) async fn status(side: &Arc<Side>, until: Instant) -> Vec<AgentStatus> {
     let ask = |place: usize| {
         let side = side.clone();
-        spawn(async move { one(&side, place).await })
+        spawn(async move { one(&side, place, until).await })
     };
     let tasks: Vec<_> = (0..side.links.len()).map(ask).collect();
     let mut all = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        all.extend(task.await);
+    for (place, task) in tasks.into_iter().enumerate() {
+        let answer = task.await.unwrap_or_else(|_| Err(Down::broke_off()));
+        all.push(told(side, place, answer));
     }
     all
 }
 
-async fn one(side: &Arc<Side>, place: usize) -> AgentStatus {
+struct Answer {
+    status: Status,
+    took: Duration,
+    clock_offset: i64,
+}
+
+async fn one(side: &Side, place: usize, until: Instant) -> Result<Answer, Down> {
     let link = &side.links[place];
-    let answer = match timeout_at(side.until(), link.status()).await {
+    let answer = match timeout_at(until, link.status()).await {
         Ok(answer) => answer,
         Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
     };
-    let answer = answer.and_then(|(status, took)| match status.agent == link.holder.id {
-        true => Ok((status, took)),
-        false => Err(Down::new(Trouble::Lied, "it speaks for another agent")),
-    });
-    let holder = link.holder.clone();
+    let (status, took) = answer?;
+    if status.agent != link.holder.id {
+        return Err(Down::new(Trouble::Lied, "it speaks for another agent"));
+    }
+    // Its clock was read about half way.
+    let here = side.world.unix_millis() as i64 - took.as_millis() as i64 / 2;
+    let clock = i64::try_from(status.clock).unwrap_or(i64::MAX);
+    Ok(Answer {
+        status,
+        took,
+        clock_offset: clock.saturating_sub(here),
+    })
+}
+
+fn told(side: &Side, place: usize, answer: Result<Answer, Down>) -> AgentStatus {
+    let holder = side.directory.all()[place].clone();
     match answer {
-        Ok((status, took)) => {
-            // Its clock was read about half way.
-            let here = unix_now_ms() as i64 - took.as_millis() as i64 / 2;
-            let clock_offset = Some(
-                i64::try_from(status.clock)
-                    .unwrap_or(i64::MAX)
-                    .saturating_sub(here),
-            );
-            AgentStatus {
-                holder,
-                answer: Ok(status),
-                latency: Some(took.as_micros() as u64),
-                clock_offset,
-            }
-        }
+        Ok(answer) => AgentStatus {
+            holder,
+            answer: Ok(answer.status),
+            latency: Some(answer.took.as_micros() as u64),
+            clock_offset: Some(answer.clock_offset),
+        },
         Err(down) => AgentStatus {
             holder,
             answer: Err(side.fault(place, &down)),

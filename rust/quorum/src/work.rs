@@ -1,10 +1,11 @@
 //! An operation made ready: judged by the token, its inputs digested. Done on the caller's thread.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
+use evanesce_wire::World;
 use evanesce_wire::limits::REQUESTS_PER_OPENING;
 
 use crate::error::{Code, Error};
@@ -36,13 +37,17 @@ pub(crate) struct Work {
 
 impl Work {
     /// Refuses what no agent need be asked about; otherwise digests the inputs under fresh salts.
-    pub fn prepare(operation: Operation, usual: Duration) -> Result<Self, Error> {
+    pub fn prepare(
+        operation: Operation,
+        usual: Duration,
+        world: &dyn World,
+    ) -> Result<Self, Error> {
         let Operation {
             token,
             jobs,
             deadline,
         } = operation;
-        refuse_expired(&token)?;
+        refuse_expired(&token, world)?;
         if jobs.is_empty() || jobs.len() > REQUESTS_PER_OPENING {
             let message = format!(
                 "an operation has between 1 and {REQUESTS_PER_OPENING} jobs, not {}",
@@ -53,7 +58,7 @@ impl Work {
         let mut statements = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
         let mut salts = vec![[0; 32]; jobs.len()];
-        evanesce_secret::random(salts.as_flattened_mut());
+        world.random(salts.as_flattened_mut());
         for (job, salt) in jobs.into_iter().zip(&salts) {
             let suite = admit(&token, &job.suite, job.input.as_input().action())?;
             let parts = job.input.as_input();
@@ -80,9 +85,14 @@ impl Work {
     }
 
     /// An opening that operates on nothing: `open` or `retire`.
-    pub fn bare(token: Arc<Token>, action: &'static str, budget: Duration) -> Self {
+    pub fn bare(
+        token: Arc<Token>,
+        action: &'static str,
+        budget: Duration,
+        world: &dyn World,
+    ) -> Self {
         let mut salt = [0; 32];
-        evanesce_secret::random(&mut salt);
+        world.random(&mut salt);
         let input = formula::input_digest(&salt, action, "", &[]);
         let statements = vec![Statement {
             action,
@@ -128,8 +138,8 @@ fn admit(token: &Token, suite: &str, action: &'static str) -> Result<&'static dy
     Ok(known)
 }
 
-pub(crate) fn refuse_expired(token: &Token) -> Result<(), Error> {
-    if token.expired_at(unix_now()) {
+pub(crate) fn refuse_expired(token: &Token, world: &dyn World) -> Result<(), Error> {
+    if token.expired_at(world.unix_seconds()) {
         return Err(Error::new(
             Code::Expired,
             "the token has expired",
@@ -137,20 +147,4 @@ pub(crate) fn refuse_expired(token: &Token) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// Unix seconds.
-pub(crate) fn unix_now() -> u64 {
-    unix_elapsed().as_secs()
-}
-
-/// Unix milliseconds.
-pub(crate) fn unix_now_ms() -> u64 {
-    unix_elapsed().as_millis() as u64
-}
-
-fn unix_elapsed() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }

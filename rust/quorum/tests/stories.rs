@@ -88,6 +88,41 @@ fn one_silent_holder_costs_milliseconds_and_is_named() {
 }
 
 #[test]
+fn a_request_that_nobody_waits_for_any_more_is_reset_long_before_the_deadline() {
+    let quorum = Quorum::of(3);
+    let token = quorum.mint("2 of (s0, s1, s2)", &["ed25519"]);
+    let caller = quorum.fresh(Settings {
+        deadline: Duration::from_secs(10),
+        ..Settings::default()
+    });
+    for _ in 0..20 {
+        sign(&caller, &token).unwrap();
+    }
+    // Two of them are asked first.
+    for agent in &quorum.agents[..2] {
+        let shared = &agent.shared;
+        let counts = || [&shared.connections, &shared.offers].map(|count| count.load(SeqCst));
+        let (ways, asked) = (counts(), shared.requests.load(SeqCst));
+        agent.behave(Behaviour::Silent);
+        sign(&caller, &token).unwrap();
+        let begun = Instant::now();
+        let asked = shared.requests.load(SeqCst) > asked;
+        while asked && shared.resets.load(SeqCst) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(1), "not reset");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        agent.behave(Behaviour::Honest);
+        assert_eq!(
+            counts(),
+            ways,
+            "one request lost is no reason to connect anew"
+        );
+    }
+    let resets = |agent: &FakeAgent| agent.shared.resets.load(SeqCst);
+    assert!(quorum.agents.iter().map(resets).sum::<usize>() > 0);
+}
+
+#[test]
 fn silent_from_the_first_moment_two_of_five_are_made_up_for_within_the_deadline() {
     let quorum = Quorum::of(5);
     let token = quorum.mint(THREE_OF_FIVE, &["ed25519"]);
@@ -552,20 +587,51 @@ fn a_mint_names_everyone_who_is_down_and_leaves_nothing() {
         (E::Role, vec![("s0", FaultKind::Refused)]),
         "{error}"
     );
+}
+
+#[test]
+fn the_deadline_bounds_each_verb_as_a_whole_and_who_is_silent_is_named() {
+    let quorum = Quorum::of(5);
+    let token = quorum.mint(THREE_OF_FIVE, &["ed25519"]);
+    let budget = Duration::from_millis(300);
+    let caller = quorum.fresh(Settings {
+        deadline: budget,
+        mint_deadline: budget,
+        ..Settings::default()
+    });
     quorum.behave(&[(0, Behaviour::Silent)]);
+    let silent = vec![("s0", FaultKind::Slow)];
+    let in_time = |begun: Instant| {
+        let took = begun.elapsed();
+        assert!(took < budget + Duration::from_millis(200), "{took:?}");
+    };
     let begun = Instant::now();
-    let error = mint(
-        &quorum.reconstructor,
-        quorum.spec(THREE_OF_FIVE, &["ed25519"]),
-    )
-    .err()
-    .unwrap();
-    assert_eq!(
-        code_and_faults(&error),
-        (E::QuorumNotMet, vec![("s0", FaultKind::Slow)]),
-        "{error}"
+    let table = check(&caller, &token, true);
+    in_time(begun);
+    let faults: Vec<_> = table.rows.into_iter().filter_map(|row| row.fault).collect();
+    assert_eq!(faults_of(&faults), silent);
+    assert!(
+        table.opened.unwrap().is_ok(),
+        "the silent one leaves time to open"
     );
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    let begun = Instant::now();
+    let error = mint(&caller, quorum.spec(THREE_OF_FIVE, &["ed25519"]))
+        .err()
+        .unwrap();
+    in_time(begun);
+    assert_eq!(code_and_faults(&error), (E::QuorumNotMet, silent.clone()));
+    let begun = Instant::now();
+    let all = wait(|done| caller.status(done)).unwrap_or_else(|e| panic!("{e}"));
+    in_time(begun);
+    let lost: Vec<_> = all.iter().filter_map(|a| a.answer.as_ref().err()).collect();
+    assert_eq!(
+        (lost.len(), &*lost[0].holder, lost[0].kind),
+        (1, "s0", FaultKind::Slow)
+    );
+    let begun = Instant::now();
+    let retirement = retire(&caller, &token).unwrap();
+    in_time(begun);
+    assert_eq!(faults_of(&retirement.missing), silent);
 }
 
 #[test]

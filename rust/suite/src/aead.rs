@@ -12,12 +12,15 @@ use crate::awslc::mac::cmac;
 use crate::operation::symmetric;
 use crate::{Error, Input, Material, Output, Suite};
 
-pub(crate) static AES_256_GCM: Aead = Aead {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&AES_256_GCM, &XAES_256_GCM];
+
+static AES_256_GCM: Aead = Aead {
     facts: &facts("aes-256-gcm"),
     nonce: NONCE,
 };
 
-pub(crate) static XAES_256_GCM: Aead = Aead {
+static XAES_256_GCM: Aead = Aead {
     facts: &facts("xaes-256-gcm"),
     nonce: 24,
 };
@@ -74,6 +77,10 @@ fn xaes_key(key: &[u8; 32], first: &[u8; 12]) -> Result<[u8; 32], Error> {
 impl Suite for Aead {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        false
     }
 
     fn public_key(&self, _: &Material) -> Result<Vec<u8>, Error> {

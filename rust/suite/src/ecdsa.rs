@@ -19,7 +19,10 @@ use crate::operation::check_derived;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static ECDSA_P256: Ecdsa<P256> = Ecdsa {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&ECDSA_P256, &ECDSA_SECP256K1, &ECDSA_P384];
+
+static ECDSA_P256: Ecdsa<P256> = Ecdsa {
     facts: &facts("ecdsa-p256", 48),
     algorithm: Algorithm {
         name: "ECDSA on P-256",
@@ -33,10 +36,11 @@ pub(crate) static ECDSA_P256: Ecdsa<P256> = Ecdsa {
     hash: &SHA256,
     verification: &ECDSA_P256_SHA256_ASN1,
     low_s: false,
+    slow: false,
     arithmetic: PhantomData,
 };
 
-pub(crate) static ECDSA_P384: Ecdsa<P384> = Ecdsa {
+static ECDSA_P384: Ecdsa<P384> = Ecdsa {
     facts: &facts("ecdsa-p384", 72),
     algorithm: Algorithm {
         name: "ECDSA on P-384",
@@ -50,10 +54,11 @@ pub(crate) static ECDSA_P384: Ecdsa<P384> = Ecdsa {
     hash: &SHA384,
     verification: &ECDSA_P384_SHA384_ASN1,
     low_s: false,
+    slow: true,
     arithmetic: PhantomData,
 };
 
-pub(crate) static ECDSA_SECP256K1: Ecdsa<Secp256k1> = Ecdsa {
+static ECDSA_SECP256K1: Ecdsa<Secp256k1> = Ecdsa {
     facts: &facts("ecdsa-secp256k1", 48),
     algorithm: Algorithm {
         name: "ECDSA on secp256k1",
@@ -67,6 +72,7 @@ pub(crate) static ECDSA_SECP256K1: Ecdsa<Secp256k1> = Ecdsa {
     hash: &SHA256,
     verification: &ECDSA_P256K1_SHA256_ASN1,
     low_s: true,
+    slow: false,
     arithmetic: PhantomData,
 };
 
@@ -78,6 +84,8 @@ pub(crate) struct Ecdsa<C> {
     verification: &'static EcdsaVerificationAlgorithm,
     /// Signatures with s above half the order are refused.
     low_s: bool,
+    /// See [`Suite::is_slow`].
+    slow: bool,
     arithmetic: PhantomData<C>,
 }
 
@@ -197,6 +205,10 @@ impl<C: Curve> Ecdsa<C> {
 impl<C: Curve> Suite for Ecdsa<C> {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

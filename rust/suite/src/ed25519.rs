@@ -7,7 +7,10 @@ use crate::operation::derived;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static ED25519: Ed25519 = Ed25519;
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&ED25519];
+
+static ED25519: Ed25519 = Ed25519;
 
 pub(crate) struct Ed25519;
 
@@ -56,6 +59,10 @@ impl Ed25519 {
 impl Suite for Ed25519 {
     fn facts(&self) -> &'static SuiteFacts {
         &FACTS
+    }
+
+    fn is_slow(&self) -> bool {
+        false
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

@@ -11,7 +11,10 @@ use crate::awslc::mac::hkdf_expand;
 use crate::operation::symmetric;
 use crate::{Error, Input, Material, Output, Suite};
 
-pub(crate) static HKDF_SHA256: Hkdf = Hkdf;
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&HKDF_SHA256];
+
+static HKDF_SHA256: Hkdf = Hkdf;
 
 pub(crate) struct Hkdf;
 
@@ -32,6 +35,10 @@ const LONGEST: usize = 255 * 32;
 impl Suite for Hkdf {
     fn facts(&self) -> &'static SuiteFacts {
         &FACTS
+    }
+
+    fn is_slow(&self) -> bool {
+        false
     }
 
     fn public_key(&self, _: &Material) -> Result<Vec<u8>, Error> {

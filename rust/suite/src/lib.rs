@@ -15,7 +15,8 @@
 //! secrets in this crate. RustCrypto's ECDSA types and AWS-LC's own locals leave copies on that stack
 //! and nowhere else.
 //!
-//! One file per family; a new suite is one `Facts` and one line in its family's file.
+//! One file per family; a new suite is one `static` and one entry of `SUITES` in its family's file, and nothing
+//! elsewhere.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -29,6 +30,7 @@ mod mac;
 mod mldsa;
 mod mlkem;
 mod operation;
+pub mod pem;
 mod pkcs8;
 mod registry;
 mod rsa;
@@ -47,6 +49,10 @@ use evanesce_token::SuiteFacts;
 pub trait Suite: Sync {
     /// Name, key size and operations: what a token's header is judged by.
     fn facts(&self) -> &'static SuiteFacts;
+
+    /// Whether one operation may take more than a tenth of a millisecond or two, whatever its input: then it is
+    /// not done on a thread that others wait for.
+    fn is_slow(&self) -> bool;
 
     /// The public half as SubjectPublicKeyInfo DER (named curve, uncompressed point). On a crucible
     /// thread. [`Error::UnfitOperation`] for symmetric suites.

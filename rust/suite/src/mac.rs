@@ -10,19 +10,22 @@ use crate::awslc::mac::{Hash, cmac, hmac};
 use crate::operation::symmetric;
 use crate::{Error, Input, Material, Output, Suite};
 
-pub(crate) static HMAC_SHA256: Mac = Mac {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&HMAC_SHA256, &HMAC_SHA512, &AES_CMAC];
+
+static HMAC_SHA256: Mac = Mac {
     facts: &facts("hmac-sha256", 32),
     imported: 1..=1024,
     function: Function::Hmac(Hash::Sha256),
 };
 
-pub(crate) static HMAC_SHA512: Mac = Mac {
+static HMAC_SHA512: Mac = Mac {
     facts: &facts("hmac-sha512", 64),
     imported: 1..=1024,
     function: Function::Hmac(Hash::Sha512),
 };
 
-pub(crate) static AES_CMAC: Mac = Mac {
+static AES_CMAC: Mac = Mac {
     facts: &facts("aes-cmac", 32),
     imported: 32..=32,
     function: Function::Cmac,
@@ -66,6 +69,10 @@ impl Mac {
 impl Suite for Mac {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        false
     }
 
     fn public_key(&self, _: &Material) -> Result<Vec<u8>, Error> {

@@ -16,7 +16,10 @@ use crate::operation::derived;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static ML_DSA_44: MlDsa = MlDsa {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&ML_DSA_44, &ML_DSA_65, &ML_DSA_87];
+
+static ML_DSA_44: MlDsa = MlDsa {
     facts: &facts("ml-dsa-44"),
     algorithm: Algorithm {
         name: "ML-DSA-44",
@@ -29,7 +32,7 @@ pub(crate) static ML_DSA_44: MlDsa = MlDsa {
     verification: &VERIFY_44,
 };
 
-pub(crate) static ML_DSA_65: MlDsa = MlDsa {
+static ML_DSA_65: MlDsa = MlDsa {
     facts: &facts("ml-dsa-65"),
     algorithm: Algorithm {
         name: "ML-DSA-65",
@@ -42,7 +45,7 @@ pub(crate) static ML_DSA_65: MlDsa = MlDsa {
     verification: &VERIFY_65,
 };
 
-pub(crate) static ML_DSA_87: MlDsa = MlDsa {
+static ML_DSA_87: MlDsa = MlDsa {
     facts: &facts("ml-dsa-87"),
     algorithm: Algorithm {
         name: "ML-DSA-87",
@@ -119,6 +122,10 @@ impl MlDsa {
 impl Suite for MlDsa {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        true
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

@@ -12,7 +12,10 @@ use crate::operation::derived;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static ML_KEM_768: MlKem = MlKem {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&ML_KEM_768, &ML_KEM_1024];
+
+static ML_KEM_768: MlKem = MlKem {
     facts: &facts("ml-kem-768"),
     algorithm: Algorithm {
         name: "ML-KEM-768",
@@ -24,7 +27,7 @@ pub(crate) static ML_KEM_768: MlKem = MlKem {
     ciphertext: 1088,
 };
 
-pub(crate) static ML_KEM_1024: MlKem = MlKem {
+static ML_KEM_1024: MlKem = MlKem {
     facts: &facts("ml-kem-1024"),
     algorithm: Algorithm {
         name: "ML-KEM-1024",
@@ -105,6 +108,10 @@ impl MlKem {
 impl Suite for MlKem {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        true
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

@@ -154,3 +154,84 @@ fn wrong_length(facts: &SuiteFacts, got: usize, want: RangeInclusive<usize>) -> 
         (low, high) => format!("an {name} key has {low} to {high} bytes, not {got}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evanesce_token::formula::input_digest;
+
+    /// Another implementation has nothing but this page to go by.
+    #[test]
+    fn the_published_example_and_table_of_input_digests_are_true() {
+        let page = include_str!("../../../docs/agent-api.md");
+        let derive = Input::Derive {
+            context: b"backup/2026",
+            length: 32,
+        };
+        let salt = std::array::from_fn(|i| i as u8);
+        let parts = derive.parts();
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        let digest = input_digest(&salt, derive.action(), "hkdf-sha256", &parts);
+        let example = format!("\n= {}\n", hex::encode(digest));
+        assert!(page.contains(&example), "the page lacks {example}");
+
+        let (message, mac, aad, key): (&[u8], &[u8], &[u8], &[u8]) = (b"m", b"t", b"a", b"k");
+        for (row, input, inputs) in [
+            (
+                "| `sign`, `mac` | message |",
+                Input::Sign { message },
+                vec![message],
+            ),
+            (
+                "| `sign`, `mac` | message |",
+                Input::Mac { message },
+                vec![message],
+            ),
+            (
+                "| `verify-mac` | message, mac |",
+                Input::VerifyMac { message, mac },
+                vec![message, mac],
+            ),
+            (
+                "| `encrypt` | plaintext, additional data |",
+                Input::Encrypt {
+                    plaintext: message,
+                    aad,
+                },
+                vec![message, aad],
+            ),
+            (
+                "| `decrypt` | ciphertext, additional data |",
+                Input::Decrypt {
+                    ciphertext: message,
+                    aad,
+                },
+                vec![message, aad],
+            ),
+            (
+                "| `derive` | context, u32(length) |",
+                Input::Derive {
+                    context: message,
+                    length: 258,
+                },
+                vec![message, &[0, 0, 1, 2]],
+            ),
+            (
+                "| `agree` | the peer's key, as",
+                Input::Agree { peer: key },
+                vec![key],
+            ),
+            (
+                "| `decapsulate` | ciphertext |",
+                Input::Decapsulate {
+                    ciphertext: message,
+                },
+                vec![message],
+            ),
+        ] {
+            assert!(page.contains(row), "the page lacks {row}");
+            assert!(row.contains(&format!("`{}`", input.action())));
+            assert_eq!(input.parts(), inputs, "{row}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The one list of suites. A suite that is not here does not exist.
+//! The one list of suites, chained from the families'. A suite that is not here does not exist.
 
 use std::sync::LazyLock;
 
@@ -6,27 +6,20 @@ use evanesce_token::{Catalogue, SuiteFacts};
 
 use crate::{Suite, aead, ecdsa, ed25519, hkdf, mac, mldsa, mlkem, rsa, x25519};
 
-static SUITES: [&dyn Suite; 19] = [
-    &ed25519::ED25519,
-    &ecdsa::ECDSA_P256,
-    &ecdsa::ECDSA_SECP256K1,
-    &ecdsa::ECDSA_P384,
-    &x25519::X25519,
-    &mldsa::ML_DSA_44,
-    &mldsa::ML_DSA_65,
-    &mldsa::ML_DSA_87,
-    &mlkem::ML_KEM_768,
-    &mlkem::ML_KEM_1024,
-    &aead::AES_256_GCM,
-    &aead::XAES_256_GCM,
-    &mac::HMAC_SHA256,
-    &mac::HMAC_SHA512,
-    &mac::AES_CMAC,
-    &hkdf::HKDF_SHA256,
-    &rsa::RSA_PSS_SHA256,
-    &rsa::RSA_PKCS1_SHA256,
-    &rsa::RSA_OAEP_SHA256,
+/// One list a family: a further suite is a line in its family's file, a further family a line here.
+static FAMILIES: &[&[&dyn Suite]] = &[
+    ed25519::SUITES,
+    ecdsa::SUITES,
+    x25519::SUITES,
+    mldsa::SUITES,
+    mlkem::SUITES,
+    aead::SUITES,
+    mac::SUITES,
+    hkdf::SUITES,
+    rsa::SUITES,
 ];
+
+static SUITES: LazyLock<Vec<&dyn Suite>> = LazyLock::new(|| FAMILIES.concat());
 
 static FACTS: LazyLock<Vec<&'static SuiteFacts>> =
     LazyLock::new(|| SUITES.iter().map(|suite| suite.facts()).collect());

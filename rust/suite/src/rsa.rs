@@ -18,17 +18,20 @@ use crate::awslc::rsa::RsaKey;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static RSA_PSS_SHA256: Rsa = Rsa {
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&RSA_PSS_SHA256, &RSA_PKCS1_SHA256, &RSA_OAEP_SHA256];
+
+static RSA_PSS_SHA256: Rsa = Rsa {
     facts: &facts("rsa-pss-sha256", &["sign"]),
     scheme: Scheme::Pss,
 };
 
-pub(crate) static RSA_PKCS1_SHA256: Rsa = Rsa {
+static RSA_PKCS1_SHA256: Rsa = Rsa {
     facts: &facts("rsa-pkcs1-sha256", &["sign"]),
     scheme: Scheme::Pkcs1,
 };
 
-pub(crate) static RSA_OAEP_SHA256: Rsa = Rsa {
+static RSA_OAEP_SHA256: Rsa = Rsa {
     facts: &facts("rsa-oaep-sha256", &["decrypt"]),
     scheme: Scheme::Oaep,
 };
@@ -127,6 +130,10 @@ fn sha256(message: &[u8]) -> Result<[u8; 32], Error> {
 impl Suite for Rsa {
     fn facts(&self) -> &'static SuiteFacts {
         self.facts
+    }
+
+    fn is_slow(&self) -> bool {
+        true
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

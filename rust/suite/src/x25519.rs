@@ -9,7 +9,10 @@ use crate::operation::derived;
 use crate::spki::Algorithm;
 use crate::{Error, Input, Material, Output, Suite, pkcs8};
 
-pub(crate) static X25519: X25519Suite = X25519Suite;
+/// This family, in the order of PROTOCOL §7–§8.
+pub(crate) static SUITES: &[&dyn Suite] = &[&X25519];
+
+static X25519: X25519Suite = X25519Suite;
 
 pub(crate) struct X25519Suite;
 
@@ -48,6 +51,10 @@ fn peer(bytes: &[u8]) -> Result<&[u8; 32], Error> {
 impl Suite for X25519Suite {
     fn facts(&self) -> &'static SuiteFacts {
         &FACTS
+    }
+
+    fn is_slow(&self) -> bool {
+        false
     }
 
     fn public_key(&self, material: &Material) -> Result<Vec<u8>, Error> {

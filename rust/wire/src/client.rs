@@ -1,7 +1,9 @@
-//! One HTTP/2 connection to one agent, over TLS pinned to that agent's key.
+//! One HTTP/2 connection to one agent, over TLS pinned to that agent's key; and the two traits by which a simulator
+//! can stand in for both.
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -12,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::message::Problem;
-use crate::{WireError, limits, tls};
+use crate::{Id, Identity, WireError, limits, tls};
 
 /// Media type of every body.
 pub const CBOR: &str = "application/cbor";
@@ -42,6 +44,71 @@ impl std::fmt::Display for CallError {
 impl From<WireError> for CallError {
     fn from(e: WireError) -> Self {
         Self::Wire(e)
+    }
+}
+
+/// What a trait's method begins and the caller awaits.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A way to one agent: bodies go, answers come.
+pub trait Way: Send + Sync {
+    /// Posts a CBOR body to `path` and gives the answer's.
+    fn post<'a>(&'a self, path: &'a str, body: Vec<u8>) -> Pending<'a, Result<Vec<u8>, CallError>>;
+    /// Gets a CBOR body.
+    fn get<'a>(&'a self, path: &'a str) -> Pending<'a, Result<Vec<u8>, CallError>>;
+    /// The key the agent has proven, SubjectPublicKeyInfo DER.
+    fn peer_spki(&self) -> &[u8];
+    /// Whether the way has ended.
+    fn is_closed(&self) -> bool;
+}
+
+/// What makes ways to agents.
+pub trait Dial: Send + Sync {
+    /// A way to the agent of that id at `address` ("host:port").
+    fn dial<'a>(
+        &'a self,
+        address: &'a str,
+        agent: Id,
+    ) -> Pending<'a, Result<Arc<dyn Way>, WireError>>;
+}
+
+/// Dials over TCP and TLS, pinned to each agent's key.
+pub struct TlsDial {
+    identity: Arc<dyn Identity>,
+    /// One configuration per agent for all connections: making it takes a signature.
+    configs: Mutex<Vec<(Id, Arc<rustls::ClientConfig>)>>,
+}
+
+impl TlsDial {
+    /// As this identity.
+    pub fn new(identity: Arc<dyn Identity>) -> Self {
+        Self {
+            identity,
+            configs: Mutex::default(),
+        }
+    }
+
+    fn config(&self, agent: Id) -> Result<Arc<rustls::ClientConfig>, WireError> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = configs.iter().find(|(id, _)| *id == agent) {
+            return Ok(config.clone());
+        }
+        let config = tls::client(self.identity.clone(), agent)?;
+        configs.push((agent, config.clone()));
+        Ok(config)
+    }
+}
+
+impl Dial for TlsDial {
+    fn dial<'a>(
+        &'a self,
+        address: &'a str,
+        agent: Id,
+    ) -> Pending<'a, Result<Arc<dyn Way>, WireError>> {
+        Box::pin(async move {
+            let connection = Connection::open(address, self.config(agent)?).await?;
+            Ok(Arc::new(connection) as Arc<dyn Way>)
+        })
     }
 }
 
@@ -102,26 +169,6 @@ impl Connection {
         })
     }
 
-    /// The key the agent has proven, SubjectPublicKeyInfo DER.
-    pub fn peer_spki(&self) -> &[u8] {
-        &self.peer_spki
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Posts a CBOR body and gives the answer's.
-    pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
-        self.call(Method::POST, path, body).await
-    }
-
-    /// Gets a CBOR body.
-    pub async fn get(&self, path: &str) -> Result<Vec<u8>, CallError> {
-        self.call(Method::GET, path, Vec::new()).await
-    }
-
     async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
         let broken = |e: &dyn std::fmt::Display| {
             WireError::Unreachable(format!("the connection broke: {e}"))
@@ -164,5 +211,23 @@ impl Connection {
             message: "the agent gave a status without words".into(),
         });
         Err(CallError::Problem(status.as_u16(), problem))
+    }
+}
+
+impl Way for Connection {
+    fn post<'a>(&'a self, path: &'a str, body: Vec<u8>) -> Pending<'a, Result<Vec<u8>, CallError>> {
+        Box::pin(self.call(Method::POST, path, body))
+    }
+
+    fn get<'a>(&'a self, path: &'a str) -> Pending<'a, Result<Vec<u8>, CallError>> {
+        Box::pin(self.call(Method::GET, path, Vec::new()))
+    }
+
+    fn peer_spki(&self) -> &[u8] {
+        &self.peer_spki
+    }
+
+    fn is_closed(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 }

@@ -147,7 +147,8 @@ impl FileIdentity {
         })
     }
 
-    fn from_pem(pem: &[u8]) -> Result<Self, String> {
+    /// From the file's text; on a crucible thread. The error says what is wrong with it, and nothing of it.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let start = find(pem, PEM_BEGIN).ok_or("holds no PRIVATE KEY block")? + PEM_BEGIN.len();
         let end =
             start + find(&pem[start..], PEM_END).ok_or("holds an unfinished PRIVATE KEY block")?;

@@ -5,6 +5,7 @@
 //! * [`session`]: the end-to-end sealing of requests and shares inside TLS (PROTOCOL §6).
 //! * [`message`]: every body as a CBOR type with strict decoding.
 //! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them.
+//! * [`disk`]: what an agent keeps of its log and its tombstones, as bytes.
 //! * [`client`]: one HTTP/2 connection to one agent.
 //!
 //! [`tls`] and [`client`] come with the feature `transport`, which is on by default; decoders need neither.
@@ -14,6 +15,7 @@
 
 #[cfg(feature = "transport")]
 pub mod client;
+pub mod disk;
 pub mod error;
 pub mod identity;
 pub mod limits;
@@ -23,9 +25,11 @@ pub mod note;
 pub mod session;
 #[cfg(feature = "transport")]
 pub mod tls;
+pub mod world;
 
 pub use error::WireError;
 pub use identity::{FileIdentity, Identity, verify_statement};
+pub use world::{System, World};
 
 /// The id of an agent or a caller: `TH("agent" | "caller", SubjectPublicKeyInfo)` (PROTOCOL §1).
 pub type Id = [u8; 32];

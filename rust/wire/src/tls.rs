@@ -18,11 +18,22 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     SignatureAlgorithm, SignatureScheme,
 };
+use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ED25519};
 
 use crate::{Id, Identity, WireError};
 use evanesce_token::formula;
 
-/// The only TLS provider in use: TLS 1.3 suites, one hybrid post-quantum group.
+/// What may sign a handshake: the two kinds of key that an identity can be, and nothing that a peer might try
+/// besides. rustls leaves it to the verifier to refuse a scheme that was never offered.
+static IDENTITY_KEYS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[ED25519, ECDSA_P256_SHA256],
+    mapping: &[
+        (SignatureScheme::ED25519, &[ED25519]),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256]),
+    ],
+};
+
+/// The only TLS provider in use: TLS 1.3 suites, one hybrid post-quantum group, signatures by identity keys.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![kx_group::X25519MLKEM768],
@@ -31,6 +42,7 @@ pub fn provider() -> Arc<CryptoProvider> {
             cipher_suite::TLS13_AES_256_GCM_SHA384,
             cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
         ],
+        signature_verification_algorithms: IDENTITY_KEYS,
         ..default_provider()
     })
 }
@@ -38,11 +50,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// An agent's side. Any client key may connect: who it belongs to, and what that caller may do, is
 /// judged by the agent from [`peer_spki`].
 pub fn server(identity: Arc<dyn Identity>) -> Result<Arc<ServerConfig>, WireError> {
-    let provider = provider();
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(rejected)?
-        .with_client_cert_verifier(Arc::new(AnyKey(provider.signature_verification_algorithms)))
+        .with_client_cert_verifier(Arc::new(AnyKey))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?)));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -52,16 +63,11 @@ pub fn server(identity: Arc<dyn Identity>) -> Result<Arc<ServerConfig>, WireErro
 
 /// A reconstructor's side: the agent must prove the key whose id is `agent`.
 pub fn client(identity: Arc<dyn Identity>, agent: Id) -> Result<Arc<ClientConfig>, WireError> {
-    let provider = provider();
-    let pin = PinnedKey {
-        agent,
-        algorithms: provider.signature_verification_algorithms,
-    };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(rejected)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(pin))
+        .with_custom_certificate_verifier(Arc::new(PinnedKey(agent)))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?)));
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
@@ -166,16 +172,8 @@ impl Signer for TlsKey {
     }
 }
 
-/// Schemes an identity key can have; nothing else may sign a handshake.
-fn schemes() -> Vec<SignatureScheme> {
-    vec![
-        SignatureScheme::ED25519,
-        SignatureScheme::ECDSA_NISTP256_SHA256,
-    ]
-}
-
 #[derive(Debug)]
-struct AnyKey(WebPkiSupportedAlgorithms);
+struct AnyKey;
 
 impl ClientCertVerifier for AnyKey {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -206,19 +204,16 @@ impl ClientCertVerifier for AnyKey {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
+        verify_tls13_signature(message, certificate, signature, &IDENTITY_KEYS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes()
+        IDENTITY_KEYS.supported_schemes()
     }
 }
 
 #[derive(Debug)]
-struct PinnedKey {
-    agent: Id,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+struct PinnedKey(Id);
 
 impl ServerCertVerifier for PinnedKey {
     fn verify_server_cert(
@@ -230,7 +225,7 @@ impl ServerCertVerifier for PinnedKey {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(certificate)?;
-        if formula::agent_id(certificate.subject_public_key_info().as_ref()) == self.agent {
+        if formula::agent_id(certificate.subject_public_key_info().as_ref()) == self.0 {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(
@@ -254,11 +249,11 @@ impl ServerCertVerifier for PinnedKey {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        verify_tls13_signature(message, certificate, signature, &IDENTITY_KEYS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes()
+        IDENTITY_KEYS.supported_schemes()
     }
 }
 

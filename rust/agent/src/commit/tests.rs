@@ -1,6 +1,7 @@
 //! The whole path from a request to its answer, without network or process: over a disk that fails, and with an
 //! element that is watched.
 
+use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -10,19 +11,21 @@ use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
     Code, Context, Entry, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault, SeatResult,
-    SeatRow,
+    SeatRow, SeatShare, SeatedResult,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::agent::{Agent, Me};
 use crate::disk::Memory;
-use crate::gate::Verb;
+use crate::gate::{Refusal, Verb};
 use crate::known::Directory;
 use crate::limits::{Limits, OPERATIONS};
 use crate::log::{ENTRIES, HEAD};
-use crate::shown::{fill, missing};
+use crate::room::Rooms;
+use crate::shown::{Ready, fill, missing};
 use crate::tombstones::Tombstones;
 
 const NOW: u64 = 1_800_000_000;
@@ -39,6 +42,7 @@ impl Element for Watched {
             label,
             development: true,
             weaknesses,
+            notes: Vec::new(),
         }
     }
     fn epochs(&self) -> Vec<u64> {
@@ -57,20 +61,27 @@ impl Element for Watched {
 struct World {
     disk: Memory,
     element: Arc<Watched>,
+    metrics: Arc<Metrics>,
     agent: Agent,
     queue: Queue,
-    metrics: Arc<Metrics>,
+    committing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     session: Arc<SealingSession>,
     caller: Id,
-    body: Body,
-    row: SeatRow,
+    tokens: [(Body, SeatRow); 2],
     asked: u64,
     /// The system's clock, in Unix seconds.
     now: u64,
 }
 
-/// An agent with one token seated, and its committer running on the present runtime.
+/// An agent with two tokens seated, and its committer running on the present runtime.
 fn world(commit: Commit, slow: bool) -> World {
+    let mut world = waiting_world(commit, slow);
+    world.start();
+    world
+}
+
+/// The same, with a committer that has not begun.
+fn waiting_world(commit: Commit, slow: bool) -> World {
     let dir = tempfile::tempdir().unwrap();
     let key = |name: &str| FileIdentity::create(&dir.path().join(name)).unwrap();
     let (identity, caller) = (Arc::new(key("agent")), key("caller"));
@@ -89,6 +100,7 @@ fn world(commit: Commit, slow: bool) -> World {
     let committer = Committer {
         syncer: Syncer::start(log.journal(), shared, Events::silent()).unwrap(),
         log,
+        tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
         signer,
         hands: Arc::new(Hands {
             element: element.clone(),
@@ -96,31 +108,52 @@ fn world(commit: Commit, slow: bool) -> World {
             me,
         }),
         commit,
+        queued: 100,
         tasks_at_once: if slow { 0 } else { 100 },
         tasks_per_job: 2,
         threads: 2,
         metrics: metrics.clone(),
         events: Events::silent(),
     };
+    let retired = committer.tombstones.retired();
     let (queue, committing) = committer.start();
-    tokio::spawn(committing);
 
-    let id = hex::encode(caller.caller_id());
-    let directory = format!(
-        "[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = [\"caller\", \"reconstructor\"]\n"
-    );
-    let directory = Directory::parse(&directory).unwrap();
-    let tombstones = Tombstones::open(&disk, "tombstones").unwrap();
+    let directory = directory(&caller.caller_id(), &["caller", "minter", "reconstructor"]);
     let about = Me {
         id: me,
         element: element.description(),
         epochs: element.epochs(),
     };
-    let mut agent = Agent::new(about, directory, tombstones, &Limits::default(), 0, [0; 16]);
+    let mut agent = Agent::new(about, directory, retired, &Limits::default(), 0, [0; 16]);
 
+    let (id, caller) = (session.id, caller.caller_id());
+    agent.sessions.keep(session, caller, NOW);
+    let session = agent.session(&id, &caller, NOW * 1000).unwrap();
+    World {
+        disk,
+        element,
+        metrics,
+        agent,
+        queue,
+        committing: Some(Box::pin(committing)),
+        session,
+        caller,
+        tokens: [2, 3].map(|nonce| seated(me, nonce)),
+        asked: 0,
+        now: NOW,
+    }
+}
+
+fn directory(caller: &Id, roles: &[&str]) -> Directory {
+    let id = hex::encode(caller);
+    let text = format!("[[identity]]\nname = \"ops\"\nid = \"{id}\"\nroles = {roles:?}\n");
+    Directory::parse(&text).unwrap()
+}
+
+fn seated(holder: Id, nonce: u8) -> (Body, SeatRow) {
     let header = Header {
         key: [1; 32],
-        nonce: [2; 32],
+        nonce: [nonce; 32],
         name: "treasury".into(),
         suites: vec!["ed25519".into()],
         quorum: Gate::parse("1 of (a)").unwrap(),
@@ -141,26 +174,11 @@ fn world(commit: Commit, slow: bool) -> World {
     correction.iter_mut().zip(SEED).for_each(|(a, b)| *a ^= b);
     let row = SeatRow {
         seat: 0,
-        holder: me,
+        holder,
         epoch: 3,
         correction,
     };
-    let (id, caller) = (session.id, caller.caller_id());
-    agent.sessions.keep(session, caller, NOW);
-    let session = agent.session(&id, &caller, NOW * 1000).unwrap();
-    World {
-        disk,
-        element,
-        agent,
-        queue,
-        metrics,
-        session,
-        caller,
-        body,
-        row,
-        asked: 0,
-        now: NOW,
-    }
+    (body, row)
 }
 
 /// What is other about another token.
@@ -173,7 +191,7 @@ impl World {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.asked.to_be_bytes());
         Request {
-            token: self.body.id,
+            token: self.tokens[0].0.id,
             action: "sign".into(),
             suite: "ed25519".into(),
             input: [6; 32],
@@ -194,11 +212,11 @@ impl World {
             public_hash,
             sealed_hash,
             ..
-        } = self.body.clone();
+        } = self.tokens[0].0.clone();
         change(&mut header);
         let bytes = header.encode();
         let catalogue = evanesce_suite::catalogue();
-        self.body = Body::new(
+        self.tokens[0].0 = Body::new(
             bytes,
             anchor,
             commitments,
@@ -213,14 +231,84 @@ impl World {
         Opening {
             context: 0,
             requests: requests.iter().map(Request::encode).collect(),
-            rows: vec![self.row.clone()],
+            rows: vec![self.tokens[0].1.clone()],
         }
     }
 
-    /// Openings of one caller's request, judged but not yet logged or done.
+    /// Openings of the first token in one request, judged but not yet logged or done.
     fn judge(&mut self, verb: Verb, openings: Vec<Opening>) -> Work {
+        let (mut work, ready) = (self.work(verb), self.ready(0));
+        for opening in openings {
+            self.agent
+                .judge(&mut work, &ready, opening, self.now * 1000);
+        }
+        work
+    }
+
+    fn start(&mut self) {
+        tokio::spawn(self.committing.take().unwrap());
+    }
+
+    /// Asks for `openings` openings at once.
+    async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
+        let work = self.judged(verb, &vec![0; openings]);
+        let answers = self.queue.run(work).await.unwrap().answers();
+        (answers.openings, answers.checkpoint)
+    }
+
+    /// One opening for each of `tokens`, judged now.
+    fn judged(&mut self, verb: Verb, tokens: &[usize]) -> Work {
+        let mut work = self.work(verb);
+        for token in tokens {
+            let ready = self.ready(*token);
+            let (body, row) = &self.tokens[*token];
+            let (id, row) = (body.id, row.clone());
+            let (action, suite) = match verb {
+                Verb::Retire => ("retire", ""),
+                _ => ("sign", "ed25519"),
+            };
+            let request = Request {
+                token: id,
+                action: action.into(),
+                suite: suite.into(),
+                ..self.request()
+            };
+            let requests = if verb == Verb::Check {
+                vec![]
+            } else {
+                vec![request.encode()]
+            };
+            let opening = Opening {
+                context: 0,
+                requests,
+                rows: vec![row],
+            };
+            self.agent
+                .judge(&mut work, &ready, opening, self.now * 1000);
+        }
+        work
+    }
+
+    fn judged_seat(&mut self, token: usize) -> Work {
+        let mut work = self.work(Verb::Seat);
+        let ready = self.ready(token);
+        let share = SeatShare {
+            context: 0,
+            seat: 0,
+            counter: 0,
+            sealed: [0; 48],
+        };
+        self.agent.judge_seat(&mut work, &ready, &share, NOW * 1000);
+        work
+    }
+
+    fn work(&self, verb: Verb) -> Work {
         let who = self.agent.directory.find(&self.caller).unwrap().clone();
-        let body = &self.body;
+        Work::new(verb, who, self.session.clone(), 1)
+    }
+
+    fn ready(&mut self, token: usize) -> Result<Ready, Refusal> {
+        let body = &self.tokens[token].0;
         let context = Context::Full {
             header: body.header_bytes.clone(),
             anchor: body.anchor,
@@ -233,27 +321,23 @@ impl World {
             let policy = Ok(Arc::new(Compiled::new(&body.header.policy)));
             fill(&mut ready, &hash, &policy);
         }
-        let mut work = Work::new(verb, who, self.session.clone(), openings.len());
-        for opening in openings {
-            self.agent
-                .judge(&mut work, &ready[0], opening, self.now * 1000);
-        }
-        work
+        let [ready] = ready;
+        ready
     }
 
-    /// Asks for `openings` openings at once.
-    async fn ask(&mut self, verb: Verb, openings: usize) -> (Vec<OpeningAnswer>, String) {
-        let mut asked = Vec::new();
-        for _ in 0..openings {
-            let request = self.request();
-            asked.push(match verb {
-                Verb::Check => self.opening(&[]),
-                _ => self.opening(&[request]),
-            });
-        }
-        let work = self.judge(verb, asked);
-        let answers = self.queue.run(work).await.unwrap().answers();
-        (answers.openings, answers.checkpoint)
+    /// Hands work in, and lets it reach the queue.
+    async fn send(&self, work: Work) -> JoinHandle<Option<Work>> {
+        let queue = self.queue.clone();
+        let sent = tokio::spawn(async move { queue.run(work).await });
+        tokio::task::yield_now().await;
+        sent
+    }
+
+    fn tombstoned(&self, token: usize) -> bool {
+        let line = hex::encode(self.tokens[token].0.id) + "\n";
+        String::from_utf8(self.disk.file("tombstones"))
+            .unwrap()
+            .contains(&line)
     }
 
     fn evaluations(&self) -> usize {
@@ -457,11 +541,12 @@ async fn an_opening_without_a_row_for_this_agent_is_decided_all_the_same() {
             }) as &dyn Fn(&mut Agent, &mut Request),
         ),
         (Code::Unfit, &|_, r| r.action = "mac".into()),
-        (Code::Refused, &|_, r| {
+        (Code::Refused, &|agent, r| {
+            agent.know(directory(&r.caller, &["caller", "reconstructor"]));
             (r.action, r.suite) = ("repair".into(), String::new());
         }),
         (Code::Retired, &|agent, r| {
-            agent.tombstones.add(&[r.token]).unwrap()
+            agent.tombstones.extend([r.token])
         }),
     ] {
         let (answer, logged) = ask(change).await;
@@ -511,4 +596,159 @@ async fn a_clock_that_is_set_back_brings_nothing_back() {
         agent.session(&id, &caller, NOW * 1000).is_none(),
         "set back"
     );
+}
+
+fn entry(answer: &OpeningAnswer) -> Entry {
+    Entry::decode(&answer.receipt.as_ref().unwrap().entry).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_permitted_before_its_token_was_retired_is_refused_after() {
+    for commit in [Commit::Process, Commit::Power] {
+        let mut world = world(commit, false);
+        let before = world.judged(Verb::Contribute, &[0, 1, 0]);
+        let (again, seat) = (world.judged(Verb::Retire, &[0]), world.judged_seat(0));
+        let syncs = world.disk.syncs();
+        let (answers, _) = world.ask(Verb::Retire, 1).await;
+        assert_eq!(answers[0].seats[0].result, SeatResult::Good);
+        // The entry's, and then the tombstone's.
+        assert!(world.tombstoned(0) && world.disk.syncs() >= syncs + 2);
+
+        let asked = world.evaluations();
+        let answers = world.queue.run(before).await.unwrap().answers().openings;
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(codes, [Code::Retired, Code::Done, Code::Retired]);
+        let released: Vec<bool> = answers.iter().map(released).collect();
+        assert_eq!(released, [false, true, false]);
+        for answer in &answers {
+            let entry = entry(answer);
+            assert_eq!(
+                (entry.code.as_str(), &entry.reason),
+                (answer.code.as_str(), &answer.reason)
+            );
+            assert_eq!(entry.operations.len(), 1);
+        }
+        let again = world.queue.run(again).await.unwrap().answers();
+        assert_eq!(again.openings[0].code, Code::Retired);
+        let seated = world.queue.run(seat).await.unwrap().seated();
+        let SeatedResult::Refused { reason } = &seated.seats[0].result else {
+            panic!("seated")
+        };
+        assert!(reason.contains("retired here"), "{reason}");
+        let entry = Entry::decode(&seated.seats[0].receipt.as_ref().unwrap().entry).unwrap();
+        assert_eq!(
+            (entry.verb.as_str(), entry.code.as_str()),
+            ("seat", "refused")
+        );
+        assert_eq!(world.evaluations(), asked + 1, "for the other token alone");
+        assert_eq!(world.ask(Verb::Check, 1).await.0[0].code, Code::Retired);
+    }
+}
+
+#[tokio::test]
+async fn what_queued_before_a_retire_is_done_and_what_queued_behind_it_is_not() {
+    for slow in [false, true] {
+        let mut world = waiting_world(Commit::Process, slow);
+        let mut sent = Vec::new();
+        for verb in [
+            Verb::Contribute,
+            Verb::Retire,
+            Verb::Contribute,
+            Verb::Check,
+        ] {
+            let work = world.judged(verb, &[0]);
+            sent.push(world.send(work).await);
+        }
+        world.start();
+        let mut answers = Vec::new();
+        for sent in sent {
+            answers.push(sent.await.unwrap().unwrap().answers().openings.remove(0));
+        }
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(
+            codes,
+            [Code::Done, Code::Done, Code::Retired, Code::Retired]
+        );
+        assert!(released(&answers[0]) && !released(&answers[2]));
+        assert_eq!(entry(&answers[2]).code, "retired");
+    }
+}
+
+#[tokio::test]
+async fn a_retire_whose_asker_has_gone_is_done_all_the_same() {
+    let mut world = waiting_world(Commit::Process, false);
+    let (retire, behind) = (
+        world.judged(Verb::Retire, &[0]),
+        world.judged(Verb::Contribute, &[0]),
+    );
+    let asker = world.send(retire).await;
+    asker.abort();
+    assert!(asker.await.is_err_and(|e| e.is_cancelled()));
+    world.start();
+    let answers = world.queue.run(behind).await.unwrap().answers();
+    assert_eq!(answers.openings[0].code, Code::Retired);
+    assert!(world.tombstoned(0));
+    assert_eq!(world.metrics.tombstones.load(Relaxed), 1);
+    let text = world.metrics.text();
+    assert!(text.contains("{verb=\"retire\",code=\"done\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
+    // The entry fits the disk, the tombstone does not; then the disk takes nothing more for good.
+    for unsyncable in [false, true] {
+        let mut world = world(Commit::Process, false);
+        let retire = world.judged(Verb::Retire, &[0]);
+        let room = world.disk.file(ENTRIES).len() + retire.entries[0].len() + 10;
+        world.disk.set_room((!unsyncable).then_some(room + 64));
+        world.disk.set_unsyncable(unsyncable);
+        let answer = world.queue.run(retire).await.unwrap().answers();
+        let answer = &answer.openings[0];
+        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        let why = "the tombstone cannot be written: ";
+        assert!(answer.reason.starts_with(why), "{}", answer.reason);
+        assert_eq!(entry(answer).code, "done", "what was decided");
+        if !unsyncable {
+            world.disk.set_room(None);
+            assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+            assert_eq!(world.ask(Verb::Retire, 1).await.0[0].code, Code::Done);
+            assert!(world.tombstoned(0));
+        }
+        let (answers, _) = world.ask(Verb::Contribute, 1).await;
+        assert_ne!(answers[0].code, Code::Done);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_neither_logged_nor_asked_and_takes_up_its_room_until_then() {
+    let mut world = waiting_world(Commit::Process, false);
+    let limits = Limits {
+        pending: 80,
+        buffered_bytes: 2000,
+        ..Limits::default()
+    };
+    let rooms = Rooms::new(&limits, world.metrics.clone());
+    let who = world.agent.directory.find(&world.caller).unwrap().clone();
+    for n in 0..20 {
+        let mut work = world.judged(Verb::Contribute, &[n % 2, 0]);
+        let mut room = rooms.request(&who).unwrap();
+        assert!(room.grow(100));
+        work.room = Some(room);
+        let asker = world.send(work).await;
+        asker.abort();
+        assert!(asker.await.is_err_and(|e| e.is_cancelled()));
+    }
+    assert!(rooms.request(&who).is_err() && !rooms.bytes(None).grow(1));
+    assert_eq!(world.metrics.pending.load(Relaxed), 20);
+
+    let waited_for = world.judged(Verb::Contribute, &[1]);
+    let waited_for = world.send(waited_for).await;
+    world.start();
+    let answers = waited_for.await.unwrap().unwrap().answers();
+    assert!(released(&answers.openings[0]));
+    assert_eq!(answers.openings[0].receipt.as_ref().unwrap().index, 0);
+    assert_eq!(world.evaluations(), 1);
+    assert_eq!(world.metrics.entries.load(Relaxed), 1);
+    assert_eq!(world.metrics.pending.load(Relaxed), 0);
+    assert!(rooms.bytes(None).grow(2000));
 }

@@ -1,7 +1,8 @@
 //! Crashes, full disks and changed files: what a log must come back from, and what it must not accept.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use evanesce_wire::merkle::verify_inclusion;
+use evanesce_wire::merkle::{leaf_hash, verify_inclusion};
+use evanesce_wire::message::Entry;
 use proptest::prelude::*;
 
 use super::*;

@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use evanesce_agent::Config;
 use evanesce_element::software::SoftwareElement;
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::{Body, Gate, Header, formula, sharing};
-use evanesce_wire::client::{CallError, Connection};
+use evanesce_wire::client::{CallError, Connection, Way};
 use evanesce_wire::message::{
     Answers, Batch, Context, Envelope, Opening, OpeningAnswer, Receipt, Request, SeatRow,
     SeatShare, Seated, SeatedResult, Seating, SessionAnswer, envelope_aad, seat_hash,
 };
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{FileIdentity, Id, Identity, tls};
+use h2::client::SendRequest;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// An agent's folder.
 pub struct Place {
@@ -92,6 +96,25 @@ impl Caller {
         Connection::open(&address.to_string(), tls).await.unwrap()
     }
 
+    /// A connection whose peer may send so many bytes of each answer until it is told otherwise.
+    pub async fn connect_raw(
+        &self,
+        address: SocketAddr,
+        agent: Id,
+        window: u32,
+    ) -> SendRequest<Bytes> {
+        let tls = tls::client(self.identity.clone(), agent).unwrap();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let name = "agent.invalid".try_into().unwrap();
+        let stream = TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(window)
+            .handshake(stream);
+        let (sender, driver) = handshake.await.unwrap();
+        tokio::spawn(driver);
+        sender
+    }
+
     /// Connects and opens a session.
     pub async fn open(&self, address: SocketAddr, agent: Id) -> Line {
         let connection = self.connect(address, agent).await;
@@ -131,6 +154,19 @@ pub struct Line {
 }
 
 impl Line {
+    /// A batch as it travels.
+    pub fn envelope(&self, verb: &str, batch: &Batch) -> Vec<u8> {
+        let aad = envelope_aad(verb, &self.agent);
+        let sealed = self.session.seal_message(&aad, batch.encode());
+        let (counter, sealed) = sealed.unwrap();
+        Envelope {
+            session: self.session.id,
+            counter,
+            sealed,
+        }
+        .encode()
+    }
+
     pub async fn send(&self, verb: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
         let aad = envelope_aad(verb, &self.agent);
         let (counter, sealed) = self.session.seal_message(&aad, body).unwrap();

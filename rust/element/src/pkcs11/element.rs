@@ -66,12 +66,6 @@ impl Pkcs11Element {
             binding: Binding::new(config, find)?,
         })
     }
-
-    /// What is worth knowing about the token but no weakness: where a root's attributes are looser than was asked
-    /// for (the probe tried them), and what the probe does not know how to try.
-    pub fn notes(&self) -> Vec<String> {
-        self.binding.bound().keys.notes.clone()
-    }
 }
 
 impl Element for Pkcs11Element {
@@ -82,6 +76,7 @@ impl Element for Pkcs11Element {
             label: bound.label().to_owned(),
             development: false,
             weaknesses: bound.keys.weaknesses.clone(),
+            notes: bound.keys.notes.clone(),
         }
     }
 

@@ -59,6 +59,27 @@ impl Fault {
             )
     }
 
+    /// True for what says nothing of whether the token would have done it at another time: a shortage, or a failure
+    /// inside the token. Some modules mean "no" by the last four; they never say which.
+    pub fn transient(&self) -> bool {
+        matches!(
+            self.rv(),
+            Some(
+                RvError::HostMemory
+                    | RvError::DeviceMemory
+                    | RvError::SessionCount
+                    | RvError::OperationActive
+                    | RvError::FunctionCanceled
+                    | RvError::CantLock
+                    | RvError::NeedToCreateThreads
+                    | RvError::FunctionRejected
+                    | RvError::DeviceError
+                    | RvError::GeneralError
+                    | RvError::FunctionFailed
+            )
+        )
+    }
+
     /// True if a template was refused for what it says, so that another may be taken.
     ///
     /// The last two are what NSS says for attributes that its database has no column for.

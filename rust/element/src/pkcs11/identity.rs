@@ -16,6 +16,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use evanesce_token::hash::th;
 
 /// SubjectPublicKeyInfo of a P-256 key before its 65-byte uncompressed point (RFC 5480).
 const SPKI_PREFIX: [u8; 26] = [
@@ -135,7 +136,7 @@ fn find(module: &Module, session: &Session, label: &str) -> Result<KeyPair, Faul
     let point = point.ok_or_else(|| {
         ElementError::Config(format!("{shown:?} is not an uncompressed P-256 point"))
     })?;
-    let challenge = *b"evanesce: do these two halves belong together?";
+    let challenge = challenge();
     let signature = sign(module, session, private, &challenge)?;
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &point);
     if public.verify(&challenge, &signature).is_err() {
@@ -143,6 +144,14 @@ fn find(module: &Module, session: &Session, label: &str) -> Result<KeyPair, Faul
         return Err(ElementError::Config(what).into());
     }
     Ok(KeyPair { private, point })
+}
+
+/// What shows that two halves belong together: an identity key signs nothing but statements (PROTOCOL §1), and this
+/// label is no other statement's.
+fn challenge() -> [u8; 32] {
+    let mut fresh = [0; 32];
+    evanesce_secret::random(&mut fresh);
+    th("identity-probe", &[&fresh])
 }
 
 fn objects(session: &Session, class: ObjectClass, label: &str) -> Result<Vec<ObjectHandle>, Fault> {
@@ -206,6 +215,12 @@ fn der(signature: &[u8; 64]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_signs_a_fresh_statement_each_time() {
+        let (first, second): ([u8; 32], [u8; 32]) = (challenge(), challenge());
+        assert_ne!(first, second);
+    }
 
     #[test]
     fn der_integers_are_minimal_and_positive() {

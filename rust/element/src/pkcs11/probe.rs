@@ -4,18 +4,20 @@
 //! the root, wrap it, loosen it, copy it loosened, derive from it. Every attempt that the token lets through is
 //! a weakness of its own, named `"wrap: CKM_AES_CBC_PAD"`. Whatever an attempt made is destroyed, wiped or set back.
 //!
-//! What it cannot show: that there is no other way. Mechanisms that it does not know are named in its notes.
+//! What it cannot show: that there is no other way. Its notes name what it did not try: mechanisms that it does not
+//! know, what the token made it no key for, and attempts in which the token failed instead of saying no.
 
 use super::fault::Fault;
 use super::mechanism::{AGREEMENTS, DERIVINGS, Deriving, Shape, WRAPPINGS};
 use super::module::Module;
 use super::root;
 use super::sessions::Attached;
-use super::tools::{Tools, attempt, looser};
+use super::tools::{Tools, Tried, attempt, looser};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki_sys::{CKF_DERIVE, CKF_WRAP};
 use evanesce_secret::{Secret, SecretVec};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// What probing a token's roots found.
@@ -34,7 +36,11 @@ pub(super) fn roots(
     roots: &[(u64, ObjectHandle)],
 ) -> Result<Found, Fault> {
     let tools = Tools::make(session)?;
-    let probe = Probe { module, session };
+    let probe = Probe {
+        module,
+        session,
+        undecided: RefCell::default(),
+    };
     let (mut weaknesses, mut notes) = (BTreeMap::new(), BTreeMap::new());
     for (epoch, root) in roots {
         for weakness in probe.attack(*root, &tools)? {
@@ -43,11 +49,15 @@ pub(super) fn roots(
                 .or_insert_with(Vec::new)
                 .push(*epoch);
         }
-        for note in root::loose(session, *root)? {
+        for note in root::loose(session, *root)?
+            .into_iter()
+            .chain(probe.undecided())
+        {
             notes.entry(note).or_insert_with(Vec::new).push(*epoch);
         }
     }
     let mut notes = by_epoch(notes, roots.len());
+    notes.extend(tools.missing.iter().cloned());
     notes.extend(untried(attached, module));
     Ok(Found {
         weaknesses: by_epoch(weaknesses, roots.len()),
@@ -101,9 +111,39 @@ fn untried(attached: &Attached, module: &Module) -> Option<String> {
 struct Probe<'a> {
     module: &'a Module,
     session: &'a Session,
+    /// Verb and return value of every attempt on the root under attack that taught nothing, with the ways tried.
+    undecided: RefCell<BTreeMap<(&'static str, String), Vec<String>>>,
 }
 
 impl Probe<'_> {
+    /// What an attempt yielded, None if the token refused it or failed at it.
+    fn attempt<T>(
+        &self,
+        verb: &'static str,
+        way: &str,
+        result: cryptoki::error::Result<T>,
+    ) -> Result<Option<T>, Fault> {
+        match attempt(result)? {
+            Tried::Done(value) => Ok(Some(value)),
+            Tried::Refused(_) => Ok(None),
+            Tried::Failed(words) => {
+                let mut undecided = self.undecided.borrow_mut();
+                push_new(undecided.entry((verb, words)).or_default(), way);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the last attack left undecided, as notes.
+    fn undecided(&self) -> Vec<String> {
+        let undecided = self.undecided.take().into_iter();
+        undecided
+            .map(|((verb, words), ways)| {
+                format!("nothing learnt: {verb}: {}: {words}", ways.join(", "))
+            })
+            .collect()
+    }
+
     /// Every attack on one root: what got through, each as `"verb: how"`.
     fn attack(&self, root: ObjectHandle, tools: &Tools) -> Result<Vec<String>, Fault> {
         let mut found = Vec::new();
@@ -137,11 +177,11 @@ impl Probe<'_> {
 
     fn readable(&self, key: ObjectHandle) -> Result<bool, Fault> {
         let mut value = SecretVec::zeroed(1024)?;
-        let got = attempt(
-            self.module
-                .raw
-                .read_value(self.session, key, value.expose_mut()),
-        )?;
+        let got = self
+            .module
+            .raw
+            .read_value(self.session, key, value.expose_mut());
+        let got = self.attempt("read", "CKA_VALUE", got)?;
         Ok(got.is_some_and(|length| length > 0))
     }
 
@@ -164,7 +204,8 @@ impl Probe<'_> {
                     )
                 }
             });
-            if attempt(got)?.is_some_and(|length| length > 0) {
+            let got = self.attempt("wrap", way.name, got)?;
+            if got.is_some_and(|length| length > 0) {
                 push_new(&mut ways, way.name);
             }
         }
@@ -219,7 +260,7 @@ impl Probe<'_> {
                         .derive(self.session, mechanism, base, &template)
                 }
             });
-            if let Some(made) = attempt(made)? {
+            if let Some(made) = self.attempt("derive", way.name, made)? {
                 self.session.destroy_object(made)?;
                 return Ok(true);
             }
@@ -231,7 +272,8 @@ impl Probe<'_> {
         let mut ways = Vec::new();
         for (name, loose, _) in looser() {
             let template = [Attribute::Token(false), loose.clone()];
-            if let Some(copy) = attempt(self.session.copy_object(root, &template))? {
+            let copy = self.session.copy_object(root, &template);
+            if let Some(copy) = self.attempt("copy", name, copy)? {
                 let loosened = self.holds(copy, &loose)? && !self.holds(root, &loose)?;
                 self.session.destroy_object(copy)?;
                 if loosened {
@@ -240,7 +282,8 @@ impl Probe<'_> {
             }
         }
         // Or in two steps.
-        if let Some(copy) = attempt(self.session.copy_object(root, &[Attribute::Token(false)]))? {
+        let copy = self.session.copy_object(root, &[Attribute::Token(false)]);
+        if let Some(copy) = self.attempt("copy", "as it is", copy)? {
             let changed = self.change(copy);
             self.session.destroy_object(copy)?;
             for name in changed? {
@@ -256,13 +299,15 @@ impl Probe<'_> {
             if self.holds(key, &loose)? {
                 continue;
             }
-            let changed = attempt(
-                self.session
-                    .update_attributes(key, std::slice::from_ref(&loose)),
-            )?;
+            let changed = self
+                .session
+                .update_attributes(key, std::slice::from_ref(&loose));
+            let changed = self.attempt("change", name, changed)?;
             // Some modules say yes and do nothing.
             if changed.is_some() && self.holds(key, &loose)? {
-                let _ = attempt(self.session.update_attributes(key, &[strict]))?;
+                // Whether that worked is looked at, not believed.
+                let back = self.session.update_attributes(key, &[strict]);
+                attempt(back)?;
                 let stuck = if self.holds(key, &loose)? {
                     " (and it could not be set back)"
                 } else {
@@ -276,10 +321,9 @@ impl Probe<'_> {
 
     /// True if the object has exactly this attribute.
     fn holds(&self, object: ObjectHandle, attribute: &Attribute) -> Result<bool, Fault> {
-        let held = attempt(
-            self.session
-                .get_attributes(object, &[attribute.attribute_type()]),
-        )?;
+        let kind = attribute.attribute_type();
+        let held = self.session.get_attributes(object, &[kind]);
+        let held = self.attempt("look at", &kind.to_string(), held)?;
         Ok(held.is_some_and(|held| held.first() == Some(attribute)))
     }
 }

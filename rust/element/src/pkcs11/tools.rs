@@ -2,7 +2,7 @@
 //!
 //! They are session objects, destroyed when the probe ends in whatever way.
 
-use super::fault::Fault;
+use super::fault::{Fault, words};
 use super::mechanism::Wrapper;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
@@ -38,6 +38,8 @@ pub(super) struct Tools<'a> {
     rsa: Option<ObjectHandle>,
     /// An ordinary secret that may be derived from.
     pub other: Option<ObjectHandle>,
+    /// What is not tried for want of a tool, and why the token did not make it.
+    pub missing: Vec<String>,
 }
 
 impl<'a> Tools<'a> {
@@ -51,7 +53,7 @@ impl<'a> Tools<'a> {
         }
     }
 
-    /// Makes what the token will make.
+    /// Makes what the token will make, and notes what it will not.
     pub fn make(session: &'a Session) -> Result<Self, Fault> {
         let mut tools = Self {
             session,
@@ -61,36 +63,72 @@ impl<'a> Tools<'a> {
             des3: None,
             rsa: None,
             other: None,
+            missing: Vec::new(),
         };
-        let wrapper = |kind, length: Option<u64>| {
-            let mut template = vec![
-                Attribute::Class(ObjectClass::SECRET_KEY),
-                Attribute::KeyType(kind),
-                Attribute::Token(false),
-                Attribute::Wrap(true),
-                Attribute::Encrypt(true),
-            ];
-            template.extend(length.map(|length| Attribute::ValueLen(length.into())));
-            template
+        let wraps = [Attribute::Wrap(true), Attribute::Encrypt(true)];
+        let derives = [Attribute::Derive(true)];
+        let secret = |what, kind, generator, length, uses| SecretTool {
+            what,
+            kind,
+            generator,
+            length,
+            uses,
         };
-        let other = [
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(KeyType::GENERIC_SECRET),
-            Attribute::Token(false),
-            Attribute::Derive(true),
-            Attribute::ValueLen(32.into()),
-        ];
-        let aes = wrapper(KeyType::AES, Some(32));
-        let des = wrapper(KeyType::DES, None);
-        let des3 = wrapper(KeyType::DES3, None);
-        let generate =
-            |mechanism, template: &[Attribute]| session.generate_key(mechanism, template);
-        tools.aes = tools.keep(generate(&Mechanism::AesKeyGen, &aes))?;
-        tools.des = tools.keep(generate(&Mechanism::DesKeyGen, &des))?;
-        tools.des3 = tools.keep(generate(&Mechanism::Des3KeyGen, &des3))?;
-        tools.other = tools.keep(generate(&Mechanism::GenericSecretKeyGen, &other))?;
+        use KeyType as Kind;
+        use Mechanism as By;
+        tools.aes = tools.secret(&secret(
+            "wrap under AES",
+            Kind::AES,
+            By::AesKeyGen,
+            32,
+            &wraps,
+        ))?;
+        tools.des = tools.secret(&secret(
+            "wrap under DES",
+            Kind::DES,
+            By::DesKeyGen,
+            8,
+            &wraps,
+        ))?;
+        tools.des3 = tools.secret(&secret(
+            "wrap under DES3",
+            Kind::DES3,
+            By::Des3KeyGen,
+            24,
+            &wraps,
+        ))?;
+        tools.other = tools.secret(&secret(
+            "derive after another key",
+            Kind::GENERIC_SECRET,
+            By::GenericSecretKeyGen,
+            32,
+            &derives,
+        ))?;
         tools.rsa = tools.rsa()?;
         Ok(tools)
+    }
+
+    /// Generated; or else a known one, under a template that asks for nothing but its use.
+    fn secret(&mut self, tool: &SecretTool) -> Result<Option<ObjectHandle>, Fault> {
+        let begin = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(tool.kind),
+            Attribute::Token(false),
+        ];
+        let generated = [&begin, tool.uses].concat();
+        let fixed = matches!(tool.kind, KeyType::DES | KeyType::DES3);
+        let length = (!fixed).then(|| Attribute::ValueLen((tool.length as u64).into()));
+        let generated: Vec<_> = generated.into_iter().chain(length).collect();
+        let value = Attribute::Value(known_key(tool.length));
+        let known = [&begin, &tool.uses[..1], &[value]].concat();
+        let session = self.session;
+        self.first_of(
+            tool.what,
+            [
+                &|| Ok(vec![session.generate_key(&tool.generator, &generated)?]),
+                &|| Ok(vec![session.create_object(&known)?]),
+            ],
+        )
     }
 
     fn rsa(&mut self) -> Result<Option<ObjectHandle>, Fault> {
@@ -100,37 +138,86 @@ impl<'a> Tools<'a> {
             Attribute::Encrypt(true),
         ];
         let exponent = Attribute::PublicExponent(vec![1, 0, 1]);
-        let mut known = vec![
+        let known = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::KeyType(KeyType::RSA),
             Attribute::Modulus(RSA_2048.to_vec()),
             exponent.clone(),
         ];
-        known.extend_from_slice(&wraps);
-        if let Some(key) = self.keep(self.session.create_object(&known))? {
-            return Ok(Some(key));
-        }
-        let mut public = wraps.to_vec();
-        public.extend([Attribute::ModulusBits(2048.into()), exponent]);
+        let whole = [&known[..], &wraps].concat();
+        let least = [&known[..], &wraps[..2]].concat();
+        let public = [&wraps[..], &[Attribute::ModulusBits(2048.into()), exponent]].concat();
         let private = [Attribute::Token(false)];
-        let pair = self
-            .session
-            .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
-        let Some((public, private)) = attempt(pair)? else {
-            return Ok(None);
-        };
-        self.made.extend([public, private]);
-        Ok(Some(public))
+        let session = self.session;
+        self.first_of(
+            "wrap under RSA",
+            [
+                &|| Ok(vec![session.create_object(&whole)?]),
+                &|| Ok(vec![session.create_object(&least)?]),
+                &|| {
+                    let by = Mechanism::RsaPkcsKeyPairGen;
+                    let pair = session.generate_key_pair(&by, &public, &private)?;
+                    Ok(vec![pair.0, pair.1])
+                },
+            ],
+        )
     }
 
-    fn keep(
+    /// The first tool that the token makes in one of `ways`; the first of its objects is the one to use. Without any,
+    /// `what` is noted as not tried.
+    fn first_of<const N: usize>(
         &mut self,
-        made: cryptoki::error::Result<ObjectHandle>,
+        what: &str,
+        ways: [&dyn Fn() -> cryptoki::error::Result<Vec<ObjectHandle>>; N],
     ) -> Result<Option<ObjectHandle>, Fault> {
-        let made = attempt(made)?;
-        self.made.extend(made);
-        Ok(made)
+        match first_made(ways)? {
+            Ok(made) => {
+                self.made.extend(&made);
+                Ok(made.first().copied())
+            }
+            Err(why) => {
+                self.missing.push(format!("not tried: {what}: {why}"));
+                Ok(None)
+            }
+        }
     }
+}
+
+/// What the first way that works made, or why none did, in the token's words.
+fn first_made<T, const N: usize>(
+    ways: [&dyn Fn() -> cryptoki::error::Result<T>; N],
+) -> Result<Result<T, String>, Fault> {
+    let mut refusals = Vec::new();
+    for way in ways {
+        match attempt(way())? {
+            Tried::Done(made) => return Ok(Ok(made)),
+            Tried::Refused(words) | Tried::Failed(words) => refusals.push(words),
+        }
+    }
+    refusals.dedup();
+    Ok(Err(refusals.join("; ")))
+}
+
+/// A fresh key that this process knows for a moment. DES wants odd parity, and the others do not mind it.
+fn known_key(length: usize) -> Vec<u8> {
+    let mut key = vec![0; length];
+    evanesce_secret::random(&mut key);
+    for byte in &mut key {
+        *byte ^= u8::from(byte.count_ones() % 2 == 0);
+    }
+    key
+}
+
+/// A secret key to attack with.
+struct SecretTool<'a> {
+    /// What it is for, in words.
+    what: &'static str,
+    kind: KeyType,
+    generator: Mechanism<'static>,
+    /// In bytes.
+    length: usize,
+    /// The first is what it is made for.
+    uses: &'a [Attribute],
 }
 
 impl Drop for Tools<'_> {
@@ -194,18 +281,76 @@ pub(super) fn looser() -> Vec<(&'static str, Attribute, Attribute)> {
     ]
 }
 
-/// What an attempt yielded, None if the token refused it. `Err` if the token is lost, so that nothing
-/// can be learnt.
-pub(super) fn attempt<T>(result: cryptoki::error::Result<T>) -> Result<Option<T>, Fault> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            let fault = Fault::from(error);
-            if fault.lost_for_certain() {
-                Err(fault)
-            } else {
-                Ok(None)
-            }
+/// What came of an attempt.
+pub(super) enum Tried<T> {
+    /// It got through.
+    Done(T),
+    /// The token said no, in these words.
+    Refused(String),
+    /// It was not decided: the token failed, and nothing was learnt.
+    Failed(String),
+}
+
+/// What came of an attempt. `Err` if the token is lost, so that nothing can be learnt from any.
+pub(super) fn attempt<T>(result: cryptoki::error::Result<T>) -> Result<Tried<T>, Fault> {
+    let error = match result {
+        Ok(value) => return Ok(Tried::Done(value)),
+        Err(error) => error,
+    };
+    let words = words(&error);
+    let fault = Fault::from(error);
+    if fault.lost_for_certain() {
+        Err(fault)
+    } else if fault.transient() {
+        Ok(Tried::Failed(words))
+    } else {
+        Ok(Tried::Refused(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+    use cryptoki::error::{Error, RvError};
+
+    fn no<T>(rv: RvError, function: Function) -> cryptoki::error::Result<T> {
+        Err(Error::Pkcs11(rv, function))
+    }
+
+    #[test]
+    fn a_tool_that_no_way_makes_is_missed_in_the_tokens_own_words() {
+        let invalid = || no::<u8>(RvError::MechanismInvalid, Function::GenerateKey);
+        let short = || no(RvError::DeviceMemory, Function::CreateObject);
+        let works = || Ok(7);
+        let gone = || no(RvError::DeviceRemoved, Function::CreateObject);
+        assert_eq!(first_made([&invalid, &works]).unwrap(), Ok(7));
+        assert_eq!(
+            first_made([&invalid, &short]).unwrap(),
+            Err("C_GenerateKey: CKR_MECHANISM_INVALID; C_CreateObject: CKR_DEVICE_MEMORY".into())
+        );
+        assert!(
+            first_made([&invalid, &gone, &works]).is_err(),
+            "a lost token is no refusal"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told_from_a_refusal() {
+        let try_it = |rv| attempt(no::<()>(rv, Function::WrapKey)).unwrap();
+        for rv in [RvError::DeviceMemory, RvError::FunctionFailed] {
+            assert!(matches!(try_it(rv), Tried::Failed(words) if words.starts_with("C_WrapKey: ")));
         }
+        for rv in [RvError::KeyUnextractable, RvError::MechanismInvalid] {
+            assert!(matches!(try_it(rv), Tried::Refused(_)));
+        }
+        assert!(attempt(no::<()>(RvError::TokenNotPresent, Function::WrapKey)).is_err());
+    }
+
+    #[test]
+    fn a_known_key_has_the_parity_that_des_wants() {
+        let (one, other) = (known_key(24), known_key(24));
+        assert_ne!(one, other);
+        assert!(one.iter().all(|byte| byte.count_ones() % 2 == 1));
     }
 }

@@ -54,41 +54,66 @@ pub(super) fn seal(text: &SecretVec, passphrase: &SecretVec) -> Result<String, E
     Ok(format!("{head}{}\n", BASE64.encode(sealed)))
 }
 
-/// Opens a file's whole content, which begins with [`TITLE`].
-///
-/// Errors: [`ElementError::Locked`] if the passphrase does not open it, [`ElementError::Config`] if it is
-/// not of the form.
-pub(super) fn open(file: &str, passphrase: &SecretVec) -> Result<SecretVec, ElementError> {
-    let form = |what: &str| ElementError::Config(format!("the sealed roots are damaged: {what}"));
-    let mut lines = file.split_inclusive('\n');
-    let (Some(title), Some(parameters), Some(body), None) =
-        (lines.next(), lines.next(), lines.next(), lines.next())
-    else {
-        return Err(form("there must be three lines"));
-    };
-    let (cost, salt) =
-        parse_parameters(parameters).ok_or_else(|| form("line 2, the Argon2id parameters"))?;
-    let sealed = BASE64
-        .decode(body.trim_end_matches('\n'))
-        .map_err(|_| form("line 3 is not base64"))?;
-    if sealed.len() < NONCE_LEN + TAG {
-        return Err(form("line 3 is too short"));
-    }
-    let key = stretch(passphrase, &salt, cost)?;
-    let (nonce, ciphertext) = sealed.split_at(NONCE_LEN);
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| form("line 3"))?;
-    let mut text = SecretVec::from_slice(ciphertext)?;
-    let head = format!("{title}{parameters}");
-    on_crucible(|| {
-        let opened = aead(&key)?.open_in_place(nonce, Aad::from(&head), text.expose_mut());
-        opened.map(|_| ()).map_err(|_| {
-            ElementError::Locked(
-                "the passphrase is wrong, or the sealed roots were altered".to_owned(),
-            )
+/// A file's whole content, taken apart; nothing in it is authenticated yet.
+pub(super) struct Sealed<'a> {
+    /// The first two lines: what the ciphertext is bound to.
+    head: &'a str,
+    cost: (u32, u32, u32),
+    salt: [u8; SALT],
+    nonce: [u8; NONCE_LEN],
+    /// With its tag.
+    ciphertext: Vec<u8>,
+}
+
+impl<'a> Sealed<'a> {
+    /// Takes a content apart that begins with [`TITLE`].
+    ///
+    /// Errors: [`ElementError::Config`] if it is not of the form.
+    pub fn parse(file: &'a str) -> Result<Self, ElementError> {
+        let form =
+            |what: &str| ElementError::Config(format!("the sealed roots are damaged: {what}"));
+        let mut lines = file.split_inclusive('\n');
+        let (Some(title), Some(parameters), Some(body), None) =
+            (lines.next(), lines.next(), lines.next(), lines.next())
+        else {
+            return Err(form("there must be three lines"));
+        };
+        let (cost, salt) =
+            parse_parameters(parameters).ok_or_else(|| form("line 2, the Argon2id parameters"))?;
+        let sealed = BASE64
+            .decode(body.trim_end_matches('\n'))
+            .map_err(|_| form("line 3 is not base64"))?;
+        if sealed.len() < NONCE_LEN + TAG {
+            return Err(form("line 3 is too short"));
+        }
+        let (nonce, ciphertext) = sealed.split_first_chunk().ok_or_else(|| form("line 3"))?;
+        Ok(Self {
+            head: &file[..title.len() + parameters.len()],
+            cost,
+            salt,
+            nonce: *nonce,
+            ciphertext: ciphertext.to_vec(),
         })
-    })?;
-    text.truncate(ciphertext.len() - TAG);
-    Ok(text)
+    }
+
+    /// Opens it.
+    ///
+    /// Errors: [`ElementError::Locked`] if the passphrase does not.
+    pub fn open(&self, passphrase: &SecretVec) -> Result<SecretVec, ElementError> {
+        let key = stretch(passphrase, &self.salt, self.cost)?;
+        let nonce = Nonce::assume_unique_for_key(self.nonce);
+        let mut text = SecretVec::from_slice(&self.ciphertext)?;
+        on_crucible(|| {
+            let opened = aead(&key)?.open_in_place(nonce, Aad::from(self.head), text.expose_mut());
+            opened.map(|_| ()).map_err(|_| {
+                ElementError::Locked(
+                    "the passphrase is wrong, or the sealed roots were altered".to_owned(),
+                )
+            })
+        })?;
+        text.truncate(self.ciphertext.len() - TAG);
+        Ok(text)
+    }
 }
 
 /// `argon2id m=… t=… p=… salt=…`, within bounds.
@@ -135,6 +160,10 @@ fn aead(key: &Secret<32>) -> Result<LessSafeKey, ElementError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(file: &str, passphrase: &SecretVec) -> Result<SecretVec, ElementError> {
+        Sealed::parse(file)?.open(passphrase)
+    }
 
     fn secret(text: &str) -> SecretVec {
         SecretVec::from_slice(text.as_bytes()).unwrap()

@@ -1,7 +1,7 @@
 //! The roots' file: created once, replaced atomically, always mode 0600.
 
 use super::roots::Roots;
-use super::sealed;
+use super::sealed::{self, Sealed};
 use crate::ElementError;
 use crate::source::read_private_file;
 use evanesce_secret::SecretVec;
@@ -27,7 +27,8 @@ pub(super) fn load(path: &Path, passphrase: Option<&SecretVec>) -> Result<Roots,
                     "the sealed roots are not text".to_owned(),
                 ))
             })?;
-            let opened = sealed::open(text, passphrase).map_err(located)?;
+            let opened = Sealed::parse(text).and_then(|sealed| sealed.open(passphrase));
+            let opened = opened.map_err(located)?;
             Roots::parse(&opened).map_err(located)
         }
         (true, None) => Err(located(ElementError::Locked(

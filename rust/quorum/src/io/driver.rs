@@ -11,12 +11,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evanesce_wire::Id;
 use tokio::spawn;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use crate::compose::{Contexts, Ids};
 use crate::holder::{Directory, Settings};
@@ -36,8 +36,13 @@ use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
 const UNDER_WAY: usize = 65_536;
-/// How often requests are looked through for those whose openings have all ended, in µs.
+/// How often requests are looked through for those whose time is up, in µs.
 const SWEEP: u64 = 250_000;
+/// How soon they are after an opening ended with answers still owed to it, in µs: one look does for all that
+/// end meanwhile.
+const SWEEP_SOON: u64 = 10_000;
+/// A way on which nothing comes back for this long, whatever is asked, is taken for dead, in µs.
+const DEAF: u64 = 1_000_000;
 /// One hedge is allowed for so many operations …
 const HEDGE_EVERY: u32 = 20;
 /// … and this many may be saved up.
@@ -68,6 +73,8 @@ struct Seatholder {
     dirty: bool,
     /// When it last answered anything.
     heard: u64,
+    /// When the first request was sent that was given up without a word since; `u64::MAX` if it was heard.
+    deaf_since: u64,
 }
 
 pub(crate) struct Driver {
@@ -107,8 +114,13 @@ impl Driver {
             identity,
             directory,
             settings,
+            world,
+            dial,
         } = setup;
-        let link = |holder: &crate::Holder| Arc::new(Link::new(holder.clone(), identity.clone()));
+        let link = |holder: &crate::Holder| {
+            let (identity, world, dial) = (identity.clone(), world.clone(), dial.clone());
+            Arc::new(Link::new(holder.clone(), identity, world, dial))
+        };
         let links: Vec<Arc<Link>> = directory.all().iter().map(link).collect();
         let (tell, events) = unbounded_channel();
         let (crucible, opened) = unbounded_channel();
@@ -121,11 +133,12 @@ impl Driver {
             trying: false,
             dirty: false,
             heard: 0,
+            deaf_since: u64::MAX,
         };
         let side = Side {
             links: links.clone(),
             directory: directory.clone(),
-            settings: settings.clone(),
+            world: world.clone(),
             caller: identity.caller_id(),
             tell: tell.clone(),
         };
@@ -143,7 +156,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             recent: Recent::default(),
             hedges: HEDGE_EVERY * HEDGES_SAVED,
-            ids: Ids::default(),
+            ids: Ids::new(world),
             side_tasks: 0,
             events: Some(events),
             tell,
@@ -163,7 +176,7 @@ impl Driver {
         };
         let mut open = true;
         // One timer, moved only to an earlier time: setting one costs a system call.
-        let alarm = sleep_until(self.epoch.into());
+        let alarm = sleep_until(self.epoch);
         tokio::pin!(alarm);
         let mut set_to = None;
         while open || !self.openings.is_empty() || self.side_tasks > 0 {
@@ -171,9 +184,7 @@ impl Driver {
                 && set_to.is_none_or(|set_to| at < set_to)
             {
                 set_to = Some(at);
-                alarm
-                    .as_mut()
-                    .reset((self.epoch + Duration::from_micros(at)).into());
+                alarm.as_mut().reset(self.epoch + Duration::from_micros(at));
             }
             tokio::select! {
                 biased;
@@ -207,6 +218,8 @@ impl Driver {
 
     fn message(&mut self, message: Message) {
         let (side, budget) = (self.side.clone(), self.settings.deadline);
+        // One end for all that a verb does: nothing it waits for begins the time anew.
+        let until = Instant::now() + budget;
         match message {
             Message::Submit(operations) => {
                 for (work, done) in operations {
@@ -217,18 +230,21 @@ impl Driver {
                 }
             }
             Message::Mint(spec, done) => {
-                self.aside(async move { done.send(mint::mint(&side, *spec).await) })
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(async move { done.send(mint::mint(&side, *spec, until).await) })
             }
             Message::Check(token, open, done) => {
-                self.aside(
-                    async move { done.send(check::check(&side, token, open, budget).await) },
-                );
+                self.aside(async move {
+                    done.send(check::check(&side, token, open, budget, until).await)
+                });
             }
             Message::Retire(token, done) => {
-                self.aside(async move { done.send(retire::retire(&side, token, budget).await) });
+                self.aside(
+                    async move { done.send(retire::retire(&side, token, budget, until).await) },
+                );
             }
             Message::Status(done) => {
-                self.aside(async move { done.send(Ok(status::status(&side).await)) })
+                self.aside(async move { done.send(Ok(status::status(&side, until).await)) })
             }
         }
     }

@@ -7,10 +7,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evanesce_wire::client::{CallError, Connection};
+use evanesce_wire::client::{CallError, Dial, Way};
 use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
 use evanesce_wire::session::{PendingSession, SealingSession};
-use evanesce_wire::{Identity, WireError, tls};
+use evanesce_wire::{Identity, WireError, World};
 use tokio::spawn;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::answers::Peer;
 use crate::fault::{Trouble, remark};
 use crate::holder::Holder;
-use crate::work::unix_now;
 
 /// A session is renewed when less than this is left of it, in seconds: longer than any request is under way.
 const RENEW_BEFORE: u64 = 300;
@@ -43,11 +42,16 @@ impl Down {
             detail: detail.into(),
         }
     }
+
+    /// The task that was to ask it is gone without a word: nothing is known of the holder, and so nothing good.
+    pub fn broke_off() -> Self {
+        Self::new(Trouble::Unreachable, "the task that asked it broke off")
+    }
 }
 
 /// An established way: everything needed to ask.
 pub(crate) struct Live {
-    connection: Connection,
+    connection: Arc<dyn Way>,
     pub session: Arc<SealingSession>,
     pub peer: Peer,
     /// How long the session's own round trip took.
@@ -60,7 +64,7 @@ type Outcome = Result<Arc<Live>, Down>;
 struct State {
     live: Option<Arc<Live>>,
     /// A connection whose session has ended.
-    spare: Option<Connection>,
+    spare: Option<Arc<dyn Way>>,
     /// The attempt under way, if there is one.
     attempt: Option<watch::Receiver<Option<Outcome>>>,
     not_before: Option<Instant>,
@@ -71,16 +75,23 @@ struct State {
 pub(crate) struct Link {
     pub holder: Holder,
     identity: Arc<dyn Identity>,
-    config: Mutex<Option<Arc<rustls::ClientConfig>>>,
+    world: Arc<dyn World>,
+    dial: Arc<dyn Dial>,
     state: Mutex<State>,
 }
 
 impl Link {
-    pub fn new(holder: Holder, identity: Arc<dyn Identity>) -> Self {
+    pub fn new(
+        holder: Holder,
+        identity: Arc<dyn Identity>,
+        world: Arc<dyn World>,
+        dial: Arc<dyn Dial>,
+    ) -> Self {
         Self {
             holder,
             identity,
-            config: Mutex::default(),
+            world,
+            dial,
             state: Mutex::default(),
         }
     }
@@ -89,7 +100,8 @@ impl Link {
     pub fn live(&self) -> Option<Arc<Live>> {
         let state = self.state();
         let live = state.live.as_ref()?;
-        (!live.connection.is_closed() && unix_now() < live.session.not_after).then(|| live.clone())
+        (!live.connection.is_closed() && self.world.unix_seconds() < live.session.not_after)
+            .then(|| live.clone())
     }
 
     /// The way, made if need be. Waits as long as that takes, which is bounded.
@@ -118,7 +130,7 @@ impl Link {
             .live
             .as_ref()
             .map(|live| live.session.not_after);
-        if ends.is_some_and(|ends| ends < unix_now() + RENEW_BEFORE) {
+        if ends.is_some_and(|ends| ends < self.world.unix_seconds() + RENEW_BEFORE) {
             self.attempt();
         }
     }
@@ -281,12 +293,14 @@ impl Link {
         };
         let connection = match standing.filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
-            None => Connection::open(&self.holder.address, self.config().map_err(fault)?)
+            None => self
+                .dial
+                .dial(&self.holder.address, id)
                 .await
                 .map_err(fault)?,
         };
         let (pending, offer) =
-            PendingSession::offer(&*self.identity, id, unix_now()).map_err(fault)?;
+            PendingSession::offer(&*self.identity, id, self.world.unix_seconds()).map_err(fault)?;
         let asked = Instant::now();
         let answer = connection
             .post("/v1/session", offer.encode())
@@ -312,17 +326,6 @@ impl Link {
             },
             round_trip,
         })
-    }
-
-    /// One configuration for all connections: making it takes a signature.
-    fn config(&self) -> Result<Arc<rustls::ClientConfig>, WireError> {
-        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = &*config {
-            return Ok(config.clone());
-        }
-        Ok(config
-            .insert(tls::client(self.identity.clone(), self.holder.id)?)
-            .clone())
     }
 
     /// Never held while waiting.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use evanesce_suite::Output;
 use evanesce_wire::message::Receipt;
 
 use crate::error::{Code, Error};
 use crate::fault::{Fault, FaultKind, Trouble};
 use crate::holder::Directory;
-use crate::open::{Failure, KeptShare, SealedShare};
+use crate::open::{Failure, KeptShare, Made, SealedShare};
 use crate::operation::{Outcome, Reply};
 use crate::plan::Plan;
 use crate::verdict;
@@ -47,7 +46,7 @@ impl Opening {
     }
 
     /// Ends it with what the crucible made.
-    pub fn finish(self, now: u64, result: Result<Vec<Output>, Failure>, directory: &Directory) {
+    pub fn finish(self, now: u64, result: Result<Vec<Made>, Box<Failure>>, directory: &Directory) {
         let mut troubles: Vec<(u32, Trouble)> = self
             .plan
             .troubles()
@@ -57,12 +56,12 @@ impl Opening {
         let faults = self.faults(&troubles, directory);
         let result = match result {
             Ok(outputs) => Ok(Outcome {
-                outputs: outputs.into_iter().map(out_of_the_arena).collect(),
+                outputs: outputs.into_iter().map(Made::out_of_the_arena).collect(),
                 receipts: self.receipts,
                 faults,
                 salts: self.work.salts.clone(),
             }),
-            Err(failure) => Err(explain(failure, &self.work).with_faults(faults)),
+            Err(failure) => Err(explain(&failure, &self.work).with_faults(faults)),
         };
         self.done.send(result);
     }
@@ -100,15 +99,7 @@ impl Opening {
     }
 }
 
-/// What was made on the crucible lies in locked memory, which is scarce: public results need not stay there.
-fn out_of_the_arena(output: Output) -> Output {
-    match output {
-        Output::Public(bytes) => Output::Public(bytes.as_slice().to_vec()),
-        other => other,
-    }
-}
-
-fn explain(failure: Failure, work: &Work) -> Error {
+fn explain(failure: &Failure, work: &Work) -> Error {
     let dishonest = "Whoever minted the token dealt it so; use another token of this key.";
     let which = |number: usize| match work.jobs.len() {
         1 => String::new(),
@@ -127,20 +118,20 @@ fn explain(failure: Failure, work: &Work) -> Error {
         ),
         Failure::Insufficient => Error::internal("shares that were counted as sufficient are not"),
         Failure::Panicked => Error::internal("the operation broke off"),
-        Failure::Memory(e) => e.into(),
+        Failure::Memory(e) => e.clone().into(),
         Failure::Faulty(number) => Error::new(
             Code::InvalidSignature,
             format!(
                 "{}the signature that was made does not verify, and was not released",
-                which(number)
+                which(*number)
             ),
             "Have this machine's memory and processor examined.",
         ),
-        Failure::Job(number, error) => job_error(which(number), error),
+        Failure::Job(number, error) => job_error(which(*number), error),
     }
 }
 
-fn job_error(which: String, error: evanesce_suite::Error) -> Error {
+fn job_error(which: String, error: &evanesce_suite::Error) -> Error {
     use evanesce_suite::Error as Suite;
     let message = format!("{which}{error}");
     let (code, hint) = match error {
@@ -158,7 +149,7 @@ fn job_error(which: String, error: evanesce_suite::Error) -> Error {
             Code::Inconsistent,
             "Whoever minted the token dealt it so; use another token of this key.",
         ),
-        Suite::Secret(e) => return e.into(),
+        Suite::Secret(e) => return e.clone().into(),
         Suite::Internal(_) => (
             Code::Internal,
             "This is a fault of the software: please report it.",

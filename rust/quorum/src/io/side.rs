@@ -1,39 +1,29 @@
 //! What verbs other than opening need: the ways to the holders, and the loop to open through.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use evanesce_wire::Id;
+use evanesce_wire::{Id, World};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::fault::Fault;
-use crate::holder::{Directory, Settings};
+use crate::holder::Directory;
 use crate::io::driver::Event;
 use crate::io::link::{Down, Link};
 use crate::operation::{Outcome, Reply};
 use crate::work::Work;
 
-/// Verbs that are no operation (check, retire, mint, status) get at least this long.
-const UNHURRIED: Duration = Duration::from_secs(2);
-
 pub(crate) struct Side {
     pub links: Vec<Arc<Link>>,
     pub directory: Arc<Directory>,
-    pub settings: Settings,
+    pub world: Arc<dyn World>,
     /// This side's id.
     pub caller: Id,
     pub tell: UnboundedSender<Event>,
 }
 
 impl Side {
-    /// When to stop waiting for an answer.
-    pub fn until(&self) -> Instant {
-        Instant::now() + self.settings.deadline.max(UNHURRIED)
-    }
-
     /// Opens a token as any operation does.
     pub async fn open(&self, work: Work) -> Result<Outcome, Error> {
         let (tell, told) = oneshot::channel();

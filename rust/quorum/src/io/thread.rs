@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use evanesce_token::Token;
-use evanesce_wire::Identity;
+use evanesce_wire::client::Dial;
+use evanesce_wire::{Identity, World};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::check::CheckTable;
@@ -46,6 +47,8 @@ pub(crate) struct Setup {
     pub identity: Arc<dyn Identity>,
     pub directory: Arc<Directory>,
     pub settings: Settings,
+    pub world: Arc<dyn World>,
+    pub dial: Arc<dyn Dial>,
 }
 
 /// Starts the thread. It ends when every sender is gone and what was begun has ended.

@@ -7,7 +7,6 @@ use evanesce_token::{Gate, Header, quoted};
 use super::MintSpec;
 use crate::error::{Code, Error};
 use crate::io::side::Side;
-use crate::work::unix_now;
 
 /// All that a deal needs, judged.
 pub(super) struct Draft {
@@ -59,7 +58,7 @@ pub(super) fn draft(
             None => problems.push(format!("no suite is named {}", quoted(suite))),
         }
     }
-    let now = unix_now();
+    let now = side.world.unix_seconds();
     if expires.is_some_and(|expires| expires <= now) {
         problems.push("the token would have expired already".into());
     }
@@ -80,8 +79,8 @@ pub(super) fn draft(
         warnings.extend(margins(side, &quorum, &places));
     }
     let (mut fresh_key, mut nonce) = ([0; 32], [0; 32]);
-    evanesce_secret::random(&mut fresh_key);
-    evanesce_secret::random(&mut nonce);
+    side.world.random(&mut fresh_key);
+    side.world.random(&mut nonce);
     let key = key.unwrap_or(fresh_key);
     let header = Header {
         key,

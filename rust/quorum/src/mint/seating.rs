@@ -11,6 +11,7 @@ use evanesce_wire::message::{
 use evanesce_wire::session::{SEALED_SHARE, TAG};
 use evanesce_wire::{Id, WireError, verify_statement};
 use tokio::spawn;
+use tokio::time::Instant;
 
 use super::deal::Dealt;
 use super::unfinished;
@@ -26,6 +27,7 @@ pub(super) async fn seat(
     side: &Arc<Side>,
     dealt: &Arc<Dealt>,
     places: &[usize],
+    until: Instant,
 ) -> Result<(Vec<Row>, Vec<Receipt>), Error> {
     let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for (place, seat) in places.iter().zip(0..) {
@@ -37,15 +39,13 @@ pub(super) async fn seat(
         tasks.push((
             place,
             seats,
-            spawn(async move { seat_one(&side, &dealt, place, &asked).await }),
+            spawn(async move { seat_one(&side, &dealt, place, &asked, until).await }),
         ));
     }
     let mut rows: Vec<Option<Row>> = vec![None; places.len()];
     let (mut receipts, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (place, seats, task) in tasks {
-        let outcome = task
-            .await
-            .unwrap_or_else(|_| Err(Down::new(Trouble::Unreachable, "the task broke off")));
+        let outcome = task.await.unwrap_or_else(|_| Err(Down::broke_off()));
         let (seated, more) = match outcome {
             Ok(seated) => seated,
             Err(down) => (
@@ -93,10 +93,11 @@ async fn seat_one(
     dealt: &Arc<Dealt>,
     place: usize,
     seats: &[u32],
+    until: Instant,
 ) -> Result<SeatedAt, Down> {
     let compose = |live: &Live| compose(dealt, live, seats);
     let (seated, live) = side.links[place]
-        .exchange("seat", side.until(), compose, Seated::decode)
+        .exchange("seat", until, compose, Seated::decode)
         .await?;
     let in_order = seated
         .seats

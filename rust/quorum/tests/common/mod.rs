@@ -83,6 +83,17 @@ pub struct Shared {
     pub requests: AtomicUsize,
     pub openings: AtomicUsize,
     pub full_contexts: AtomicUsize,
+    /// Requests whose stream was reset before they were answered.
+    pub resets: AtomicUsize,
+}
+
+/// Counts when it is dropped.
+struct Counts<'a>(&'a AtomicUsize);
+
+impl Drop for Counts<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
 }
 
 /// One agent, alive until it is stopped or dropped.
@@ -113,6 +124,7 @@ impl FakeAgent {
             requests: AtomicUsize::default(),
             openings: AtomicUsize::default(),
             full_contexts: AtomicUsize::default(),
+            resets: AtomicUsize::default(),
         });
         let mut agent = Self {
             shared,
@@ -251,7 +263,10 @@ impl Shared {
         self.requests.fetch_add(1, SeqCst);
         match behaviour {
             Behaviour::Slow(delay) => tokio::time::sleep(delay).await,
-            Behaviour::Silent => std::future::pending().await,
+            Behaviour::Silent => {
+                let _reset = Counts(&self.resets);
+                std::future::pending().await
+            }
             Behaviour::Problem(status, code) => return problem(status, code),
             Behaviour::Garbage => return (200, b"nonsense".to_vec()),
             Behaviour::Flood => return (200, vec![0; evanesce_wire::limits::BODY + 1]),

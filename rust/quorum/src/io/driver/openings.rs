@@ -10,13 +10,13 @@ use crate::error::{Code, Error};
 use crate::fault::Trouble;
 use crate::io::opening::Opening;
 use crate::io::recent::Recent;
-use crate::open::{Bad, OpenTask, Opened, SealedShare};
+use crate::open::{Bad, Failure, HowFar, OpenTask, Opened, SealedShare};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Ask;
 use crate::plan::{Next, Outlook, Plan};
 use crate::work::Work;
 
-use super::{Driver, HEDGE_EVERY, HEDGES_SAVED, Seatholder, UNDER_WAY};
+use super::{Driver, HEDGE_EVERY, HEDGES_SAVED, SWEEP_SOON, Seatholder, UNDER_WAY};
 
 impl Driver {
     pub(super) fn begin(&mut self, work: Work, done: Reply<Outcome>) {
@@ -99,6 +99,7 @@ impl Driver {
             Next::Fail => {
                 if let Some(opening) = self.openings.remove(&key) {
                     self.note_late(&opening);
+                    self.note_owed(&opening);
                     let directory = self.directory.clone();
                     opening.fail(&directory);
                 }
@@ -180,23 +181,31 @@ impl Driver {
 
     /// What the crucible made of openings.
     pub(super) fn opened(&mut self, results: Vec<(u64, Opened)>) {
-        for (key, result) in results {
-            match result {
-                Opened::Finished(result) => {
+        for (key, opened) in results {
+            match opened.how_far {
+                HowFar::Finished | HowFar::BrokeOff => {
                     let Some(opening) = self.openings.remove(&key) else {
                         continue;
                     };
+                    let result = match opened.failure {
+                        Some(failure) => Err(failure),
+                        None if opened.how_far == HowFar::BrokeOff => {
+                            Err(Box::new(Failure::Panicked))
+                        }
+                        None => Ok(opened.outputs),
+                    };
                     self.note_late(&opening);
+                    self.note_owed(&opening);
                     let (directory, now) = (self.directory.clone(), self.now);
                     opening.finish(now, result, &directory);
                 }
-                Opened::Partly { kept, bad } => {
+                HowFar::Partly => {
                     let Some(opening) = self.openings.get_mut(&key) else {
                         continue;
                     };
                     opening.busy = false;
-                    opening.kept.extend(kept);
-                    for (seat, why) in bad {
+                    opening.kept.extend(opened.kept);
+                    for (seat, why) in opened.bad {
                         self.bad_share(key, seat, why);
                     }
                     self.touched.push(key);
@@ -265,6 +274,14 @@ impl Driver {
             if let Some(place) = opening.plan.holder(seat) {
                 self.holders[place].latency.failed(self.now);
             }
+        }
+    }
+
+    /// Requests may be under way that nobody waits for any more. Most openings end with every answer in, and
+    /// then this costs nothing.
+    fn note_owed(&mut self, opening: &Opening) {
+        if opening.plan.owed() {
+            self.next_sweep = self.next_sweep.min(self.now + SWEEP_SOON);
         }
     }
 }

@@ -13,17 +13,18 @@ use crate::fault::Trouble;
 use crate::io::link::{Down, Live, down};
 use crate::open::SealedShare;
 use crate::outbox::{Ask, shares_of};
-use crate::work::unix_now;
 
-use super::{Driver, Event, SWEEP};
+use super::{DEAF, Driver, Event, SWEEP};
 
 /// A request under way.
 pub(super) struct Flight {
     place: usize,
     live: Arc<Live>,
     sent_at: u64,
-    /// When the last of its openings ends.
+    /// When it is given up: when the last of its openings must end, or soon after all of them have.
     until: u64,
+    /// Its openings, as long as one of them is known to be under way.
+    openings: Vec<u64>,
     /// Shares it asks for.
     shares: usize,
     task: AbortHandle,
@@ -63,10 +64,11 @@ impl Driver {
                 .filter_map(|ask| Some(openings.get(&ask.key)?.deadline));
             let until = ends.max().unwrap_or(self.now);
             let shares = shares_of(&asks);
+            let keys = asks.iter().map(|ask| ask.key).collect();
             let asker = Asker {
                 caller: &self.caller,
                 session: &live.session.id,
-                now: unix_now(),
+                now: self.side.world.unix_seconds(),
             };
             let (body, sent) = compose(asks, &asker, &holder.contexts, &mut self.ids);
             let flight = self.next_key;
@@ -90,6 +92,7 @@ impl Driver {
                     live,
                     sent_at,
                     until,
+                    openings: keys,
                     shares,
                     task,
                 },
@@ -133,14 +136,28 @@ impl Driver {
         self.touched.push(ask.key);
     }
 
-    /// Gives up requests that nobody waits for any more, so that their places are free.
+    /// Gives up requests that nobody waits for any more: their streams are reset and their places are free.
+    ///
+    /// One whose openings have all ended is left as long as its holder usually takes, for what is learned of the
+    /// holder from its answer.
     pub(super) fn sweep(&mut self) {
-        let over: Vec<u64> = self
-            .flights
-            .iter()
-            .filter(|(_, f)| f.until < self.now)
-            .map(|(key, _)| *key)
-            .collect();
+        let (mut over, mut next) = (Vec::new(), self.now + SWEEP);
+        for (key, flight) in &mut self.flights {
+            if flight.until <= self.now {
+                over.push(*key);
+                continue;
+            }
+            if !flight.openings.is_empty() {
+                let wanted = |key| self.openings.contains_key(key);
+                if flight.openings.iter().any(wanted) {
+                    continue;
+                }
+                flight.openings.clear();
+                let patience = self.holders[flight.place].latency.patience(self.now, true);
+                flight.until = flight.until.min(self.now + patience);
+            }
+            next = next.min(flight.until);
+        }
         for flight in over
             .iter()
             .filter_map(|key| self.flights.remove(key))
@@ -150,6 +167,7 @@ impl Driver {
                 place,
                 live,
                 sent_at,
+                openings,
                 shares,
                 task,
                 ..
@@ -157,17 +175,22 @@ impl Driver {
             task.abort();
             let holder = &mut self.holders[place];
             holder.outbox.ended(shares);
-            holder.latency.failed(self.now);
-            // If nothing at all has come since, the way itself may be dead.
+            holder.latency.gave_up(self.now, self.now - sent_at);
+            // If nothing at all has come since, the way itself may be dead: surely enough where a whole deadline
+            // has passed, and where one request after the other was given up.
             if holder.heard < sent_at {
-                holder.link.drop_way(&live);
+                holder.deaf_since = holder.deaf_since.min(sent_at);
+                if !openings.is_empty() || self.now - holder.deaf_since >= DEAF {
+                    holder.deaf_since = u64::MAX;
+                    holder.link.drop_way(&live);
+                }
             }
             self.mark(place);
         }
         self.next_sweep = if self.flights.is_empty() {
             u64::MAX
         } else {
-            self.now + SWEEP
+            next
         };
     }
 
@@ -192,6 +215,7 @@ impl Driver {
         match result {
             Ok(answers) => {
                 self.holders[place].heard = self.now;
+                self.holders[place].deaf_since = u64::MAX;
                 self.hear(place, &live, sent, sent_at, answers);
             }
             Err(error) => {

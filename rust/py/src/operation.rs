@@ -1,0 +1,95 @@
+//! What a caller asks for: checked and copied when it is made, so that nothing of it can change, or turn out to
+//! be of the wrong type, once it has joined others.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use evanesce_quorum::{Job, OwnedInput};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+
+use crate::error::plain;
+use crate::offline::bytes_of;
+use crate::token::Token;
+
+/// (suite, action, main input, second input, length).
+pub type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
+
+/// Jobs under one opening, to be submitted once.
+#[pyclass(frozen, module = "evanesce._core")]
+pub struct Operation(Mutex<Option<evanesce_quorum::Operation>>);
+
+#[pymethods]
+impl Operation {
+    #[new]
+    #[pyo3(signature = (token, jobs, deadline_ms=None))]
+    fn new(
+        py: Python<'_>,
+        token: &Token,
+        jobs: Vec<JobRow>,
+        deadline_ms: Option<u64>,
+    ) -> PyResult<Self> {
+        let operation = operation(py, token, jobs, deadline_ms)?;
+        Ok(Self(Mutex::new(Some(operation))))
+    }
+}
+
+impl Operation {
+    /// What is to be submitted. It can be had once: it holds the only copy of what the caller passed.
+    pub fn take(&self) -> PyResult<evanesce_quorum::Operation> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take()
+            .ok_or_else(|| plain("internal", "this operation was submitted before"))
+    }
+}
+
+/// The jobs of one opening, copied from the caller's buffers.
+pub fn operation(
+    py: Python<'_>,
+    token: &Token,
+    jobs: Vec<JobRow>,
+    deadline_ms: Option<u64>,
+) -> PyResult<evanesce_quorum::Operation> {
+    let jobs = jobs
+        .into_iter()
+        .map(|row| job(py, row))
+        .collect::<PyResult<Vec<_>>>()?;
+    Ok(evanesce_quorum::Operation {
+        token: token.0.clone(),
+        jobs,
+        deadline: deadline_ms.map(Duration::from_millis),
+    })
+}
+
+fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResult<Job> {
+    let (first, second) = (bytes_of(py, &first)?, bytes_of(py, &second)?);
+    let input = match action.as_str() {
+        "sign" => OwnedInput::Sign { message: first },
+        "mac" => OwnedInput::Mac { message: first },
+        "verify-mac" => OwnedInput::VerifyMac {
+            message: first,
+            mac: second,
+        },
+        "encrypt" => OwnedInput::Encrypt {
+            plaintext: first,
+            aad: second,
+        },
+        "decrypt" => OwnedInput::Decrypt {
+            ciphertext: first,
+            aad: second,
+        },
+        "derive" => OwnedInput::Derive {
+            context: second,
+            length,
+        },
+        "agree" => OwnedInput::Agree { peer: first },
+        "decapsulate" => OwnedInput::Decapsulate { ciphertext: first },
+        other => {
+            return Err(plain(
+                "unfit-operation",
+                format!("{other:?} is no operation of a key"),
+            ));
+        }
+    };
+    Ok(Job { suite, input })
+}

@@ -1,0 +1,66 @@
+"""What a bench run says at its end: a line per target that programs can read, and what it is worth."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from bench import __main__ as bench
+from bench import suites
+from bench.peer import CONNECTIONS
+
+from evanesce import _core
+
+LINE = re.compile(r"target [a-z0-9-]+: measured [0-9.e+]+(/s|ms|MiB|us), goal [0-9.e+]+(/s|ms|MiB|us), (ok|short)")
+
+
+def medians(rate: float, p50: float) -> dict[str, float]:
+    """Figures of a run in which OpenBao signs at most 7961.4 times a second, in 0.44 ms at one."""
+    figures = {}
+    for suite in bench.SUITES:
+        for connections in CONNECTIONS:
+            figures[f"openbao/{suite}/{connections}/rate"] = 7961.4 if connections == 16 else 100.0
+        figures[f"openbao/{suite}/1/p50_ms"] = 0.44
+        figures[f"evanesce/process/{suite}/{bench.IN_FLIGHT}/rate"] = rate
+        figures[f"evanesce/process/{suite}/1/p50_ms"] = p50
+    return figures
+
+
+FLAT = {"memory_first_mib": 20.0, "memory_last_mib": 21.0, "cpu_us_first": 100.0, "cpu_us_last": 104.0}
+
+
+def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
+    lines = bench.targets(medians(21034.4, 0.366), 41.23, FLAT)
+    assert lines[0] == "target ed25519-rate: measured 21034/s, goal 15923/s, ok"
+    assert "target ed25519-p50-one: measured 0.366ms, goal 0.44ms, ok" in lines
+    assert "target p50-across-40ms: measured 41.23ms, goal 45ms, ok" in lines
+    assert "target agent-memory-change: measured 1MiB, goal 2MiB, ok" in lines
+    assert "target agent-cpu-change: measured 4us, goal 5us, ok" in lines
+    assert all(LINE.fullmatch(line) for line in lines)
+
+
+def test_what_is_missed_is_short() -> None:
+    flat = {"memory_first_mib": 20.0, "memory_last_mib": 30.0, "cpu_us_first": 100.0, "cpu_us_last": 200.0}
+    lines = bench.targets(medians(15922.0, 0.5), 46.0, flat)
+    assert lines[0] == "target ed25519-rate: measured 15922/s, goal 15923/s, short"
+    assert [line.rpartition(" ")[2] for line in lines] == ["short"] * len(lines)
+
+
+@pytest.mark.parametrize(("rounds", "short"), [(1, True), (4, True), (5, False), (9, False)])
+def test_a_run_of_too_few_rounds_says_that_it_is_no_result(
+    monkeypatch: pytest.MonkeyPatch, rounds: int, short: bool
+) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", rounds)
+    line = bench.goals()
+    assert "OpenBao" in line
+    assert "same run" in line
+    assert line.endswith(f"medians of {rounds} only: not a result") is short
+    assert "\n" not in line
+
+
+def test_every_suite_has_a_row_or_there_is_no_result() -> None:
+    names = [name for name, *_ in _core.suites()]
+    rows: list[dict[str, object]] = [{"suite": name} for name in names]
+    suites.complete(rows, names)
+    with pytest.raises(RuntimeError, match=names[3]):
+        suites.complete(rows[:3] + rows[4:], names)
