@@ -82,6 +82,8 @@ test-python: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 lint: build $(STAMPS)/venv-test
 	cd rust && $(CARGO) fmt --all --check
 	cd rust && $(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
+	# A workspace of its own, which nothing else here compiles.
+	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy

@@ -349,7 +349,8 @@ def log_head(count: int) -> bytes:
     edge = {0: [], 1: [one], 3: [three, pair]}[count]
     root = {0: hashlib.sha256().digest(), 1: one, 3: hashlib.sha256(b"\1" + pair + three).digest()}[count]
     text = note(NOTE_AGENT, count, root)
-    return (text + f"\nlength {100 * count}\n" + "".join(f"node {node.hex()}\n" for node in edge)).encode()
+    last = f"last {100 * (count - 1)}\n" if count else ""
+    return (text + f"\nlength {100 * count}\n{last}" + "".join(f"node {node.hex()}\n" for node in edge)).encode()
 
 
 def pem(content: bytes, label: str = "PRIVATE KEY") -> bytes:

@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let agent = agent();
     let mut rest = data;
     let mut again = Vec::new();
-    while let Some((leaf, after)) = bounded(rest.len(), || take_frame(rest, &agent)) {
+    while let Some((leaf, _, after)) = bounded(rest.len(), || take_frame(rest, &agent)) {
         let frame = &rest[..rest.len() - after.len()];
         let entry = &frame[evanesce_wire::disk::FRAME..];
         assert!(Entry::decode(entry).is_ok_and(|entry| entry.agent == agent));

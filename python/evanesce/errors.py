@@ -33,8 +33,8 @@ class Culprit:
     holder_id: str
     """The holder's agent id, 64 hex digits."""
     kind: str
-    """row-altered, epoch-not-held, cannot-regenerate, lied, refused, unreachable, slow, unknown-holder or
-    element-unavailable."""
+    """row-altered, epoch-not-held, cannot-regenerate, lied, refused, unreachable, slow, unknown-holder,
+    element-unavailable, overloaded or unavailable."""
     detail: str
     """In the holder's or the network's words; foreign text."""
 
@@ -184,7 +184,7 @@ def translate(raised: CoreError) -> EvanesceError:
     return error(raised.code, raised.message, hint, culprits(raised.faults))
 
 
-UNANSWERED = {"unreachable", "slow", "unknown-holder", "element-unavailable"}
+UNANSWERED = frozenset({"unreachable", "slow", "unknown-holder", "element-unavailable", "overloaded", "unavailable"})
 """Kinds of faults that are no answer: the holder, or its element, may yet say yes."""
 
 

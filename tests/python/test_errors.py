@@ -63,6 +63,8 @@ def test_every_code_has_its_class_and_exit_status(code: str) -> None:
         (("refused", "slow"), 1),
         (("unknown-holder", "refused"), 1),
         (("element-unavailable", "refused"), 1),
+        (("overloaded", "refused"), 1),
+        (("unavailable",), 1),
         ((), 1),
     ],
 )

@@ -15,11 +15,8 @@ from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, name_of, verb
 from evanesce.cli._finish import check_free
 from evanesce.cli.key import day
-from evanesce.errors import exit_status
+from evanesce.errors import UNANSWERED, exit_status
 from evanesce.home import read_agents
-
-UNREACHABLE = frozenset({"unreachable", "slow", "unknown-holder", "element-unavailable"})
-"""Verdicts of a check that say a seat could not be asked, rather than that it said no."""
 
 
 def register(root: click.Group) -> None:
@@ -157,7 +154,7 @@ def check(app: App, token: str, pin: str | None, trust_token: bool, opening: boo
         raise failure
     if not found.ok:
         lost = {seat.verdict for seat in found.seats if not seat.ok}
-        raise click.exceptions.Exit(1 if lost <= UNREACHABLE else 2)
+        raise click.exceptions.Exit(1 if lost <= UNANSWERED else 2)
 
 
 @_options.token_argument

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use evanesce_wire::merkle::{Group, Hash};
+use evanesce_wire::message::Code;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Commit;
@@ -218,7 +219,7 @@ impl Committer {
         };
         let why = format!("the tombstone cannot be written: {why}");
         self.events.emit(Event::LogFailed { why: &why });
-        work.withdraw(&why);
+        work.withdraw(Code::Unavailable, &why);
     }
 
     fn why_unsynced(&self) -> String {
@@ -230,7 +231,8 @@ impl Committer {
         // No caller's entry may keep the others' from being written.
         let too_long = |work: &&mut Work| work.entries.iter().any(|entry| entry.len() > ENTRY);
         for work in works.iter_mut().filter(too_long) {
-            work.withdraw(&format!("its log entry has over {ENTRY} bytes"));
+            let why = format!("its log entry has over {ENTRY} bytes");
+            work.withdraw(Code::Refused, &why);
             work.entries.clear();
         }
         if works.iter().all(|work| work.entries.is_empty()) {
@@ -254,7 +256,7 @@ impl Committer {
         }
         // A check alone is not logged, and is answered all the same.
         for work in works.iter_mut().filter(|work| !work.entries.is_empty()) {
-            work.withdraw(&why);
+            work.withdraw(Code::Unavailable, &why);
         }
     }
 

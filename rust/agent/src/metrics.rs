@@ -8,7 +8,7 @@ use evanesce_wire::message::Code;
 use crate::gate::Verb;
 
 /// Decisions are counted per verb and code.
-const CODES: [Code; 10] = [
+const CODES: [Code; 11] = [
     Code::Done,
     Code::Unrouted,
     Code::Refused,
@@ -19,6 +19,7 @@ const CODES: [Code; 10] = [
     Code::Malformed,
     Code::Replayed,
     Code::Overloaded,
+    Code::Unavailable,
 ];
 
 /// Counters and gauges of one agent.

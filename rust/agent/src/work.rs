@@ -111,13 +111,13 @@ impl Work {
     }
 
     /// Takes back everything that was permitted, since it could not be logged.
-    pub fn withdraw(&mut self, why: &str) {
+    pub fn withdraw(&mut self, code: Code, why: &str) {
         self.tasks.clear();
         for decision in &mut self.decisions {
             decision.tasks = 0..0;
             decision.faults.clear();
             if matches!(decision.code, Code::Done | Code::Unrouted) {
-                decision.code = Code::Refused;
+                decision.code = code;
                 decision.reason = cut(why, limits::REASON);
             }
         }

@@ -260,7 +260,7 @@ fn a_full_disk_releases_nothing_and_is_got_over() {
             match sign(&line, &token).await {
                 (Code::Done, _) => answered += 1,
                 (code, why) => {
-                    assert_eq!(code, Code::Refused);
+                    assert_eq!(code, Code::Unavailable);
                     break why;
                 }
             }

@@ -95,6 +95,7 @@ pub(crate) fn judge(
         Code::Malformed => Trouble::Malformed,
         Code::Replayed => Trouble::Replayed,
         Code::Overloaded => Trouble::Overloaded,
+        Code::Unavailable => Trouble::Unavailable,
     };
     let mut detail = answer.code.as_str().to_owned();
     if !answer.reason.is_empty() {

@@ -42,6 +42,10 @@ pub enum FaultKind {
     UnknownHolder,
     /// The holder's secure element does not answer.
     ElementUnavailable,
+    /// The holder cannot take more now, which is no decision.
+    Overloaded,
+    /// The holder would, but cannot write down that it did.
+    Unavailable,
 }
 
 impl FaultKind {
@@ -57,6 +61,8 @@ impl FaultKind {
             Self::Slow => "slow",
             Self::UnknownHolder => "unknown-holder",
             Self::ElementUnavailable => "element-unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -92,7 +98,7 @@ pub enum Trouble {
     CannotRegenerate,
     /// See [`FaultKind::Lied`].
     Lied,
-    /// Policy or the log's state forbids it.
+    /// Policy forbids it.
     Refused,
     /// The agent's clock says that the token has expired.
     Expired,
@@ -108,8 +114,10 @@ pub enum Trouble {
     Stranger,
     /// The agent knows this identity, but not in a role that may do this.
     Role,
-    /// The agent cannot take more now.
+    /// See [`FaultKind::Overloaded`].
     Overloaded,
+    /// See [`FaultKind::Unavailable`].
+    Unavailable,
     /// See [`FaultKind::ElementUnavailable`].
     ElementUnavailable,
     /// See [`FaultKind::Unreachable`].
@@ -139,8 +147,9 @@ impl Trouble {
             | Self::Malformed
             | Self::Replayed
             | Self::Stranger
-            | Self::Role
-            | Self::Overloaded => FaultKind::Refused,
+            | Self::Role => FaultKind::Refused,
+            Self::Overloaded => FaultKind::Overloaded,
+            Self::Unavailable => FaultKind::Unavailable,
             Self::ElementUnavailable => FaultKind::ElementUnavailable,
             Self::Unreachable | Self::OwnIdentity | Self::OwnMemory => FaultKind::Unreachable,
             Self::Slow => FaultKind::Slow,
@@ -148,9 +157,9 @@ impl Trouble {
         }
     }
 
-    /// Whether the holder answered and its answer was no. Being overloaded is no decision.
+    /// Whether the holder answered and its answer was no.
     pub fn is_refusal(self) -> bool {
-        self.kind() == FaultKind::Refused && self != Self::Overloaded
+        self.kind() == FaultKind::Refused
     }
 
     /// Whether the holder answered and the share that was dealt cannot be had from it.
@@ -168,6 +177,7 @@ impl Trouble {
             Self::Stranger
                 | Self::Role
                 | Self::Overloaded
+                | Self::Unavailable
                 | Self::Unreachable
                 | Self::UnknownHolder
                 | Self::OwnIdentity

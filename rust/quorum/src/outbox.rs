@@ -53,6 +53,11 @@ impl Outbox {
         self.queue.push_back(ask);
     }
 
+    /// Whether something for `key` has not gone out yet.
+    pub fn holds(&self, key: u64) -> bool {
+        self.queue.iter().any(|ask| ask.key == key)
+    }
+
     /// Forgets what is no longer wanted; says whether anything is left.
     pub fn retain(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
         self.queue.retain(|ask| wanted(ask.key));

@@ -135,6 +135,15 @@ impl Plan {
         }
     }
 
+    /// `holder` was never reached: what looked slow at the end was not even asked.
+    pub fn unreached(&mut self, holder: usize) {
+        for (state, sits) in self.seats.iter_mut().zip(&self.holders) {
+            if *sits == Some(holder) && *state == Seat::Failed(Trouble::Slow) {
+                *state = Seat::Failed(Trouble::Unreachable);
+            }
+        }
+    }
+
     /// Nothing is to be had of `holder`, at any seat.
     pub fn give_up_on(&mut self, holder: usize, trouble: Trouble) {
         for (state, sits) in self.seats.iter_mut().zip(&self.holders) {

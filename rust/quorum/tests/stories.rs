@@ -60,6 +60,7 @@ fn one_silent_holder_costs_milliseconds_and_is_named() {
     for _ in 0..20 {
         sign(&quorum.reconstructor, &token).unwrap();
     }
+    let mut named = 0;
     for silent in 0..5 {
         quorum.behave(&[(silent, Behaviour::Silent)]);
         let begun = Instant::now();
@@ -74,6 +75,7 @@ fn one_silent_holder_costs_milliseconds_and_is_named() {
                 (fault.seat.as_deref(), fault.kind),
                 (Some(&*format!("s{silent}")), FaultKind::Slow)
             );
+            named += 1;
         }
         // It is known by now.
         let begun = Instant::now();
@@ -85,6 +87,27 @@ fn one_silent_holder_costs_milliseconds_and_is_named() {
         );
         quorum.behave(&[(silent, Behaviour::Honest)]);
     }
+    // Three of five are asked at a time, so that some of the five in turn were asked and missed.
+    assert!(named > 0, "nobody was named");
+}
+
+#[test]
+fn a_holder_that_completes_no_connection_is_unreachable_and_not_slow() {
+    let mut quorum = Quorum::of(3);
+    let token = quorum.mint("3 of (s0, s1, s2)", &["ed25519"]);
+    quorum.agents[1].stop();
+    // The kernel completes TCP for it, and nobody speaks.
+    let _mute = std::net::TcpListener::bind(quorum.agents[1].address).unwrap();
+    let caller = quorum.fresh(Settings {
+        deadline: Duration::from_millis(300),
+        ..Settings::default()
+    });
+    let error = sign(&caller, &token).err().unwrap();
+    assert_eq!(
+        code_and_faults(&error),
+        (E::QuorumNotMet, vec![("s1", FaultKind::Unreachable)]),
+        "{error}"
+    );
 }
 
 #[test]

@@ -380,7 +380,7 @@ async fn a_full_disk_leaves_the_element_unasked() {
     world.disk.set_room(Some(used + 100));
     let (answers, checkpoint) = world.ask(Verb::Contribute, 3).await;
     for answer in &answers {
-        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        assert_eq!((answer.code, answer.seats.len()), (Code::Unavailable, 0));
         assert!(
             answer.reason.starts_with("the log cannot be written"),
             "{}",
@@ -421,7 +421,7 @@ async fn in_mode_power_nothing_is_released_before_its_sync() {
     let (answers, _) = world.ask(Verb::Contribute, 1).await;
     assert_eq!(
         (answers[0].code, world.evaluations()),
-        (Code::Refused, asked)
+        (Code::Unavailable, asked)
     );
     assert!(
         answers[0].reason.contains("restart"),
@@ -704,7 +704,7 @@ async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
         world.disk.set_unsyncable(unsyncable);
         let answer = world.queue.run(retire).await.unwrap().answers();
         let answer = &answer.openings[0];
-        assert_eq!((answer.code, answer.seats.len()), (Code::Refused, 0));
+        assert_eq!((answer.code, answer.seats.len()), (Code::Unavailable, 0));
         let why = "the tombstone cannot be written: ";
         assert!(answer.reason.starts_with(why), "{}", answer.reason);
         assert_eq!(entry(answer).code, "done", "what was decided");

@@ -81,6 +81,7 @@ impl Opening {
                 .map(|(_, detail)| detail.clone());
             let detail = known.unwrap_or_else(|| match trouble.kind() {
                 FaultKind::Slow => "it had not answered by then".into(),
+                FaultKind::Unreachable => "it does not complete a connection".into(),
                 FaultKind::UnknownHolder => "its id is not in your quorum file".into(),
                 _ => String::new(),
             });

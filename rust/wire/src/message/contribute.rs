@@ -363,10 +363,12 @@ pub enum Code {
     Replayed,
     /// The agent cannot take more now.
     Overloaded,
+    /// Permitted, but the log or a tombstone cannot be written: nothing was done.
+    Unavailable,
 }
 
 impl Code {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Done, "done"),
         (Self::Unrouted, "unrouted"),
         (Self::Refused, "refused"),
@@ -377,6 +379,7 @@ impl Code {
         (Self::Malformed, "malformed"),
         (Self::Replayed, "replayed"),
         (Self::Overloaded, "overloaded"),
+        (Self::Unavailable, "unavailable"),
     ];
 
     /// Its word on the wire and in the log.

@@ -97,8 +97,13 @@ impl Driver {
                 self.tasks.push((key, task));
             }
             Next::Fail => {
-                if let Some(opening) = self.openings.remove(&key) {
+                if let Some(mut opening) = self.openings.remove(&key) {
                     self.note_late(&opening);
+                    for (place, holder) in self.holders.iter().enumerate() {
+                        if holder.outbox.holds(key) && holder.link.live().is_none() {
+                            opening.plan.unreached(place);
+                        }
+                    }
                     self.note_owed(&opening);
                     let directory = self.directory.clone();
                     opening.fail(&directory);
