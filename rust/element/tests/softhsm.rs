@@ -5,7 +5,7 @@
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
-use cryptoki::session::UserType;
+use cryptoki::session::{Session, UserType};
 use evanesce_element::pkcs11::{
     Config, Pkcs11Element, create_identity, dangerous_import_root, destroy_root, open_identity,
 };
@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-const TOKENS: [&str; 9] = [
+const TOKENS: [&str; 10] = [
     "created",
     "imported",
     "epochs",
@@ -25,6 +25,7 @@ const TOKENS: [&str; 9] = [
     "pin",
     "threads",
     "removed",
+    "weakened",
     "identity",
     "elsewhere",
 ];
@@ -178,37 +179,44 @@ fn epochs_come_and_go() {
     assert_eq!(Pkcs11Element::open(&config).unwrap().epochs(), [2]);
 }
 
-#[test]
-fn a_root_made_loosely_is_refused_naming_every_way_out() {
-    let config = config("loose");
-    // What many tools make by default: a key that may do everything.
+/// A session beside the element's, logged in.
+fn session(token: &str) -> Session {
     room();
     let pkcs11 = Pkcs11::new(module()).unwrap();
     let _ = pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     let slots = pkcs11.get_slots_with_token().unwrap();
     let slot = slots
         .into_iter()
-        .find(|slot| pkcs11.get_token_info(*slot).unwrap().label() == "loose")
+        .find(|slot| pkcs11.get_token_info(*slot).unwrap().label() == token)
         .unwrap();
     let session = pkcs11.open_rw_session(slot).unwrap();
+    // An element may have logged this process in already.
+    let _ = session.login(UserType::User, Some(&PIN.to_owned().into()));
     session
-        .login(UserType::User, Some(&PIN.to_owned().into()))
+}
+
+fn make_loosely(session: &Session, epoch: u64, sensitive: bool) {
+    let template = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::Token(true),
+        Attribute::Label(format!("evanesce-root-{epoch}").into()),
+        Attribute::ValueLen(32.into()),
+        Attribute::Sign(true),
+        Attribute::Sensitive(sensitive),
+        Attribute::Extractable(!sensitive),
+    ];
+    session
+        .generate_key(&Mechanism::GenericSecretKeyGen, &template)
         .unwrap();
-    let make = |epoch: u64, sensitive: bool| {
-        let template = [
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(KeyType::GENERIC_SECRET),
-            Attribute::Token(true),
-            Attribute::Label(format!("evanesce-root-{epoch}").into()),
-            Attribute::ValueLen(32.into()),
-            Attribute::Sign(true),
-            Attribute::Sensitive(sensitive),
-            Attribute::Extractable(!sensitive),
-        ];
-        session
-            .generate_key(&Mechanism::GenericSecretKeyGen, &template)
-            .unwrap();
-    };
+}
+
+#[test]
+fn a_root_made_loosely_is_refused_naming_every_way_out() {
+    let config = config("loose");
+    // What many tools make by default: a key that may do everything.
+    let session = session("loose");
+    let make = |epoch, sensitive| make_loosely(&session, epoch, sensitive);
     let refused = || match Pkcs11Element::open(&config) {
         Err(ElementError::Weak(ways)) => ways,
         Err(other) => panic!("{other}"),
@@ -320,23 +328,55 @@ fn many_threads_share_few_sessions() {
 fn a_removed_token_is_missed_and_found_again_when_it_is_back() {
     let element = Pkcs11Element::create_root(&config("removed"), 1).unwrap();
     let expected = answer(&element, 1).unwrap();
-    let tokens = room().join("tokens");
-    // A token's directory is named by its serial, which the object knows nothing of: find it by its label.
-    let home = std::fs::read_dir(&tokens)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|home| {
-            let object = std::fs::read(home.join("token.object")).unwrap_or_default();
-            object.windows(7).any(|window| window == b"removed")
-        })
-        .expect("the token is a directory");
-    let away = room().join("away");
-    std::fs::rename(&home, &away).unwrap();
+    let (home, away) = remove("removed");
     let missed = wait_for(|| answer(&element, 1).err());
     assert!(matches!(missed, ElementError::Unavailable(_)), "{missed}");
     println!("while it is away: {missed}");
     std::fs::rename(&away, &home).unwrap();
     assert_eq!(wait_for(|| answer(&element, 1).ok()), expected);
+}
+
+#[test]
+fn a_token_that_comes_back_weaker_waits_for_its_operator() {
+    let accepted = Config {
+        accept_weak_element: true,
+        ..config("weakened")
+    };
+    let element = Pkcs11Element::create_root(&accepted, 1).unwrap();
+    assert!(element.description().weaknesses.is_empty());
+    answer(&element, 1).unwrap();
+    make_loosely(&session("weakened"), 2, false);
+    let (home, away) = remove("weakened");
+    wait_for(|| answer(&element, 1).err());
+    std::fs::rename(&away, &home).unwrap();
+    let refused = wait_for(|| {
+        let why = answer(&element, 1).err()?.to_string();
+        why.contains("in ways it did not before").then_some(why)
+    });
+    assert!(refused.contains("read: CKA_VALUE (epoch 2)"), "{refused}");
+    let again = Pkcs11Element::open(&accepted).unwrap();
+    assert!(
+        !again.description().weaknesses.is_empty(),
+        "told at a start"
+    );
+    answer(&again, 1).unwrap();
+}
+
+/// Takes a token away: where it was, and where it is.
+fn remove(token: &str) -> (PathBuf, PathBuf) {
+    // A token's directory is named by its serial, which the object knows nothing of: find it by its label.
+    let home = std::fs::read_dir(room().join("tokens"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|home| {
+            let object = std::fs::read(home.join("token.object")).unwrap_or_default();
+            let label = token.as_bytes();
+            object.windows(label.len()).any(|window| window == label)
+        })
+        .expect("the token is a directory");
+    let away = room().join(format!("{token}-away"));
+    std::fs::rename(&home, &away).unwrap();
+    (home, away)
 }
 
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {

@@ -12,6 +12,7 @@ use crate::{Description, Element, ElementError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use evanesce_secret::{Secret, on_crucible};
+use std::sync::OnceLock;
 
 /// Roots inside a PKCS#11 token, probed.
 pub struct Pkcs11Element {
@@ -58,9 +59,11 @@ impl Pkcs11Element {
     /// [`ElementError::Locked`] for the PIN, [`ElementError::Unavailable`] if the token is not there,
     /// [`ElementError::Config`] if the module does not start or there is no root.
     pub fn open(config: &Config) -> Result<Self, ElementError> {
-        let wanted = config.clone();
+        let (wanted, known) = (config.clone(), OnceLock::new());
         let find = move |attached: &Attached, module: &Module, session: &Session| {
-            find_and_probe(&wanted, attached, module, session)
+            let roots = find_and_probe(&wanted, attached, module, session)?;
+            refuse_new(known.get_or_init(|| roots.weaknesses.clone()), &roots)?;
+            Ok(roots)
         };
         Ok(Self {
             binding: Binding::new(config, find)?,
@@ -114,6 +117,21 @@ impl Element for Pkcs11Element {
             *y = [0; 32];
         }
         result
+    }
+}
+
+/// What was accepted is what was told at the start, in status and receipts. A token that comes back weaker waits for
+/// the operator's word.
+fn refuse_new(known: &[String], roots: &Roots) -> Result<(), ElementError> {
+    let ways = roots.weaknesses.iter().filter(|way| !known.contains(way));
+    let ways: Vec<&str> = ways.map(String::as_str).collect();
+    match ways.is_empty() {
+        true => Ok(()),
+        false => Err(ElementError::Unavailable(format!(
+            "the token is back and lets roots out or loosens them in ways it did not before ({}); restart to have \
+             them told and accepted",
+            ways.join("; ")
+        ))),
     }
 }
 
