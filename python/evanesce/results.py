@@ -99,7 +99,8 @@ class Result:
     @property
     def salt(self) -> bytes:
         """32 bytes that, with the inputs, give the input digest in the agents' log entries (PROTOCOL
-        §6). Keep it with the receipts: without it nobody can show what they are receipts for."""
+        §6). Keep it with the receipts: without it nobody can show what they are receipts for. And keep it to
+        yourself: a salt together with a log entry reveals an input that can be guessed, by trying."""
         return self._evidence.salts[self._place]
 
 

@@ -231,6 +231,42 @@ def test_receipts_are_kept(caller: Machine, payments: Path, tmp_path: Path) -> N
         assert receipt.verify()["operations"][0]["suite"] == "hmac-sha256"
 
 
+def test_receipts_that_cannot_be_kept_are_refused_before_anyone_is_asked(
+    caller: Machine, payments: Path, tmp_path: Path
+) -> None:
+    def entries() -> list[int]:
+        return [agent["status"]["entries"] for agent in caller.run("agent", "status", "--json").json["agents"]]
+
+    kept, mac, sealed = tmp_path / "receipts.json", tmp_path / "mac", tmp_path / "sealed"
+    caller.run("mac", payments, "-m", "x", "--receipts", kept, "--out", mac)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    sealed.write_bytes(caller.run("encrypt", payments, stdin=b"x").out)
+    first = kept.read_bytes()
+    (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
+    before = entries()
+    for verb in (
+        ("mac", payments, "-m", "x"),
+        ("verify-mac", payments, "-m", "x", "--mac", mac),
+        ("sign", payments, "-m", "x", "--suite", "ed25519"),
+        ("sign", payments, mac, sealed, "--suite", "ed25519"),
+        ("encrypt", payments, mac),
+        ("decrypt", payments, sealed, "--out", tmp_path / "never"),
+        ("derive", payments, "--context", "c", "--out", tmp_path / "never"),
+    ):
+        caller.fail(1, "exists", *verb, "--receipts", kept)
+        caller.fail(1, "exists", *verb, "--receipts", tmp_path / "loose")
+        caller.fail(1, "exists", *verb, "--receipts", tmp_path, "--force")
+        caller.fail(1, "not-found", *verb, "--receipts", tmp_path / "missing" / "receipts.json")
+    caller.fail(1, "usage", "mac", payments, "-m", "x", "--out", tmp_path / "one", "--receipts", tmp_path / "one")
+    assert kept.read_bytes() == first
+    assert not (tmp_path / "never").exists()
+    assert entries() == before
+    caller.run("verify-mac", payments, "-m", "x", "--mac", mac, "--receipts", kept, "--force")
+    assert kept.read_bytes() != first
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert entries() != before
+
+
 @pytest.mark.usefixtures("payments")
 @pytest.mark.parametrize(
     "arguments",

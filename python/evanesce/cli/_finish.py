@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 
 from evanesce import Culprit, Receipt, Token, _files
 from evanesce.cli._app import App, receipts_json
+from evanesce.errors import error
 
 
 class Quorate(Protocol):
@@ -24,14 +26,31 @@ class Quorate(Protocol):
 
 
 def check_free(paths: Iterable[str | None], force: bool) -> None:
-    """Refuses before the quorum is asked, rather than after, when a file is in the way."""
-    for path in paths:
-        if path and path != "-" and not path.startswith(("/dev/", "/proc/")) and not force and Path(path).exists():
-            raise _files.exists(Path(path))
+    """Refuses before the quorum is asked, rather than after, what could not be written: where a file is in
+    the way, a folder is missing, or two results would go to one file. Raises `exists`, `not-found`, `usage`."""
+    taken: set[Path] = set()
+    for name in paths:
+        if not name or name == "-" or name.startswith(("/dev/", "/proc/")):
+            continue
+        path = Path(name).absolute()
+        if path in taken:
+            raise error("usage", f"two results cannot both go to {path}", "Name a file for each.")
+        taken.add(path)
+        if not path.parent.is_dir():
+            raise error("not-found", f"there is no folder {path.parent}", "Make it first, or name another.")
+        # A link that leads nowhere is in the way too.
+        if path.is_dir() or (not force and os.path.lexists(path)):
+            raise _files.exists(path)
 
 
 def finish(
-    app: App, token: Token, results: Sequence[Quorate], receipts: str | None, document: dict[str, Any], took: object
+    app: App,
+    token: Token,
+    results: Sequence[Quorate],
+    receipts: str | None,
+    force: bool,
+    document: dict[str, Any],
+    took: object,
 ) -> None:
     """Names faults, keeps receipts, prints the document or a word about it. All results are of one
     opening."""
@@ -42,7 +61,9 @@ def finish(
         "receipts": receipts_json(shared.receipts) if receipts or app.json else [],
     }
     if receipts:
-        _files.write(Path(receipts), (json.dumps(proof, indent=2) + "\n").encode(), overwrite=True)
+        # For this user alone: whoever has a salt beside a log entry can try what the input was.
+        kept = (json.dumps(proof, indent=2) + "\n").encode()
+        _files.write(Path(receipts), kept, mode=0o600, overwrite=force)
     app.emit({"token": token.id, **document, "faults": [asdict(fault) for fault in shared.faults], **proof})
     count = len(shared.receipts)
     app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")

@@ -84,7 +84,9 @@ def input_format_option(function: F) -> F:
 
 def receipts_option(function: F) -> F:
     return click.option(
-        "--receipts", metavar="FILE", help="Keep the agents' receipts there, and the salts that go with them (JSON)."
+        "--receipts",
+        metavar="FILE",
+        help="Keep the agents' receipts there, and the salts that go with them (JSON, 0600).",
     )(function)
 
 

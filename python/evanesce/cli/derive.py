@@ -53,14 +53,16 @@ def derive(
     if (context is None) == (context_file is None):
         raise error("usage", "a working key is for one context", "Give --context TEXT or --context-file FILE.")
     _io.check_secret_sink(app, out, show)
-    check_free([out], force)
+    check_free([out, receipts], force)
     content = _io.text_bytes(context) if context is not None else _io.read_input(app, context_file or "-", "context")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
     with app.client(deadline) as client, client.derive(loaded, content, length, suite) as secret:
         took = str(watch)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(
+            app, loaded, [secret], receipts, force, {"suite": secret.suite, "length": length, "written": written}, took
+        )
 
 
 @_options.token_argument
@@ -87,7 +89,7 @@ def agree(
     PEER is a file with its public key: raw 32 bytes, DER or PEM. The token must be pinned.
     """
     _io.check_secret_sink(app, out, show)
-    check_free([out], force)
+    check_free([out, receipts], force)
     key = public_key_bytes(bytes(_io.read_input(app, peer, "peer's public key")))
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
@@ -95,7 +97,9 @@ def agree(
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(
+            app, loaded, [secret], receipts, force, {"suite": secret.suite, "length": length, "written": written}, took
+        )
 
 
 @_options.token_argument
@@ -160,7 +164,7 @@ def decapsulate(
 ) -> None:
     """Recover the secret that an encapsulation carries."""
     _io.check_secret_sink(app, out, show)
-    check_free([out], force)
+    check_free([out, receipts], force)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
@@ -168,7 +172,9 @@ def decapsulate(
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)
-        finish(app, loaded, [secret], receipts, {"suite": secret.suite, "length": length, "written": written}, took)
+        finish(
+            app, loaded, [secret], receipts, force, {"suite": secret.suite, "length": length, "written": written}, took
+        )
 
 
 def public_key_bytes(data: bytes) -> bytes:

@@ -45,7 +45,7 @@ def encrypt(
     Under a symmetric suite this goes through the quorum; to an RSA public key it is done offline. The token
     must be pinned: created here, or named by --pin.
     """
-    check_free([out], force)
+    check_free([out, receipts], force)
     extra = _aad(app, aad, aad_file)
     loaded = app.token(token, pin, trust_token)
     chosen = suite or (None if fitting(loaded.suites, "encrypt") else loaded.suite_for("encrypt-to"))
@@ -67,7 +67,7 @@ def encrypt(
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
     document = {"suite": made.suite, "ciphertext": base64_text(made.value), "written": written}
-    finish(app, loaded, [made], receipts, document, took)
+    finish(app, loaded, [made], receipts, force, document, took)
 
 
 @_options.token_argument
@@ -99,7 +99,7 @@ def decrypt(
     The plaintext goes to --out (0600) or a pipe; to a terminal only with --show.
     """
     _io.check_secret_sink(app, out, show)
-    check_free([out], force)
+    check_free([out, receipts], force)
     extra = _aad(app, aad, aad_file)
     loaded = app.token(token, pin, trust_token)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
@@ -109,7 +109,7 @@ def decrypt(
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force, text=True)
         document = {"suite": secret.suite, "length": length, "written": written}
-        finish(app, loaded, [secret], receipts, document, took)
+        finish(app, loaded, [secret], receipts, force, document, took)
 
 
 def _aad(app: App, aad: str | None, aad_file: str | None) -> bytes | bytearray:

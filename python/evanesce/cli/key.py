@@ -183,9 +183,9 @@ def _make(
     if not wanted:
         raise error("usage", "--suite is missing", f"Choose among {', '.join(suites.ALL)}; several may be given.")
     path = app.home.token(name) if out is None else Path(out)
-    check_free([str(path)], force)
     if out is None:
         _files.folder(path.parent)
+    check_free([str(path)], force)
     watch = Stopwatch()
     asks = isinstance(source, Terminal)
     with app.working(f"minting {name}", asks), app.client(deadline) as client:

@@ -37,7 +37,7 @@ def mac(
     deadline: int | None,
 ) -> None:
     """MAC a FILE, stdin (-) or --message TEXT."""
-    check_free([out], force)
+    check_free([out, receipts], force)
     loaded = app.token(token, pin, trust_token)
     content = message_bytes(app, message, text)
     watch = Stopwatch()
@@ -46,7 +46,7 @@ def mac(
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
     document = {"suite": made.suite, "mac": base64_text(made.value), "written": written}
-    finish(app, loaded, [made], receipts, document, took)
+    finish(app, loaded, [made], receipts, force, document, took)
 
 
 @_options.token_argument
@@ -55,6 +55,7 @@ def mac(
 @_options.suite_option
 @_options.input_format_option
 @_options.receipts_option
+@_options.force_option
 @_options.deadline_option
 def verify_mac(
     app: App,
@@ -67,15 +68,17 @@ def verify_mac(
     suite: str | None,
     input_form: str | None,
     receipts: str | None,
+    force: bool,
     deadline: int | None,
 ) -> None:
     """Verify a MAC, through the quorum. Exits 0 when it is right, 2 when it is not. The token must be
     pinned."""
+    check_free([receipts], force)
     content = message_bytes(app, message, text)
     value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
     with app.client(deadline) as client:
         found = client.verify_mac(loaded, content, value, suite)
-    finish(app, loaded, [found], receipts, {"suite": found.suite, "verified": True}, str(watch))
+    finish(app, loaded, [found], receipts, force, {"suite": found.suite, "verified": True}, str(watch))
     app.say("The MAC is right.", "green")

@@ -58,7 +58,7 @@ def sign(
         raise error("usage", "a hybrid signature takes two suites", "Name one suite, or two.")
     hybrid = len(suites) == 2
     names = [f"{out}.{suite}" for suite in suites] if hybrid and out and out != "-" else [out]
-    check_free(names, force)
+    check_free([*names, receipts], force)
     loaded = app.token(token, pin, trust_token)
     message = (
         _io.text_bytes(text) if text is not None else _io.read_input(app, messages[0] if messages else "-", "message")
@@ -78,7 +78,7 @@ def sign(
     else:
         written = [_io.write_public(app, one.value, name, form, force) for one, name in zip(made, names, strict=True)]
     documents = [_document(one, path) for one, path in zip(made, written, strict=True)]
-    finish(app, loaded, made, receipts, {"signatures": documents} if hybrid else documents[0], took)
+    finish(app, loaded, made, receipts, force, {"signatures": documents} if hybrid else documents[0], took)
     return None
 
 
@@ -102,7 +102,7 @@ def _sign_many(
     names = [str(Path(out_dir) / f"{Path(name).name}.sig") if out_dir else None for name in messages]
     if out_dir and len(set(names)) != len(names):
         raise error("usage", "two of the messages have the same file name", "Sign them apart.")
-    check_free(names, force)
+    check_free([*names, receipts], force)
     loaded = app.token(token, pin, trust_token)
     contents = [_io.read_input(app, name, "message") for name in messages]
     watch = Stopwatch()
@@ -115,7 +115,7 @@ def _sign_many(
     documents = [
         {"message": message, **_document(one, name)} for message, one, name in zip(messages, made, names, strict=True)
     ]
-    finish(app, loaded, made, receipts, {"signatures": documents}, took)
+    finish(app, loaded, made, receipts, force, {"signatures": documents}, took)
 
 
 def _document(made: Signature, written: str | None) -> dict[str, object]:
