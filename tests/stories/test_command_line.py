@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from machines import EVANESCE, Machine
 
+from evanesce import Token
+
 
 def on_a_terminal(machine: Machine, *arguments: str | Path, feed: bytes = b"") -> tuple[int, str]:
     """Runs it with all of stdin, stdout and stderr on a terminal; returns its status and what the
@@ -204,6 +206,22 @@ def test_a_terminal_gets_text_and_no_secrets_unasked(caller: Machine, payments: 
     assert status == 0
     assert "plain \\x1b[31m text" in shown
     assert "\x1b[31m" not in shown
+
+
+def test_a_token_on_stdout_is_inside_the_json_document(caller: Machine) -> None:
+    # `.json` takes all of stdout: it would not decode with anything before or after the document.
+    for armor in ((), ("--armor",)):
+        made = caller.run("key", "create", "inline", "--suite", "ed25519", "--out", "-", *armor, "--json").json
+        assert made["file"] is None
+        assert Token.decode(made["armor"], pin=made["token"]).name == "inline"
+    assert len(caller.run("sign", "-", "-m", "x", stdin=made["armor"].encode()).out) == 64
+    key = caller.home / "imported"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(32))
+    words = ("key", "import", "inline", "--suite", "hmac-sha256", "--from", key, "--out", "-", "--json")
+    made = caller.run(*words).json
+    assert Token.decode(made["armor"], pin=made["token"]).imported
+    assert "armor" not in caller.run("key", "create", "aside", "--suite", "ed25519", "--json").json
 
 
 def test_json_never_holds_a_secret(caller: Machine, payments: Path, tmp_path: Path) -> None:

@@ -194,16 +194,19 @@ def _make(
         else:
             token = client.import_key(name, wanted, source, **terms)
     took = watch.milliseconds
-    if out == "-":
-        click.echo(token.armor(), nl=False) if armor or sys.stdout.isatty() else _pipe(token)
-    else:
+    # Under --json the document carries it: stdout holds one document and nothing else.
+    inline = {"armor": token.armor()} if app.json and out == "-" else {}
+    if out != "-":
         token.save(path, armored=armor, force=force)
+    elif not app.json:
+        click.echo(token.armor(), nl=False) if armor or sys.stdout.isatty() else _pipe(token)
     written = None if out == "-" else str(path)
     app.emit(
         {
             "token": token.id,
             "name": token.name,
             "file": written,
+            **inline,
             "bytes": len(token.encode()),
             "suites": list(token.suites),
             "quorum": token.quorum,
