@@ -13,6 +13,9 @@ from evanesce.home import Agent, Home, check_agents, read_agents
 from evanesce.results import AgentStatus, Check, Receipt, RetiredSeat, Retirement, SeatCheck
 from evanesce.tokens import Token
 
+DEADLINES = {"mint": 10_000, "all else": 2000}
+"""Milliseconds that the core gives a mint, and all else, where the caller gives none."""
+
 
 class Connection:
     """One identity and the agents it may ask. Blocking verbs; everything is the core's, given names here."""

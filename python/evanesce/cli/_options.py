@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from evanesce._connect import DEADLINES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -33,9 +35,16 @@ def suite_option(function: F) -> F:
 
 
 def deadline_option(function: F) -> F:
-    return click.option(
-        "--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="Give up after so long. [default: 2000]"
-    )(function)
+    return _deadline("all else")(function)
+
+
+def mint_deadline_option(function: F) -> F:
+    return _deadline("mint")(function)
+
+
+def _deadline(what: str) -> Callable[[F], F]:
+    help = f"Give up after so long. [default: {DEADLINES[what]}]"
+    return click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help=help)
 
 
 def message_argument(function: F) -> F:

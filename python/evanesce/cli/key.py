@@ -36,7 +36,7 @@ def key() -> None:
 
 def _terms(function: _options.F) -> _options.F:
     for decorator in (
-        click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 2000]"),
+        _options.mint_deadline_option,
         _options.force_option,
         click.option("--armor", is_flag=True, help="Write the token as text."),
         click.option("--out", metavar="FILE", help="The token file. [default: NAME.regen in the home's tokens]"),
@@ -230,7 +230,7 @@ def _pipe(token: Token) -> None:
 @verb(key)
 @_options.token_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 2000]")
+@_options.deadline_option
 def retire(app: App, token: str, pin: str | None, trust_token: bool, yes: bool, deadline: int | None) -> None:
     """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
     loaded = app.token(token, pin, trust_token)
