@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import os
 import pty
 import select
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,9 @@ def on_a_terminal(machine: Machine, *arguments: str | Path, feed: bytes = b"") -
         stderr=theirs,
         cwd=machine.home,
         env=os.environ | {"EVANESCE_HOME": str(machine.home), "TERM": "xterm", "COLUMNS": "200"},
+        # It is the session's own terminal too, as it is for people: /dev/tty.
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(theirs)
     os.write(ours, feed)
@@ -222,6 +227,45 @@ def test_a_token_on_stdout_is_inside_the_json_document(caller: Machine) -> None:
     made = caller.run(*words).json
     assert Token.decode(made["armor"], pin=made["token"]).imported
     assert "armor" not in caller.run("key", "create", "aside", "--suite", "ed25519", "--json").json
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["-", "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/dev/tty", "/dev/./tty", "link"],
+)
+def test_no_name_of_a_terminal_gets_a_secret_out_unasked(
+    caller: Machine, payments: Path, tmp_path: Path, name: str
+) -> None:
+    if name == "link":
+        name = str(tmp_path / "link")
+        Path(name).symlink_to("/dev/tty")
+    secret = caller.run("derive", payments, "--context", "c").out
+    words = ("derive", payments, "--context", "c", "--out", name)
+    status, shown = on_a_terminal(caller, *words, "--force")
+    assert status == 1
+    assert "not printed to a terminal unasked" in shown
+    assert secret.hex() not in shown
+    assert secret.decode(errors="replace") not in shown
+    status, shown = on_a_terminal(caller, *words, "--show")
+    assert status == 0
+    assert secret.hex() in shown
+
+
+def test_devices_and_descriptors_take_results_and_stdout_takes_one(
+    caller: Machine, payments: Path, tmp_path: Path
+) -> None:
+    caller.run("derive", payments, "--context", "c", "--out", "/dev/null")
+    caller.run("sign", payments, "-m", "x", "--suite", "ed25519", "--out", "/dev/null", "--force")
+    assert Path("/dev/null").is_char_device()
+    assert len(caller.run("derive", payments, "--context", "c", "--out", "/dev/stdout").out) == 32
+    caller.fail(1, "usage", "derive", payments, "--context", "c", "--out", "/dev/stdout")
+    caller.fail(1, "io", "derive", payments, "--context", "c", "--out", "/dev/fd/77")
+    words = ("-m", "x", "--suite", "ed25519", "--out", "/dev/fd/1", "--receipts", "/dev/stdout", "--json")
+    assert len(base64.b64decode(caller.run("sign", payments, *words).json["signature"])) == 64
+    kept = caller.run("mac", payments, "-m", "x", "--out", tmp_path / "mac", "--receipts", "-").json
+    assert len(kept["receipts"]) >= 3
+    piped = caller.run("key", "create", "device", "--suite", "ed25519", "--out", "/dev/stdout").out
+    assert Token.decode(piped, home=caller.home).name == "device"
 
 
 def test_json_never_holds_a_secret(caller: Machine, payments: Path, tmp_path: Path) -> None:

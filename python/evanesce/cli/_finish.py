@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evanesce import Culprit, Receipt, Token, _files
+from evanesce.cli import _io
 from evanesce.cli._app import App, receipts_json
 from evanesce.errors import error
 
@@ -30,8 +31,11 @@ def check_free(paths: Iterable[str | None], force: bool) -> None:
     the way, a folder is missing, or two results would go to one file. Raises `exists`, `not-found`, `usage`."""
     taken: set[Path] = set()
     for name in paths:
-        if not name or name == "-" or name.startswith(("/dev/", "/proc/")):
+        if not name:
             continue
+        with _io.sink(name) as descriptor:
+            if descriptor is not None:
+                continue
         path = Path(name).absolute()
         if path in taken:
             raise error("usage", f"two results cannot both go to {path}", "Name a file for each.")
@@ -63,7 +67,11 @@ def finish(
     if receipts:
         # For this user alone: whoever has a salt beside a log entry can try what the input was.
         kept = (json.dumps(proof, indent=2) + "\n").encode()
-        _files.write(Path(receipts), kept, mode=0o600, overwrite=force)
+        with _io.sink(receipts) as descriptor:
+            if descriptor is None:
+                _files.write(Path(receipts), kept, mode=0o600, overwrite=force)
+            elif not (app.json and descriptor == 1):
+                _io.write_descriptor(descriptor, kept)
     app.emit({"token": token.id, **document, "faults": [asdict(fault) for fault in shared.faults], **proof})
     count = len(shared.receipts)
     app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")

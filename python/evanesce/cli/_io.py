@@ -1,17 +1,19 @@
 """Bytes in and out of the command line: files, pipes, terminals.
 
 Public results go raw to files and pipes and as base64 to a terminal. Secret results go to a file or a pipe;
-to a terminal only when asked (`--show`). Nothing is overwritten without `--force`.
+to a terminal, by whatever name, only when asked (`--show`). Nothing is overwritten without `--force`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from evanesce import Secret, _files
@@ -31,6 +33,8 @@ def descriptor_of(reference: str, standard: int) -> int | None:
     otherwise."""
     if reference == "-" or reference == ("/dev/stdin", "/dev/stdout")[standard]:
         return standard
+    if reference == "/dev/stderr":
+        return 2
     match = _DESCRIPTOR.fullmatch(reference)
     return int(match[1]) if match else None
 
@@ -106,20 +110,44 @@ def encoded(value: bytes, form: str) -> bytes:
     return value.hex().encode() + b"\n" if form == "hex" else value
 
 
+@contextlib.contextmanager
+def sink(out: str | None) -> Iterator[int | None]:
+    """What is written for `out` goes to this descriptor: stdout, another that is open already, or a device
+    such as /dev/tty. None for a file: it is made anew, so it cannot be a terminal. Raises `io`, `not-found`."""
+    name = "-" if out is None else out
+    given = descriptor_of(name, 1)
+    with _files.reporting(f"write to {printable(name)}"):
+        if given is None and not _is_device(name):
+            descriptor = None
+        elif given is None:
+            descriptor = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        else:
+            os.fstat(given)
+            descriptor = given
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None and given is None:
+            os.close(descriptor)
+
+
+def _is_device(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def write_public(app: App, value: bytes, out: str | None, form: str | None, force: bool) -> str | None:
     """Writes a public result where it was asked for; returns the path, if it is a file. Under `--json`
-    without `out`, nothing: the document carries it."""
-    if out is None or out == "-":
-        if not app.json:
-            write_descriptor(1, encoded(value, form or ("base64" if os.isatty(1) else "raw")))
-        return None
-    data = encoded(value, form or "raw")
-    descriptor = descriptor_of(out, 1)
-    if descriptor is not None:
-        write_descriptor(descriptor, data)
-        return None
-    _files.write(Path(out), data, overwrite=force)
-    return out
+    nothing goes to stdout: the document carries it."""
+    with sink(out) as descriptor:
+        if descriptor is None and out is not None:
+            _files.write(Path(out), encoded(value, form or "raw"), overwrite=force)
+            return out
+        if descriptor is not None and not (app.json and descriptor == 1):
+            write_descriptor(descriptor, encoded(value, form or ("base64" if os.isatty(descriptor) else "raw")))
+    return None
 
 
 def write_descriptor(descriptor: int, data: bytes | bytearray | memoryview) -> None:
@@ -133,11 +161,16 @@ def write_descriptor(descriptor: int, data: bytes | bytearray | memoryview) -> N
 def check_secret_sink(app: App, out: str | None, show: bool) -> None:
     """Refuses, before the key is regenerated, to put a secret on a terminal unasked or inside a JSON
     document."""
-    if out is not None and out != "-":
+    with sink(out) as descriptor:
+        _check_secret_descriptor(app, descriptor, show)
+
+
+def _check_secret_descriptor(app: App, descriptor: int | None, show: bool) -> None:
+    if descriptor is None:
         return
-    if app.json:
+    if app.json and descriptor == 1:
         raise error("usage", "a secret does not go into the JSON document", "Name a file: --out FILE.")
-    if os.isatty(1) and not show:
+    if os.isatty(descriptor) and not show:
         raise error(
             "usage",
             "a secret is not printed to a terminal unasked",
@@ -148,24 +181,22 @@ def check_secret_sink(app: App, out: str | None, show: bool) -> None:
 def write_secret(app: App, secret: Secret, out: str | None, show: bool, force: bool, text: bool = False) -> str | None:
     """Writes a secret where it was asked for; returns the path, if it is a file. On a terminal: as text,
     anything unprintable escaped, if `text`; else as hex."""
-    check_secret_sink(app, out, show)
-    if out is not None and out != "-":
-        descriptor = descriptor_of(out, 1)
-        if descriptor is None:
+    with sink(out) as descriptor:
+        # The one that is written to, whatever the name led to before.
+        _check_secret_descriptor(app, descriptor, show)
+        if descriptor is None and out is not None:
             secret.save(out, force=force)
             return out
-        secret.to_descriptor(descriptor)
-        return None
-    if not os.isatty(1):
-        sys.stdout.flush()
-        secret.to_descriptor(1)
-        return None
-    taken = bytearray(len(secret))
-    secret.into(taken)
-    shown = _visible(taken, text)
-    write_descriptor(1, shown)
-    wipe(taken)
-    wipe(shown)
+        if descriptor is not None and os.isatty(descriptor):
+            taken = bytearray(len(secret))
+            secret.into(taken)
+            shown = _visible(taken, text)
+            write_descriptor(descriptor, shown)
+            wipe(taken)
+            wipe(shown)
+        elif descriptor is not None:
+            sys.stdout.flush()
+            secret.to_descriptor(descriptor)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import sys
 import time
@@ -194,13 +195,15 @@ def _make(
         else:
             token = client.import_key(name, wanted, source, **terms)
     took = watch.milliseconds
-    # Under --json the document carries it: stdout holds one document and nothing else.
-    inline = {"armor": token.armor()} if app.json and out == "-" else {}
-    if out != "-":
-        token.save(path, armored=armor, force=force)
-    elif not app.json:
-        click.echo(token.armor(), nl=False) if armor or sys.stdout.isatty() else _pipe(token)
-    written = None if out == "-" else str(path)
+    with _io.sink(str(path)) as descriptor:
+        # Under --json the document carries it: stdout holds one document and nothing else.
+        inline = {"armor": token.armor()} if app.json and descriptor == 1 else {}
+        if descriptor is None:
+            token.save(path, armored=armor, force=force)
+        elif not inline:
+            armored = armor or os.isatty(descriptor)
+            _io.write_descriptor(descriptor, token.armor().encode() if armored else token.encode())
+    written = str(path) if descriptor is None else None
     app.emit(
         {
             "token": token.id,
@@ -220,11 +223,6 @@ def _make(
     app.say(f"Token id {token.id}: whoever else relies on this key pins it by this id.")
     if written:
         app.say(f"Written to {written} ({len(token.encode())} bytes, public). Nothing else of the key exists.")
-
-
-def _pipe(token: Token) -> None:
-    sys.stdout.buffer.write(token.encode())
-    sys.stdout.buffer.flush()
 
 
 @verb(key)
