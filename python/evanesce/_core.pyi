@@ -107,7 +107,7 @@ class Receipt:
         """Checks identity, endorsement, checkpoint and path; returns the log entry. Raises CoreError
         `receipt-invalid`."""
     def entry(self) -> dict[str, Any]:
-        """The log entry, not verified."""
+        """The log entry, not verified. Raises CoreError `receipt-invalid`."""
 
 @final
 class Outcome:

@@ -42,7 +42,7 @@ class Receipt:
 
     @classmethod
     def decode(cls, data: bytes) -> Receipt:
-        """From `encode`'s bytes. Raises `malformed`."""
+        """From `encode`'s bytes. Raises `receipt-invalid`."""
         try:
             return cls(_core.Receipt.decode(data))
         except _core.CoreError as e:
@@ -63,8 +63,12 @@ class Receipt:
         return self._core.index
 
     def entry(self) -> Mapping[str, Any]:
-        """What the agent wrote in its log, *not verified*."""
-        return self._core.entry()
+        """What the agent wrote in its log, *not verified*. Raises `receipt-invalid` where it is no entry at
+        all."""
+        try:
+            return self._core.entry()
+        except _core.CoreError as e:
+            raise translate(e) from None
 
     def verify(self) -> Mapping[str, Any]:
         """Checks that this agent signed for it and that its log holds it; returns the log entry. Raises
