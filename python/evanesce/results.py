@@ -33,7 +33,8 @@ class Evidence(Protocol):
 
 
 class Receipt:
-    """One agent's signed word that it took part, provable to others (PROTOCOL §6; docs/agent-api.md)."""
+    """One agent's signed word on what it was asked, provable to others: that it did its part, or that it
+    refused (PROTOCOL §6; docs/agent-api.md)."""
 
     __slots__ = ("_core",)
 
@@ -92,7 +93,8 @@ class Result:
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
-        """One per agent that contributed, all for the same opening; a batch shares them."""
+        """One per agent that answered, all for the same opening; a batch shares them. An agent that refused
+        leaves one too: its entry's `code` says why, and is `done` where the agent agreed."""
         return tuple(map(Receipt, self._evidence.receipts))
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import select
@@ -13,9 +14,9 @@ import termios
 from pathlib import Path
 
 import pytest
-from machines import EVANESCE, Machine
+from machines import EVANESCE, Machine, Quorum
 
-from evanesce import Token
+from evanesce import Receipt, Token
 
 
 def on_a_terminal(machine: Machine, *arguments: str | Path, feed: bytes = b"") -> tuple[int, str]:
@@ -279,10 +280,6 @@ def test_json_never_holds_a_secret(caller: Machine, payments: Path, tmp_path: Pa
 
 
 def test_receipts_are_kept(caller: Machine, payments: Path, tmp_path: Path) -> None:
-    import json
-
-    from evanesce import Receipt
-
     caller.run("mac", payments, "-m", "x", "--receipts", tmp_path / "receipts.json", "--out", tmp_path / "mac")
     kept = json.loads((tmp_path / "receipts.json").read_text())
     assert len(kept["receipts"]) >= 3
@@ -327,6 +324,30 @@ def test_receipts_that_cannot_be_kept_are_refused_before_anyone_is_asked(
     assert kept.read_bytes() != first
     assert kept.stat().st_mode & 0o777 == 0o600
     assert entries() != before
+
+
+def test_an_agent_that_refused_left_a_receipt_and_contributed_nothing(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    three = ("--quorum", "2 of (agent-1, agent-2, agent-3)")
+    created = caller.run("key", "create", "gone-at-one", "--suite", "ed25519", *three, "--json").json
+    assert [receipt["code"] for receipt in created["receipts"]] == ["done"] * 3
+    with quorum.without("agent-1", "agent-3"):
+        partly = caller.try_("key", "retire", "gone-at-one", "--yes", "--json")
+        assert (partly.status, partly.json["dead"]) == (1, False)
+    words = ("sign", "gone-at-one", "-m", "x", "--format", "hex", "--receipts", tmp_path / "kept", "--force")
+    for _ in range(20):
+        status, shown = on_a_terminal(caller, *words)
+        assert status == 0
+        assert "2 agents contributed" in shown
+        found = {r["agent"]: r for r in json.loads((tmp_path / "kept").read_text())["receipts"]}
+        codes = {agent.name: found[agent.id]["code"] for agent in quorum.agents.values() if agent.id in found}
+        if len(codes) == 3:
+            break
+    # Who was asked first is the client's choice; before long it was the one that has retired the token.
+    assert codes == {"agent-1": "done", "agent-2": "retired", "agent-3": "done"}
+    refusal = Receipt.decode(base64.b64decode(found[quorum.agents["agent-2"].id]["receipt"]))
+    assert refusal.verify()["code"] == "retired"
 
 
 @pytest.mark.usefixtures("payments")

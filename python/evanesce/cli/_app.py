@@ -23,7 +23,7 @@ from rich.text import Text
 
 from evanesce import Client, Culprit, Token
 from evanesce._text import printable, short
-from evanesce.errors import error
+from evanesce.errors import EvanesceError, error
 from evanesce.home import Home
 from evanesce.results import Receipt
 
@@ -136,8 +136,19 @@ def verb(group: click.Group, name: str | None = None) -> Callable[[Callable[...,
 
 
 def receipts_json(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
-    """Receipts as JSON: whose, where in its log, and the bytes to keep."""
-    return [{"agent": r.agent, "index": r.index, "receipt": base64_text(r.encode())} for r in receipts]
+    """Receipts as JSON: whose, where in its log, what it decided, and the bytes to keep."""
+    return [
+        {"agent": r.agent, "index": r.index, "code": decision(r), "receipt": base64_text(r.encode())} for r in receipts
+    ]
+
+
+def decision(receipt: Receipt) -> str | None:
+    """What the agent says that it decided: `done`, or why it refused. None where it says nothing
+    readable."""
+    try:
+        return str(receipt.entry()["code"])
+    except EvanesceError:
+        return None
 
 
 def base64_text(data: bytes) -> str:

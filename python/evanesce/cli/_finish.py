@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from evanesce import Culprit, Receipt, Token, _files
 from evanesce.cli import _io
-from evanesce.cli._app import App, receipts_json
+from evanesce.cli._app import App, decision, receipts_json
 from evanesce.errors import error
 
 
@@ -47,6 +47,12 @@ def check_free(paths: Iterable[str | None], force: bool) -> None:
             raise _files.exists(path)
 
 
+def contributors(result: Quorate) -> list[str]:
+    """Ids of the agents that did their part. One that refused has answered, and left a receipt, as well."""
+    failed = {fault.holder_id for fault in result.faults}
+    return [r.agent for r in result.receipts if decision(r) == "done" and r.agent not in failed]
+
+
 def finish(
     app: App,
     token: Token,
@@ -73,5 +79,5 @@ def finish(
             elif not (app.json and descriptor == 1):
                 _io.write_descriptor(descriptor, kept)
     app.emit({"token": token.id, **document, "faults": [asdict(fault) for fault in shared.faults], **proof})
-    count = len(shared.receipts)
+    count = len(contributors(shared))
     app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")

@@ -27,11 +27,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from evanesce import Client, EvanesceError, Receipt, Secret, Token, _files, verify
+from evanesce import Client, EvanesceError, Secret, Token, _files, verify
 from evanesce._text import printable
 from evanesce.cli._app import App, Stopwatch, verb
+from evanesce.cli._finish import contributors
 from evanesce.errors import error
-from evanesce.home import Agent, Home
+from evanesce.home import Home
 from evanesce.testbed import EmbeddedQuorum
 
 NAMES = tuple(f"agent-{number}" for number in range(1, 6))
@@ -156,7 +157,10 @@ class Story:
         signature = client.sign(token, MESSAGE, "ed25519")
         took = watch.milliseconds
         verify(token, MESSAGE, signature)
-        names = self.names(client.agents, signature.receipts)
+        for receipt in signature.receipts:
+            receipt.verify()
+        known = {agent.id: agent.name for agent in client.agents}
+        names = sorted(known.get(agent, agent) for agent in contributors(signature))
         facts |= {"milliseconds": round(took, 2), "signature": signature.value.hex(), "contributed": names}
         facts["faults"] = [str(fault) for fault in signature.faults]
         self.line(f"“{MESSAGE.decode()}” signed in {took:.2f} ms and verified; {', '.join(names)} contributed,")
@@ -282,12 +286,6 @@ class Story:
             return None
         self.line("OpenSSL finds the signature right, with the public key in the token.")
         return True
-
-    def names(self, agents: tuple[Agent, ...], receipts: tuple[Receipt, ...]) -> list[str]:
-        known = {agent.id: agent.name for agent in agents}
-        for receipt in receipts:
-            receipt.verify()
-        return sorted(known.get(receipt.agent, receipt.agent) for receipt in receipts)
 
     def held(self, quorum: EmbeddedQuorum) -> dict[str, str]:
         """Digests of all that the agents hold, their logs aside."""
