@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evanesce_element::SecretSource;
 use evanesce_quorum::{CheckRow, Done, Error, Holder, MintSpec, Settings};
@@ -234,22 +234,20 @@ impl Reconstructor {
             .iter()
             .map(|operation| operation.get().take())
             .collect::<PyResult<Vec<_>>>()?;
-        let mut finished = py.detach(|| {
-            let (sender, receiver) = mpsc::channel();
-            let batch = operations.into_iter().enumerate();
-            let batch = batch.map(|(place, operation)| {
-                let sender = sender.clone();
-                let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| {
-                    // The receiver waits until it has them all.
-                    let _ = sender.send((place, result));
-                });
-                (operation, done)
+        let count = operations.len();
+        let (sender, receiver) = mpsc::channel();
+        let batch = operations.into_iter().enumerate();
+        let batch = batch.map(|(place, operation)| {
+            let sender = sender.clone();
+            let done: Done<evanesce_quorum::Outcome> = Box::new(move |result| {
+                // Whoever was interrupted does not listen any more.
+                let _ = sender.send((place, result));
             });
-            self.inner.submit_all(batch.collect());
-            drop(sender);
-            // Ends with the last callback: each is called, whatever happens, and takes its sender along.
-            receiver.iter().collect::<Vec<_>>()
+            (operation, done)
         });
+        let batch = batch.collect();
+        drop(sender);
+        let mut finished = hear(py, receiver, || self.inner.submit_all(batch), count)?;
         finished.sort_unstable_by_key(|(place, _)| *place);
         let results = finished.into_iter().map(|(_, result)| value(py, result));
         results.collect()
@@ -427,19 +425,46 @@ impl Reconstructor {
             // Whoever was interrupted does not listen any more.
             let _ = sender.send(result);
         });
-        let listen = |receiver: mpsc::Receiver<_>| (receiver.recv_timeout(LISTEN), receiver);
-        let (mut heard, mut receiver) = py.detach(move || {
-            start(done);
-            listen(receiver)
-        });
-        while let Err(mpsc::RecvTimeoutError::Timeout) = heard {
-            py.check_signals()?;
-            (heard, receiver) = py.detach(move || listen(receiver));
-        }
-        heard
-            .map_err(|_| plain("internal", "the core stopped before it answered"))?
+        let heard = hear(py, receiver, || start(done), 1)?;
+        let answer = heard.into_iter().next();
+        answer
+            .ok_or_else(|| plain("internal", "the core stopped before it answered"))?
             .map_err(translate)
     }
+}
+
+/// Starts something, and waits with the interpreter lock released for `count` answers; for fewer where nobody is
+/// left who could send one.
+///
+/// A signal that came meanwhile has its handler run; if that raises, as Ctrl-C does, the answers are given up.
+fn hear<T: Send>(
+    py: Python<'_>,
+    mut receiver: mpsc::Receiver<T>,
+    start: impl FnOnce() + Send,
+    count: usize,
+) -> PyResult<Vec<T>> {
+    let mut heard = Vec::with_capacity(count);
+    let listen = |receiver: mpsc::Receiver<T>, mut heard: Vec<T>| {
+        let until = Instant::now() + LISTEN;
+        while heard.len() < count {
+            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(answer) => heard.push(answer),
+                Err(mpsc::RecvTimeoutError::Timeout) => return (true, receiver, heard),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        (false, receiver, heard)
+    };
+    let mut waits;
+    (waits, receiver, heard) = py.detach(move || {
+        start();
+        listen(receiver, heard)
+    });
+    while waits {
+        py.check_signals()?;
+        (waits, receiver, heard) = py.detach(move || listen(receiver, heard));
+    }
+    Ok(heard)
 }
 
 /// An outcome, or the error in its place, as data: it may be one of many.
