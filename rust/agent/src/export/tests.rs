@@ -1,5 +1,6 @@
 //! Exports of growing logs: what is written, what is gone on from, what is refused.
 
+mod mutations;
 mod second;
 
 use std::collections::BTreeMap;
