@@ -2,7 +2,7 @@
 //! has the files, and by somebody who has the log's key as well. None may pass an examination that has the log's key and
 //! one checkpoint seen before, as a receipt or a witness has it.
 //!
-//! `EVANESCE_MUTATIONS` says how many (2000 unless set), `EVANESCE_MUTATIONS_SEED` from which seed.
+//! `EVANESCE_MUTATIONS` says how many (5000 unless set), `EVANESCE_MUTATIONS_SEED` from which seed.
 
 use std::cell::RefCell;
 
@@ -277,7 +277,7 @@ fn no_mutation_of_an_exported_log_goes_unnoticed() {
     for base in &bases {
         examine(&InMemory(base.files.clone()), signer.public(), &base.seen).unwrap();
     }
-    let count = number("EVANESCE_MUTATIONS", 2000);
+    let count = number("EVANESCE_MUTATIONS", 5000);
     let seed = number("EVANESCE_MUTATIONS_SEED", 1);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
