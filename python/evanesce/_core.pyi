@@ -12,6 +12,7 @@ from typing_extensions import Buffer
 __all__ = [
     "CoreError",
     "EmbeddedAgent",
+    "Log",
     "Operation",
     "Outcome",
     "Receipt",
@@ -19,12 +20,18 @@ __all__ = [
     "Secret",
     "Token",
     "__version__",
+    "checkpoint",
+    "cosign",
+    "cosignature",
     "create_identity",
     "element_create",
     "element_probe",
     "encapsulate",
     "encrypt_to",
     "harden",
+    "input_digest",
+    "log_export",
+    "log_key",
     "memory_report",
     "parse_quorum",
     "policy_check",
@@ -33,6 +40,7 @@ __all__ = [
     "show_identity",
     "suites",
     "verify",
+    "witness_key",
 ]
 
 __version__: str
@@ -76,6 +84,8 @@ class Token:
     def suites(self) -> list[str]: ...
     @property
     def quorum(self) -> str: ...
+    def sufficient(self, seats: Sequence[int]) -> bool:
+        """Whether these seat numbers are a sufficient set."""
     @property
     def policy(self) -> str: ...
     @property
@@ -103,11 +113,57 @@ class Receipt:
     def agent(self) -> bytes: ...
     @property
     def index(self) -> int: ...
+    @property
+    def log_key(self) -> bytes: ...
+    @property
+    def checkpoint(self) -> str: ...
+    @property
+    def leaf(self) -> bytes:
+        """The entry's RFC 6962 leaf hash."""
     def verify(self) -> dict[str, Any]:
         """Checks identity, endorsement, checkpoint and path; returns the log entry. Raises CoreError
         `receipt-invalid`."""
     def entry(self) -> dict[str, Any]:
         """The log entry, not verified. Raises CoreError `receipt-invalid`."""
+
+@final
+class Log:
+    """An agent's log, exported (C2SP tlog-tiles) or in the agent's own folder, up to its checkpoint; read only."""
+
+    @staticmethod
+    def open(folder: str) -> Log:
+        """Reads the checkpoint. Raises CoreError `log-invalid` or `io`, as all methods here."""
+    @property
+    def agent(self) -> bytes: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def root(self) -> bytes: ...
+    @property
+    def checkpoint(self) -> str: ...
+    @property
+    def exported(self) -> bool: ...
+    def signed_by(self, key: bytes) -> None:
+        """Raises unless this Ed25519 key signed the checkpoint as the log's."""
+    def since(self, size: int, root: bytes) -> bool:
+        """By a proof: whether this log goes on from the tree of this size and root; False where it ends before.
+        Raises where it does not begin with it."""
+    def holds(self, receipt: Receipt) -> bool:
+        """By proofs: whether this log goes on from the receipt's and has its entry; False where it ends before."""
+    def search(
+        self,
+        token: str | None = None,
+        caller: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        code: str | None = None,
+        action: str | None = None,
+        limit: int | None = None,
+    ) -> tuple[list[tuple[int, bytes, dict[str, Any]]], int]:
+        """(index, leaf hash, entry) of the entries that fit, and how many fit in all. Ids in hex, times in Unix
+        milliseconds, `until` exclusive. Checks the whole log on the way."""
 
 @final
 class Outcome:
@@ -207,6 +263,28 @@ def element_create(folder: str) -> dict[str, Any]:
 def element_probe(folder: str) -> dict[str, Any]: ...
 def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:
     """Runs the agent of `folder`/agent.toml until SIGTERM or SIGINT; `ready` gets the bound address."""
+
+def log_export(folder: str, target: str) -> dict[str, Any]:
+    """Exports an agent's log, up to its newest synced head, as C2SP tlog-tiles. Returns origin, size, root (hex), vkey
+    and read (entries gone through). Raises CoreError `log-invalid` where it is not the log exported before."""
+
+def input_digest(salt: bytes, action: str, suite: str, inputs: Sequence[bytes]) -> bytes:
+    """`TH("input", salt, action, suite, each input)` (PROTOCOL §6)."""
+
+def log_key(vkey: str) -> tuple[str, bytes]:
+    """(origin, Ed25519 public key) of a log's vkey (C2SP signed-note, type 1)."""
+
+def checkpoint(text: str) -> tuple[str, int, bytes]:
+    """(origin, size, root) of a checkpoint; its signatures are not looked at."""
+
+def cosignature(text: str, vkey: str) -> tuple[str, int | None]:
+    """(name, Unix seconds) of a witness's cosignature on a checkpoint; None where it has none that is right."""
+
+def cosign(text: str, name: str, key: str, time: int) -> str:
+    """The checkpoint with a cosignature/v1 of the key in a file."""
+
+def witness_key(name: str, key: str, create: bool) -> str:
+    """The vkey (type 4) of the witness of this name whose key is in a file, made first with `create`."""
 
 @final
 class EmbeddedAgent:

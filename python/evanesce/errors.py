@@ -154,6 +154,11 @@ CODES: dict[str, Code] = {
         VerificationError, 2, "The ciphertext, its additional data or the key is not the right one."
     ),
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
+    "log-invalid": Code(
+        VerificationError,
+        2,
+        "Keep what you have as evidence, and ask the agent's operator: it did not only grow.",
+    ),
     # This machine.
     "identity": Code(SetupError, 1, "Check the identity file: its path, its owner and its mode (0600)."),
     "config": Code(SetupError, 1, "Correct the file that is named."),

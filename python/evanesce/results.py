@@ -63,6 +63,21 @@ class Receipt:
         """The entry's place in that agent's log, from 0."""
         return self._core.index
 
+    @property
+    def core(self) -> _core.Receipt:
+        """The core's own; private to this package."""
+        return self._core
+
+    @property
+    def log_key(self) -> bytes:
+        """The Ed25519 public key of that log, 32 bytes; the agent's word for it is part of the receipt."""
+        return self._core.log_key
+
+    @property
+    def checkpoint(self) -> str:
+        """The signed checkpoint under which the log holds the entry (C2SP tlog-checkpoint)."""
+        return self._core.checkpoint
+
     def entry(self) -> Mapping[str, Any]:
         """What the agent wrote in its log, *not verified*. Raises `receipt-invalid` where it is no entry at
         all."""

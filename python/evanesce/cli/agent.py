@@ -285,6 +285,32 @@ def allow(
     app.say(f"{at.root} {verdict} {printable(name)}, {effect}." if changed else "Nothing to change.")
 
 
+@agent.group()
+def log() -> None:
+    """An agent's log, for others."""
+
+
+@verb(log)
+@click.argument("folder", metavar="FOLDER")
+@click.argument("target", metavar="DIR")
+def export(app: App, folder: str, target: str) -> None:
+    """Export the log of the agent in FOLDER to DIR.
+
+    As static files (C2SP tlog-tiles), for auditors and witnesses: put DIR on any web server. The agent may run. Only
+    what is on disk for good is exported, and a later export goes on from there. Exits 2, and replaces nothing,
+    when the log is not the one that DIR holds.
+    """
+    AgentFolder(Path(folder).absolute()).require()
+    with app.working("exporting"):
+        try:
+            made = _core.log_export(folder, target)
+        except _core.CoreError as e:
+            raise translate(e) from None
+    app.emit({"folder": target, **made})
+    app.say(f"{made['size']} entries of {made['origin']} are in {target} ({made['read']} gone through).")
+    app.say(f"The log's key, for witnesses and auditors:\n  {made['vkey']}")
+
+
 @verb(agent)
 @_options.deadline_option
 def status(app: App, deadline: int | None) -> None:

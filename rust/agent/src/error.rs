@@ -19,6 +19,8 @@ pub enum AgentError {
     Identity(WireError),
     /// The folder's log or tombstones.
     Storage(String),
+    /// The log is not what was signed, or not what was seen of it before.
+    Evidence(String),
     /// Another agent has this folder.
     InUse(String),
     /// An address that cannot be listened at.
@@ -40,7 +42,7 @@ impl fmt::Display for AgentError {
             Self::Config(e) => e.fmt(f),
             Self::Element(e) => e.fmt(f),
             Self::Identity(e) => e.fmt(f),
-            Self::Storage(why) => f.write_str(why),
+            Self::Storage(why) | Self::Evidence(why) => f.write_str(why),
             Self::InUse(folder) => write!(
                 f,
                 "another agent runs in {folder}: stop it, or give this one a folder of its own"
@@ -60,13 +62,14 @@ impl fmt::Display for AgentError {
 impl std::error::Error for AgentError {}
 
 impl AgentError {
-    /// What is at fault, in one word: `config`, `element`, `identity`, `log` or `io`.
+    /// What is at fault, in one word: `config`, `element`, `identity`, `log`, `log-invalid` or `io`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "config",
             Self::Element(_) => "element",
             Self::Identity(_) => "identity",
             Self::Storage(_) | Self::InUse(_) => "log",
+            Self::Evidence(_) => "log-invalid",
             Self::Listen(..) | Self::System(..) => "io",
             Self::LeftBehind { cause, .. } => cause.code(),
         }

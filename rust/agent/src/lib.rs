@@ -19,6 +19,7 @@
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
+//! | what others are given of the log | `export` |
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -31,6 +32,7 @@ mod config;
 mod disk;
 mod error;
 mod events;
+mod export;
 mod gate;
 mod hardware;
 mod judge;
@@ -60,5 +62,6 @@ pub use config::{
     SourceFile, SourceTerminal,
 };
 pub use error::AgentError;
+pub use export::{Export, export};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};

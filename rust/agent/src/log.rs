@@ -19,10 +19,8 @@ use evanesce_wire::{Id, Identity, WireError, note};
 use crate::disk::{Disk, Journal};
 use crate::limits::ENTRY;
 
-/// The journal of entries.
-pub const ENTRIES: &str = "log/entries";
-/// The last checkpoint and what goes with it.
-pub const HEAD: &str = "log/head";
+/// The journal of entries, and the last checkpoint with what goes with it.
+pub use evanesce_wire::live::{ENTRIES, HEAD};
 /// The log's own signing key.
 pub const KEY: &str = "log/log.key";
 
@@ -335,4 +333,4 @@ impl Log {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

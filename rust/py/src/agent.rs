@@ -15,7 +15,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(run_agent, m)?)
 }
 
-fn agent_error(e: AgentError) -> PyErr {
+pub fn agent_error(e: AgentError) -> PyErr {
     raise(e.code(), e.to_string(), "", Vec::new())
 }
 

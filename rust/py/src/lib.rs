@@ -7,6 +7,7 @@ mod agent;
 #[cfg(feature = "audit")]
 mod audit;
 mod error;
+mod evidence;
 mod memory;
 mod offline;
 mod operation;
@@ -34,6 +35,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
     agent::register(m)?;
+    evidence::register(m)?;
     #[cfg(feature = "audit")]
     audit::register(m)?;
     memory::register(m)

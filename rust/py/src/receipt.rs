@@ -1,5 +1,6 @@
 //! One agent's word on one opening, and its verification when somebody asks for it.
 
+use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{self, Entry};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -32,6 +33,21 @@ impl Receipt {
         self.0.index
     }
 
+    #[getter]
+    fn log_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.log_key)
+    }
+
+    #[getter]
+    fn checkpoint(&self) -> &str {
+        &self.0.checkpoint
+    }
+
+    #[getter]
+    fn leaf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &leaf_hash(&self.0.entry))
+    }
+
     fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let entry = py
             .detach(|| self.0.verify())
@@ -45,7 +61,7 @@ impl Receipt {
     }
 }
 
-fn as_dict<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDict>> {
+pub fn as_dict<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDict>> {
     let operations = PyList::empty(py);
     for operation in &entry.operations {
         let dict = PyDict::new(py);

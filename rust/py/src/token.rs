@@ -64,6 +64,13 @@ impl Token {
         self.0.body.header.quorum.to_string()
     }
 
+    /// Whether these seat numbers are a sufficient set.
+    fn sufficient(&self, seats: Vec<usize>) -> bool {
+        let gate = &self.0.body.header.quorum;
+        let have: Vec<bool> = (0..gate.seat_count()).map(|n| seats.contains(&n)).collect();
+        gate.satisfied(&have)
+    }
+
     #[getter]
     fn policy(&self) -> &str {
         &self.0.body.header.policy

@@ -8,7 +8,7 @@
 use crate::Id;
 use crate::merkle::{Frontier, Hash, leaf_hash};
 use crate::message::Entry;
-use crate::note;
+use crate::note::Checkpoint;
 
 const TAG: usize = 8;
 /// Bytes of a frame before its entry.
@@ -69,9 +69,21 @@ impl Head {
     /// Reads a head of `agent`'s log, whose checkpoint `key` must have signed and whose edge must give its root; or
     /// says what is wrong with it.
     pub fn parse(text: &[u8], agent: &Id, key: &[u8; 32]) -> Result<Self, String> {
+        let (head, checkpoint) = Self::read(text)?;
+        if checkpoint.agent() != Some(*agent) {
+            return Err("its checkpoint is of another log".into());
+        }
+        match checkpoint.signed_by(key) {
+            true => Ok(head),
+            false => Err("its checkpoint's signature is not the log's".into()),
+        }
+    }
+
+    /// The same without a key to check the checkpoint's signature by; gives the checkpoint too.
+    pub fn read(text: &[u8]) -> Result<(Self, Checkpoint), String> {
         let text = str::from_utf8(text).map_err(|_| "it is no text")?;
         let (checkpoint, rest) = text.split_once("\nlength ").ok_or("it has no length")?;
-        let (size, root) = note::verify(checkpoint, agent, key).map_err(|e| e.to_string())?;
+        let checkpoint = Checkpoint::parse(checkpoint).map_err(|e| e.to_string())?;
         let mut lines = rest.lines().peekable();
         let length = lines
             .next()
@@ -94,15 +106,17 @@ impl Head {
             })
             .collect::<Option<Vec<Hash>>>()
             .ok_or("a node is no hash")?;
-        let frontier = Frontier::from_parts(size, nodes).ok_or("its nodes do not fit its size")?;
-        if frontier.append(&[]).root != root {
+        let frontier =
+            Frontier::from_parts(checkpoint.size, nodes).ok_or("its nodes do not fit its size")?;
+        if frontier.append(&[]).root != checkpoint.root {
             return Err("its nodes do not give its root".into());
         }
-        Ok(Self {
+        let head = Self {
             length,
             last,
             frontier,
-        })
+        };
+        Ok((head, checkpoint))
     }
 
     /// The head's text under `checkpoint`, which covers exactly this tree.

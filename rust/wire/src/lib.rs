@@ -4,8 +4,11 @@
 //! * [`tls`]: mutual TLS 1.3 over X25519MLKEM768 alone, peers pinned by key.
 //! * [`session`]: the end-to-end sealing of requests and shares inside TLS (PROTOCOL §6).
 //! * [`message`]: every body as a CBOR type with strict decoding.
-//! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them.
+//! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them, proofs
+//!   between them, and witnesses' cosignatures.
 //! * [`disk`]: what an agent keeps of its log and its tombstones, as bytes.
+//! * [`tiles`] and [`exported`]: a log as static files (C2SP tlog-tiles), and its examination.
+//! * [`live`]: the same examination of an agent's own folder.
 //! * [`client`]: one HTTP/2 connection to one agent.
 //!
 //! [`tls`] and [`client`] come with the feature `transport`, which is on by default; decoders need neither.
@@ -17,12 +20,15 @@
 pub mod client;
 pub mod disk;
 pub mod error;
+pub mod exported;
 pub mod identity;
 pub mod limits;
+pub mod live;
 pub mod merkle;
 pub mod message;
 pub mod note;
 pub mod session;
+pub mod tiles;
 #[cfg(feature = "transport")]
 pub mod tls;
 pub mod world;

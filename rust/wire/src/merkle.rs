@@ -1,7 +1,8 @@
-//! RFC 6962 Merkle trees: the hashes of an agent's log, and inclusion paths as receipts carry them.
+//! RFC 6962 Merkle trees: the hashes of an agent's log, and proofs of inclusion and consistency.
 //!
 //! An agent appends in groups and keeps only the tree's right edge, [`Frontier`]: about one hash per
-//! doubling of the log. That is enough to give the path of every entry of the newest group.
+//! doubling of the log. That is enough to give the path of every entry of the newest group. Whoever has all nodes,
+//! from tiles or from the entries, proves anything of any size with [`inclusion`] and [`consistency`].
 
 use sha2::{Digest, Sha256};
 
@@ -174,6 +175,139 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root:
     last == 0 && hash == *root
 }
 
+/// The hash of a tree of `size` leaves (RFC 6962 §2.1), from its complete subtrees: `node(level, index)` is the hash
+/// of the leaves from `index << level` to `(index + 1) << level`. Asks for about one node per doubling.
+pub fn root<E>(size: u64, mut node: impl FnMut(u32, u64) -> Result<Hash, E>) -> Result<Hash, E> {
+    match size {
+        0 => Ok(Sha256::digest([]).into()),
+        _ => range(0, size, &mut node),
+    }
+}
+
+/// Inclusion path of leaf `index` in a tree of `size` leaves, leaf side first (RFC 6962 §2.1.1); `node` as in
+/// [`root`]. Empty where there is no such leaf.
+pub fn inclusion<E>(
+    index: u64,
+    size: u64,
+    mut node: impl FnMut(u32, u64) -> Result<Hash, E>,
+) -> Result<Vec<Hash>, E> {
+    let mut path = Vec::new();
+    if index >= size {
+        return Ok(path);
+    }
+    let (mut start, mut end) = (0, size);
+    while end - start > 1 {
+        let middle = start + left(end - start);
+        if index < middle {
+            path.push(range(middle, end, &mut node)?);
+            end = middle;
+        } else {
+            path.push(range(start, middle, &mut node)?);
+            start = middle;
+        }
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// Proof that a tree of `new` leaves begins with the tree of its first `old` (RFC 6962 §2.1.2); `node` as in [`root`].
+/// Empty where `old` is 0, `new` or more: there is nothing to prove, or no proof.
+pub fn consistency<E>(
+    old: u64,
+    new: u64,
+    mut node: impl FnMut(u32, u64) -> Result<Hash, E>,
+) -> Result<Vec<Hash>, E> {
+    let mut proof = Vec::new();
+    if old == 0 || old >= new {
+        return Ok(proof);
+    }
+    let (mut start, mut end) = (0, new);
+    while end != old {
+        let middle = start + left(end - start);
+        if old <= middle {
+            proof.push(range(middle, end, &mut node)?);
+            end = middle;
+        } else {
+            proof.push(range(start, middle, &mut node)?);
+            start = middle;
+        }
+    }
+    // A subtree that begins the tree is the old root itself, which the verifier has.
+    if start != 0 {
+        proof.push(range(start, end, &mut node)?);
+    }
+    proof.reverse();
+    Ok(proof)
+}
+
+/// The largest power of two below `leaves`, which are at least two.
+fn left(leaves: u64) -> u64 {
+    1 << (u64::BITS - 1 - (leaves - 1).leading_zeros())
+}
+
+/// The hash of the leaves `start..end`, a subtree as RFC 6962 splits.
+fn range<E>(
+    start: u64,
+    end: u64,
+    node: &mut impl FnMut(u32, u64) -> Result<Hash, E>,
+) -> Result<Hash, E> {
+    let leaves = end - start;
+    if leaves.is_power_of_two() {
+        let level = leaves.trailing_zeros();
+        return node(level, start >> level);
+    }
+    let middle = start + left(leaves);
+    let (first, second) = (range(start, middle, node)?, range(middle, end, node)?);
+    Ok(node_hash(&first, &second))
+}
+
+/// Whether `proof` shows that the tree of `new` leaves and hash `new_root` begins with the tree of `old` leaves and hash
+/// `old_root` (RFC 9162 §2.1.4.2). Every tree begins with the empty one.
+pub fn verify_consistency(
+    old: u64,
+    old_root: &Hash,
+    new: u64,
+    new_root: &Hash,
+    proof: &[Hash],
+) -> bool {
+    if old == 0 {
+        return proof.is_empty() && old_root[..] == Sha256::digest([])[..];
+    }
+    if old >= new {
+        return old == new && proof.is_empty() && old_root == new_root;
+    }
+    let (mut node, mut last) = (old - 1, new - 1);
+    let skipped = node.trailing_ones();
+    node >>= skipped;
+    last >>= skipped;
+    let (begin, rest) = match old.is_power_of_two() {
+        true => (*old_root, proof),
+        false => match proof.split_first() {
+            Some((first, rest)) => (*first, rest),
+            None => return false,
+        },
+    };
+    let (mut from_old, mut from_new) = (begin, begin);
+    for sibling in rest {
+        if last == 0 {
+            return false;
+        }
+        if node & 1 == 1 || node == last {
+            from_old = node_hash(sibling, &from_old);
+            from_new = node_hash(sibling, &from_new);
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            from_new = node_hash(&from_new, sibling);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    last == 0 && from_old == *old_root && from_new == *new_root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +378,63 @@ mod tests {
                     group.frontier(),
                     Frontier::default().append(&leaves).frontier()
                 );
+            }
+        }
+    }
+
+    /// RFC 6962 §2.1.2, word for word.
+    fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+        if m == leaves.len() {
+            return if whole { vec![] } else { vec![mth(leaves)] };
+        }
+        let k = leaves.len().next_power_of_two() / 2;
+        let (mut proof, other) = if m <= k {
+            (subproof(m, &leaves[..k], whole), mth(&leaves[k..]))
+        } else {
+            (subproof(m - k, &leaves[k..], false), mth(&leaves[..k]))
+        };
+        proof.push(other);
+        proof
+    }
+
+    #[test]
+    fn proofs_from_nodes_are_the_rfcs_and_verify_for_their_trees_alone() {
+        let leaves: Vec<Hash> = (0..70u8).map(|i| leaf_hash(&[i])).collect();
+        let node = |level: u32, index: u64| -> Result<Hash, std::convert::Infallible> {
+            Ok(mth(
+                &leaves[(index as usize) << level..(index as usize + 1) << level]
+            ))
+        };
+        for new in 0..=leaves.len() {
+            let new_root = mth(&leaves[..new]);
+            assert_eq!(root(new as u64, node).unwrap(), new_root);
+            for m in 0..new {
+                let found = inclusion(m as u64, new as u64, node).unwrap();
+                assert_eq!(found, path(m, &leaves[..new]), "leaf {m} of {new}");
+            }
+            for old in 0..=new {
+                let old_root = mth(&leaves[..old]);
+                let proof = consistency(old as u64, new as u64, node).unwrap();
+                if old > 0 {
+                    assert_eq!(proof, subproof(old, &leaves[..new], true), "{old} in {new}");
+                }
+                let (o, n) = (old as u64, new as u64);
+                assert!(verify_consistency(o, &old_root, n, &new_root, &proof));
+                assert!(!verify_consistency(o, &[7; 32], n, &new_root, &proof));
+                assert!(!verify_consistency(n + 1, &new_root, n, &new_root, &proof));
+                if old > 0 {
+                    assert!(!verify_consistency(o, &old_root, n, &[7; 32], &proof));
+                    assert!(old == new || !verify_consistency(n, &new_root, o, &old_root, &proof));
+                }
+                for change in 0..proof.len() {
+                    let mut changed = proof.clone();
+                    changed[change][0] ^= 1;
+                    assert!(!verify_consistency(o, &old_root, n, &new_root, &changed));
+                    changed.remove(change);
+                    assert!(!verify_consistency(o, &old_root, n, &new_root, &changed));
+                }
+                let longer = [&proof[..], &[[9; 32]]].concat();
+                assert!(!verify_consistency(o, &old_root, n, &new_root, &longer));
             }
         }
     }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::Memory;
 
-const AGENT: Id = [7; 32];
+/// Whose log it is.
+pub(crate) const AGENT: Id = [7; 32];
 
 struct TestKey(Ed25519KeyPair, Vec<u8>);
 
@@ -30,7 +31,8 @@ fn signer() -> Signer {
     Signer::new(&AGENT, Box::new(TestKey(pair, spki))).unwrap()
 }
 
-fn entry(n: u64) -> Vec<u8> {
+/// An entry of a time of its own.
+pub(crate) fn entry(n: u64) -> Vec<u8> {
     let entry = Entry {
         agent: AGENT,
         time: n,

@@ -1,0 +1,90 @@
+"""Receipts as they are kept: the file that `--receipts` writes, or one receipt's own bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evanesce import _files
+from evanesce._text import printable
+from evanesce.errors import EvanesceError, error
+from evanesce.results import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The receipts of one opening, verified, with the log entry of each."""
+
+    path: Path
+    receipts: tuple[Receipt, ...]
+    entries: tuple[Mapping[str, Any], ...]
+    salts: tuple[bytes, ...]
+    """32 bytes per operation, in the order asked for; empty where only a receipt was kept."""
+
+    @property
+    def operations(self) -> tuple[tuple[str, str, str], ...]:
+        """(action, suite, input digest as hex) of what was asked for."""
+        return _operations(self.entries[0])
+
+
+def load(path: Path) -> Kept:
+    """Reads and verifies. Raises `not-found`, `io`; `bad-input` for a file that holds no receipts;
+    `receipt-invalid` for one that does not verify, or where they are not all of one opening."""
+    data = _files.read(path, limit=256 << 20)
+    if data.lstrip()[:1] == b"{":
+        receipts, salts = _document(path, data)
+    else:
+        receipts, salts = [_receipt(path, data)], []
+    entries = []
+    for receipt in receipts:
+        try:
+            entries.append(receipt.verify())
+        except EvanesceError as e:
+            raise type(e)(e.code, f"{path}, {receipt!r}: {e.message}", e.hint) from None
+    first = entries[0]
+    for entry in entries[1:]:
+        if any(entry[field] != first[field] for field in ("token", "caller", "verb")) or _operations(
+            entry
+        ) != _operations(first):
+            raise error(
+                "receipt-invalid",
+                f"{path}: its receipts are not of one opening: they name different tokens, callers or operations",
+                "Keep the receipts of each operation in a file of their own, as --receipts does.",
+            )
+    return Kept(path, tuple(receipts), tuple(entries), tuple(salts))
+
+
+def _operations(entry: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((each["action"], each["suite"], each["input"]) for each in entry["operations"])
+
+
+def _document(path: Path, data: bytes) -> tuple[list[Receipt], list[bytes]]:
+    try:
+        document = json.loads(data)
+        rows, salts = document["receipts"], [bytes.fromhex(salt) for salt in document.get("salts", [])]
+        encoded = [base64.b64decode(row["receipt"], validate=True) for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        raise _none(path) from None
+    if not encoded or any(len(salt) != 32 for salt in salts):
+        raise _none(path)
+    return [_receipt(path, each) for each in encoded], salts
+
+
+def _receipt(path: Path, data: bytes) -> Receipt:
+    try:
+        return Receipt.decode(data)
+    except EvanesceError:
+        raise _none(path) from None
+
+
+def _none(path: Path) -> EvanesceError:
+    return error(
+        "bad-input",
+        f"{printable(str(path))} does not hold receipts",
+        "Give a file that --receipts wrote, or the bytes of Receipt.encode().",
+    )
