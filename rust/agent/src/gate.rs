@@ -225,6 +225,7 @@ impl Case<'_> {
             key: &self.body.header.name,
             now: self.now,
             minter: self.who.has(Role::Minter),
+            payload: None,
         };
         policy::permits(self.policy, &self.who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))
