@@ -62,7 +62,15 @@ POLICIES = (
     'permit(principal == Caller::"ops", action in [Action::"sign", Action::"mac"], resource == Key::"treasury")\n'
     "when { context.now < 1800000000 } unless { !(1 + 2 * 3 == -7) };",
     'forbid(principal in Group::"eu", action, resource) when { if context has suite then [1, 2].isEmpty() else true };',
+    '@payload("{ amount: Long, to?: { tags: Set<String> } }") permit(principal, action == Action::"sign", resource)\n'
+    "when { context.payload.amount < 5 && !(context.payload has to) };",
     '// (((\n@id("x") permit(principal, action == Action::"reshare", resource) when { "\\u{1F600}" like "*\\*" };',
+)
+
+PAYLOADS = (
+    '{"amount":5}',
+    '{"amount":-9007199254740992,"to":{"tags":["a","\\u20ac\\ud83d\\ude00\\n"]}}',
+    ' { "b" : [ true , false , null , { } ] , "a\\/\\"" : 0 } ',
 )
 
 
@@ -182,17 +190,18 @@ def messages() -> dict[str, list[Any]]:
     }
     whole = {"anchor": ID, "header": cbor(header()), "public": ID, "sealed": ID, "commitments": [ID] * 3}
     row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
-    opening = {"rows": [row], "context": 1, "requests": [cbor(request)]}
+    paid = {**request, "payload": b"{}"}
+    opening = {"rows": [row], "salts": [None, ID], "context": 1, "requests": [cbor(request), cbor(paid)]}
     share = {"seat": 1, "fault": None, "sealed": bytes(48), "counter": 9}
     good = {"seat": 2, "fault": None, "sealed": None, "counter": None}
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
     answer = {"code": "done", "seats": [share, good, fault], "reason": "", "receipt": proof}
     refusal = {"code": "refused", "seats": [], "reason": "policy", "receipt": None}
     return {
-        "request": [request, {**request, "payload": b"{}"}],
+        "request": [request, paid],
         "batch": [
             {"contexts": [{"id": ID}, whole], "openings": [opening]},
-            {"contexts": [whole], "openings": [{"rows": [row, row], "context": 0, "requests": []}]},
+            {"contexts": [whole], "openings": [{"rows": [row, row], "salts": [], "context": 0, "requests": []}]},
         ],
         "answers": [
             {"openings": [answer, refusal], "checkpoint": note(agent, 4, ID)},
@@ -326,6 +335,7 @@ def corpus(vectors: list[dict[str, Any]]) -> dict[str, list[bytes]]:
         "log_head": [log_head(count) for count in (0, 1, 3)],
         "tombstones": [b"", 3 * f"{ID.hex()}\n".encode(), f"{ID.hex()}\n0202".encode()],
         "pem": [pem(keys[0]) for keys in private_keys().values()] + [pem(IDENTITY), pem(IDENTITY, "EC PRIVATE KEY")],
+        "payload": [text.encode() for text in PAYLOADS],
         "policy": [text.encode() for text in POLICIES],
         "pkcs8": [bytes([SUITES.index(suite)]) + key for suite, keys in private_keys().items() for key in keys],
         "spki": verifications,

@@ -45,6 +45,7 @@ fn judge(text: &str) {
         key: "treasury",
         now: 1_700_000_000,
         minter: false,
+        payload: None,
     };
     let principal = Principal::new("ops", &["eu".to_owned()]);
     let permitted = permits(Some(&compiled), &principal, question).is_ok();

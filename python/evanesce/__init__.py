@@ -43,6 +43,7 @@ from evanesce.errors import (
 )
 from evanesce.home import Agent
 from evanesce.offline import encapsulate, encrypt_to, verify
+from evanesce.payload import Payload, canonical_payload
 from evanesce.results import (
     AgentStatus,
     Check,
@@ -87,6 +88,7 @@ __all__ = [
     "InputError",
     "InternalError",
     "Mac",
+    "Payload",
     "QuorumError",
     "Receipt",
     "RefusedError",
@@ -101,6 +103,7 @@ __all__ = [
     "VerificationError",
     "Verified",
     "__version__",
+    "canonical_payload",
     "encapsulate",
     "encrypt_to",
     "policy_schema",

@@ -20,6 +20,7 @@ __all__ = [
     "Secret",
     "Token",
     "__version__",
+    "canonical_payload",
     "checkpoint",
     "cosign",
     "cosignature",
@@ -181,7 +182,8 @@ class Outcome:
         """One per job: with the inputs it gives the digest in the agents' log entries (PROTOCOL §6)."""
 
 _Job = tuple[str, str, Buffer, Buffer, int]
-"""(suite, action, main input, second input: aad, mac or context, length in bytes for derive)."""
+"""(suite, action, main input, second input: aad, mac or context, length in bytes for derive). The action may also
+be `sign-payload` or `mac-payload`, whose main input is in canonical form and is shown to the agents."""
 
 @final
 class Operation:
@@ -247,6 +249,9 @@ def suites() -> list[tuple[str, bool, bool, list[str]]]:
 
 def parse_quorum(text: str) -> tuple[str, list[str]]:
     """Normal form and seat names, depth-first. Raises CoreError `malformed`."""
+
+def canonical_payload(payload: Buffer) -> bytes:
+    """The canonical form (RFC 8785) of a JSON object. Raises CoreError `payload`, saying where it has none."""
 
 def policy_schema() -> str: ...
 def policy_check(policy: str) -> list[str]:

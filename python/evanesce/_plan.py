@@ -14,6 +14,7 @@ from typing_extensions import Buffer
 
 from evanesce import _core, suites
 from evanesce.errors import EvanesceError, error
+from evanesce.payload import Payload, canonical_payload
 from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
 from evanesce.tokens import Token
 
@@ -34,6 +35,10 @@ Plan = tuple[Jobs, Callable[[_core.Outcome, Jobs], R]]
 
 def sign(token: Token, message: Buffer, suite: str | None) -> Plan[Signature]:
     return ((suite or token.suite_for("sign"), "sign", message, b"", 0),), _signature
+
+
+def sign_payload(token: Token, payload: Payload, suite: str | None) -> Plan[Signature]:
+    return ((suite or token.suite_for("sign"), "sign-payload", canonical_payload(payload), b"", 0),), _signed_payload
 
 
 def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
@@ -78,6 +83,10 @@ def mac(token: Token, message: Buffer, suite: str | None) -> Plan[Mac]:
     return ((suite or token.suite_for("mac"), "mac", message, b"", 0),), _mac
 
 
+def mac_payload(token: Token, payload: Payload, suite: str | None) -> Plan[Mac]:
+    return ((suite or token.suite_for("mac"), "mac-payload", canonical_payload(payload), b"", 0),), _payload_mac
+
+
 def verify_mac(
     token: Token, message: Buffer, value: Mac | Buffer, suite: str | None, trust_token: bool
 ) -> Plan[Verified]:
@@ -120,6 +129,10 @@ def _signature(outcome: _core.Outcome, jobs: Jobs) -> Signature:
     return Signature(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
+def _signed_payload(outcome: _core.Outcome, jobs: Jobs) -> Signature:
+    return Signature(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]), cast(bytes, jobs[0][2]))
+
+
 def _signatures(outcome: _core.Outcome, jobs: Jobs) -> list[Signature]:
     outputs = cast("list[bytes]", outcome.outputs)
     return [Signature(jobs[place][0], outcome, place, value) for place, value in enumerate(outputs)]
@@ -132,6 +145,10 @@ def _two_signatures(outcome: _core.Outcome, jobs: Jobs) -> tuple[Signature, Sign
 
 def _mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
     return Mac(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
+
+
+def _payload_mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
+    return Mac(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]), cast(bytes, jobs[0][2]))
 
 
 def _ciphertext(outcome: _core.Outcome, jobs: Jobs) -> Ciphertext:

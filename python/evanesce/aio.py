@@ -26,6 +26,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
+from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
 
@@ -81,6 +82,12 @@ class AsyncClient:
         """As `Client.sign`."""
         return self._submit(token, _plan.sign(token, message, suite), deadline)
 
+    def sign_payload(
+        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Signature]:
+        """As `Client.sign_payload`."""
+        return self._submit(token, _plan.sign_payload(token, payload, suite), deadline)
+
     def sign_many(
         self,
         token: Token,
@@ -114,6 +121,12 @@ class AsyncClient:
     ) -> Future[Mac]:
         """As `Client.mac`."""
         return self._submit(token, _plan.mac(token, message, suite), deadline)
+
+    def mac_payload(
+        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Mac]:
+        """As `Client.mac_payload`."""
+        return self._submit(token, _plan.mac_payload(token, payload, suite), deadline)
 
     def mac_each(
         self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None

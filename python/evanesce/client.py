@@ -19,6 +19,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
+from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
 
@@ -79,6 +80,14 @@ class Client:
         """One signature over the message itself."""
         return self._run(token, _plan.sign(token, message, suite), deadline)
 
+    def sign_payload(
+        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+    ) -> Signature:
+        """One signature over a JSON object, which every agent reads and the token's policy judges. What is
+        signed is its canonical form, the result's `message`: `verify(token, s.message, s)`. Raises
+        `payload`."""
+        return self._run(token, _plan.sign_payload(token, payload, suite), deadline)
+
     def sign_many(
         self,
         token: Token,
@@ -113,6 +122,12 @@ class Client:
     def mac(self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None) -> Mac:
         """A MAC over the message."""
         return self._run(token, _plan.mac(token, message, suite), deadline)
+
+    def mac_payload(
+        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+    ) -> Mac:
+        """As `sign_payload`, a MAC over a JSON object's canonical form."""
+        return self._run(token, _plan.mac_payload(token, payload, suite), deadline)
 
     def mac_each(
         self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None

@@ -131,6 +131,11 @@ CODES: dict[str, Code] = {
     "suite-not-in-token": Code(InputError, 1, "Use a suite that the token lists: `evanesce inspect TOKEN`."),
     "unfit-operation": Code(InputError, 1, "Use a suite that does this."),
     "policy": Code(InputError, 2),
+    "payload": Code(
+        InputError,
+        1,
+        "A payload is one JSON object of whole numbers within ±2^53, texts, true, false, arrays and objects.",
+    ),
     # The token.
     "malformed": Code(
         TokenError, 2, "Get the token again from where it is kept; it was cut short, changed or is something else."

@@ -131,6 +131,8 @@ class Signature(Result):
     (RSA)."""
 
     value: bytes
+    message: bytes | None = None
+    """What was signed, where that was a payload: its canonical form. None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Mac(Result):
     """A MAC: 32 bytes (HMAC-SHA-256), 64 (HMAC-SHA-512), 16 (AES-CMAC)."""
 
     value: bytes
+    message: bytes | None = None
+    """As in `Signature`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,15 @@ def message_argument(function: F) -> F:
     )(function)
 
 
+def payload_option(function: F) -> F:
+    """What is signed, shown to the agents."""
+    return click.option(
+        "--payload",
+        metavar="FILE",
+        help="A JSON object, for the agents to read (- for stdin); what is signed is its canonical form (RFC 8785).",
+    )(function)
+
+
 def out_options(function: F) -> F:
     """Where a public result goes, and how it is written."""
     return _all(

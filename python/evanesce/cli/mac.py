@@ -18,6 +18,7 @@ def register(root: click.Group) -> None:
 
 @_options.token_argument
 @_options.message_argument
+@_options.payload_option
 @_options.suite_option
 @_options.out_options
 @_options.receipts_option
@@ -29,6 +30,7 @@ def mac(
     trust_token: bool,
     message: str | None,
     text: str | None,
+    payload: str | None,
     suite: str | None,
     out: str | None,
     form: str | None,
@@ -36,21 +38,24 @@ def mac(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """MAC a FILE, stdin (-) or --message TEXT."""
+    """MAC a FILE, stdin (-), --message TEXT or a --payload that the agents read."""
     check_free([out, receipts], force)
     loaded = app.token(token, pin, trust_token)
-    content = message_bytes(app, message, text)
+    content = message_bytes(app, message, text, payload)
     watch = Stopwatch()
     with app.client(deadline) as client:
-        made = client.mac(loaded, content, suite)
+        made = (client.mac if payload is None else client.mac_payload)(loaded, content, suite)
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
     document = {"suite": made.suite, "mac": base64_text(made.value), "written": written}
+    if made.message is not None:
+        document["payload"] = made.message.decode()
     finish(app, loaded, [made], receipts, force, document, took)
 
 
 @_options.token_argument
 @_options.message_argument
+@_options.payload_option
 @click.option("--mac", "given", metavar="FILE", required=True, help="The MAC (- for stdin).")
 @_options.suite_option
 @_options.input_format_option
@@ -64,6 +69,7 @@ def verify_mac(
     trust_token: bool,
     message: str | None,
     text: str | None,
+    payload: str | None,
     given: str,
     suite: str | None,
     input_form: str | None,
@@ -74,7 +80,7 @@ def verify_mac(
     """Verify a MAC, through the quorum. Exits 0 when it is right, 2 when it is not. The token must be
     pinned."""
     check_free([receipts], force)
-    content = message_bytes(app, message, text)
+    content = message_bytes(app, message, text, payload)
     value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()

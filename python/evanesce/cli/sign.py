@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evanesce import Signature
+from evanesce import Signature, canonical_payload
 from evanesce import verify as verify_offline
 from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, verb
@@ -23,6 +23,7 @@ def register(root: click.Group) -> None:
 @_options.token_argument
 @click.argument("messages", metavar="[FILE]...", nargs=-1)
 @click.option("-m", "--message", "text", metavar="TEXT", help="The message itself, instead of a file.")
+@_options.payload_option
 @click.option("--suite", "suites", metavar="SUITE", multiple=True, help="Twice for a hybrid signature.")
 @_options.out_options
 @click.option("--out-dir", metavar="DIR", help="For several messages: one FILE.sig each, there.")
@@ -35,6 +36,7 @@ def sign(
     trust_token: bool,
     messages: tuple[str, ...],
     text: str | None,
+    payload: str | None,
     suites: tuple[str, ...],
     out: str | None,
     form: str | None,
@@ -43,13 +45,12 @@ def sign(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Sign a FILE, stdin (-) or --message TEXT.
+    """Sign a FILE, stdin (-), --message TEXT or a --payload that the agents read.
 
     The signature goes to stdout or --out. Several FILEs are signed under one opening, each into --out-dir.
     Two --suite make two signatures from one opening: --out then names FILE.SUITE each.
     """
-    if text is not None and messages:
-        raise error("usage", "both a message and a file were given", "Give one of them.")
+    one_message(bool(messages), text, payload)
     if len(messages) > 1:
         return _sign_many(app, token, pin, trust_token, messages, suites, form, force, out_dir, receipts, deadline)
     if out_dir is not None:
@@ -57,16 +58,18 @@ def sign(
     if len(suites) > 2:
         raise error("usage", "a hybrid signature takes two suites", "Name one suite, or two.")
     hybrid = len(suites) == 2
+    if hybrid and payload is not None:
+        raise error("usage", "a payload is signed with one suite", "Name one suite.")
     names = [f"{out}.{suite}" for suite in suites] if hybrid and out and out != "-" else [out]
     check_free([*names, receipts], force)
     loaded = app.token(token, pin, trust_token)
-    message = (
-        _io.text_bytes(text) if text is not None else _io.read_input(app, messages[0] if messages else "-", "message")
-    )
+    message = message_bytes(app, messages[0] if messages else None, text, payload)
     watch = Stopwatch()
     with app.client(deadline) as client:
         if hybrid:
             made = list(client.sign_hybrid(loaded, message, suites))
+        elif payload is not None:
+            made = [client.sign_payload(loaded, message, suites[0] if suites else None)]
         else:
             made = [client.sign(loaded, message, suites[0] if suites else None)]
     took = str(watch)
@@ -119,11 +122,15 @@ def _sign_many(
 
 
 def _document(made: Signature, written: str | None) -> dict[str, object]:
-    return {"suite": made.suite, "signature": base64_text(made.value), "written": written}
+    document: dict[str, object] = {"suite": made.suite, "signature": base64_text(made.value), "written": written}
+    if made.message is not None:
+        document["payload"] = made.message.decode()
+    return document
 
 
 @_options.token_argument
 @_options.message_argument
+@_options.payload_option
 @click.option("--signature", metavar="FILE", required=True, help="The signature (- for stdin).")
 @_options.suite_option
 @_options.input_format_option
@@ -134,16 +141,17 @@ def verify(
     trust_token: bool,
     message: str | None,
     text: str | None,
+    payload: str | None,
     signature: str,
     suite: str | None,
     input_form: str | None,
 ) -> None:
     """Verify a signature.
 
-    It is over a FILE, stdin (-) or --message TEXT. Offline. Exits 0 when it is right, 2 when it is not. The
-    token must be pinned: created here, or named by --pin.
+    It is over a FILE, stdin (-), --message TEXT or --payload FILE. Offline. Exits 0 when it is right, 2 when it
+    is not. The token must be pinned: created here, or named by --pin.
     """
-    content = message_bytes(app, message, text)
+    content = message_bytes(app, message, text, payload)
     given = _io.binary(_io.read_input(app, signature, "signature"), input_form, "signature")
     loaded = app.token(token, pin, trust_token)
     verify_offline(loaded, content, given, suite)
@@ -151,10 +159,19 @@ def verify(
     app.say("The signature is right.", "green")
 
 
-def message_bytes(app: App, message: str | None, text: str | None) -> bytes | bytearray:
-    """The message that was meant."""
+def message_bytes(app: App, message: str | None, text: str | None, payload: str | None) -> bytes | bytearray:
+    """The message that was meant: of a payload its canonical form."""
+    one_message(message is not None, text, payload)
+    if payload is not None:
+        return canonical_payload(_io.read_input(app, payload, "payload"))
     if text is not None:
-        if message is not None:
-            raise error("usage", "both a message and a file were given", "Give one of them.")
         return _io.text_bytes(text)
     return _io.read_input(app, message or "-", "message")
+
+
+def one_message(file: bool, text: str | None, payload: str | None) -> None:
+    """Raises `usage` where the message was given in more than one way."""
+    ways = {"FILE": file, "--message": text is not None, "--payload": payload is not None}
+    given = [way for way, found in ways.items() if found]
+    if len(given) > 1:
+        raise error("usage", f"the message was given twice: {' and '.join(given)}", "Give one of them.")

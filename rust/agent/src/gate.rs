@@ -4,7 +4,7 @@
 //! the protocol's order. The last one of §5, that the regenerated share matches its commitment, needs the
 //! element and comes after the log entry: see `regenerate`.
 
-use evanesce_token::{Body, quoted};
+use evanesce_token::{Body, formula, quoted};
 use evanesce_wire::Id;
 use evanesce_wire::limits::REQUEST_AHEAD;
 use evanesce_wire::message::{Code, Request, SeatFault, SeatRow};
@@ -12,7 +12,7 @@ use evanesce_wire::message::{Code, Request, SeatFault, SeatRow};
 use crate::known::{Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
-use evanesce_policy::{self as policy, Compiled, Question};
+use evanesce_policy::{self as policy, Compiled, Payload, Question};
 
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +102,8 @@ pub struct Case<'a> {
     pub policy: Option<&'a Compiled>,
     /// What is asked for. Empty for `check`.
     pub requests: &'a [Request],
+    /// One per request: the salt of its input digest, where it has a payload.
+    pub salts: &'a [Option<[u8; 32]>],
     /// Whether the token was retired here.
     pub retired: bool,
     /// Unix seconds by the agent's clock, which never goes back.
@@ -111,9 +113,10 @@ pub struct Case<'a> {
 impl Case<'_> {
     /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is.
     pub fn decide(&self, replay: &mut Replay) -> Result<(), Refusal> {
-        self.form()?;
-        for request in self.requests {
+        let payloads = self.form()?;
+        for (request, salt) in self.requests.iter().zip(self.salts) {
             self.names(request)?;
+            digests(request, salt.as_ref())?;
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
@@ -140,22 +143,33 @@ impl Case<'_> {
                 }
             }
         }
-        for request in self.requests {
-            self.permits(request)?;
+        for (request, payload) in self.requests.iter().zip(&payloads) {
+            self.permits(request, payload.as_ref())?;
         }
         Ok(())
     }
 
-    fn form(&self) -> Result<(), Refusal> {
+    /// What is asked for has the form it must have. The payloads, one per request.
+    fn form(&self) -> Result<Vec<Option<Payload>>, Refusal> {
         let malformed = |why: String| Err(Refusal::new(Code::Malformed, why));
         match (self.verb, self.requests.len()) {
-            (Verb::Check, 0) => Ok(()),
+            (Verb::Check, 0) => Ok(Vec::new()),
             (Verb::Check, _) => malformed("a check carries no request".into()),
             (_, 0) => malformed("an opening carries at least one request".into()),
             (_, n) if n > OPERATIONS => malformed(format!(
                 "{n} operations under one opening, at most {OPERATIONS}: open again for the rest"
             )),
-            _ => self.requests.iter().try_for_each(is_known),
+            (_, n) if n != self.salts.len() => {
+                malformed(format!("{} salts for {n} requests", self.salts.len()))
+            }
+            _ => {
+                let both = self.requests.iter().zip(self.salts);
+                both.map(|(request, salt)| {
+                    is_known(request)?;
+                    payload(request, salt.is_some())
+                })
+                .collect()
+            }
         }
     }
 
@@ -171,9 +185,6 @@ impl Case<'_> {
         }
         if request.session != *self.session {
             return refused("the request names another session");
-        }
-        if request.payload.is_some() {
-            return refused("this agent does not judge payloads");
         }
         if request.not_after < now {
             let ago = now - request.not_after;
@@ -217,7 +228,7 @@ impl Case<'_> {
         }
     }
 
-    fn permits(&self, request: &Request) -> Result<(), Refusal> {
+    fn permits(&self, request: &Request, payload: Option<&Payload>) -> Result<(), Refusal> {
         let question = Question {
             action: &request.action,
             suite: &request.suite,
@@ -225,6 +236,7 @@ impl Case<'_> {
             key: &self.body.header.name,
             now: self.now,
             minter: self.who.has(Role::Minter),
+            payload,
         };
         policy::permits(self.policy, &self.who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))
@@ -247,6 +259,41 @@ fn is_known(request: &Request) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+/// A request's payload, if it has one: of an action that takes one, in its one form, and with its salt.
+fn payload(request: &Request, salted: bool) -> Result<Option<Payload>, Refusal> {
+    let malformed = |why: String| Err(Refusal::new(Code::Malformed, why));
+    let Some(bytes) = &request.payload else {
+        return match salted {
+            true => malformed("a salt is given for a request without a payload".into()),
+            false => Ok(None),
+        };
+    };
+    if !salted {
+        return malformed("the salt of the payload's input digest is missing".into());
+    }
+    if !policy::WITH_PAYLOAD.contains(&request.action.as_str()) {
+        return malformed(format!("{} never has a payload", request.action));
+    }
+    Payload::read(bytes)
+        .map(Some)
+        .or_else(|why| malformed(format!("the payload is malformed: {why}")))
+}
+
+/// What is signed is the payload: its salted digest is the one that the request, the log and the policy name.
+fn digests(request: &Request, salt: Option<&[u8; 32]>) -> Result<(), Refusal> {
+    let (Some(payload), Some(salt)) = (&request.payload, salt) else {
+        return Ok(());
+    };
+    let digest = formula::input_digest(salt, &request.action, &request.suite, &[payload]);
+    if digest == request.input {
+        return Ok(());
+    }
+    let why = "the input digest is not that of the payload";
+    Err(Refusal::new(Code::Refused, why))
+}
+
+const _: () = assert!(policy::PAYLOAD == evanesce_wire::limits::PAYLOAD);
 
 #[cfg(test)]
 mod tests;

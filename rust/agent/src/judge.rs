@@ -66,6 +66,7 @@ impl Agent {
             body,
             policy,
             requests: &requests,
+            salts: &opening.salts,
             retired: self.tombstones.contains(&body.id),
             now: now / 1000,
         };

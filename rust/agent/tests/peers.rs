@@ -38,6 +38,7 @@ fn check(token: &Minted) -> Batch {
         openings: vec![Opening {
             context: 0,
             requests: vec![],
+            salts: vec![],
             rows: token.rows.clone(),
         }],
     }

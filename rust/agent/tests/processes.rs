@@ -283,6 +283,7 @@ fn a_full_disk_releases_nothing_and_is_got_over() {
         let check = Opening {
             context: 0,
             requests: vec![],
+            salts: vec![],
             rows: token.rows.clone(),
         };
         let (answer, _) = line.one("check", &token, check).await;

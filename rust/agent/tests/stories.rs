@@ -28,6 +28,7 @@ fn a_share_is_seated_checked_released_once_and_to_its_session_alone() {
         let check = Opening {
             context: 0,
             requests: vec![],
+            salts: vec![],
             rows: token.rows.clone(),
         };
         let (answer, checkpoint) = line.one("check", &token, check).await;
@@ -290,6 +291,7 @@ fn what_was_retired_stays_retired() {
         let check = Opening {
             context: 0,
             requests: vec![],
+            salts: vec![],
             rows: token.rows.clone(),
         };
         assert_eq!(line.one("check", &token, check).await.0.code, Code::Retired);
@@ -409,6 +411,7 @@ fn every_problem_has_its_status_and_code() {
             openings: vec![Opening {
                 context: 0,
                 requests: vec![],
+                salts: vec![],
                 rows: token.rows.clone(),
             }],
         };
@@ -589,6 +592,7 @@ fn a_context_is_judged_before_what_is_asked_of_it() {
         let opening = Opening {
             context: 0,
             requests: vec![request.encode()],
+            salts: vec![None],
             rows: token.rows.clone(),
         };
         let (answer, _) = line.one("contribute", &token, opening).await;
@@ -677,6 +681,7 @@ fn what_all_callers_share_is_not_one_callers_to_use_up() {
             let mut opening = line.opening(&token, "open", "");
             let request = || line.request(&token.body, "open", "").encode();
             opening.requests = (0..operations).map(|_| request()).collect();
+            opening.salts = vec![None; operations];
             Batch {
                 contexts: vec![token.context()],
                 openings: vec![opening],
@@ -723,6 +728,7 @@ fn check(token: &common::Minted) -> Vec<u8> {
     let opening = Opening {
         context: 0,
         requests: vec![],
+        salts: vec![],
         rows: token.rows.clone(),
     };
     Batch {

@@ -11,7 +11,7 @@ use cedar_policy::{
     PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
 };
 
-use crate::{Compiled, EXPLANATION, GRAVE, LANGUAGE, Ready, names, uid};
+use crate::{Compiled, EXPLANATION, GRAVE, LANGUAGE, Payload, Ready, WITH_PAYLOAD, names, uid};
 use evanesce_token::text::cut;
 
 /// Slices remembered per policy; when there are more, all are forgotten.
@@ -64,6 +64,9 @@ pub struct Question<'a> {
     pub now: u64,
     /// Whether the caller is a minter.
     pub minter: bool,
+    /// What is to be signed, where the caller sent that rather than a digest alone. A policy that declares no payload
+    /// does not see it.
+    pub payload: Option<&'a Payload>,
 }
 
 /// Whether `principal` may do what it asks; otherwise why not. `policy` is `None` for one of length zero.
@@ -74,6 +77,10 @@ pub fn permits(
 ) -> Result<(), String> {
     let action = question.action;
     let grave = GRAVE.contains(&action);
+    let with_payload = WITH_PAYLOAD.contains(&action);
+    if question.payload.is_some() && !with_payload {
+        return Err(format!("{action} never has a payload"));
+    }
     let Some(policy) = policy else {
         return if !grave || question.minter {
             Ok(())
@@ -88,9 +95,14 @@ pub fn permits(
         Err(why) => return Err(format!("the token's policy is invalid: {why}")),
     };
     let kind = LANGUAGE.actions.get(action).ok_or("an unknown action")?;
+    if policy.declared.is_some() && with_payload && question.payload.is_none() {
+        return Err(format!(
+            "the token's policy looks at the payload: it is not enough to {action} a bare digest"
+        ));
+    }
     let key = uid(&LANGUAGE.key, question.key);
     let set = slice(policy, principal, kind, &key);
-    let request = request(principal, kind, key, question)?;
+    let request = request(policy, principal, kind, key, question)?;
     let answer = Authorizer::new().is_authorized(&request, &set, &principal.entities);
     let diagnostics = answer.diagnostics();
     if let Some(error) = diagnostics.errors().next() {
@@ -170,6 +182,7 @@ fn can_match(
 }
 
 fn request(
+    policy: &Ready,
     principal: &Principal,
     action: &EntityUid,
     key: EntityUid,
@@ -177,20 +190,31 @@ fn request(
 ) -> Result<Request, String> {
     let now = i64::try_from(question.now).map_err(|_| "the clock is beyond reason")?;
     let text = |text: String| RestrictedExpression::new_string(text);
-    let context = Context::from_pairs([
+    let asked = [
         ("suite".to_owned(), text(question.suite.to_owned())),
         ("input".to_owned(), text(hex::encode(question.input))),
         ("now".to_owned(), RestrictedExpression::new_long(now)),
-    ])
-    .map_err(|e| cut(&e.to_string(), EXPLANATION))?;
+    ];
+    let shown = policy.declared.as_ref().and(question.payload);
+    let shown = shown.map(Payload::to_cedar).transpose()?;
+    let shown = shown.map(|payload| ("payload".to_owned(), payload));
+    let context = Context::from_pairs(asked.into_iter().chain(shown))
+        .map_err(|e| cut(&e.to_string(), EXPLANATION))?;
+    let schema = policy.declared.as_ref().unwrap_or(&LANGUAGE.schema);
     Request::new(
         principal.uid.clone(),
         action.clone(),
         key,
         context,
-        Some(&LANGUAGE.schema),
+        Some(schema),
     )
-    .map_err(|e| cut(&e.to_string(), EXPLANATION))
+    .map_err(|e| match question.payload {
+        Some(_) => cut(
+            &format!("the payload is not what the token's policy declares: {e}"),
+            EXPLANATION,
+        ),
+        None => cut(&e.to_string(), EXPLANATION),
+    })
 }
 
 /// What a statement calls itself: its `@id`, or its place in the text.
@@ -213,6 +237,7 @@ mod tests {
             key: "treasury",
             now: 1000,
             minter: false,
+            payload: None,
         }
     }
 
@@ -400,6 +425,152 @@ mod tests {
         assert!(schema().contains("decapsulate"));
     }
 
+    const PAYMENTS: &str = "@id(\"small\") @payload(\"{ amount: Long, currency: String, to?: { name: String, tags: Set<String> } }\")
+        permit(principal, action == Action::\"mac\", resource)
+        when { context.payload.amount <= 100000 && context.payload.currency == \"EUR\" };
+        @id(\"blocked\") forbid(principal, action, resource)
+        when { context has payload && context.payload has to && context.payload.to.tags.contains(\"blocked\") };
+        @id(\"open\") permit(principal, action == Action::\"open\", resource);";
+
+    fn pay(payload: &str) -> Result<(), String> {
+        let payload = Payload::read(payload.as_bytes())?;
+        let payload = Some(&payload);
+        decide(
+            PAYMENTS,
+            "ops",
+            &[],
+            Question {
+                payload,
+                ..ask("mac")
+            },
+        )
+    }
+
+    #[test]
+    fn a_policy_sees_the_payload_whose_type_it_declares() {
+        assert_eq!(check(PAYMENTS).map(|warnings| warnings.len()), Ok(3));
+        assert_eq!(pay("{\"amount\":100000,\"currency\":\"EUR\"}"), Ok(()));
+        assert_eq!(
+            pay("{\"amount\":1,\"currency\":\"EUR\",\"to\":{\"name\":\"x\",\"tags\":[]}}"),
+            Ok(())
+        );
+        for (payload, what) in [
+            (
+                "{\"amount\":100001,\"currency\":\"EUR\"}",
+                "does not permit",
+            ),
+            ("{\"amount\":1,\"currency\":\"USD\"}", "does not permit"),
+            (
+                "{\"amount\":1,\"currency\":\"EUR\",\"to\":{\"name\":\"x\",\"tags\":[\"a\",\"blocked\"]}}",
+                "forbids it (blocked)",
+            ),
+            ("{\"amount\":1}", "not what the token's policy declares"),
+            ("{\"amount\":\"1\",\"currency\":\"EUR\"}", "declares"),
+            ("{\"amount\":true,\"currency\":\"EUR\"}", "declares"),
+            (
+                "{\"amount\":1,\"currency\":\"EUR\",\"note\":\"x\"}",
+                "declares",
+            ),
+            (
+                "{\"amount\":1,\"currency\":\"EUR\",\"to\":{\"name\":\"x\",\"tags\":[1]}}",
+                "declares",
+            ),
+            (
+                "{\"amount\":1,\"currency\":null}",
+                "payload.currency is null",
+            ),
+            ("{}", "declares"),
+        ] {
+            let why = pay(payload).expect_err(payload);
+            assert!(why.contains(what), "{payload}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_bare_digest_is_refused_where_the_policy_looks_at_the_payload() {
+        let why = decide(PAYMENTS, "ops", &[], ask("mac")).unwrap_err();
+        assert!(why.contains("bare digest"), "{why}");
+        assert!(
+            decide(PAYMENTS, "ops", &[], ask("sign"))
+                .unwrap_err()
+                .contains("bare digest")
+        );
+        assert_eq!(decide(PAYMENTS, "ops", &[], ask("open")), Ok(()));
+        // Nothing is refused that the policy does not ask for.
+        let all = "permit(principal, action, resource);";
+        let payload = Payload::read(b"{\"anything\":[1,\"x\",null]}").unwrap();
+        let payload = Some(&payload);
+        for action in WITH_PAYLOAD {
+            let question = Question {
+                payload,
+                ..ask(action)
+            };
+            assert_eq!(decide(all, "ops", &[], question), Ok(()));
+            assert_eq!(permits(None, &Principal::new("ops", &[]), question), Ok(()));
+        }
+        for action in crate::OPERATIONS.into_iter().chain(GRAVE) {
+            let question = Question {
+                payload,
+                minter: true,
+                ..ask(action)
+            };
+            let without_a_policy = permits(None, &Principal::new("ops", &[]), question);
+            for verdict in [decide(all, "ops", &[], question), without_a_policy] {
+                assert_eq!(verdict.is_ok(), WITH_PAYLOAD.contains(&action), "{action}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_declaration_is_checked_like_the_rest_of_a_policy() {
+        let with = |declaration: &str| {
+            check(&format!(
+                "{declaration} permit(principal, action == Action::\"sign\", resource) when {{ context.payload.amount < 5 }};"
+            ))
+        };
+        assert!(with("@payload(\"{ amount: Long }\")").is_ok());
+        for (declaration, what) in [
+            ("", "declares its type"),
+            ("@payload", "does not declare a type"),
+            ("@payload(\"{ amount: String }\")", "expected Long"),
+            ("@payload(\"{ sum: Long }\")", "amount"),
+            ("@payload(\"{ amount?: Long }\")", "amount"),
+            (
+                "@payload(\"{ amount: Long }; entity Other\")",
+                "follows the record",
+            ),
+            (
+                "@payload(\"{ amount: Long }\") permit(principal, action, resource); @payload(\"{ amount: Long }\")",
+                "twice",
+            ),
+        ] {
+            let why = with(declaration).expect_err(declaration);
+            assert!(why.contains(what), "{declaration}: {why}");
+        }
+        // Only signing and MACs have one.
+        let elsewhere = "@payload(\"{ amount: Long }\") permit(principal, action == Action::\"encrypt\", resource) when { context.payload.amount < 5 };";
+        assert!(check(elsewhere).unwrap_err().contains("payload"));
+    }
+
+    #[test]
+    fn a_statement_that_errs_over_the_payload_is_a_refusal() {
+        let policy = "@payload(\"{ amount: Long }\") permit(principal, action, resource);
+            forbid(principal, action == Action::\"mac\", resource) when { context.payload.amount * 9007199254740992 > 1 };";
+        let payload = Payload::read(b"{\"amount\":9007199254740992}").unwrap();
+        let payload = Some(&payload);
+        let why = decide(
+            policy,
+            "ops",
+            &[],
+            Question {
+                payload,
+                ..ask("mac")
+            },
+        )
+        .unwrap_err();
+        assert!(why.contains("errs"), "{why}");
+    }
+
     prop_compose! {
         fn statement()(
             permit: bool,
@@ -441,7 +612,7 @@ mod tests {
             let kind = &LANGUAGE.actions[action];
             let key = uid(&LANGUAGE.key, "treasury");
             let part = slice(ready, &who, kind, &key);
-            let request = request(&who, kind, key, ask(action)).unwrap();
+            let request = request(ready, &who, kind, key, ask(action)).unwrap();
             let whole = Authorizer::new().is_authorized(&request, &ready.set, &who.entities);
             let sliced = Authorizer::new().is_authorized(&request, &part, &who.entities);
             prop_assert_eq!(whole, sliced);

@@ -5,7 +5,9 @@
 //! API, never by joining text: names are hostile. Nothing here knows the time, tokens or the network.
 
 mod decide;
+mod declared;
 mod nesting;
+mod payload;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -19,6 +21,7 @@ use cedar_policy::{
 use decide::Slices;
 pub use decide::{Principal, Question, permits};
 use evanesce_token::text::cut;
+pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
 
 /// The published schema, in Cedar's own language.
 pub fn schema() -> &'static str {
@@ -39,6 +42,9 @@ const OPERATIONS: [&str; 9] = [
     "decapsulate",
     "open",
 ];
+
+/// Actions that may carry a payload, and must where the policy declares one.
+pub const WITH_PAYLOAD: [&str; 2] = ["sign", "mac"];
 
 /// Longest account of what is wrong with a policy, in characters.
 const EXPLANATION: usize = 1000;
@@ -67,6 +73,25 @@ static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
     }
 });
 
+/// The published schema, for a policy that declares its payload to be of type `kind`.
+fn schema_with(kind: &str) -> String {
+    const CONTEXT: &str = "type Asked = {";
+    const ACTIONS: &str =
+        "action sign, mac\n    appliesTo { principal: [Caller], resource: [Key], context: ";
+    let plain = schema();
+    let members = plain
+        .split_once(CONTEXT)
+        .and_then(|(_, rest)| rest.split_once("};"));
+    let (members, _) = members.expect("the published schema has the type");
+    let (before, after) = plain
+        .split_once(ACTIONS)
+        .expect("the published schema has the actions");
+    let after = after
+        .strip_prefix("Asked ")
+        .expect("their context is that type");
+    format!("{before}{ACTIONS}Shown {after}\ntype Shown = {{{members}    payload: {kind},\n}};\n")
+}
+
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
@@ -81,7 +106,9 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
     if policy.is_empty() {
         return Ok(Vec::new());
     }
-    let (set, mut warnings) = parse(policy)?;
+    let Parsed {
+        set, mut warnings, ..
+    } = parse(policy)?;
     for action in GRAVE {
         let could = |p: &Policy| {
             p.effect() == Effect::Permit
@@ -99,6 +126,8 @@ pub struct Compiled(Result<Ready, String>);
 
 struct Ready {
     set: PolicySet,
+    /// The schema that requests must fit, where the policy declares a payload.
+    declared: Option<Schema>,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -107,11 +136,12 @@ struct Ready {
 impl Compiled {
     /// Parses and validates. One that is not valid refuses everything, and says why.
     pub fn new(policy: &str) -> Self {
-        Self(parse(policy).map(|(set, _)| {
+        Self(parse(policy).map(|Parsed { set, declared, .. }| {
             let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
             let names_keys = set.policies().any(named);
             Ready {
                 set,
+                declared,
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -124,7 +154,13 @@ impl Compiled {
     }
 }
 
-fn parse(policy: &str) -> Result<(PolicySet, Vec<String>), String> {
+struct Parsed {
+    set: PolicySet,
+    declared: Option<Schema>,
+    warnings: Vec<String>,
+}
+
+fn parse(policy: &str) -> Result<Parsed, String> {
     let explain = |errors: Vec<String>| cut(&errors.join("; "), EXPLANATION);
     nesting::check(policy)?;
     let set = PolicySet::from_str(policy)
@@ -132,14 +168,24 @@ fn parse(policy: &str) -> Result<(PolicySet, Vec<String>), String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
-    let result = LANGUAGE.validator.validate(&set, ValidationMode::Strict);
+    let declared = declared::declared(&set)?
+        .map(|kind| Schema::from_str(&schema_with(&kind)).map_err(|e| explain(vec![e.to_string()])))
+        .transpose()?;
+    let result = match &declared {
+        None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
+        Some(schema) => Validator::new(schema.clone()).validate(&set, ValidationMode::Strict),
+    };
     if !result.validation_passed() {
-        return Err(explain(
-            result
-                .validation_errors()
-                .map(ToString::to_string)
-                .collect(),
-        ));
+        let mut errors: Vec<String> = result
+            .validation_errors()
+            .map(ToString::to_string)
+            .collect();
+        if declared.is_none() && errors.iter().any(|error| error.contains("`payload`")) {
+            errors.push(
+                "a policy that looks at the payload declares its type: @payload(\"{ … }\")".into(),
+            );
+        }
+        return Err(explain(errors));
     }
     if !set.policies().any(|p| p.effect() == Effect::Permit) {
         return Err("it permits nobody anything, ever".into());
@@ -148,7 +194,11 @@ fn parse(policy: &str) -> Result<(PolicySet, Vec<String>), String> {
         .validation_warnings()
         .map(|w| cut(&w.to_string(), EXPLANATION));
     let warnings = warnings.collect();
-    Ok((set, warnings))
+    Ok(Parsed {
+        set,
+        declared,
+        warnings,
+    })
 }
 
 /// Whether a policy's scope names `action`.

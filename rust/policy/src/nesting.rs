@@ -90,6 +90,8 @@ mod tests {
     #[test]
     fn no_policy_overflows_a_stack() {
         let when = |text: String| format!("permit(principal, action, resource) when {{ {text} }};");
+        let declare =
+            |kind: String| format!("@payload(\"{kind}\") permit(principal, action, resource);");
         let texts = move |n: usize| {
             [
                 when(format!("{}true{}", "(".repeat(n), ")".repeat(n))),
@@ -111,6 +113,9 @@ mod tests {
                     "when {true} ".repeat(n)
                 ),
                 "permit(principal,action,resource);".repeat(n),
+                declare("{a:".repeat(n) + "Long" + &"}".repeat(n)),
+                declare(format!("{{a:{}Long{}}}", "Set<".repeat(n), ">".repeat(n))),
+                declare(format!("{{{}}}", "a:Long,".repeat(n))),
             ]
         };
         let run = move || {
@@ -127,6 +132,7 @@ mod tests {
                     key: "k",
                     now: 5,
                     minter: false,
+                    payload: None,
                 };
                 let _ = permits(Some(&compiled), &Principal::new("a", &[]), ask);
             }

@@ -18,6 +18,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(encapsulate, m)?)?;
     m.add_function(wrap_pyfunction!(suites, m)?)?;
     m.add_function(wrap_pyfunction!(parse_quorum, m)?)?;
+    m.add_function(wrap_pyfunction!(canonical_payload, m)?)?;
     m.add_function(wrap_pyfunction!(policy_schema, m)?)?;
     m.add_function(wrap_pyfunction!(policy_check, m)?)?;
     m.add_function(wrap_pyfunction!(create_identity, m)?)?;
@@ -129,6 +130,14 @@ fn parse_quorum(text: &str) -> PyResult<(String, Vec<String>)> {
         gate.to_string(),
         gate.seats().into_iter().map(str::to_owned).collect(),
     ))
+}
+
+#[pyfunction]
+fn canonical_payload<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Bound<'py, PyBytes>> {
+    let payload = bytes_of(py, &payload)?;
+    let made = py.detach(|| evanesce_policy::canonicalise(&payload));
+    made.map(|bytes| PyBytes::new(py, &bytes))
+        .map_err(|e| plain("payload", e))
 }
 
 #[pyfunction]

@@ -66,6 +66,9 @@ fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResu
     let input = match action.as_str() {
         "sign" => OwnedInput::Sign { message: first },
         "mac" => OwnedInput::Mac { message: first },
+        // Not actions: how the agents are asked for one.
+        "sign-payload" => OwnedInput::SignPayload { payload: first },
+        "mac-payload" => OwnedInput::MacPayload { payload: first },
         "verify-mac" => OwnedInput::VerifyMac {
             message: first,
             mac: second,

@@ -87,12 +87,14 @@ pub(crate) fn compose(
                 place
             }
         };
-        let requests: Vec<Vec<u8>> = ask
-            .work
-            .statements
-            .iter()
-            .map(|s| request(s, token, asker, ids.next()).encode())
-            .collect();
+        let statements = ask.work.statements.iter().enumerate();
+        let (requests, salts): (Vec<Vec<u8>>, Vec<_>) = statements
+            .map(|(place, statement)| {
+                let (payload, salt) = ask.work.payload(place).unzip();
+                let request = request(statement, payload, token, asker, ids.next());
+                (request.encode(), salt)
+            })
+            .unzip();
         let request_hash = match &requests[..] {
             [one] => formula::request_hash(&[one]),
             many => formula::request_hash(&many.iter().map(Vec::as_slice).collect::<Vec<_>>()),
@@ -100,6 +102,7 @@ pub(crate) fn compose(
         batch.openings.push(Opening {
             context,
             requests,
+            salts,
             rows: rows(token, &ask.seats),
         });
         sent.push(Sent {
@@ -116,6 +119,7 @@ pub(crate) fn compose_check(token: &Token, seats: &[u32]) -> Vec<u8> {
     let opening = Opening {
         context: 0,
         requests: Vec::new(),
+        salts: Vec::new(),
         rows: rows(token, seats),
     };
     Batch {
@@ -125,7 +129,13 @@ pub(crate) fn compose_check(token: &Token, seats: &[u32]) -> Vec<u8> {
     .encode()
 }
 
-fn request(statement: &Statement, token: &Token, asker: &Asker, id: [u8; 16]) -> Request {
+fn request(
+    statement: &Statement,
+    payload: Option<&[u8]>,
+    token: &Token,
+    asker: &Asker,
+    id: [u8; 16],
+) -> Request {
     Request {
         token: *token.id(),
         action: statement.action.to_owned(),
@@ -135,7 +145,7 @@ fn request(statement: &Statement, token: &Token, asker: &Asker, id: [u8; 16]) ->
         session: *asker.session,
         id,
         not_after: asker.now + REQUEST_LIFE,
-        payload: None,
+        payload: payload.map(<[u8]>::to_vec),
     }
 }
 

@@ -68,6 +68,11 @@ pub enum OwnedInput {
     Sign { message: Vec<u8> },
     /// A tag over `message`.
     Mac { message: Vec<u8> },
+    /// `payload`, a JSON object in its canonical form (RFC 8785), is shown to the agents and signed as it is. They
+    /// refuse any other form.
+    SignPayload { payload: Vec<u8> },
+    /// A tag over a payload, likewise.
+    MacPayload { payload: Vec<u8> },
     /// Whether `mac` is the tag over `message`.
     VerifyMac { message: Vec<u8>, mac: Vec<u8> },
     /// An AEAD ciphertext.
@@ -86,8 +91,10 @@ impl OwnedInput {
     /// The same, borrowed.
     pub fn as_input(&self) -> Input<'_> {
         match self {
-            Self::Sign { message } => Input::Sign { message },
-            Self::Mac { message } => Input::Mac { message },
+            Self::Sign { message } | Self::SignPayload { payload: message } => {
+                Input::Sign { message }
+            }
+            Self::Mac { message } | Self::MacPayload { payload: message } => Input::Mac { message },
             Self::VerifyMac { message, mac } => Input::VerifyMac { message, mac },
             Self::Encrypt { plaintext, aad } => Input::Encrypt { plaintext, aad },
             Self::Decrypt { ciphertext, aad } => Input::Decrypt { ciphertext, aad },
@@ -100,12 +107,21 @@ impl OwnedInput {
         }
     }
 
+    /// What the agents are shown of it.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::SignPayload { payload } | Self::MacPayload { payload } => Some(payload),
+            _ => None,
+        }
+    }
+
     /// Bytes of input.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Sign { message } | Self::Mac { message } | Self::VerifyMac { message, .. } => {
                 message.len()
             }
+            Self::SignPayload { payload } | Self::MacPayload { payload } => payload.len(),
             Self::Encrypt { plaintext, aad } => plaintext.len() + aad.len(),
             Self::Decrypt { ciphertext, aad } => ciphertext.len() + aad.len(),
             Self::Derive { context, length } => context.len() + length,

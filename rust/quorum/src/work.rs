@@ -108,9 +108,16 @@ impl Work {
         }
     }
 
+    /// A statement's payload, and the salt of its input digest, which goes along with it.
+    pub fn payload(&self, statement: usize) -> Option<(&[u8], [u8; 32])> {
+        let payload = self.jobs.get(statement)?.input.payload()?;
+        Some((payload, self.salts[statement]))
+    }
+
     /// Bytes that its requests come to on the wire, about.
     pub fn wire_size(&self) -> usize {
-        256 * self.statements.len()
+        let payloads = self.jobs.iter().filter_map(|job| job.input.payload());
+        256 * self.statements.len() + payloads.map(|payload| payload.len() + 40).sum::<usize>()
     }
 }
 

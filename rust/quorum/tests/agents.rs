@@ -441,6 +441,84 @@ fn a_policy_decides_and_a_check_is_not_subject_to_it() {
 }
 
 #[test]
+fn agents_judge_the_payload_and_what_is_signed_is_its_bytes() {
+    let five = five();
+    let policy = "@payload(\"{ amount: Long, currency: String }\")
+        permit(principal, action in [Action::\"sign\", Action::\"mac\"], resource)
+        when { context.payload.amount <= 100000 && context.payload.currency == \"EUR\" };";
+    let minted =
+        wait(|done| five.reconstructor.mint(spec(policy), done)).unwrap_or_else(|e| panic!("{e}"));
+    let token = Arc::new(minted.token);
+    let pay = |amounts: &[u32]| {
+        let job = |amount: &u32| Job {
+            suite: "ed25519".into(),
+            input: OwnedInput::SignPayload {
+                payload: format!("{{\"amount\":{amount},\"currency\":\"EUR\"}}").into_bytes(),
+            },
+        };
+        let jobs = amounts.iter().map(job).collect();
+        let token = token.clone();
+        let deadline = None;
+        let operation = Operation {
+            token,
+            jobs,
+            deadline,
+        };
+        wait(|done| five.reconstructor.submit(operation, done))
+    };
+    let outcome = pay(&[100_000]).unwrap_or_else(|e| panic!("{e}"));
+    let message = b"{\"amount\":100000,\"currency\":\"EUR\"}";
+    let verifier = evanesce_suite::find("ed25519").unwrap();
+    verifier
+        .verify(&token.public["ed25519"], message, output(&outcome))
+        .unwrap();
+    for receipt in &outcome.receipts {
+        let entry = receipt.verify().unwrap();
+        let digest =
+            evanesce_token::formula::input_digest(&outcome.salts[0], "sign", "ed25519", &[message]);
+        assert_eq!(entry.operations[0].input, digest);
+    }
+    let mac = OwnedInput::MacPayload {
+        payload: message.to_vec(),
+    };
+    operate(&five.reconstructor, &token, "hmac-sha256", mac).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        pay(&[1, 2, 3])
+            .unwrap_or_else(|e| panic!("{e}"))
+            .outputs
+            .len(),
+        3
+    );
+
+    let refused = |result: Result<Outcome, Error>, why: &str| {
+        let error = result.err().unwrap();
+        let detail = &error.faults[0].detail;
+        assert!(
+            error.code == Code::Refused && detail.contains(why),
+            "{why}: {error}"
+        );
+    };
+    refused(pay(&[100_001]), "does not permit");
+    refused(pay(&[1, 100_001, 2]), "does not permit");
+    refused(sign(&five.reconstructor, &token), "bare digest");
+    // The very bytes, but shown to nobody.
+    let unseen = OwnedInput::Sign {
+        message: message.to_vec(),
+    };
+    refused(
+        operate(&five.reconstructor, &token, "ed25519", unseen),
+        "bare digest",
+    );
+    let spelt = OwnedInput::SignPayload {
+        payload: b"{\"currency\":\"EUR\",\"amount\":1}".to_vec(),
+    };
+    refused(
+        operate(&five.reconstructor, &token, "ed25519", spelt),
+        "canonical form",
+    );
+}
+
+#[test]
 fn retiring_three_of_five_kills_a_token_and_no_other() {
     let five = five();
     let mint = || {

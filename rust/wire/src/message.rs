@@ -151,7 +151,13 @@ mod tests {
             not_after: 1_800_000_000,
             payload: None,
         };
-        assert_eq!(Request::decode(&request.encode()).unwrap(), request);
+        let paid = Request {
+            payload: Some(b"{}".to_vec()),
+            ..request.clone()
+        };
+        for request in [&request, &paid] {
+            assert_eq!(Request::decode(&request.encode()).unwrap(), *request);
+        }
         let row = SeatRow {
             seat: 3,
             holder: [7; 32],
@@ -162,7 +168,8 @@ mod tests {
             contexts: vec![Context::Known([9; 32]), full.clone()],
             openings: vec![Opening {
                 context: 1,
-                requests: vec![request.encode()],
+                requests: vec![request.encode(), paid.encode()],
+                salts: vec![None, Some([6; 32])],
                 rows: vec![row],
             }],
         };
@@ -260,6 +267,7 @@ mod tests {
         let opening = Opening {
             context: 1,
             requests: vec![],
+            salts: vec![],
             rows: vec![SeatRow {
                 seat: 0,
                 holder: [0; 32],
@@ -272,6 +280,32 @@ mod tests {
             openings: vec![opening],
         };
         assert!(Batch::decode(&batch.encode()).is_err());
+    }
+
+    #[test]
+    fn there_are_as_many_salts_as_requests() {
+        for (salts, fine) in [
+            (vec![None], false),
+            (vec![None; 2], true),
+            (vec![None; 3], false),
+        ] {
+            let row = SeatRow {
+                seat: 0,
+                holder: [0; 32],
+                epoch: 0,
+                correction: [0; 32],
+            };
+            let batch = Batch {
+                contexts: vec![Context::Known([9; 32])],
+                openings: vec![Opening {
+                    context: 0,
+                    requests: vec![vec![1], vec![2]],
+                    salts,
+                    rows: vec![row],
+                }],
+            };
+            assert_eq!(Batch::decode(&batch.encode()).is_ok(), fine);
+        }
     }
 
     proptest::proptest! {

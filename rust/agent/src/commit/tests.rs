@@ -231,6 +231,7 @@ impl World {
         Opening {
             context: 0,
             requests: requests.iter().map(Request::encode).collect(),
+            salts: vec![None; requests.len()],
             rows: vec![self.tokens[0].1.clone()],
         }
     }
@@ -280,6 +281,7 @@ impl World {
             };
             let opening = Opening {
                 context: 0,
+                salts: vec![None; requests.len()],
                 requests,
                 rows: vec![row],
             };

@@ -9,6 +9,7 @@ use crate::known::Directory;
 
 const NOW: u64 = 1_800_000_000;
 const SESSION: Id = [9; 32];
+const NO_SALTS: [Option<[u8; 32]>; OPERATIONS + 1] = [None; OPERATIONS + 1];
 
 fn known(roles: &str) -> std::sync::Arc<Known> {
     let id = "aa".repeat(32);
@@ -73,6 +74,7 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         body,
         policy: None,
         requests,
+        salts: &NO_SALTS[..requests.len()],
         retired: false,
         now: NOW,
     }
@@ -132,7 +134,7 @@ fn a_request_must_be_of_this_token_caller_session_and_time() {
     assert_eq!(change(&|r| r.token = [0; 32]), Some(Code::Refused));
     assert_eq!(change(&|r| r.caller = [0; 32]), Some(Code::Refused));
     assert_eq!(change(&|r| r.session = [0; 32]), Some(Code::Refused));
-    assert_eq!(change(&|r| r.payload = Some(vec![])), Some(Code::Refused));
+    assert_eq!(change(&|r| r.payload = Some(vec![])), Some(Code::Malformed));
     assert_eq!(change(&|r| r.not_after = NOW), None);
     assert_eq!(change(&|r| r.not_after = NOW - 1), Some(Code::Replayed));
     assert_eq!(change(&|r| r.not_after = NOW + REQUEST_AHEAD), None);
@@ -189,6 +191,165 @@ fn roles_open_verbs() {
     assert!(!closed(Verb::Seat, "\"minter\""));
     assert!(!closed(Verb::Retire, "\"minter\"") && !closed(Verb::Retire, "\"caller\""));
     assert!(closed(Verb::Retire, "\"reconstructor\""));
+}
+
+const SALT: [u8; 32] = [8; 32];
+
+/// A request to sign a payload, which nothing is wrong with.
+fn paid(body: &Body, payload: &str) -> Request {
+    let payload = payload.as_bytes();
+    let asked = request(body, "sign", "ed25519");
+    Request {
+        input: formula::input_digest(&SALT, "sign", "ed25519", &[payload]),
+        payload: Some(payload.to_vec()),
+        ..asked
+    }
+}
+
+const PAYMENTS: &str = "@payload(\"{ amount: Long }\")
+    permit(principal, action, resource) when { context has payload && context.payload.amount <= 100 };";
+
+#[test]
+fn what_is_signed_is_the_payload_that_was_judged() {
+    let who = known("\"caller\", \"reconstructor\"");
+    let (free, bound) = (body("", None), body(PAYMENTS, None));
+    let compiled = Compiled::new(PAYMENTS);
+    let judge = |body: &Body, asked: Request, salt: Option<[u8; 32]>| {
+        let policy = (body.id == bound.id).then_some(&compiled);
+        let (requests, salts) = ([asked], [salt]);
+        let case = Case {
+            policy,
+            salts: &salts,
+            ..case(Verb::Contribute, &who, body, &requests)
+        };
+        case.decide(&mut Replay::new(64, [0; 16]))
+            .map_err(|refusal| (refusal.code, refusal.reason))
+    };
+    let salt = Some(SALT);
+    for body in [&free, &bound] {
+        assert_eq!(judge(body, paid(body, "{\"amount\":100}"), salt), Ok(()));
+    }
+    let refused = |body: &Body, asked: Request, salt, code: Code, what: &str| {
+        let (found, why) = judge(body, asked, salt).unwrap_err();
+        assert!(
+            found == code && why.contains(what),
+            "{what}: {found:?} {why}"
+        );
+    };
+    let fine = || paid(&bound, "{\"amount\":100}");
+    refused(
+        &bound,
+        paid(&bound, "{\"amount\":101}"),
+        salt,
+        Code::Refused,
+        "does not permit",
+    );
+    refused(
+        &bound,
+        paid(&bound, "{\"amount\":\"1\"}"),
+        salt,
+        Code::Refused,
+        "declares",
+    );
+    refused(&bound, paid(&bound, "{}"), salt, Code::Refused, "declares");
+    refused(
+        &bound,
+        request(&bound, "sign", "ed25519"),
+        None,
+        Code::Refused,
+        "bare digest",
+    );
+    for body in [&free, &bound] {
+        // Another payload under the digest of the first, or the first under another salt, action, suite or digest.
+        let other = |change: &dyn Fn(&mut Request)| {
+            let mut asked = paid(body, "{\"amount\":100}");
+            change(&mut asked);
+            asked
+        };
+        let altered = other(&|r| r.payload = Some(b"{\"amount\":99}".to_vec()));
+        refused(
+            body,
+            altered,
+            salt,
+            Code::Refused,
+            "not that of the payload",
+        );
+        let altered = other(&|r| r.input[31] ^= 1);
+        refused(
+            body,
+            altered,
+            salt,
+            Code::Refused,
+            "not that of the payload",
+        );
+        let altered = other(&|r| (r.action, r.suite) = ("mac".into(), "hmac-sha256".into()));
+        refused(
+            body,
+            altered,
+            salt,
+            Code::Refused,
+            "not that of the payload",
+        );
+        let other_salt = Some([9; 32]);
+        refused(
+            body,
+            other(&|_| ()),
+            other_salt,
+            Code::Refused,
+            "not that of the payload",
+        );
+        // Another spelling of the same.
+        let spelt = paid(body, "{ \"amount\":100}");
+        refused(body, spelt, salt, Code::Malformed, "canonical form");
+        let spelt = paid(body, "{\"amount\":1e2}");
+        refused(body, spelt, salt, Code::Malformed, "whole numbers only");
+    }
+    refused(&bound, fine(), None, Code::Malformed, "salt");
+    let bare = request(&bound, "sign", "ed25519");
+    refused(&bound, bare, salt, Code::Malformed, "without a payload");
+    for action in ["open", "reshare", "encrypt", "verify-mac"] {
+        let asked = Request {
+            action: action.into(),
+            ..fine()
+        };
+        refused(&bound, asked, salt, Code::Malformed, "never has a payload");
+    }
+}
+
+proptest! {
+    /// Altered payloads: whatever is put in the place of one that was digested, nothing of it is accepted.
+    #[test]
+    fn no_altered_payload_is_accepted(amount in 0u32..=100, other in 0u32..=100, at: prop::sample::Index, bit in 0u8..8) {
+        let who = known("\"caller\", \"reconstructor\"");
+        let bound = body(PAYMENTS, None);
+        let compiled = Compiled::new(PAYMENTS);
+        let asked = paid(&bound, &format!("{{\"amount\":{amount}}}"));
+        let judge = |asked: Request, salt: [u8; 32]| {
+            let (requests, salts) = ([asked], [Some(salt)]);
+            let case = Case {
+                policy: Some(&compiled),
+                salts: &salts,
+                ..case(Verb::Contribute, &who, &bound, &requests)
+            };
+            case.decide(&mut Replay::new(64, [0; 16])).is_ok()
+        };
+        prop_assert!(judge(asked.clone(), SALT));
+        if other != amount {
+            let payload = Some(format!("{{\"amount\":{other}}}").into_bytes());
+            prop_assert!(!judge(Request { payload, ..asked.clone() }, SALT), "another amount");
+        }
+        let mut flipped = asked.clone();
+        let payload = flipped.payload.as_mut().unwrap();
+        let place = at.index(payload.len());
+        payload[place] ^= 1 << bit;
+        prop_assert!(!judge(flipped, SALT), "a flipped bit of the payload");
+        let mut flipped = asked.clone();
+        flipped.input[at.index(32)] ^= 1 << bit;
+        prop_assert!(!judge(flipped, SALT), "a flipped bit of the digest");
+        let mut salt = SALT;
+        salt[at.index(32)] ^= 1 << bit;
+        prop_assert!(!judge(asked, salt), "a flipped bit of the salt");
+    }
 }
 
 proptest! {

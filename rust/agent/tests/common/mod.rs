@@ -207,6 +207,7 @@ impl Line {
         Opening {
             context: 0,
             requests: vec![request.encode()],
+            salts: vec![None],
             rows: token.rows.clone(),
         }
     }

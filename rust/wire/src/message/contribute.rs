@@ -152,6 +152,9 @@ pub struct Opening {
     pub context: usize,
     /// Each a [`Request`] as it was hashed; empty for `check`. Decided one by one; if one is refused, none is done.
     pub requests: Vec<Vec<u8>>,
+    /// One per request: the salt of its input digest where it has a payload, so that an agent can compute the digest
+    /// itself; otherwise none.
+    pub salts: Vec<Option<[u8; 32]>>,
     /// The agent's rows, without signatures.
     pub rows: Vec<SeatRow>,
 }
@@ -221,7 +224,7 @@ impl Context {
 
 impl Opening {
     fn write(&self, w: &mut Writer) {
-        w.map(3);
+        w.map(4);
         w.key("rows").array(self.rows.len());
         for row in &self.rows {
             w.map(4);
@@ -229,6 +232,10 @@ impl Opening {
             w.key("epoch").uint(row.epoch);
             w.key("holder").bytes(&row.holder);
             w.key("correction").bytes(&row.correction);
+        }
+        w.key("salts").array(self.salts.len());
+        for salt in &self.salts {
+            w.bytes_or_null(salt.as_ref().map(<[u8; 32]>::as_slice));
         }
         w.key("context").uint(self.context as u64);
         w.key("requests").array(self.requests.len());
@@ -238,7 +245,7 @@ impl Opening {
     }
 
     fn read(r: &mut Reader<'_>, contexts: usize) -> Result<Self, Malformed> {
-        let mut m = r.map(&["rows", "context", "requests"])?;
+        let mut m = r.map(&["rows", "salts", "context", "requests"])?;
         let rows = m.field("rows")?.list(1..=SEATS, |r| {
             let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
             Ok(SeatRow {
@@ -248,15 +255,24 @@ impl Opening {
                 correction: m.field("correction")?.bytes_n()?,
             })
         })?;
-        let context = read_context(m.field("context")?, contexts)?;
-        let requests = m
-            .field("requests")?
+        let salts = m
+            .field("salts")?
             .list(0..=limits::REQUESTS_PER_OPENING, |r| {
-                Ok(r.bytes(limits::PAYLOAD + 1024)?.to_vec())
+                r.or_null(|r| r.bytes_n())
             })?;
+        let context = read_context(m.field("context")?, contexts)?;
+        let r = m.field("requests")?;
+        let requests = r.list(0..=limits::REQUESTS_PER_OPENING, |r| {
+            Ok(r.bytes(limits::PAYLOAD + 1024)?.to_vec())
+        })?;
+        if salts.len() != requests.len() {
+            let (salts, requests) = (salts.len(), requests.len());
+            return Err(r.malformed(format_args!("{salts} salts for {requests} requests")));
+        }
         Ok(Self {
             context,
             requests,
+            salts,
             rows,
         })
     }
