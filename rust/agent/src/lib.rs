@@ -19,10 +19,16 @@
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
+//! | what is injected | [`assemble`]: [`Disk`], [`Syncer`], element, keys, and the wire's `World` (clock and chance) |
+//!
+//! What decides opens no file, socket or thread and reads no clock: [`assemble::assemble`] puts an agent together from
+//! parts, and [`assemble::Assembled::handle`] asks it. `start` brings the real parts and listens; the simulator brings
+//! its own.
 #![forbid(unsafe_code)]
 
 mod agent;
 mod api;
+pub mod assemble;
 mod body;
 mod cache;
 mod clock;
@@ -59,6 +65,10 @@ pub use config::{
     Commit, Config, ConfigError, ElementSource, IdentitySource, Limits, Source, SourceDescriptor,
     SourceFile, SourceTerminal,
 };
+pub use disk::{Disk, Journal};
 pub use error::AgentError;
+pub use events::Events;
+pub use known::Directory;
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};
+pub use sync::{Duty, MakeSyncer, Message as SyncMessage, Syncer};
