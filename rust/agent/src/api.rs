@@ -1,26 +1,22 @@
-//! What each endpoint does. `docs/agent-api.md` fixes the bytes.
+//! What each endpoint does, whatever carries requests here. `docs/agent-api.md` fixes the bytes.
 //!
 //! Who asks comes from TLS alone, and is looked up anew for every request, so that a changed directory holds for
 //! open connections too.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use evanesce_wire::client::CBOR;
 use evanesce_wire::message::{
     Batch, Code, Envelope, Problem, Seating, SessionAnswer, Status, envelope_aad,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
-use evanesce_wire::{Id, Identity, WireError};
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use evanesce_wire::{Id, Identity, WireError, World};
+use http::{Method, StatusCode};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::body::{Leaving, receive, send};
+use crate::body::Incoming;
 use crate::commit::Queue;
 use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
@@ -53,6 +49,8 @@ pub struct Api {
     pub events: Events,
     /// What requests take up.
     pub rooms: Arc<Rooms>,
+    /// The system's clock.
+    pub world: Arc<dyn World>,
 }
 
 /// An answer other than 200.
@@ -74,13 +72,6 @@ pub fn malformed(e: impl std::fmt::Display) -> Trouble {
     Trouble(StatusCode::BAD_REQUEST, "malformed", e.to_string())
 }
 
-/// Unix milliseconds by the system's clock.
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_millis() as u64)
-}
-
 impl Api {
     /// The agent's memory. A panic while it was held leaves nothing half done that matters: each item is judged
     /// as a whole.
@@ -90,22 +81,21 @@ impl Api {
 
     /// The agent's time, in Unix milliseconds.
     fn now(&self) -> u64 {
-        self.agent().clock.read(now())
+        let system = self.world.unix_millis();
+        self.agent().clock.read(system)
     }
 
-    /// Answers one request of a peer.
-    pub async fn answer(
+    /// Answers one request of the peer who has proven the key `spki`, whose caller id is `caller`: a status, a body,
+    /// and what they take up until they have left.
+    pub async fn handle(
         &self,
         caller: &Id,
         spki: &[u8],
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Leaving>,
-    ) {
-        let answered = tokio::select! {
-            answered = self.route(caller, spki, request) => answered,
-            // Whoever gave up waiting costs no more work.
-            _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
-        };
+        method: &Method,
+        path: &str,
+        body: Incoming,
+    ) -> (StatusCode, Vec<u8>, Room) {
+        let answered = self.route(caller, spki, method, path, body).await;
         let answered = answered.and_then(|(body, mut room)| {
             if !room.resize(body.len()) {
                 let why = "too many bytes in flight for this answer";
@@ -113,7 +103,7 @@ impl Api {
             }
             Ok((body, room))
         });
-        let (status, body, room) = match answered {
+        match answered {
             Ok((body, room)) => (StatusCode::OK, body, room),
             Err(Trouble(status, code, message)) => {
                 if status == StatusCode::TOO_MANY_REQUESTS {
@@ -127,15 +117,17 @@ impl Api {
                 room.resize(body.len());
                 (status, body, room)
             }
-        };
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        let cbor = HeaderValue::from_static(CBOR);
-        response.headers_mut().insert(CONTENT_TYPE, cbor);
-        send(respond, response, body, room).await;
+        }
     }
 
-    async fn route(&self, caller: &Id, spki: &[u8], request: Request<RecvStream>) -> Answer {
+    async fn route(
+        &self,
+        caller: &Id,
+        spki: &[u8],
+        method: &Method,
+        path: &str,
+        body: Incoming,
+    ) -> Answer {
         let Some(who) = self.agent().directory.find(caller).cloned() else {
             return trouble(
                 StatusCode::UNAUTHORIZED,
@@ -146,13 +138,9 @@ impl Api {
                 ),
             );
         };
-        let path = request
-            .uri()
-            .path()
-            .strip_prefix("/v1/")
-            .unwrap_or_default();
+        let path = path.strip_prefix("/v1/").unwrap_or_default();
         let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == path);
-        match (request.method(), verb, path) {
+        match (method, verb, path) {
             (&Method::POST, Some(verb), _) => {
                 if let Some(why) = verb.closed_to(&who) {
                     return trouble(
@@ -161,9 +149,9 @@ impl Api {
                         format!("{}: {why}", who.name),
                     );
                 }
-                self.sealed(verb, who, request).await
+                self.sealed(verb, who, body).await
             }
-            (&Method::POST, None, "session") => self.session(&who, spki, request).await,
+            (&Method::POST, None, "session") => self.session(&who, spki, body).await,
             (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes(None))),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         }
@@ -183,9 +171,9 @@ impl Api {
         status.encode()
     }
 
-    async fn session(&self, who: &Arc<Known>, spki: &[u8], request: Request<RecvStream>) -> Answer {
+    async fn session(&self, who: &Arc<Known>, spki: &[u8], body: Incoming) -> Answer {
         let mut room = self.rooms.bytes(Some(who));
-        let body = receive(request, &mut room).await?;
+        let body = body.receive(&mut room).await?;
         let offer = Offer::decode(&body).map_err(malformed)?;
         let seconds = self.now() / 1000;
         let id = offer.statement();
@@ -222,15 +210,16 @@ impl Api {
     }
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
-    async fn sealed(&self, verb: Verb, who: Arc<Known>, request: Request<RecvStream>) -> Answer {
+    async fn sealed(&self, verb: Verb, who: Arc<Known>, body: Incoming) -> Answer {
         let mut room = match self.rooms.request(&who) {
             Ok(room) => room,
             Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),
         };
-        let body = receive(request, &mut room).await?;
+        let body = body.receive(&mut room).await?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
-        let found = self.agent().session(&envelope.session, &who.id, now());
+        let now = self.world.unix_millis();
+        let found = self.agent().session(&envelope.session, &who.id, now);
         let Some(session) = found else {
             return trouble(
                 StatusCode::CONFLICT,
@@ -314,7 +303,8 @@ impl Api {
         let mut work = Work::new(verb, who, session, batch.openings.len());
         for opening in batch.openings {
             let context = &ready[opening.context];
-            self.agent().judge(&mut work, context, opening, now());
+            let now = self.world.unix_millis();
+            self.agent().judge(&mut work, context, opening, now);
             pause(&mut turn).await;
         }
         Ok(work)
@@ -335,8 +325,9 @@ impl Api {
         self.compile(&who, &mut ready).await;
         let mut work = Work::new(Verb::Seat, who, session, seating.seats.len());
         for share in &seating.seats {
+            let now = self.world.unix_millis();
             self.agent()
-                .judge_seat(&mut work, &ready[share.context], share, now());
+                .judge_seat(&mut work, &ready[share.context], share, now);
             pause(&mut turn).await;
         }
         Ok(work)
@@ -348,10 +339,14 @@ impl Api {
             let bytes = body.header.policy.len();
             let now = self.now();
             let policy = if self.agent().compiles.take(&who.id, bytes as u64, now) {
-                // Ended with the request: what has not begun by then is never compiled.
-                let mut compiling = JoinSet::new();
-                compiling.spawn_blocking(move || Compiled::new(&body.header.policy));
-                let compiled = compiling.join_next().await.and_then(Result::ok);
+                let compiled = if self.world.single_threaded() {
+                    Some(Compiled::new(&body.header.policy))
+                } else {
+                    // Ended with the request: what has not begun by then is never compiled.
+                    let mut compiling = JoinSet::new();
+                    compiling.spawn_blocking(move || Compiled::new(&body.header.policy));
+                    compiling.join_next().await.and_then(Result::ok)
+                };
                 compiled.map(Arc::new).ok_or_else(|| {
                     Refusal::new(Code::Refused, "the token's policy cannot be compiled")
                 })

@@ -15,8 +15,38 @@ use crate::api::{Trouble, malformed, trouble};
 use crate::limits;
 use crate::room::Room;
 
-/// A whole body, whose bytes `room` takes up.
-pub async fn receive(request: Request<RecvStream>, room: &mut Room) -> Result<Vec<u8>, Trouble> {
+/// A request's body on its way.
+pub enum Incoming {
+    /// Inside HTTP/2.
+    Stream(Request<RecvStream>),
+    /// All of it is here.
+    Whole(Vec<u8>),
+}
+
+impl Incoming {
+    /// The whole body, whose bytes `room` takes up.
+    pub async fn receive(self, room: &mut Room) -> Result<Vec<u8>, Trouble> {
+        match self {
+            Self::Stream(request) => receive(request, room).await,
+            Self::Whole(body) => fits(0, body.len(), room).map(|()| body),
+        }
+    }
+}
+
+/// Whether `more` bytes may come behind `held` ones; takes up room for them.
+fn fits(held: usize, more: usize, room: &mut Room) -> Result<(), Trouble> {
+    if held + more > wire::BODY {
+        let why = format!("a body is at most {} bytes", wire::BODY);
+        return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
+    }
+    if !room.grow(more) {
+        let why = "too many bytes in flight";
+        return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+    }
+    Ok(())
+}
+
+async fn receive(request: Request<RecvStream>, room: &mut Room) -> Result<Vec<u8>, Trouble> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced
         .and_then(|n| n.to_str().ok()?.parse().ok())
@@ -28,14 +58,7 @@ pub async fn receive(request: Request<RecvStream>, room: &mut Room) -> Result<Ve
             let data = data.map_err(|e| malformed(format!("the body broke off: {e}")))?;
             // Of a connection that broke meanwhile the next turn tells.
             let _ = incoming.flow_control().release_capacity(data.len());
-            if body.len() + data.len() > wire::BODY {
-                let why = format!("a body is at most {} bytes", wire::BODY);
-                return trouble(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
-            }
-            if !room.grow(data.len()) {
-                let why = "too many bytes in flight";
-                return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-            }
+            fits(body.len(), data.len(), room)?;
             body.extend_from_slice(&data);
         }
         Ok(())

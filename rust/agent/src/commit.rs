@@ -13,11 +13,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use evanesce_wire::merkle::{Group, Hash};
 use evanesce_wire::message::Code;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
@@ -56,7 +56,7 @@ pub struct Committer {
     /// What does the work.
     pub hands: Arc<Hands>,
     /// What syncs the log.
-    pub syncer: Syncer,
+    pub syncer: Box<dyn Syncer>,
     /// When.
     pub commit: Commit,
     /// Works that may queue: as many as there are requests in flight.

@@ -8,8 +8,8 @@
 use evanesce_token::text::cut;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use evanesce_wire::World;
 use serde::Serialize;
 
 /// Most lines a second.
@@ -84,6 +84,7 @@ pub struct Events(Option<Arc<Mutex<Sink>>>);
 
 struct Sink {
     name: String,
+    world: Arc<dyn World>,
     second: u64,
     lines: u64,
 }
@@ -97,10 +98,11 @@ struct Line<'a> {
 }
 
 impl Events {
-    /// Events of the agent `name`, to standard error.
-    pub fn to_stderr(name: &str) -> Self {
+    /// Events of the agent `name`, to standard error, dated by `world`.
+    pub fn to_stderr(name: &str, world: Arc<dyn World>) -> Self {
         Self(Some(Arc::new(Mutex::new(Sink {
             name: cut(name, 64),
+            world,
             second: 0,
             lines: 0,
         }))))
@@ -115,9 +117,7 @@ impl Events {
     pub fn emit(&self, event: Event<'_>) {
         let Some(sink) = &self.0 else { return };
         let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = sink.world.unix();
         let (time, second) = (now.as_millis() as u64, now.as_secs());
         if sink.second != second {
             let held = sink.lines.saturating_sub(PER_SECOND);

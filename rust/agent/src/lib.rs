@@ -20,10 +20,16 @@
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 //! | what others are given of the log | `export` |
+//! | what is injected | [`assemble`]: [`Disk`], [`Syncer`], element, keys, and the wire's `World` (clock and chance) |
+//!
+//! What decides opens no file, socket or thread and reads no clock: [`assemble::assemble`] puts an agent together from
+//! parts, and [`assemble::Assembled::handle`] asks it. `start` brings the real parts and listens; the simulator brings
+//! its own.
 #![forbid(unsafe_code)]
 
 mod agent;
 mod api;
+pub mod assemble;
 mod body;
 mod cache;
 mod clock;
@@ -61,7 +67,11 @@ pub use config::{
     Commit, Config, ConfigError, ElementSource, IdentitySource, Limits, Source, SourceDescriptor,
     SourceFile, SourceTerminal,
 };
+pub use disk::{Disk, Journal};
 pub use error::AgentError;
+pub use events::Events;
 pub use export::{Export, export};
+pub use known::Directory;
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};
+pub use sync::{Duty, MakeSyncer, Message as SyncMessage, Syncer};

@@ -10,15 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use evanesce_token::formula;
+use evanesce_wire::client::CBOR;
 use evanesce_wire::{Id, limits as wire, tls};
-use h2::{Ping, PingPong};
+use h2::server::SendResponse;
+use h2::{Ping, PingPong, RecvStream};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::Api;
-use crate::body::Leaving;
+use crate::body::{Incoming, Leaving, send};
 use crate::events::Event;
 use crate::limits;
 use crate::places::{Place, Places, source};
@@ -108,6 +112,28 @@ impl Arrival {
 }
 
 impl Api {
+    /// Answers one request over HTTP/2.
+    async fn answer(
+        &self,
+        caller: &Id,
+        spki: &[u8],
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Leaving>,
+    ) {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let body = Incoming::Stream(request);
+        let (status, body, room) = tokio::select! {
+            answered = self.handle(caller, spki, &method, uri.path(), body) => answered,
+            // Whoever gave up waiting costs no more work.
+            _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
+        };
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        let cbor = HeaderValue::from_static(CBOR);
+        response.headers_mut().insert(CONTENT_TYPE, cbor);
+        send(respond, response, body, room).await;
+    }
+
     fn turn_away(&self, peer: SocketAddr, why: &str) {
         self.metrics.turned_away.fetch_add(1, Relaxed);
         self.events.emit(Event::TurnedAway {

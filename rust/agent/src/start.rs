@@ -1,39 +1,30 @@
-//! An agent put together from its configuration and its folder.
+//! An agent of the real world: its configuration, folder and addresses opened, and its parts put together.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use evanesce_secret::Backing;
-use evanesce_wire::message::{Status, log_key_statement};
-use evanesce_wire::{FileIdentity, tls};
+use evanesce_wire::{FileIdentity, System, World, tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::agent::{Agent, Me};
-use crate::api::{Api, now};
-use crate::commit::Committer;
-use crate::config::{Commit, Config};
-use crate::disk::{Disk, Folder};
+use crate::api::Api;
+use crate::assemble::{self, Assembled, Committing, assemble};
+use crate::config::Config;
+use crate::disk::Folder;
 use crate::error::AgentError;
 use crate::events::{Event, Events};
-use crate::hardware::{describe, open_element};
+use crate::hardware::open_element;
 use crate::known::Directory;
 use crate::limits;
-use crate::log::{self, Log, Recovered, Signer};
-use crate::metrics::Metrics;
+use crate::log;
 use crate::observe::observe;
-use crate::regenerate::Hands;
-use crate::room::Rooms;
 use crate::server::serve;
-use crate::sync::Syncer;
-use crate::tombstones::Tombstones;
+use crate::sync::SyncThread;
 
 /// An agent that is ready to answer.
-pub struct Parts {
+pub struct Listening {
     /// What answers.
     pub api: Arc<Api>,
     listener: TcpListener,
@@ -41,10 +32,10 @@ pub struct Parts {
     pub address: SocketAddr,
     observe: Option<TcpListener>,
     tls: Arc<rustls::ServerConfig>,
-    committer: Pin<Box<dyn Future<Output = ()> + Send>>,
+    committer: Committing,
 }
 
-impl Parts {
+impl Listening {
     /// Answers until `stopped` is set, and then ends in good order within a bounded time.
     pub async fn run(self, stopped: watch::Receiver<bool>) {
         let (events, api) = (self.api.events.clone(), self.api);
@@ -65,37 +56,42 @@ impl Parts {
 }
 
 /// Opens all that a configuration names, recovers, and listens. Nothing is answered yet.
-pub async fn start(config: &Config) -> Result<Parts, AgentError> {
+pub async fn start(config: &Config) -> Result<Listening, AgentError> {
     evanesce_secret::init();
+    let world: Arc<dyn World> = Arc::new(System);
     let events = if config.quiet {
         Events::silent()
     } else {
-        Events::to_stderr(&config.name)
+        Events::to_stderr(&config.name, world.clone())
     };
     let directory = Directory::read(&config.path("known.toml")).map_err(AgentError::Config)?;
     let (element, identity) = open_element(config)?;
-    let me = Me {
-        id: identity.agent_id(),
-        element: describe(&*element),
-        epochs: element.epochs(),
-    };
-
     let folder = Folder::open(&config.folder).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => AgentError::InUse(config.folder.display().to_string()),
         _ => AgentError::Storage(format!("{}: {e}", config.path("log").display())),
     })?;
     let key = log_key(&folder, &config.folder)?;
-    let signer = Arc::new(Signer::new(&me.id, Box::new(key)).map_err(AgentError::Identity)?);
-    let disk: Arc<dyn Disk> = Arc::new(folder);
-    let storage =
-        |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
-    let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
-    let (log, recovered) =
-        Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
-    let endorsement = identity
-        .sign(&log_key_statement(&me.id, signer.public()))
-        .map_err(AgentError::Identity)?;
+    let tls = tls::server(identity.clone()).map_err(AgentError::Identity)?;
+    let (assembled, committer) = assemble(assemble::Parts {
+        config,
+        element,
+        identity,
+        log_key: Box::new(key),
+        directory,
+        disk: Arc::new(folder),
+        syncer: Box::new(|duty| Ok(Box::new(SyncThread::start(duty)?))),
+        world,
+        events,
+    })?;
+    listen(config, assembled, tls, committer).await
+}
 
+async fn listen(
+    config: &Config,
+    assembled: Assembled,
+    tls: Arc<rustls::ServerConfig>,
+    committer: Committing,
+) -> Result<Listening, AgentError> {
     let listener = bind(&config.listen).await?;
     let address = listener
         .local_addr()
@@ -104,91 +100,9 @@ pub async fn start(config: &Config) -> Result<Parts, AgentError> {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let tls = tls::server(identity.clone()).map_err(AgentError::Identity)?;
-
-    let metrics = Arc::new(Metrics::default());
-    metrics.log_works.store(1, Relaxed);
-    metrics.entries.store(log.size(), Relaxed);
-    let retired = tombstones.retired();
-    metrics.tombstones.store(retired.len() as u64, Relaxed);
-    if recovered != Recovered::default() {
-        events.emit(Event::Recovered {
-            replayed: recovered.replayed,
-            torn_bytes: recovered.torn,
-        });
-    }
-    for weakness in &me.element.weaknesses {
-        events.emit(Event::WeakElement { weakness });
-    }
-    let status = status(config, &me, element.current());
-    events.emit(Event::Started {
-        agent: &hex::encode(me.id),
-        address: &address.to_string(),
-        element: &me.element.label,
-        weaknesses: me.element.weaknesses.len(),
-        memory: &status.memory,
-        entries: log.size(),
-    });
-    let since = match config.accept_earlier_clock {
-        true => 0,
-        false => log.time(),
-    };
-    let behind = since.saturating_sub(now()) / 1000;
-    if behind > 0 {
-        let hint = "set the system's clock; or, if it was ahead before and is right now, start once with \
-                    accept_earlier_clock = true";
-        events.emit(Event::ClockBehind {
-            seconds: behind,
-            hint,
-        });
-    }
-    let log_key = (*signer.public(), endorsement);
-    let syncer = Syncer::start(log.journal(), disk, events.clone())
-        .map_err(|e| AgentError::System("start a thread", e))?;
-    let software = me.element.kind == "software";
-    let committer = Committer {
-        syncer,
-        signer,
-        // A software element is done before another thread would have woken; a module may take its time.
-        tasks_at_once: if software { 128 } else { 0 },
-        tasks_per_job: if software { 128 } else { 2 },
-        threads: evanesce_secret::report().crucible_threads,
-        hands: Arc::new(Hands {
-            element,
-            identity: identity.clone(),
-            me: me.id,
-        }),
-        log,
-        tombstones,
-        commit: config.commit,
-        queued: config.limits.pending,
-        metrics: metrics.clone(),
-        events: events.clone(),
-    };
-    let (queue, committer) = committer.start();
-    let mut chance = [0; 16];
-    evanesce_secret::random(&mut chance);
-    let api = Api {
-        agent: Mutex::new(Agent::new(
-            me,
-            directory,
-            retired,
-            &config.limits,
-            since,
-            chance,
-        )),
-        queue,
-        identity,
-        log_key,
-        status,
-        limits: config.limits.clone(),
-        rooms: Rooms::new(&config.limits, metrics.clone()),
-        metrics,
-        events,
-    };
-    let committer = Box::pin(committer);
-    Ok(Parts {
-        api: Arc::new(api),
+    assembled.announce(&address.to_string());
+    Ok(Listening {
+        api: assembled.api,
         listener,
         address,
         observe,
@@ -223,32 +137,4 @@ fn log_key(folder: &Folder, shown: &Path) -> Result<FileIdentity, AgentError> {
         )));
     }
     FileIdentity::create(&path).map_err(AgentError::Identity)
-}
-
-fn status(config: &Config, me: &Me, current: u64) -> Status {
-    let memory = match evanesce_secret::report().backing {
-        Backing::MemfdSecret => "memfd_secret".to_owned(),
-        Backing::LockedMemory { why } => format!("locked memory ({why})"),
-        Backing::Audit => "audit build: not protected".to_owned(),
-    };
-    Status {
-        name: config.name.clone(),
-        agent: me.id,
-        version: env!("CARGO_PKG_VERSION").into(),
-        clock: 0,
-        element: me.element.label.clone(),
-        development: me.element.development,
-        weaknesses: me.element.weaknesses.clone(),
-        epochs: me.epochs.clone(),
-        current,
-        entries: 0,
-        tombstones: 0,
-        commit: match config.commit {
-            Commit::Process => "process".into(),
-            Commit::Power => "power".into(),
-        },
-        memory,
-        caller: String::new(),
-        roles: Vec::new(),
-    }
 }

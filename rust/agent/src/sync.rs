@@ -1,4 +1,4 @@
-//! The thread that syncs the log (`commit` in `agent.toml`).
+//! What syncs the log (`commit` in `agent.toml`).
 //!
 //! In mode `process` it is told after each write, and syncs within 10 ms. In mode `power` every commit group
 //! waits for a sync of its own; what queues meanwhile makes up the next group. After a sync it stores the
@@ -6,6 +6,8 @@
 //!
 //! A sync that fails leaves it unknown what is on disk, and the kernel does not say it twice: from then on
 //! nothing more may be logged until a restart has read the disk again.
+//!
+//! When is up to who has the [`Duty`]: here a thread of its own, in a simulator virtual time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,69 +22,138 @@ use crate::log::HEAD;
 /// Called when a sync is done, with whether it succeeded.
 pub type Done = Box<dyn FnOnce(bool) + Send>;
 
-enum Message {
+/// What the committer asks for, in the order of its asking.
+pub enum Message {
+    /// What was written is to be synced within 10 ms.
     Soon,
+    /// What was written is to be synced at once, and this called.
     Now(Done),
+    /// This head is to be stored once what it covers, which was written before, is synced.
     Head(Vec<u8>),
 }
 
-/// A handle on the thread. Dropping it syncs a last time and waits.
-pub struct Syncer {
-    sender: Option<Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
-    state: Arc<State>,
+/// What syncs a log, as the committer knows it. Dropping it syncs a last time, where it can.
+pub trait Syncer: Send + Sync {
+    /// Why nothing more may be logged, if a sync has failed.
+    fn failed(&self) -> Option<&str>;
+    /// See [`Message`]. Returns at once.
+    fn send(&self, message: Message);
+
+    /// See [`Message::Soon`].
+    fn soon(&self) {
+        self.send(Message::Soon);
+    }
+
+    /// See [`Message::Now`].
+    fn now(&self, done: Done) {
+        self.send(Message::Now(done));
+    }
+
+    /// See [`Message::Head`].
+    fn head(&self, head: Vec<u8>) {
+        self.send(Message::Head(head));
+    }
 }
 
-#[derive(Default)]
-struct State {
-    told: AtomicBool,
-    failed: OnceLock<String>,
+/// Makes a syncer for a log that was opened.
+pub type MakeSyncer = Box<dyn FnOnce(Duty) -> std::io::Result<Box<dyn Syncer>>>;
+
+/// The journal to sync and the disk to store heads on. Clones are one duty.
+#[derive(Clone)]
+pub struct Duty {
+    journal: Arc<dyn Journal>,
+    disk: Arc<dyn Disk>,
+    events: Events,
+    failed: Arc<OnceLock<String>>,
 }
 
-impl Syncer {
-    /// Starts the thread for `journal`; heads go to `disk`.
-    pub fn start(
-        journal: Arc<dyn Journal>,
-        disk: Arc<dyn Disk>,
-        events: Events,
-    ) -> std::io::Result<Self> {
-        let (sender, receiver) = channel();
-        let state = Arc::new(State::default());
-        let shared = state.clone();
-        let thread = std::thread::Builder::new()
-            .name("evanesce-sync".into())
-            .spawn(move || run(&receiver, &*journal, &*disk, &shared, &events))?;
-        Ok(Self {
-            sender: Some(sender),
-            thread: Some(thread),
-            state,
-        })
+impl Duty {
+    /// Nothing has failed yet.
+    pub fn new(journal: Arc<dyn Journal>, disk: Arc<dyn Disk>, events: Events) -> Self {
+        Self {
+            journal,
+            disk,
+            events,
+            failed: Arc::default(),
+        }
     }
 
     /// Why nothing more may be logged, if a sync has failed.
     pub fn failed(&self) -> Option<&str> {
-        self.state.failed.get().map(String::as_str)
+        self.failed.get().map(String::as_str)
     }
 
-    /// What was written is to be synced within 10 ms.
-    pub fn soon(&self) {
-        // One message is enough until the thread has taken it.
-        if !self.state.told.swap(true, Ordering::AcqRel) {
-            self.send(Message::Soon);
+    /// One sync for all of `messages`: whoever waits is called, then the newest head is stored. `before` is called once
+    /// they are taken, before the sync.
+    pub fn perform(&self, messages: impl IntoIterator<Item = Message>, before: impl FnOnce()) {
+        let (mut waiting, mut head) = (Vec::new(), None);
+        for message in messages {
+            match message {
+                Message::Soon => {}
+                Message::Now(done) => waiting.push(done),
+                Message::Head(newest) => head = Some(newest),
+            }
+        }
+        before();
+        if self.failed().is_none()
+            && let Err(e) = self.journal.sync()
+        {
+            let why = format!("a sync failed: {e}");
+            self.events.emit(Event::LogFailed { why: &why });
+            let _ = self.failed.set(why);
+        }
+        let good = self.failed().is_none();
+        for done in waiting {
+            done(good);
+        }
+        if good
+            && let Some(head) = head
+            && let Err(e) = self.disk.replace(HEAD, &head)
+        {
+            // The old head still holds, and the next one is a second away.
+            self.events.emit(Event::LogFailed {
+                why: &format!("its head cannot be stored: {e}"),
+            });
         }
     }
+}
 
-    /// Syncs what was written and calls back.
-    pub fn now(&self, done: Done) {
-        self.send(Message::Now(done));
+/// A thread with a duty. Dropping the handle syncs a last time and waits.
+pub struct SyncThread {
+    sender: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    told: Arc<AtomicBool>,
+    duty: Duty,
+}
+
+impl SyncThread {
+    /// Starts it.
+    pub fn start(duty: Duty) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let told = Arc::new(AtomicBool::new(false));
+        let (own, shared) = (duty.clone(), told.clone());
+        let thread = std::thread::Builder::new()
+            .name("evanesce-sync".into())
+            .spawn(move || run(&receiver, &own, &shared))?;
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+            told,
+            duty,
+        })
     }
+}
 
-    /// Stores a head once what it covers, which was written before, is synced.
-    pub fn head(&self, head: Vec<u8>) {
-        self.send(Message::Head(head));
+impl Syncer for SyncThread {
+    fn failed(&self) -> Option<&str> {
+        self.duty.failed()
     }
 
     fn send(&self, message: Message) {
+        // One such message is enough until the thread has taken it.
+        if matches!(message, Message::Soon) && self.told.swap(true, Ordering::AcqRel) {
+            return;
+        }
         // The thread ends only when this handle is dropped.
         if let Some(sender) = &self.sender {
             let _ = sender.send(message);
@@ -90,7 +161,7 @@ impl Syncer {
     }
 }
 
-impl Drop for Syncer {
+impl Drop for SyncThread {
     fn drop(&mut self) {
         self.sender = None;
         if let Some(thread) = self.thread.take() {
@@ -99,47 +170,14 @@ impl Drop for Syncer {
     }
 }
 
-fn run(
-    messages: &Receiver<Message>,
-    journal: &dyn Journal,
-    disk: &dyn Disk,
-    state: &State,
-    events: &Events,
-) {
+fn run(messages: &Receiver<Message>, duty: &Duty, told: &AtomicBool) {
     while let Ok(first) = messages.recv() {
         // More may be written until then; whoever waits for a sync ends this.
         let soon = matches!(first, Message::Soon);
         let second = soon.then(|| messages.recv_timeout(SYNC_AFTER).ok());
-        let taken = [Some(first), second.flatten()];
-        let (mut waiting, mut head) = (Vec::new(), None);
-        for message in taken.into_iter().flatten().chain(messages.try_iter()) {
-            match message {
-                Message::Soon => {}
-                Message::Now(done) => waiting.push(done),
-                Message::Head(newest) => head = Some(newest),
-            }
-        }
+        let taken = [Some(first), second.flatten()].into_iter().flatten();
         // Cleared before the sync: what is written during it asks for another.
-        state.told.store(false, Ordering::Release);
-        if state.failed.get().is_none()
-            && let Err(e) = journal.sync()
-        {
-            let why = format!("a sync failed: {e}");
-            events.emit(Event::LogFailed { why: &why });
-            let _ = state.failed.set(why);
-        }
-        let good = state.failed.get().is_none();
-        for done in waiting {
-            done(good);
-        }
-        if good
-            && let Some(head) = head
-            && let Err(e) = disk.replace(HEAD, &head)
-        {
-            // The old head still holds, and the next one is a second away.
-            events.emit(Event::LogFailed {
-                why: &format!("its head cannot be stored: {e}"),
-            });
-        }
+        let clear = || told.store(false, Ordering::Release);
+        duty.perform(taken.chain(messages.try_iter()), clear);
     }
 }

@@ -10,7 +10,7 @@ mod seating;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evanesce_secret::{SecretVec, spawn_on_crucible};
+use evanesce_secret::{SecretVec, on_crucible, spawn_on_crucible};
 use evanesce_suite::catalogue;
 use evanesce_token::{Gate, Token};
 use evanesce_wire::message::Receipt;
@@ -73,7 +73,8 @@ pub(crate) async fn mint(
 ) -> Result<Minted, Error> {
     let (drafted, places, mut warnings) = draft(side, spec)?;
     reach(side, &places, until).await?;
-    let dealt = on_crucible_thread(move || deal(drafted)).await?;
+    let here = side.world.single_threaded();
+    let dealt = on_crucible_thread(here, move || deal(drafted)).await?;
     let (rows, mut receipts) = seat(side, &dealt, &places, until).await?;
     let Dealt {
         body,
@@ -165,14 +166,19 @@ fn unfinished(message: &str, troubles: &[Trouble], faults: Vec<Fault>) -> Error 
 }
 
 /// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here. Only pointers to what it
-/// made leave: moved out whole, it would take along what lies in its padding.
+/// made leave: moved out whole, it would take along what lies in its padding. With `here`, on this thread.
 async fn on_crucible_thread<T: Send + Sync + 'static>(
+    here: bool,
     f: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<Arc<T>, Error> {
     let (tell, told) = oneshot::channel();
-    spawn_on_crucible(move || {
+    let job = move || {
         let _ = tell.send(f().map(Arc::new).map_err(Box::new));
-    });
+    };
+    match here {
+        true => on_crucible(job),
+        false => spawn_on_crucible(job),
+    }
     match told.await {
         Ok(result) => result.map_err(|error| *error),
         Err(_) => Err(Error::internal("a crucible job broke off")),

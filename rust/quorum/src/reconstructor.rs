@@ -62,7 +62,8 @@ impl Reconstructor {
         Self::in_world(identity, holders, settings, Arc::new(System), dial)
     }
 
-    /// The same with another clock, other randomness and another network than the real ones.
+    /// The same with another clock, other randomness and another network than the real ones. In a world of one thread
+    /// it runs as a task of the tokio runtime that this is called in.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -14,6 +14,12 @@ pub trait World: Send + Sync {
     /// Fills `out` with what nobody can guess or repeat: ids, nonces and salts, which are shown or kept by callers.
     fn random(&self, out: &mut [u8]);
 
+    /// Whether all work is done on the thread that asks for it, within its tokio runtime, and none by threads of our
+    /// own. A run that is to be repeated must not depend on which of two threads is faster; the real world's need not.
+    fn single_threaded(&self) -> bool {
+        false
+    }
+
     /// Unix seconds.
     fn unix_seconds(&self) -> u64 {
         self.unix().as_secs()

@@ -26,6 +26,7 @@ use crate::limits::{Limits, OPERATIONS};
 use crate::log::{ENTRIES, HEAD};
 use crate::room::Rooms;
 use crate::shown::{Ready, fill, missing};
+use crate::sync::{Duty, SyncThread};
 use crate::tombstones::Tombstones;
 
 const NOW: u64 = 1_800_000_000;
@@ -98,7 +99,9 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
     let metrics = Arc::new(Metrics::default());
     metrics.log_works.store(1, Relaxed);
     let committer = Committer {
-        syncer: Syncer::start(log.journal(), shared, Events::silent()).unwrap(),
+        syncer: Box::new(
+            SyncThread::start(Duty::new(log.journal(), shared, Events::silent())).unwrap(),
+        ),
         log,
         tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
         signer,

@@ -15,11 +15,16 @@ const SHARE: usize = 8;
 const SHORT: usize = 16 << 10;
 
 /// Does the tasks: a single short one at once on this thread, which spares two thread switches, others on
-/// the crucible's own threads, which send what they made.
+/// the crucible's own threads, which send what they made. With `here`, all on this thread.
 pub(super) fn run(
     mut tasks: Vec<(u64, OpenTask)>,
     tell: &UnboundedSender<Results>,
+    here: bool,
 ) -> Option<Results> {
+    if here {
+        let each = |(key, task)| (key, at_once(task));
+        return Some(tasks.into_iter().map(each).collect());
+    }
     if let [(_, task)] = &tasks[..]
         && is_short(task)
         && let Some((key, task)) = tasks.pop()
@@ -119,14 +124,15 @@ mod tests {
     #[test]
     fn a_panic_breaks_off_its_own_opening_whichever_thread_it_is_on() {
         let (tell, mut told) = unbounded_channel();
-        let results = run(vec![(7, broken())], &tell).unwrap();
+        let results = run(vec![(7, broken())], &tell, false).unwrap();
         assert!(matches!(&results[..], [(7, opened)] if opened.how_far == HowFar::BrokeOff));
-        let results = run(vec![(8, sound())], &tell).unwrap();
+        let results = run(vec![(8, sound())], &tell, false).unwrap();
         assert!(
             matches!(&results[..], [(8, opened)] if opened.failure.is_some()),
             "the thread goes on"
         );
-        assert!(run(vec![(1, sound()), (2, broken()), (3, sound())], &tell).is_none());
+        let three = || vec![(1, sound()), (2, broken()), (3, sound())];
+        assert!(run(three(), &tell, false).is_none());
         let results = told.blocking_recv().unwrap();
         let how_far: Vec<_> = results
             .iter()
@@ -137,6 +143,10 @@ mod tests {
             how_far,
             [(1, HowFar::Finished), (2, broke_off), (3, broke_off)]
         );
+        let here = run(three(), &tell, true).unwrap();
+        let how_far: Vec<_> = here.iter().map(|(_, opened)| opened.how_far).collect();
+        let finished = HowFar::Finished;
+        assert_eq!(how_far, [finished, broke_off, finished]);
     }
 
     #[test]

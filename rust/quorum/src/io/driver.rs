@@ -95,6 +95,7 @@ pub(crate) struct Driver {
     recent: Recent,
     hedges: u32,
     ids: Ids,
+    single_threaded: bool,
     side_tasks: usize,
     events: Option<UnboundedReceiver<Event>>,
     tell: UnboundedSender<Event>,
@@ -156,6 +157,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             recent: Recent::default(),
             hedges: HEDGE_EVERY * HEDGES_SAVED,
+            single_threaded: world.single_threaded(),
             ids: Ids::new(world),
             side_tasks: 0,
             events: Some(events),
@@ -280,7 +282,7 @@ impl Driver {
             }
             if !self.tasks.is_empty() {
                 let tasks = std::mem::take(&mut self.tasks);
-                if let Some(results) = crucible::run(tasks, &self.crucible) {
+                if let Some(results) = crucible::run(tasks, &self.crucible, self.single_threaded) {
                     self.tick();
                     self.opened(results);
                 }

@@ -51,7 +51,8 @@ pub(crate) struct Setup {
     pub dial: Arc<dyn Dial>,
 }
 
-/// Starts the thread. It ends when every sender is gone and what was begun has ended.
+/// Starts the thread, or in a world of one thread a task of the present runtime. It ends when every sender is gone
+/// and what was begun has ended.
 pub(crate) fn start(setup: Setup) -> Result<UnboundedSender<Message>, Error> {
     let cannot = |why: &dyn std::fmt::Display| {
         Error::new(
@@ -61,6 +62,10 @@ pub(crate) fn start(setup: Setup) -> Result<UnboundedSender<Message>, Error> {
         )
     };
     let (sender, receiver) = unbounded_channel();
+    if setup.world.single_threaded() {
+        tokio::spawn(Driver::new(setup).run(receiver));
+        return Ok(sender);
+    }
     let (tell, told) = std::sync::mpsc::channel();
     let run = move || match tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -158,6 +158,8 @@ impl Driver {
             }
             next = next.min(flight.until);
         }
+        // In the order in which they were sent, that a run can be repeated.
+        over.sort_unstable();
         for flight in over
             .iter()
             .filter_map(|key| self.flights.remove(key))

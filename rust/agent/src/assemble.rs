@@ -1,0 +1,241 @@
+//! An agent put together from parts: what is injected goes in, what answers comes out.
+//!
+//! Nothing here opens a file, a socket or a thread; `start` brings the real parts, a simulator its own. What is asked of
+//! the agent goes through [`Assembled::handle`], over whatever carries it.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+
+use evanesce_element::Element;
+use evanesce_secret::Backing;
+use evanesce_wire::message::{Status, log_key_statement};
+use evanesce_wire::{Id, Identity, World};
+use http::Method;
+
+use crate::agent::{Agent, Me};
+use crate::api::Api;
+use crate::body::Incoming;
+use crate::commit::Committer;
+use crate::config::{Commit, Config};
+use crate::disk::Disk;
+use crate::error::AgentError;
+use crate::events::{Event, Events};
+use crate::hardware::describe;
+use crate::known::Directory;
+use crate::log::{Log, Recovered, Signer};
+use crate::metrics::Metrics;
+use crate::regenerate::Hands;
+use crate::room::Rooms;
+use crate::sync::{Duty, MakeSyncer};
+use crate::tombstones::Tombstones;
+
+/// What an agent is put together from.
+pub struct Parts<'a> {
+    /// What its operator decided; of addresses and files nothing is used here.
+    pub config: &'a Config,
+    /// Its roots.
+    pub element: Arc<dyn Element>,
+    /// Its key.
+    pub identity: Arc<dyn Identity>,
+    /// The log's Ed25519 key, which signs nothing else.
+    pub log_key: Box<dyn Identity>,
+    /// Whom it knows.
+    pub directory: Directory,
+    /// Log and tombstones.
+    pub disk: Arc<dyn Disk>,
+    /// What syncs the log.
+    pub syncer: MakeSyncer,
+    /// Clock and public randomness.
+    pub world: Arc<dyn World>,
+    /// Where things are told.
+    pub events: Events,
+}
+
+/// An agent that can be asked.
+pub struct Assembled {
+    pub(crate) api: Arc<Api>,
+    recovered: Recovered,
+    /// The time of the log's newest entry, which the clock goes on from, in Unix milliseconds.
+    since: u64,
+}
+
+/// Logs and does what is permitted. It must run beside what is asked, and ends, log synced and head stored, once
+/// the [`Assembled`] and all that was asked of it are gone.
+pub type Committing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Recovers log and tombstones and puts the agent together.
+///
+/// # Errors
+/// `Storage` where what is on the disk cannot be read or is not what an agent left there, `Identity` where a key cannot
+/// sign.
+pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError> {
+    let Parts {
+        config,
+        element,
+        identity,
+        log_key,
+        directory,
+        disk,
+        syncer,
+        world,
+        events,
+    } = parts;
+    let me = Me {
+        id: identity.agent_id(),
+        element: describe(&*element),
+        epochs: element.epochs(),
+    };
+    let signer = Arc::new(Signer::new(&me.id, log_key).map_err(AgentError::Identity)?);
+    let storage =
+        |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
+    let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
+    let (log, recovered) =
+        Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    let endorsement = identity
+        .sign(&log_key_statement(&me.id, signer.public()))
+        .map_err(AgentError::Identity)?;
+
+    let metrics = Arc::new(Metrics::default());
+    metrics.log_works.store(1, Relaxed);
+    metrics.entries.store(log.size(), Relaxed);
+    let retired = tombstones.retired();
+    metrics.tombstones.store(retired.len() as u64, Relaxed);
+    let status = status(config, &me, element.current());
+    let since = match config.accept_earlier_clock {
+        true => 0,
+        false => log.time(),
+    };
+    let log_key = (*signer.public(), endorsement);
+    let syncer = syncer(Duty::new(log.journal(), disk, events.clone()))
+        .map_err(|e| AgentError::System("start a thread", e))?;
+    // In a world of one thread every element is asked on it.
+    let here = me.element.kind == "software" || world.single_threaded();
+    let committer = Committer {
+        syncer,
+        signer,
+        // A software element is done before another thread would have woken; a module may take its time.
+        tasks_at_once: match here {
+            true if world.single_threaded() => usize::MAX,
+            true => 128,
+            false => 0,
+        },
+        tasks_per_job: if here { 128 } else { 2 },
+        threads: evanesce_secret::report().crucible_threads,
+        hands: Arc::new(Hands {
+            element,
+            identity: identity.clone(),
+            me: me.id,
+        }),
+        log,
+        tombstones,
+        commit: config.commit,
+        queued: config.limits.pending,
+        metrics: metrics.clone(),
+        events: events.clone(),
+    };
+    let (queue, committer) = committer.start();
+    let mut chance = [0; 16];
+    world.random(&mut chance);
+    let api = Api {
+        agent: Mutex::new(Agent::new(
+            me,
+            directory,
+            retired,
+            &config.limits,
+            since,
+            chance,
+        )),
+        queue,
+        identity,
+        log_key,
+        status,
+        limits: config.limits.clone(),
+        rooms: Rooms::new(&config.limits, metrics.clone()),
+        metrics,
+        events,
+        world,
+    };
+    let assembled = Assembled {
+        api: Arc::new(api),
+        recovered,
+        since,
+    };
+    Ok((assembled, Box::pin(committer)))
+}
+
+impl Assembled {
+    /// Answers one request of the peer who has proven the key `spki` (SubjectPublicKeyInfo DER), whose caller id is
+    /// `caller`: an HTTP status and a body. Dropped, it is as when the peer gave up.
+    pub async fn handle(
+        &self,
+        caller: &Id,
+        spki: &[u8],
+        method: &Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> (u16, Vec<u8>) {
+        let body = Incoming::Whole(body);
+        let (status, body, _room) = self.api.handle(caller, spki, method, path, body).await;
+        (status.as_u16(), body)
+    }
+
+    /// Tells the operator that the agent answers at `address`, and of what was found when it was put together.
+    pub(crate) fn announce(&self, address: &str) {
+        let (events, status) = (&self.api.events, &self.api.status);
+        if self.recovered != Recovered::default() {
+            events.emit(Event::Recovered {
+                replayed: self.recovered.replayed,
+                torn_bytes: self.recovered.torn,
+            });
+        }
+        for weakness in &status.weaknesses {
+            events.emit(Event::WeakElement { weakness });
+        }
+        events.emit(Event::Started {
+            agent: &hex::encode(status.agent),
+            address,
+            element: &status.element,
+            weaknesses: status.weaknesses.len(),
+            memory: &status.memory,
+            entries: self.api.metrics.entries.load(Relaxed),
+        });
+        let behind = self.since.saturating_sub(self.api.world.unix_millis()) / 1000;
+        if behind > 0 {
+            let hint = "set the system's clock; or, if it was ahead before and is right now, start once with \
+                        accept_earlier_clock = true";
+            events.emit(Event::ClockBehind {
+                seconds: behind,
+                hint,
+            });
+        }
+    }
+}
+
+fn status(config: &Config, me: &Me, current: u64) -> Status {
+    let memory = match evanesce_secret::report().backing {
+        Backing::MemfdSecret => "memfd_secret".to_owned(),
+        Backing::LockedMemory { why } => format!("locked memory ({why})"),
+        Backing::Audit => "audit build: not protected".to_owned(),
+    };
+    Status {
+        name: config.name.clone(),
+        agent: me.id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock: 0,
+        element: me.element.label.clone(),
+        development: me.element.development,
+        weaknesses: me.element.weaknesses.clone(),
+        epochs: me.epochs.clone(),
+        current,
+        entries: 0,
+        tombstones: 0,
+        commit: match config.commit {
+            Commit::Process => "process".into(),
+            Commit::Power => "power".into(),
+        },
+        memory,
+        caller: String::new(),
+        roles: Vec::new(),
+    }
+}
