@@ -241,8 +241,9 @@ def test_no_name_of_a_terminal_gets_a_secret_out_unasked(
         name = str(tmp_path / "link")
         Path(name).symlink_to("/dev/tty")
     secret = caller.run("derive", payments, "--context", "c").out
+    # Never with --force: run by root, a mistake would put a file where the machine's device is.
     words = ("derive", payments, "--context", "c", "--out", name)
-    status, shown = on_a_terminal(caller, *words, "--force")
+    status, shown = on_a_terminal(caller, *words)
     assert status == 1
     assert "not printed to a terminal unasked" in shown
     assert secret.hex() not in shown
@@ -256,8 +257,12 @@ def test_devices_and_descriptors_take_results_and_stdout_takes_one(
     caller: Machine, payments: Path, tmp_path: Path
 ) -> None:
     caller.run("derive", payments, "--context", "c", "--out", "/dev/null")
-    caller.run("sign", payments, "-m", "x", "--suite", "ed25519", "--out", "/dev/null", "--force")
-    assert Path("/dev/null").is_char_device()
+    caller.run("sign", payments, "-m", "x", "--suite", "ed25519", "--out", "/dev/null")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    caller.fail(1, "exists", "derive", payments, "--context", "c", "--out", pipe, "--force")
+    caller.fail(1, "exists", "sign", payments, "-m", "x", "--suite", "ed25519", "--out", pipe, "--force")
+    assert pipe.is_fifo()
     assert len(caller.run("derive", payments, "--context", "c", "--out", "/dev/stdout").out) == 32
     caller.fail(1, "usage", "derive", payments, "--context", "c", "--out", "/dev/stdout")
     caller.fail(1, "io", "derive", payments, "--context", "c", "--out", "/dev/fd/77")

@@ -42,8 +42,8 @@ def check_free(paths: Iterable[str | None], force: bool) -> None:
         taken.add(path)
         if not path.parent.is_dir():
             raise error("not-found", f"there is no folder {path.parent}", "Make it first, or name another.")
-        # A link that leads nowhere is in the way too.
-        if path.is_dir() or (not force and os.path.lexists(path)):
+        # A link that leads nowhere is in the way too; and --force replaces files, not pipes, disks or folders.
+        if (path.exists() and not path.is_file()) or (not force and os.path.lexists(path)):
             raise _files.exists(path)
 
 
