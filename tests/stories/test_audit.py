@@ -99,6 +99,34 @@ def test_an_auditor_learns_who_permitted_what_for_whom_and_when(scene: tuple[Aud
     auditor.run("audit", "verify", no_salt, *words, "--salt", salt)
 
 
+def test_batches_and_actions_of_several_inputs_are_matched_too(
+    scene: tuple[Auditor, Path, Path, Path], tmp_path: Path
+) -> None:
+    auditor, _, message, _ = scene
+    caller, kept = auditor.quorum.caller, tmp_path / "kept.json"
+    suites = ("--suite", "ed25519", "--suite", "xaes-256-gcm")
+    token = tmp_path / "both.regen"
+    caller.run("key", "create", "both", *suites, "--out", token)
+    (tmp_path / "aad").write_bytes(b"for alice")
+    words = ("--aad-file", tmp_path / "aad", "--out", tmp_path / "sealed", "--receipts", kept)
+    caller.run("encrypt", token, message, *words)
+    inputs = ["--input", message, "--input", tmp_path / "aad"]
+    auditor.run("audit", "verify", kept, *inputs)
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, *inputs[2:], *inputs[:2])
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, "--message", message)
+    auditor.fail(1, "usage", "audit", "verify", kept, "--message", message, *inputs)
+
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for file in files:
+        file.write_text(file.name)
+    (tmp_path / "out").mkdir()
+    caller.run("sign", token, *files, "--out-dir", tmp_path / "out", "--receipts", kept)
+    for place, file in enumerate(files):
+        (found,) = auditor.run("audit", "verify", kept, "--message", file, "--json").json["receipts"]
+        assert found["matched"] == place and len(found["operations"]) == 3
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, "--message", message)
+
+
 def test_receipts_of_strangers_and_changed_ones_prove_nothing(
     scene: tuple[Auditor, Path, Path, Path], tmp_path: Path
 ) -> None:
