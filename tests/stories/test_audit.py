@@ -303,3 +303,37 @@ def test_seats_count_for_those_who_sit_there(scene: tuple[Auditor, Path, Path, P
     (found,) = auditor.run("audit", "verify", receipts, "--token", moved, "--json").json["receipts"]
     assert found["sufficient"] is False and found["policy"] == POLICY
     assert "gives to others" in auditor.run("audit", "verify", receipts, "--token", moved).err
+
+
+def test_an_agent_restored_from_a_copy_contradicts_itself(tmp_path: Path) -> None:
+    with Quorum(tmp_path / "one", count=1) as alone:
+        (agent,) = alone.agents.values()
+        token = tmp_path / "token.regen"
+        alone.caller.run("key", "create", "k", "--suite", "ed25519", "--out", token)
+        agent.end()
+        shutil.copytree(agent.folder / "log", tmp_path / "copy")
+        receipts = [tmp_path / "first.json", tmp_path / "second.json"]
+        auditor = Machine(tmp_path / "auditor")
+        alone.tell(auditor)
+        exported = tmp_path / "exported"
+        for kept in receipts:
+            shutil.rmtree(agent.folder / "log")
+            shutil.copytree(tmp_path / "copy", agent.folder / "log")
+            agent.start()
+            alone.tell(alone.caller)
+            alone.caller.run("sign", token, "-m", kept.name, "--out", tmp_path / kept.stem, "--receipts", kept)
+            agent.end()
+            if kept == receipts[0]:
+                auditor.run("agent", "log", "export", agent.folder, exported)
+        for kept in receipts:
+            auditor.run("audit", "verify", kept)
+        forked = auditor.fail(2, "log-invalid", "audit", "verify", *receipts)
+        assert "signed two logs" in forked.error["message"]
+        auditor.run("audit", "verify", receipts[0], "--log", exported)
+        auditor.fail(2, "log-invalid", "audit", "verify", receipts[1], "--log", exported)
+        missing = auditor.try_("audit", "reconcile", agent.folder, "--seen", receipts[0], "--json")
+        assert missing.status == 2 and len(missing.json["missing"]) == 1
+        before = (exported / "checkpoint").read_text()
+        auditor.fail(2, "log-invalid", "agent", "log", "export", agent.folder, exported)
+        assert (exported / "checkpoint").read_text() == before
+        agent.start()
