@@ -99,6 +99,34 @@ def test_an_auditor_learns_who_permitted_what_for_whom_and_when(scene: tuple[Aud
     auditor.run("audit", "verify", no_salt, *words, "--salt", salt)
 
 
+def test_batches_and_actions_of_several_inputs_are_matched_too(
+    scene: tuple[Auditor, Path, Path, Path], tmp_path: Path
+) -> None:
+    auditor, _, message, _ = scene
+    caller, kept = auditor.quorum.caller, tmp_path / "kept.json"
+    suites = ("--suite", "ed25519", "--suite", "xaes-256-gcm")
+    token = tmp_path / "both.regen"
+    caller.run("key", "create", "both", *suites, "--out", token)
+    (tmp_path / "aad").write_bytes(b"for alice")
+    words = ("--aad-file", tmp_path / "aad", "--out", tmp_path / "sealed", "--receipts", kept)
+    caller.run("encrypt", token, message, *words)
+    inputs = ["--input", message, "--input", tmp_path / "aad"]
+    auditor.run("audit", "verify", kept, *inputs)
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, *inputs[2:], *inputs[:2])
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, "--message", message)
+    auditor.fail(1, "usage", "audit", "verify", kept, "--message", message, *inputs)
+
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for file in files:
+        file.write_text(file.name)
+    (tmp_path / "out").mkdir()
+    caller.run("sign", token, *files, "--out-dir", tmp_path / "out", "--receipts", kept)
+    for place, file in enumerate(files):
+        (found,) = auditor.run("audit", "verify", kept, "--message", file, "--json").json["receipts"]
+        assert found["matched"] == place and len(found["operations"]) == 3
+    auditor.fail(2, "receipt-invalid", "audit", "verify", kept, "--message", message)
+
+
 def test_receipts_of_strangers_and_changed_ones_prove_nothing(
     scene: tuple[Auditor, Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -275,3 +303,37 @@ def test_seats_count_for_those_who_sit_there(scene: tuple[Auditor, Path, Path, P
     (found,) = auditor.run("audit", "verify", receipts, "--token", moved, "--json").json["receipts"]
     assert found["sufficient"] is False and found["policy"] == POLICY
     assert "gives to others" in auditor.run("audit", "verify", receipts, "--token", moved).err
+
+
+def test_an_agent_restored_from_a_copy_contradicts_itself(tmp_path: Path) -> None:
+    with Quorum(tmp_path / "one", count=1) as alone:
+        (agent,) = alone.agents.values()
+        token = tmp_path / "token.regen"
+        alone.caller.run("key", "create", "k", "--suite", "ed25519", "--out", token)
+        agent.end()
+        shutil.copytree(agent.folder / "log", tmp_path / "copy")
+        receipts = [tmp_path / "first.json", tmp_path / "second.json"]
+        auditor = Machine(tmp_path / "auditor")
+        alone.tell(auditor)
+        exported = tmp_path / "exported"
+        for kept in receipts:
+            shutil.rmtree(agent.folder / "log")
+            shutil.copytree(tmp_path / "copy", agent.folder / "log")
+            agent.start()
+            alone.tell(alone.caller)
+            alone.caller.run("sign", token, "-m", kept.name, "--out", tmp_path / kept.stem, "--receipts", kept)
+            agent.end()
+            if kept == receipts[0]:
+                auditor.run("agent", "log", "export", agent.folder, exported)
+        for kept in receipts:
+            auditor.run("audit", "verify", kept)
+        forked = auditor.fail(2, "log-invalid", "audit", "verify", *receipts)
+        assert "signed two logs" in forked.error["message"]
+        auditor.run("audit", "verify", receipts[0], "--log", exported)
+        auditor.fail(2, "log-invalid", "audit", "verify", receipts[1], "--log", exported)
+        missing = auditor.try_("audit", "reconcile", agent.folder, "--seen", receipts[0], "--json")
+        assert missing.status == 2 and len(missing.json["missing"]) == 1
+        before = (exported / "checkpoint").read_text()
+        auditor.fail(2, "log-invalid", "agent", "log", "export", agent.folder, exported)
+        assert (exported / "checkpoint").read_text() == before
+        agent.start()

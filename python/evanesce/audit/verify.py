@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evanesce import _core
@@ -126,6 +127,23 @@ def verify(
         known=known,
         sufficient=sufficient,
     )
+
+
+def contradictions(kept: Iterable[Kept]) -> None:
+    """Compares the receipts with each other, without any log. Raises `log-invalid` where one agent signed two logs: two
+    trees of one size, or two entries in one place."""
+    seen: dict[tuple[str, bytes, str, int], tuple[bytes, Path]] = {}
+    for each in kept:
+        for receipt in each.receipts:
+            _, size, root = _core.checkpoint(receipt.checkpoint)
+            for what, number, value in (("tree of size", size, root), ("entry", receipt.index, receipt.core.leaf)):
+                first, path = seen.setdefault((receipt.agent, receipt.log_key, what, number), (value, each.path))
+                if first != value:
+                    raise error(
+                        "log-invalid",
+                        f"{path} and {each.path}: {short(receipt.agent)} signed two logs, with another {what} {number} "
+                        "each: its log was forked, or restored from a copy and gone on from",
+                    )
 
 
 def sits(word: Word, seat: int, token: Token) -> bool:

@@ -17,7 +17,7 @@ from evanesce.audit import receipts as kept_receipts
 from evanesce.audit.logs import Entry, Log, open_all
 from evanesce.audit.reconcile import Missing, Reconciled
 from evanesce.audit.reconcile import reconcile as compare
-from evanesce.audit.verify import Verdict, Word, sits
+from evanesce.audit.verify import Verdict, Word, contradictions, sits
 from evanesce.audit.verify import verify as judge
 from evanesce.audit.witness import witness as look
 from evanesce.cli import _io
@@ -72,9 +72,11 @@ def verify(
     loaded = [Token.load(app.token_path(each), home=app.home.root) for each in tokens]
     logs = open_all(map(Path, folders))
     witnesses = _vkeys(keys)
+    loaded_receipts = [kept_receipts.load(Path(each)) for each in receipts]
+    contradictions(loaded_receipts)
     verdicts = [
         judge(
-            kept_receipts.load(Path(each)),
+            kept,
             known,
             tokens=loaded,
             logs=logs,
@@ -83,7 +85,7 @@ def verify(
             inputs=given,
             salt=salted,
         )
-        for each in receipts
+        for kept in loaded_receipts
     ]
     app.emit({"receipts": [_document(verdict) for verdict in verdicts]})
     if not app.json:

@@ -131,6 +131,9 @@ pub struct Log {
     text: String,
 }
 
+/// Index, leaf hash and fields of an entry.
+type Found<'py> = (u64, Bound<'py, PyBytes>, Bound<'py, PyDict>);
+
 /// What `search` asks of an entry; what is None is not asked.
 #[derive(Default)]
 struct Wanted {
@@ -267,7 +270,7 @@ impl Log {
         code: Option<String>,
         action: Option<String>,
         limit: Option<usize>,
-    ) -> PyResult<(Vec<(u64, Bound<'py, PyBytes>, Bound<'py, PyDict>)>, u64)> {
+    ) -> PyResult<(Vec<Found<'py>>, u64)> {
         let wanted = Wanted {
             token: token.map(id_from_hex).transpose()?,
             caller: caller.map(id_from_hex).transpose()?,

@@ -62,8 +62,11 @@ pub struct Exported<F> {
     files: F,
     checkpoint: Checkpoint,
     /// The tile read last at each level: proofs ask for neighbours.
-    recent: RefCell<Vec<Option<(Tile, Vec<Hash>)>>>,
+    recent: RefCell<Vec<Option<Read>>>,
 }
+
+/// A tile and its hashes.
+type Read = (Tile, Vec<Hash>);
 
 impl<F: Files> Exported<F> {
     /// Reads the checkpoint.

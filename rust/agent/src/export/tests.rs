@@ -5,6 +5,7 @@ mod second;
 
 use std::collections::BTreeMap;
 
+use evanesce_wire::exported::Since;
 use evanesce_wire::message::Entry;
 use proptest::prelude::*;
 
@@ -217,6 +218,69 @@ fn a_log_that_was_cut_forked_or_changed_replaces_nothing() {
     other.grow(1);
     let refusal = other.export(out.path()).unwrap_err();
     assert!(refusal.to_string().contains("another log"), "{refusal}");
+}
+
+#[test]
+fn the_agents_own_folder_is_examined_as_its_export_is() {
+    let mut agent = Growing::new();
+    agent.grow(300);
+    let before = Live::open(agent.dir.path()).unwrap().checkpoint().clone();
+    agent.grow(300);
+    let out = tempfile::tempdir().unwrap();
+    agent.export(out.path()).unwrap();
+    agent.append(7, "not synced yet");
+    let live = Live::open(agent.dir.path()).unwrap();
+    let exported = Exported::open(Folder(out.path().to_owned())).unwrap();
+    assert_eq!(live.checkpoint(), exported.checkpoint());
+    let mut seen = Vec::new();
+    live.check(|index, entry| {
+        seen.push((index, entry.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    let expected: Vec<_> = (0..600).map(|n| (n, Growing::entry(n, "k"))).collect();
+    assert_eq!(seen, expected);
+    for level in 0..10 {
+        for index in 0..600 >> level {
+            let (one, other) = (live.node(level, index), exported.node(level, index));
+            assert_eq!(one.unwrap(), other.unwrap(), "level {level}, {index}");
+        }
+        let beyond = 600 >> level;
+        assert!(live.node(level, beyond).is_err() && exported.node(level, beyond).is_err());
+    }
+    let fork = Checkpoint::unsigned(&before.origin, before.size, &[1; 32]);
+    let later = Checkpoint::unsigned(&before.origin, 601, &[1; 32]);
+    let other = Checkpoint::unsigned("evanesce/x", before.size, &before.root);
+    for log in [&live as &dyn Tree, &exported] {
+        assert_eq!(log.since(&before).unwrap(), Since::Grown);
+        assert_eq!(log.since(&later).unwrap(), Since::Older);
+        assert!(log.since(&fork).is_err() && log.since(&other).is_err());
+        assert!(log.signed_by(&[0; 32]).is_err());
+    }
+
+    let path = agent.folder.path(log::ENTRIES);
+    let whole = fs::read(&path).unwrap();
+    let told = |bytes: &[u8], why: &str| {
+        fs::write(&path, bytes).unwrap();
+        let live = Live::open(agent.dir.path()).unwrap();
+        let fault = live.check(|_, _| Ok(())).unwrap_err().to_string();
+        assert!(fault.contains(why), "{fault}");
+        assert!(live.since(&before).is_err());
+    };
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    told(&changed, "was changed");
+    told(&whole[..whole.len() / 2], "ends within entry");
+    // Entries in another order are whole, each for itself.
+    let first = 10 + Growing::entry(0, "k").len();
+    let second = 10 + Growing::entry(1, "k").len();
+    let swapped = [
+        &whole[first..first + second],
+        &whole[..first],
+        &whole[first + second..],
+    ]
+    .concat();
+    told(&swapped, "do not give the checkpoint's root");
 }
 
 proptest! {

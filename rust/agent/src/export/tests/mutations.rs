@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use evanesce_wire::exported::{Files, Since};
+use evanesce_wire::exported::Files;
 use proptest::sample::Index;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
