@@ -204,6 +204,9 @@ impl Log {
             log.journal
                 .set_len(log.length)
                 .map_err(LogError::CannotWrite)?;
+        }
+        // What a process left to the system when it ended may have been answered, and nobody else will sync it.
+        if torn > 0 || replayed > 0 {
             log.journal.sync().map_err(LogError::CannotWrite)?;
         }
         Ok((log, Recovered { replayed, torn }))

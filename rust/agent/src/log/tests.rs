@@ -74,6 +74,18 @@ fn append(log: &mut Log, range: std::ops::Range<u64>) -> Result<String, LogError
 }
 
 #[test]
+fn what_a_process_left_to_the_system_is_synced_by_the_next_start() {
+    let disk = Memory::default();
+    let (mut log, _) = open(&disk).unwrap();
+    assert_eq!(disk.syncs(), 0, "there was nothing to sync");
+    append(&mut log, 0..3).unwrap();
+    drop(log);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.replayed, recovered.torn), (3, 0));
+    assert_eq!(disk.syncs(), 1);
+}
+
+#[test]
 fn a_log_goes_on_where_it_was_left() {
     let disk = Memory::default();
     let (mut log, _) = open(&disk).unwrap();

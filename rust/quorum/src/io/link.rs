@@ -12,7 +12,8 @@ use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, WireError, World};
 use tokio::spawn;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::answers::Peer;
@@ -23,6 +24,9 @@ use crate::holder::Holder;
 const RENEW_BEFORE: u64 = 300;
 /// How long a connection, TLS and a session may take together.
 const ESTABLISH: Duration = Duration::from_secs(5);
+/// An attempt that has brought nothing for this long is made beside anew: what was lost on its way, or came to a host
+/// that has started again since, must not cost all of the time above.
+const ANEW: Duration = Duration::from_secs(1);
 /// After a failed attempt the next one waits at least this long; doubled by each further failure.
 const BACKOFF: Duration = Duration::from_millis(20);
 /// The longest such wait: a holder that comes back is noticed within it.
@@ -65,8 +69,8 @@ struct State {
     live: Option<Arc<Live>>,
     /// A connection whose session has ended.
     spare: Option<Arc<dyn Way>>,
-    /// The attempt under way, if there is one.
-    attempt: Option<watch::Receiver<Option<Outcome>>>,
+    /// Who waits for the attempt under way, if there is one, in the order of their asking.
+    attempt: Option<Vec<oneshot::Sender<Outcome>>>,
     not_before: Option<Instant>,
     failures: u32,
 }
@@ -110,12 +114,7 @@ impl Link {
             self.renew_early();
             return Ok(live);
         }
-        let mut attempt = self.attempt();
-        let outcome = match attempt.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or_else(|| {
+        self.attempt().await.unwrap_or_else(|_| {
             Err(Down::new(
                 Trouble::Unreachable,
                 "the attempt to connect was given up",
@@ -238,21 +237,24 @@ impl Link {
     }
 
     /// Joins the attempt under way, or begins one.
-    fn attempt(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {
-        if let Some(attempt) = &self.state().attempt {
-            return attempt.clone();
-        }
-        let (tell, told) = watch::channel(None);
-        let (link, not_before) = {
+    fn attempt(self: &Arc<Self>) -> oneshot::Receiver<Outcome> {
+        let (tell, told) = oneshot::channel();
+        let not_before = {
             let mut state = self.state();
-            state.attempt = Some(told.clone());
-            (self.clone(), state.not_before)
+            if let Some(waiting) = &mut state.attempt {
+                waiting.push(tell);
+                return told;
+            }
+            state.attempt = Some(vec![tell]);
+            state.not_before
         };
+        let attempt = Attempt(self.clone());
         spawn(async move {
+            let link = &attempt.0;
             if let Some(when) = not_before {
                 sleep_until(when).await;
             }
-            let outcome = match timeout(ESTABLISH, link.establish()).await {
+            let outcome = match timeout(ESTABLISH, link.race()).await {
                 Ok(outcome) => outcome.map(Arc::new),
                 Err(_) => Err(Down::new(
                     Trouble::Unreachable,
@@ -260,7 +262,7 @@ impl Link {
                 )),
             };
             let mut state = link.state();
-            state.attempt = None;
+            let waiting = state.attempt.take().unwrap_or_default();
             match &outcome {
                 Ok(live) => {
                     state.live = Some(live.clone());
@@ -273,16 +275,34 @@ impl Link {
                 }
             }
             drop(state);
-            let _ = tell.send(Some(outcome));
+            for tell in waiting {
+                let _ = tell.send(outcome.clone());
+            }
         });
         told
     }
 
-    async fn establish(&self) -> Result<Live, Down> {
+    /// Establishes a way, beginning once more each time that nothing has come of it for [`ANEW`]. Whichever ends
+    /// first decides; the others end with it.
+    async fn race(self: &Arc<Self>) -> Result<Live, Down> {
+        let mut attempts = JoinSet::new();
+        loop {
+            let (link, first) = (self.clone(), attempts.is_empty());
+            attempts.spawn(async move { link.establish(first).await });
+            match timeout(ANEW, attempts.join_next()).await {
+                Ok(Some(Ok(outcome))) => return outcome,
+                Ok(_) => return Err(Down::broke_off()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A connection, unless one stands that may be used, and a session on it.
+    async fn establish(&self, may_stand: bool) -> Result<Live, Down> {
         let fault = |e: WireError| down(&CallError::Wire(e));
         let id = self.holder.id;
         // A standing connection only needs a new session.
-        let standing = {
+        let standing = may_stand.then(|| {
             let mut state = self.state();
             let spare = state.spare.take();
             state
@@ -290,8 +310,11 @@ impl Link {
                 .as_ref()
                 .map(|live| live.connection.clone())
                 .or(spare)
-        };
-        let connection = match standing.filter(|connection| !connection.is_closed()) {
+        });
+        let connection = match standing
+            .flatten()
+            .filter(|connection| !connection.is_closed())
+        {
             Some(connection) => connection,
             None => self
                 .dial
@@ -331,6 +354,15 @@ impl Link {
     /// Never held while waiting.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt under way. One that breaks off leaves nobody waiting for it, and no other held up.
+struct Attempt(Arc<Link>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.state().attempt = None;
     }
 }
 
