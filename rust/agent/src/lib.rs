@@ -18,6 +18,7 @@
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
+//! | how it moves to a new root | `roll` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ mod places;
 mod rate;
 mod regenerate;
 mod replay;
+mod roll;
 mod room;
 mod run;
 mod server;
@@ -60,5 +62,6 @@ pub use config::{
     SourceFile, SourceTerminal,
 };
 pub use error::AgentError;
+pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};
