@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from evanesce import _core
 from evanesce._core import __version__, policy_schema
+from evanesce._heal import Changes
 from evanesce._mint import Terms
 from evanesce.client import Client
 from evanesce.errors import (
@@ -49,6 +50,7 @@ from evanesce.results import (
     Check,
     Ciphertext,
     Encapsulation,
+    Healed,
     Mac,
     Receipt,
     Retirement,
@@ -79,12 +81,14 @@ __all__ = [
     "Agent",
     "AgentStatus",
     "AsyncClient",
+    "Changes",
     "Check",
     "Ciphertext",
     "Client",
     "Culprit",
     "Encapsulation",
     "EvanesceError",
+    "Healed",
     "InputError",
     "InternalError",
     "Mac",

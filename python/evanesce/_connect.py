@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evanesce import _core
+from evanesce._heal import Changes, reshare
 from evanesce._mint import Mint, shared_seats
-from evanesce.errors import EvanesceError, error, translate
+from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.home import Agent, Home, check_agents, read_agents
-from evanesce.results import AgentStatus, Check, Receipt, RetiredSeat, Retirement, SeatCheck
+from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
 from evanesce.tokens import Token
 
 DEADLINES = {"mint": 10_000, "all else": 2000}
@@ -68,6 +69,34 @@ class Connection:
             warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
         token.warnings = tuple(warnings)
         return token
+
+    def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
+        # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
+        token.require_pinned("mint anew", trust_token)
+        order = reshare(self.agents, token, changes)
+        try:
+            core, receipts, warnings, faults, salt = self.core.reshare(token.core, *order)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        warnings = [*warnings, *shared_seats(order.seats)]
+        new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
+        if token.pinned not in (None, "trusted"):
+            try:
+                self.home.pins.add(new.id, new.name)
+            except EvanesceError as e:
+                warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
+        elif token.pinned == "trusted":
+            new.pinned = "trusted"
+        new.warnings = tuple(warnings)
+        return Healed(new, new.receipts, new.warnings, culprits(faults), salt)
+
+    def repair(self, token: Token, seat: str, holder: str, even_if_it_sits: bool) -> Healed:
+        try:
+            core, receipts, warnings, faults, salt = self.core.repair(token.core, seat, holder, even_if_it_sits)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        new = Token(core, token.pinned, tuple(map(Receipt, receipts)), tuple(warnings))
+        return Healed(new, new.receipts, new.warnings, culprits(faults), salt)
 
     def check(self, token: Token, opening: bool) -> Check:
         try:

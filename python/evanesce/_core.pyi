@@ -37,6 +37,7 @@ __all__ = [
     "parse_quorum",
     "policy_check",
     "policy_schema",
+    "roll_agent",
     "run_agent",
     "show_identity",
     "suites",
@@ -99,6 +100,12 @@ class Token:
     def imported(self) -> bool: ...
     @property
     def public(self) -> dict[str, bytes]: ...
+    def margins(
+        self, live: Sequence[bool], groupings: Sequence[Sequence[int]]
+    ) -> tuple[int, list[tuple[int | None, int | None]]]:
+        """The fewest further seats without which nothing opens, `live` saying which are left; and for each grouping
+        (a group's number for each seat) the fewest groups without which nothing opens, and the fewest that can open.
+        None where none can, or the search would take too long."""
     @property
     def rows(self) -> list[tuple[str, bytes, int]]:
         """(seat, holder id, epoch), one per seat in depth-first order."""
@@ -192,6 +199,9 @@ class Operation:
     def __new__(cls, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Self:
         """Raises TypeError or BufferError for what is no suite, buffer or length."""
 
+_Healed = tuple[Token, list[Receipt], list[str], list[tuple[str | None, str, str, str, str]], bytes]
+"""(token, receipts, warnings, faults, salt of the opening's input digest)."""
+
 @final
 class Reconstructor:
     def __new__(
@@ -228,6 +238,19 @@ class Reconstructor:
     ) -> tuple[Token, list[Receipt], list[str]]:
         """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
         Returns the token, receipts, warnings."""
+    def reshare(
+        self,
+        token: Token,
+        quorum: str | None = None,
+        seats: dict[str, str] = ...,
+        policy: str | None = None,
+        keep_expires: bool = True,
+        expires: int | None = None,
+    ) -> _Healed:
+        """Mints the token's seed anew; None keeps what the token has. A seat that `seats` does not name keeps its
+        holder, or is held by its namesake where it is new."""
+    def repair(self, token: Token, seat: str, holder: str, even_if_it_sits: bool = False) -> _Healed:
+        """Gives a lost seat to another holder."""
     def check(
         self, token: Token, open: bool = False
     ) -> tuple[list[tuple[str, str, str, str, str, float | None]], CoreError | None]:
@@ -266,6 +289,15 @@ def element_create(folder: str) -> dict[str, Any]:
     missing. Returns its description: kind, label, development, weaknesses, notes, epochs, agent_id."""
 
 def element_probe(folder: str) -> dict[str, Any]: ...
+def roll_agent(
+    folder: str, tokens: str, destroy_old: int | None = None, progress: Callable[[int, int], object] | None = None
+) -> dict[str, Any]:
+    """Rolls the agent of `folder`/agent.toml, which must not run, to a new root, or goes on with a roll that was
+    stopped: every row of it below the folder `tokens` re-rooted and proven. With `destroy_old` no new roll is begun,
+    and the root of that epoch is destroyed once all is proven. `progress` gets files done and files in all; what it
+    raises stops the roll. Returns agent (hex), epoch, epochs, development, tokens, rerooted, proven, elsewhere,
+    retired, others, problems [(file, why)], problem_count, finished, destroyed."""
+
 def run_agent(folder: str, ready: Callable[[str], None] | None = None) -> None:
     """Runs the agent of `folder`/agent.toml until SIGTERM or SIGINT; `ready` gets the bound address."""
 

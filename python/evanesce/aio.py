@@ -23,11 +23,12 @@ from typing_extensions import Buffer
 
 from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
+from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -206,6 +207,18 @@ class AsyncClient:
     async def check(self, token: Token, *, open: bool = False) -> Check:
         """As `Client.check`."""
         return await asyncio.to_thread(self._open().check, token, open)
+
+    async def refresh(self, token: Token, *, trust_token: bool = False) -> Healed:
+        """As `Client.refresh`."""
+        return await asyncio.to_thread(self._open().reshare, token, Changes(), trust_token)
+
+    async def reshare(self, token: Token, *, trust_token: bool = False, **changes: Unpack[Changes]) -> Healed:
+        """As `Client.reshare`."""
+        return await asyncio.to_thread(self._open().reshare, token, changes, trust_token)
+
+    async def repair(self, token: Token, seat: str, agent: str, *, even_if_it_sits: bool = False) -> Healed:
+        """As `Client.repair`."""
+        return await asyncio.to_thread(self._open().repair, token, seat, agent, even_if_it_sits)
 
     async def retire(self, token: Token) -> Retirement:
         """As `Client.retire`."""

@@ -16,11 +16,12 @@ from typing_extensions import Buffer
 
 from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
+from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -212,6 +213,23 @@ class Client:
         quorum also regenerates the seed once, and the anchor is checked: raises as any operation does,
         with what the seats answered in the error's `check`."""
         return self._open().check(token, open)
+
+    def refresh(self, token: Token, *, trust_token: bool = False) -> Healed:
+        """Mints the same key anew for the same holders: fresh shares, a new token id, the same public keys. What an
+        earlier theft of fewer than t roots had brought is worthless once the old token is dead: `retire` it,
+        after the new one is saved. The old token is as it was whatever fails. Raises `unpinned`, `refused`, `role`,
+        `quorum-not-met`, `inconsistent`."""
+        return self._open().reshare(token, Changes(), trust_token)
+
+    def reshare(self, token: Token, *, trust_token: bool = False, **changes: Unpack[Changes]) -> Healed:
+        """As `refresh`, with another quorum, other holders, another policy or another end; see `Changes`."""
+        return self._open().reshare(token, changes, trust_token)
+
+    def repair(self, token: Token, seat: str, agent: str, *, even_if_it_sits: bool = False) -> Healed:
+        """Gives a seat whose element was destroyed to another agent of the quorum file: the same token with another
+        row. An agent that sits at another seat already is refused unless told. For one that was stolen, refresh and
+        retire instead. Raises `bad-input`, `refused`, `role`, `quorum-not-met`, `inconsistent`."""
+        return self._open().repair(token, seat, agent, even_if_it_sits)
 
     def retire(self, token: Token) -> Retirement:
         """Asks every holder to tombstone the token, for good. See `Retirement.dead` for what that

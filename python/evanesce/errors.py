@@ -174,6 +174,7 @@ CODES: dict[str, Code] = {
         SetupError, 1, "Check the element's token, PIN or passphrase; `evanesce doctor --agent DIR` probes it."
     ),
     "log": Code(SetupError, 1, "Check the agent's folder: free space, its mode, and that no other agent runs in it."),
+    "roll": Code(SetupError, 1, "Look into the inventory; nothing was destroyed."),
     # The rest.
     "closed": Code(InputError, 1),
     "interrupted": Code(EvanesceError, 1),

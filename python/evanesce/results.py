@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from typing_extensions import Buffer
 
 from evanesce import _core, _files
 from evanesce.errors import Culprit, Fault, culprits, error, translate
+
+if TYPE_CHECKING:
+    from evanesce.tokens import Token
 
 
 class Evidence(Protocol):
@@ -294,6 +297,24 @@ class Check:
     def ok(self) -> bool:
         """Whether every seat is well."""
         return all(seat.ok for seat in self.seats)
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """A token that was refreshed, reshared or repaired. It counts: every seat that is new was checked, and a reshared
+    token has been opened once."""
+
+    token: Token
+    """The new token, pinned as the old one was; save it before the old one is retired. After a repair it is the same
+    token with another row."""
+    receipts: tuple[Receipt, ...]
+    """Of the agents that opened the old token, of those that were seated, and of the new token's first opening."""
+    warnings: tuple[str, ...]
+    faults: tuple[Culprit, ...]
+    """Holders that failed on the way, though it went on without them."""
+    salt: bytes
+    """32 bytes that, with the new `deal` (or the seat and the new holder's id), give the input digest in the log
+    entries of the agents that opened the old token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,21 @@ import click
 from rich.text import Text
 
 from evanesce import __version__
-from evanesce.cli import agent, audit, derive, doctor, encrypt, identity, key, mac, quickstart, sign, tokens
+from evanesce.cli import (
+    agent,
+    audit,
+    derive,
+    doctor,
+    drill,
+    encrypt,
+    heal,
+    identity,
+    key,
+    mac,
+    quickstart,
+    sign,
+    tokens,
+)
 from evanesce.cli._app import console
 from evanesce.errors import EvanesceError, error, exit_status
 
@@ -34,7 +48,7 @@ def root(as_json: bool, home: str | None) -> None:
     """
 
 
-for module in (quickstart, identity, agent, key, tokens, sign, mac, encrypt, derive, audit, doctor):
+for module in (quickstart, identity, agent, key, heal, tokens, sign, mac, encrypt, derive, audit, doctor, drill):
     module.register(root)
 
 

@@ -16,7 +16,8 @@ from evanesce import AgentStatus, _core, _files, _toml
 from evanesce._agentdir import NAME, ROLES, AgentFolder, known_identity
 from evanesce._text import printable, short
 from evanesce.cli import _options
-from evanesce.cli._app import App, verb
+from evanesce.cli._app import App, Stopwatch, verb
+from evanesce.cli._progress import counting
 from evanesce.cli.identity import own_id
 from evanesce.errors import error, translate
 from evanesce.home import Agent, read_agents, valid_address
@@ -243,6 +244,57 @@ def run(app: App, folder: str) -> None:  # noqa: ARG001
         at.address.unlink(missing_ok=True)
         at.pid.unlink(missing_ok=True)
         os.close(lock)
+
+
+@verb(agent)
+@click.argument("folder", metavar="DIR")
+@click.option("--tokens", required=True, metavar="DIR", help="The inventory: every token file of this operator.")
+@click.option("--destroy-old", type=click.IntRange(0), metavar="EPOCH", help="Destroy that root; begin no new one.")
+def roll(app: App, folder: str, tokens: str, destroy_old: int | None) -> None:
+    """Move the agent of DIR to a new root.
+
+    Makes a root of the next epoch, re-roots this agent's row in every token of the inventory and proves each. Stop
+    the agent first, one agent of a quorum at a time, and start it afterwards: it takes up the new root then, and keeps
+    the old one. Stopped at any point, the same command goes on; the agent may be started in between.
+
+    With --destroy-old, later, no new root is begun: every row is proven once more, then the old root is destroyed and
+    shown to be gone. Copies of tokens from before lose this agent's seat for good. Exits 1 while anything in the
+    inventory stands in the way.
+    """
+    at = AgentFolder(Path(folder).absolute())
+    at.require()
+    if (pid := at.running()) is not None:
+        raise error("running", f"the agent of {at.root} runs (process {pid})", "Stop it, roll, and start it again.")
+    if destroy_old is not None:
+        app.warn(
+            ["copies of these tokens made before the roll lose this agent's seat; do one agent of a quorum at a time"]
+        )
+    watch = Stopwatch()
+    try:
+        with counting(app, "re-rooting", 0) as step:
+            rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
+    except _core.CoreError as e:
+        raise translate(e) from None
+    app.emit({"folder": str(at.root), "milliseconds": round(watch.milliseconds, 3), **rolled})
+    for file, why in rolled["problems"]:
+        app.say(f"{printable(file)}: {printable(why)}", "red")
+    more = rolled["problem_count"] - len(rolled["problems"])
+    if more:
+        app.say(f"and {more} more", "red")
+    app.say(
+        f"{rolled['rerooted']} rows re-rooted to epoch {rolled['epoch']}, {rolled['proven']} were there already; "
+        f"{rolled['elsewhere']} tokens are others', {rolled['retired']} are retired; {watch}."
+    )
+    if not rolled["finished"] or rolled["problem_count"]:
+        app.say("The roll is not done: put that right and run the same command again.", "yellow")
+        raise click.exceptions.Exit(1)
+    if rolled["destroyed"] is not None:
+        app.say(f"The root of epoch {rolled['destroyed']} is destroyed: the element no longer answers for it.", "green")
+        if rolled["development"]:
+            app.warn(["a development element: the disk may keep old blocks of the file that held the root"])
+    else:
+        held = ", ".join(map(str, rolled["epochs"]))
+        app.say(f"Roots held: {held}. Start the agent, check (evanesce quorum drill), and destroy the old one later.")
 
 
 @verb(agent)

@@ -1,4 +1,4 @@
-"""`evanesce key`: minting, importing, listing and retiring keys."""
+"""`evanesce key`: minting, importing, listing and retiring keys. Healing them is in `heal`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def register(root: click.Group) -> None:
 
 @click.group()
 def key() -> None:
-    """Mint, import, list and retire keys. A key is stored nowhere; its token is public."""
+    """Mint, import, heal, list and retire keys. A key is stored nowhere; its token is public."""
 
 
 def _terms(function: _options.F) -> _options.F:
@@ -123,9 +123,9 @@ def _gather(
     if quorum is not None:
         terms["quorum"] = quorum
     if seats:
-        terms["seats"] = _seats(seats)
+        terms["seats"] = seats_of(seats)
     if policy is not None:
-        terms["policy"] = _policy(app, policy)
+        terms["policy"] = policy_text(app, policy)
     if expires is not None:
         terms["expires"] = moment(expires, time.time())
     if replaces is not None:
@@ -133,7 +133,8 @@ def _gather(
     return terms
 
 
-def _seats(given: Sequence[str]) -> dict[str, str]:
+def seats_of(given: Sequence[str]) -> dict[str, str]:
+    """Seat → agent name, from SEAT=AGENT. Raises `usage`."""
     seats: dict[str, str] = {}
     for text in given:
         seat, equals, name = text.partition("=")
@@ -145,7 +146,8 @@ def _seats(given: Sequence[str]) -> dict[str, str]:
     return seats
 
 
-def _policy(app: App, reference: str) -> str:
+def policy_text(app: App, reference: str) -> str:
+    """A policy from a file or stdin. Raises `policy` where it is not text."""
     try:
         return _io.read_input(app, reference, "policy").decode()
     except UnicodeDecodeError:

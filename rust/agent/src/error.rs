@@ -27,6 +27,8 @@ pub enum AgentError {
     Listen(String, io::Error),
     /// The operating system.
     System(&'static str, io::Error),
+    /// A new root cannot be rolled to, or an old one not be destroyed, as things are.
+    Roll(String),
     /// Setting up failed, and the root made for it could not be taken back.
     LeftBehind {
         /// Why it failed.
@@ -54,6 +56,7 @@ impl fmt::Display for AgentError {
                 )
             }
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+            Self::Roll(why) => f.write_str(why),
             Self::LeftBehind { cause, left } => write!(f, "{cause}; and {left}"),
         }
     }
@@ -62,7 +65,7 @@ impl fmt::Display for AgentError {
 impl std::error::Error for AgentError {}
 
 impl AgentError {
-    /// What is at fault, in one word: `config`, `element`, `identity`, `log`, `log-invalid` or `io`.
+    /// What is at fault, in one word: `config`, `element`, `identity`, `log`, `log-invalid`, `roll` or `io`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "config",
@@ -71,6 +74,7 @@ impl AgentError {
             Self::Storage(_) | Self::InUse(_) => "log",
             Self::Evidence(_) => "log-invalid",
             Self::Listen(..) | Self::System(..) => "io",
+            Self::Roll(_) => "roll",
             Self::LeftBehind { cause, .. } => cause.code(),
         }
     }

@@ -1,7 +1,6 @@
 //! The element and the identity that a configuration names, opened.
 
 use evanesce_token::text::cut;
-use std::path::Path;
 use std::sync::Arc;
 
 use evanesce_element::pkcs11::{self, P256Identity, Pkcs11Element};
@@ -16,33 +15,34 @@ use crate::limits;
 /// An element and the identity that goes with it.
 pub type Hardware = (Arc<dyn Element>, Arc<dyn Identity>);
 
+/// The identity alone. One inside an element needs its token logged in: open that first.
+pub fn open_identity(config: &Config) -> Result<Arc<dyn Identity>, AgentError> {
+    Ok(match &config.identity {
+        IdentitySource::File(path) => {
+            Arc::new(FileIdentity::open(&config.path(path)).map_err(AgentError::Identity)?)
+        }
+        IdentitySource::Element { element: label } => Arc::new(Inside(
+            pkcs11::open_identity(&module(config)?, label).map_err(AgentError::Element)?,
+        )),
+    })
+}
+
 /// Opens both; the element is probed.
 pub fn open_element(config: &Config) -> Result<Hardware, AgentError> {
-    let file = |path: &Path| -> Result<Arc<dyn Identity>, AgentError> {
-        Ok(Arc::new(
-            FileIdentity::open(&config.path(path)).map_err(AgentError::Identity)?,
-        ))
-    };
     match &config.element {
         ElementSource::Software { roots, passphrase } => {
             let passphrase = read_by(config, passphrase.as_ref(), "passphrase")?;
             let element = SoftwareElement::open(&config.path(roots), passphrase.as_ref())
                 .map_err(AgentError::Element)?;
-            let IdentitySource::File(path) = &config.identity else {
+            let IdentitySource::File(_) = &config.identity else {
                 return Err(not_inside());
             };
-            Ok((Arc::new(element), file(path)?))
+            Ok((Arc::new(element), open_identity(config)?))
         }
         ElementSource::Pkcs11 { .. } => {
             let inside = module(config)?;
             let element = Pkcs11Element::open(&inside).map_err(AgentError::Element)?;
-            let identity: Arc<dyn Identity> = match &config.identity {
-                IdentitySource::File(path) => file(path)?,
-                IdentitySource::Element { element: label } => Arc::new(Inside(
-                    pkcs11::open_identity(&inside, label).map_err(AgentError::Element)?,
-                )),
-            };
-            Ok((Arc::new(element), identity))
+            Ok((Arc::new(element), open_identity(config)?))
         }
     }
 }

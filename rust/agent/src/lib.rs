@@ -18,6 +18,7 @@
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
+//! | how it moves to a new root | `roll` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 //! | what others are given of the log | `export` |
 //! | what is injected | [`assemble`]: [`Disk`], [`Syncer`], element, keys, and the wire's `World` (clock and chance) |
@@ -51,6 +52,7 @@ mod places;
 mod rate;
 mod regenerate;
 mod replay;
+mod roll;
 mod room;
 mod run;
 mod server;
@@ -72,6 +74,7 @@ pub use error::AgentError;
 pub use events::Events;
 pub use export::{Export, export};
 pub use known::Directory;
+pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};
 pub use sync::{Duty, MakeSyncer, Message as SyncMessage, Syncer};

@@ -256,6 +256,74 @@ impl Hands {
     }
 }
 
+/// What came of re-rooting one seat. One byte, none of it padding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rerooted {
+    /// Nothing yet.
+    #[default]
+    Not,
+    /// The share was regenerated, matches its commitment, and is regenerated from the new correction as well.
+    Good,
+    /// There is no root of the row's epoch.
+    EpochNotHeld,
+    /// What is regenerated does not match the commitment.
+    CannotRegenerate,
+    /// The element does not answer.
+    ElementUnavailable,
+    /// Under the new root the element answered differently the second time.
+    Unsteady,
+}
+
+/// Masks a seat's share with the pad of epoch `to` in place of that of `from` (PROTOCOL §9, re-root): `correction` is
+/// replaced, if all is good, and proven to give the same share. Where `to` is `from`, it is only proven.
+pub fn reroot(
+    element: &dyn Element,
+    body: &Body,
+    seat: u32,
+    (from, to): (u64, u64),
+    correction: &mut [u8; 32],
+) -> Rerooted {
+    debug_assert!(evanesce_secret::is_crucible_thread());
+    let input = formula::contribution(&body.id, seat);
+    let committed = &body.commitments[seat as usize];
+    let pad = |epoch: u64, out: &mut [u8; 32]| {
+        let mut y = [0; 32];
+        element
+            .evaluate(epoch, &input, &mut y)
+            .map_err(|e| match e {
+                ElementError::EpochNotHeld(_) => Rerooted::EpochNotHeld,
+                _ => Rerooted::ElementUnavailable,
+            })?;
+        formula::pad(&y, out);
+        Ok(())
+    };
+    let matches =
+        |share: &[u8; 32]| ct_eq(&formula::commitment(&body.deal, seat, share), committed);
+    let mut share = [0; 32];
+    if let Err(why) = pad(from, &mut share) {
+        return why;
+    }
+    xor(&mut share, correction);
+    if !matches(&share) {
+        return Rerooted::CannotRegenerate;
+    }
+    if from == to {
+        return Rerooted::Good;
+    }
+    let (mut new, mut again) = ([0; 32], [0; 32]);
+    if let Err(why) = pad(to, &mut new).and_then(|()| pad(to, &mut again)) {
+        return why;
+    }
+    xor(&mut new, &share);
+    xor(&mut again, &new);
+    if !matches(&again) {
+        return Rerooted::Unsteady;
+    }
+    *correction = new;
+    Rerooted::Good
+}
+
 fn xor(to: &mut [u8; 32], with: &[u8; 32]) {
     to.iter_mut().zip(with).for_each(|(a, b)| *a ^= b);
 }

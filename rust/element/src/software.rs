@@ -15,7 +15,7 @@ use evanesce_secret::{SecretVec, on_crucible};
 use evanesce_token::hash;
 use roots::Roots;
 pub(crate) use roots::parse_epoch;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The epoch of the first root.
 const FIRST_EPOCH: u64 = 1;
@@ -53,29 +53,49 @@ impl SoftwareElement {
             roots: store::load(path, passphrase.as_ref())?,
         })
     }
+}
 
-    /// Adds a new random root to `path`, for the epoch after the current one, and opens it.
-    pub fn add_epoch(path: &Path, passphrase: Option<&SecretSource>) -> Result<Self, ElementError> {
-        let passphrase = read_passphrase(passphrase)?;
-        let mut roots = store::load(path, passphrase.as_ref())?;
-        let next = roots.current() + 1;
-        roots.push_random(next)?;
-        store::replace(path, &roots, passphrase.as_ref())?;
-        Ok(Self { roots })
+/// A file of roots that is to be changed: its passphrase is asked for once, and held in locked memory until then.
+pub struct RootsFile {
+    path: PathBuf,
+    passphrase: Option<SecretVec>,
+}
+
+impl RootsFile {
+    /// Reads the passphrase, if there is one; the file itself is read by each of the following.
+    pub fn new(path: &Path, passphrase: Option<&SecretSource>) -> Result<Self, ElementError> {
+        Ok(Self {
+            path: path.to_owned(),
+            passphrase: read_passphrase(passphrase)?,
+        })
     }
 
-    /// Takes the root of `epoch` out of `path` and opens what is left. The last root cannot be taken
-    /// out: delete the file.
-    pub fn destroy_epoch(
-        path: &Path,
-        passphrase: Option<&SecretSource>,
-        epoch: u64,
-    ) -> Result<Self, ElementError> {
-        let passphrase = read_passphrase(passphrase)?;
-        let mut roots = store::load(path, passphrase.as_ref())?;
+    /// Loads the roots as they are on disk now. Errors as [`SoftwareElement::open`].
+    pub fn open(&self) -> Result<SoftwareElement, ElementError> {
+        let roots = store::load(&self.path, self.passphrase.as_ref())?;
+        Ok(SoftwareElement { roots })
+    }
+
+    /// Adds a new random root for `epoch`, which must be above all others.
+    pub fn add(&self, epoch: u64) -> Result<(), ElementError> {
+        let mut roots = self.open()?.roots;
+        if roots.current() >= epoch {
+            let what = format!("there is a root of epoch {} already", roots.current());
+            return Err(ElementError::Config(what));
+        }
+        roots.push_random(epoch)?;
+        self.replace(&roots)
+    }
+
+    /// Takes the root of `epoch` out. The last root cannot be taken out: delete the file.
+    pub fn destroy(&self, epoch: u64) -> Result<(), ElementError> {
+        let mut roots = self.open()?.roots;
         roots.remove(epoch)?;
-        store::replace(path, &roots, passphrase.as_ref())?;
-        Ok(Self { roots })
+        self.replace(&roots)
+    }
+
+    fn replace(&self, roots: &Roots) -> Result<(), ElementError> {
+        store::replace(&self.path, roots, self.passphrase.as_ref())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{hex, raise};
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(element_create, m)?)?;
     m.add_function(wrap_pyfunction!(element_probe, m)?)?;
+    m.add_function(wrap_pyfunction!(roll_agent, m)?)?;
     m.add_function(wrap_pyfunction!(run_agent, m)?)
 }
 
@@ -54,6 +55,54 @@ fn element_probe(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_, PyDict>>
         .detach(|| evanesce_agent::probe(&config))
         .map_err(agent_error)?;
     about(py, &report)
+}
+
+#[pyfunction]
+#[pyo3(signature = (folder, tokens, destroy_old=None, progress=None))]
+fn roll_agent(
+    py: Python<'_>,
+    folder: PathBuf,
+    tokens: PathBuf,
+    destroy_old: Option<u64>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let config = load(&folder)?;
+    let mut raised = None;
+    // A signal's handler runs here; if it raises, as Ctrl-C does, the roll stops where the next call goes on.
+    let mut told = |done: u64, all: u64| {
+        let went_on = Python::attach(|py| {
+            py.check_signals()?;
+            match &progress {
+                Some(progress) => progress.call1(py, (done, all)).map(drop),
+                None => Ok(()),
+            }
+        });
+        raised = went_on.err();
+        raised.is_none()
+    };
+    let rolled = py.detach(|| evanesce_agent::roll(&config, &tokens, destroy_old, &mut told));
+    if let Some(raised) = raised {
+        return Err(raised);
+    }
+    let rolled = rolled.map_err(agent_error)?;
+    let dict = PyDict::new(py);
+    let problem = |p: &evanesce_agent::Problem| (p.file.display().to_string(), p.why.clone());
+    let problems: Vec<(String, String)> = rolled.problems.iter().map(problem).collect();
+    dict.set_item("agent", hex(&rolled.agent))?;
+    dict.set_item("epoch", rolled.epoch)?;
+    dict.set_item("epochs", rolled.epochs)?;
+    dict.set_item("development", rolled.development)?;
+    dict.set_item("tokens", rolled.tokens)?;
+    dict.set_item("rerooted", rolled.rerooted)?;
+    dict.set_item("proven", rolled.proven)?;
+    dict.set_item("elsewhere", rolled.elsewhere)?;
+    dict.set_item("retired", rolled.retired)?;
+    dict.set_item("others", rolled.others)?;
+    dict.set_item("problems", problems)?;
+    dict.set_item("problem_count", rolled.problem_count)?;
+    dict.set_item("finished", rolled.finished)?;
+    dict.set_item("destroyed", rolled.destroyed)?;
+    Ok(dict)
 }
 
 #[pyfunction]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use evanesce_element::SecretSource;
-use evanesce_quorum::{CheckRow, Done, Error, Holder, MintSpec, Settings};
+use evanesce_quorum::{
+    CheckRow, Done, Error, Healed, Holder, MintSpec, RepairSpec, ReshareSpec, Settings,
+};
 use evanesce_suite::Output;
 use evanesce_token::Gate;
 use evanesce_wire::{FileIdentity, Identity};
@@ -31,6 +33,25 @@ type SeatTuple = (String, String, String, String, String, Option<f64>);
 type RetiredTuple = (String, String, String, String);
 /// (holder name, id hex, its status or None, why not).
 type StatusTuple<'py> = (String, String, Option<Bound<'py, PyDict>>, String);
+
+/// (token, receipts, warnings, faults, salt).
+type HealedTuple<'py> = (
+    Token,
+    Vec<Receipt>,
+    Vec<String>,
+    Vec<FaultRow>,
+    Bound<'py, PyBytes>,
+);
+
+fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
+    (
+        Token(Arc::new(healed.token)),
+        healed.receipts.into_iter().map(Receipt).collect(),
+        healed.warnings,
+        rows(&healed.faults),
+        PyBytes::new(py, &healed.salt),
+    )
+}
 
 /// Finished operations, and the eventfd that says there are some.
 struct Completions {
@@ -323,6 +344,50 @@ impl Reconstructor {
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();
         Ok((Token(Arc::new(minted.token)), receipts, minted.warnings))
+    }
+
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (token, quorum=None, seats=BTreeMap::new(), policy=None, keep_expires=true, expires=None))]
+    fn reshare<'py>(
+        &self,
+        py: Python<'py>,
+        token: &Token,
+        quorum: Option<&str>,
+        seats: BTreeMap<String, String>,
+        policy: Option<String>,
+        keep_expires: bool,
+        expires: Option<u64>,
+    ) -> PyResult<HealedTuple<'py>> {
+        let quorum = quorum.map(Gate::parse).transpose();
+        let spec = ReshareSpec {
+            token: token.0.clone(),
+            quorum: quorum.map_err(|e| plain("malformed", e))?,
+            seats,
+            policy,
+            expires: (!keep_expires).then_some(expires),
+            policy_check: Box::new(evanesce_policy::check),
+        };
+        let healed = self.wait(py, |done| self.inner.reshare(spec, done))?;
+        Ok(healed_tuple(py, healed))
+    }
+
+    #[pyo3(signature = (token, seat, holder, even_if_it_sits=false))]
+    fn repair<'py>(
+        &self,
+        py: Python<'py>,
+        token: &Token,
+        seat: String,
+        holder: String,
+        even_if_it_sits: bool,
+    ) -> PyResult<HealedTuple<'py>> {
+        let spec = RepairSpec {
+            token: token.0.clone(),
+            seat,
+            holder,
+            even_if_it_sits,
+        };
+        let healed = self.wait(py, |done| self.inner.repair(spec, done))?;
+        Ok(healed_tuple(py, healed))
     }
 
     #[pyo3(signature = (token, open=false))]

@@ -9,6 +9,9 @@ use pyo3::types::PyBytes;
 
 use crate::error::plain;
 
+/// What can still be lost, and what suffices, for seats and for each grouping of them.
+type Margins = (usize, Vec<(Option<usize>, Option<usize>)>);
+
 #[pyclass(frozen, module = "evanesce._core", from_py_object)]
 #[derive(Clone)]
 pub struct Token(pub Arc<evanesce_token::Token>);
@@ -103,6 +106,25 @@ impl Token {
             .iter()
             .map(|(suite, spki)| (suite.clone(), PyBytes::new(py, spki)))
             .collect()
+    }
+
+    /// (losses of seats until nothing opens; for each grouping: groups lost until nothing opens, groups that suffice).
+    fn margins(&self, live: Vec<bool>, groupings: Vec<Vec<usize>>) -> PyResult<Margins> {
+        let quorum = &self.0.body.header.quorum;
+        let seats = self.0.rows.len();
+        let fits = |groups: &Vec<usize>| groups.len() == seats && groups.iter().all(|g| *g < seats);
+        if live.len() != seats || !groupings.iter().all(fits) {
+            return Err(plain("bad-input", "margins are of one place per seat"));
+        }
+        let group = |groups: Vec<usize>| {
+            let (block, open) = (
+                quorum.groups_to_block(&live, &groups),
+                quorum.groups_to_open(&live, &groups),
+            );
+            (block, open)
+        };
+        let grouped = groupings.into_iter().map(group).collect();
+        Ok((quorum.losses_to_block(&live), grouped))
     }
 
     #[getter]

@@ -94,7 +94,8 @@ async fn gather(
     (words, receipts)
 }
 
-async fn ask(
+/// One holder's words for some of its seats.
+pub(crate) async fn ask(
     side: &Arc<Side>,
     token: &Arc<Token>,
     place: usize,

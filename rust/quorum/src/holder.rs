@@ -30,7 +30,8 @@ pub struct Settings {
     /// How long an operation may take until its shares are there, unless it says otherwise; and a check, a
     /// retirement or a status as a whole.
     pub deadline: Duration,
-    /// How long a mint may take as a whole. It asks everyone three times over, and each to work with its element.
+    /// How long a mint, a reshare or a repair may take as a whole. A mint asks everyone three times over,
+    /// and each to work with its element.
     pub mint_deadline: Duration,
     /// Whether one more holder is asked when an answer is later than usual for its holder.
     pub hedge: bool,

@@ -15,6 +15,7 @@
 //! | what a failure is called | [`verdict`]; pure |
 //! | what waits, what goes into a request, what an answer is worth | `outbox`, `compose`, `answers`; pure |
 //! | the opening itself | `open`, on the crucible |
+//! | a key minted, resharing it, repairing a seat | `mint`, `heal` |
 //! | sockets and clocks, or what a simulator puts in their place | `io` |
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ mod compose;
 mod error;
 mod everyone;
 mod fault;
+mod heal;
 mod holder;
 mod import;
 mod io;
@@ -42,6 +44,7 @@ mod work;
 pub use check::{CheckRow, CheckTable};
 pub use error::{Code, Error};
 pub use fault::{Fault, FaultKind, Trouble};
+pub use heal::{Healed, RepairSpec, ReshareSpec};
 pub use holder::{Holder, Settings};
 pub use mint::{MintSpec, Minted, PolicyCheck};
 pub use operation::{Done, Job, Operation, Outcome, OwnedInput};

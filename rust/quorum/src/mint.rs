@@ -3,9 +3,9 @@
 //! Promised: nothing counts before every seat was seated and checked; where anything fails nothing is left
 //! behind but log entries at agents; all that is wrong is said at once. A retry draws everything anew.
 
-mod deal;
-mod draft;
-mod seating;
+pub(crate) mod deal;
+pub(crate) mod draft;
+pub(crate) mod seating;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::io::side::Side;
 use crate::verdict;
 use deal::{Dealt, deal};
 use draft::draft;
-use seating::seat;
+use seating::{Unseated, seat};
 
 /// Judges a policy: warnings, or why it may not go into a token.
 pub type PolicyCheck = Box<dyn FnOnce(&str) -> Result<Vec<String>, String> + Send>;
@@ -72,16 +72,50 @@ pub(crate) async fn mint(
     until: Instant,
 ) -> Result<Minted, Error> {
     let (drafted, places, mut warnings) = draft(side, spec)?;
-    reach(side, &places, until).await?;
+    reach(side, &places, MINT, until).await?;
     let here = side.world.single_threaded();
     let dealt = on_crucible_thread(here, move || deal(drafted)).await?;
-    let (rows, mut receipts) = seat(side, &dealt, &places, until).await?;
+    let (token, receipts) = complete(side, &dealt, &places, MINT, until).await?;
+    warnings.sort();
+    warnings.dedup();
+    let token = Arc::try_unwrap(token).unwrap_or_else(|shared| Token::clone(&shared));
+    Ok(Minted {
+        token,
+        receipts,
+        warnings,
+    })
+}
+
+/// How a mint that fails speaks of itself, and what to do then.
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
+    pub what: &'static str,
+    pub hint: &'static str,
+}
+
+const MINT: Words = Words {
+    what: "mint",
+    hint: "Nothing was left behind; put it right and mint again.",
+};
+
+/// Seats all that was dealt, and has every seat checked: a token that counts.
+pub(crate) async fn complete(
+    side: &Arc<Side>,
+    dealt: &Arc<Dealt>,
+    places: &[usize],
+    words: Words,
+    until: Instant,
+) -> Result<(Arc<Token>, Vec<Receipt>), Error> {
+    let seated = seat(side, dealt, places, until).await;
+    let (rows, mut receipts) = seated.map_err(|Unseated { troubles, faults }| {
+        unfinished("not every holder could be seated", &troubles, faults, words)
+    })?;
     let Dealt {
         body,
         public,
         sealed,
         ..
-    } = &*dealt;
+    } = &**dealt;
     let token = Token::assemble(
         &body.header,
         body.anchor,
@@ -93,28 +127,27 @@ pub(crate) async fn mint(
     )
     .map_err(|e| Error::internal(&e.0))?;
     let token = Arc::new(token);
-    let (words, more) = everyone(side, &token, Verb::Check, until).await;
+    let (said, more) = everyone(side, &token, Verb::Check, until).await;
     receipts.extend(more);
-    let troubles: Vec<_> = words.iter().filter_map(|word| word.trouble).collect();
+    let troubles: Vec<_> = said.iter().filter_map(|word| word.trouble).collect();
     if !troubles.is_empty() {
-        let faults = words.into_iter().filter_map(|word| word.fault).collect();
-        return Err(unfinished(
-            "not every seat can be opened; the mint was given up",
-            &troubles,
-            faults,
-        ));
+        let faults = said.into_iter().filter_map(|word| word.fault).collect();
+        let message = format!(
+            "not every seat can be opened; the {} was given up",
+            words.what
+        );
+        return Err(unfinished(&message, &troubles, faults, words));
     }
-    warnings.sort();
-    warnings.dedup();
-    let token = Arc::try_unwrap(token).unwrap_or_else(|shared| Token::clone(&shared));
-    Ok(Minted {
-        token,
-        receipts,
-        warnings,
-    })
+    Ok((token, receipts))
 }
+
 /// Connects to everyone who is to be seated; names all that are down.
-async fn reach(side: &Arc<Side>, places: &[usize], until: Instant) -> Result<(), Error> {
+pub(crate) async fn reach(
+    side: &Arc<Side>,
+    places: &[usize],
+    words: Words,
+    until: Instant,
+) -> Result<(), Error> {
     let mut holders = places.to_vec();
     holders.sort_unstable();
     holders.dedup();
@@ -144,25 +177,25 @@ async fn reach(side: &Arc<Side>, places: &[usize], until: Instant) -> Result<(),
     if faults.is_empty() {
         return Ok(());
     }
-    Err(unfinished(
-        "a mint needs every holder, and not all can be had",
-        &troubles,
-        faults,
-    ))
+    let message = format!(
+        "a {} needs every holder, and not all can be had",
+        words.what
+    );
+    Err(unfinished(&message, &troubles, faults, words))
 }
 
-fn unfinished(message: &str, troubles: &[Trouble], faults: Vec<Fault>) -> Error {
+pub(crate) fn unfinished(
+    message: &str,
+    troubles: &[Trouble],
+    faults: Vec<Fault>,
+    words: Words,
+) -> Error {
     let code = match verdict::code(troubles.iter().copied(), false) {
         // Said of tokens, and there is none.
         Code::TokenAltered | Code::Expired => Code::QuorumNotMet,
         code => code,
     };
-    Error::new(
-        code,
-        message,
-        "Nothing was left behind; put it right and mint again.",
-    )
-    .with_faults(faults)
+    Error::new(code, message, words.hint).with_faults(faults)
 }
 
 /// Runs `f` on the crucible's own threads, so that what is slow there holds up nobody here. Only pointers to what it

@@ -17,7 +17,8 @@ use evanesce_token::{formula, sharing};
 use evanesce_wire::Id;
 use evanesce_wire::session::{SEALED_SHARE, SealingSession, TAG};
 
-use crate::work::{ReadyJob, Work};
+use crate::error::Error;
+use crate::work::{Purpose, ReadyJob, Work};
 
 /// One share as it came, still sealed.
 pub(crate) struct SealedShare {
@@ -112,6 +113,10 @@ pub(crate) enum Failure {
     Faulty(usize),
     /// Locked memory ran out.
     Memory(evanesce_secret::Error),
+    /// The seed could not be dealt again.
+    Deal(Error),
+    /// The share of the lost seat is not the one committed to.
+    Share,
     /// The job panicked.
     Panicked,
 }
@@ -229,6 +234,13 @@ fn operate(
     if !ct_eq(&formula::anchor(&body.deal, &seed), &body.anchor) {
         return Err(Failure::Anchor);
     }
+    match &work.purpose {
+        Purpose::Use => {}
+        Purpose::Remint(remint) => remint.run(&work.token, &seed)?,
+        Purpose::Repair(repair) => {
+            repair.run(body, &shares[..body.commitments.len()], &seed)?;
+        }
+    }
     let mut outputs = Vec::with_capacity(work.jobs.len());
     if let Some(sealed) = &work.token.sealed {
         let key = unseal_import(&seed, &body.deal, sealed)?;
@@ -298,7 +310,11 @@ fn run_job(
 }
 
 /// PROTOCOL §8: the sealed key under the one-time AEAD key of this deal.
-fn unseal_import(seed: &[u8; 32], deal: &[u8; 32], sealed: &[u8]) -> Result<SecretVec, Failure> {
+pub(crate) fn unseal_import(
+    seed: &[u8; 32],
+    deal: &[u8; 32],
+    sealed: &[u8],
+) -> Result<SecretVec, Failure> {
     let mut plain = SecretVec::from_slice(sealed)?;
     let length = import_aead(seed, deal)
         .and_then(|key| {

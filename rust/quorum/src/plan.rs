@@ -25,6 +25,44 @@ pub trait Outlook {
     fn may_hedge(&mut self) -> bool;
 }
 
+/// What is asked for: which sets of seats suffice, and which of them is best.
+pub trait Goal {
+    /// Whether the seats marked in `have` suffice.
+    fn satisfied(&self, have: &[bool]) -> bool;
+    /// A best sufficient set, ascending; `None` in `cost` is a seat that cannot be had.
+    fn cheapest(&self, cost: &[Option<u64>]) -> Option<Vec<usize>>;
+}
+
+/// To open: the seed.
+impl Goal for Gate {
+    fn satisfied(&self, have: &[bool]) -> bool {
+        self.satisfied(have)
+    }
+
+    fn cheapest(&self, cost: &[Option<u64>]) -> Option<Vec<usize>> {
+        self.cheapest(cost)
+    }
+}
+
+/// To repair: the seed, and the share of a seat that is lost.
+pub struct Reseat<'a> {
+    /// The quorum.
+    pub quorum: &'a Gate,
+    /// The lost seat.
+    pub seat: usize,
+}
+
+impl Goal for Reseat<'_> {
+    fn satisfied(&self, have: &[bool]) -> bool {
+        let cost: Vec<Option<u64>> = have.iter().map(|have| have.then_some(0)).collect();
+        self.cheapest(&cost).is_some()
+    }
+
+    fn cheapest(&self, cost: &[Option<u64>]) -> Option<Vec<usize>> {
+        self.quorum.cheapest_to_reseat(self.seat, cost)
+    }
+}
+
 /// One seat's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seat {
@@ -154,8 +192,8 @@ impl Plan {
         }
     }
 
-    /// What to do next. `gate` is the quorum whose seats these are.
-    pub fn advance(&mut self, now: u64, gate: &Gate, outlook: &mut dyn Outlook) -> Step {
+    /// What to do next. `gate` is the quorum whose seats these are, or what is wanted of it.
+    pub fn advance(&mut self, now: u64, gate: &dyn Goal, outlook: &mut dyn Outlook) -> Step {
         if let Some(seats) = self.sufficient(gate) {
             return Step {
                 asks: Vec::new(),
@@ -244,7 +282,7 @@ impl Plan {
         self.holders.get(seat as usize).copied().flatten()
     }
 
-    fn sufficient(&self, gate: &Gate) -> Option<Vec<u32>> {
+    fn sufficient(&self, gate: &dyn Goal) -> Option<Vec<u32>> {
         let had: Vec<bool> = self.seats.iter().map(|s| *s == Seat::Had).collect();
         if !gate.satisfied(&had) {
             return None;
@@ -309,7 +347,7 @@ impl Plan {
     }
 
     /// The one hedge: whoever would do in place of all that are late.
-    fn hedge(&mut self, now: u64, gate: &Gate, outlook: &mut dyn Outlook, asks: &mut Vec<Ask>) {
+    fn hedge(&mut self, now: u64, gate: &dyn Goal, outlook: &mut dyn Outlook, asks: &mut Vec<Ask>) {
         let Some(set) = gate.cheapest(&self.costs(now, outlook, LATE)) else {
             return;
         };

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
+use crate::heal::{Healed, RepairSpec, ReshareSpec};
 use crate::holder::{Directory, Holder, Settings};
 use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
@@ -105,6 +106,17 @@ impl Reconstructor {
     /// Mints a key.
     pub fn mint(&self, spec: MintSpec, done: Done<Minted>) {
         self.tell(Message::Mint(Box::new(spec), Reply::new(done)));
+    }
+
+    /// Mints a token's seed anew: fresh polynomials and, where asked for, another quorum, other holders, another policy.
+    /// The old token stays as it is: [`retire`](Self::retire) it once the new one is durable.
+    pub fn reshare(&self, spec: ReshareSpec, done: Done<Healed>) {
+        self.tell(Message::Reshare(Box::new(spec), Reply::new(done)));
+    }
+
+    /// Gives a lost seat to a new holder.
+    pub fn repair(&self, spec: RepairSpec, done: Done<Healed>) {
+        self.tell(Message::Repair(Box::new(spec), Reply::new(done)));
     }
 
     /// Asks every seat; with `open`, also regenerates once and verifies the anchor.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
-use evanesce_wire::World;
 use evanesce_wire::limits::REQUESTS_PER_OPENING;
+use evanesce_wire::{Id, World};
 
 use crate::error::{Code, Error};
+use crate::heal::{Remint, Repair};
 use crate::operation::{Operation, OwnedInput};
+use crate::plan::{Goal, Reseat};
 
 /// What is asked of the agents for one use of a key (PROTOCOL §6, Request), the same at every agent.
 pub(crate) struct Statement {
@@ -25,6 +27,16 @@ pub(crate) struct ReadyJob {
     pub input: OwnedInput,
 }
 
+/// What is done with the seed beside, or instead of, jobs.
+pub(crate) enum Purpose {
+    /// Jobs; none for `open` and `retire`.
+    Use,
+    /// It is minted anew.
+    Remint(Remint),
+    /// The share of a lost seat is regenerated.
+    Repair(Repair),
+}
+
 /// An opening's purpose, shared between the planner and the crucible.
 pub(crate) struct Work {
     pub token: Arc<Token>,
@@ -33,6 +45,7 @@ pub(crate) struct Work {
     pub jobs: Vec<ReadyJob>,
     pub salts: Vec<[u8; 32]>,
     pub budget: Duration,
+    pub purpose: Purpose,
 }
 
 impl Work {
@@ -81,6 +94,7 @@ impl Work {
             jobs: ready,
             salts,
             budget: deadline.unwrap_or(usual),
+            purpose: Purpose::Use,
         })
     }
 
@@ -91,9 +105,40 @@ impl Work {
         budget: Duration,
         world: &dyn World,
     ) -> Self {
+        Self::of(token, action, &[], Purpose::Use, budget, world)
+    }
+
+    /// An opening to mint the seed anew: its input is the new `deal`.
+    pub fn remint(token: Arc<Token>, remint: Remint, budget: Duration, world: &dyn World) -> Self {
+        let deal = remint.deal();
+        let purpose = Purpose::Remint(remint);
+        Self::of(token, "reshare", &[&deal], purpose, budget, world)
+    }
+
+    /// An opening to regenerate a lost seat's share for `holder`: its inputs are the two.
+    pub fn repair(
+        token: Arc<Token>,
+        repair: Repair,
+        holder: &Id,
+        budget: Duration,
+        world: &dyn World,
+    ) -> Self {
+        let seat = repair.seat.to_be_bytes();
+        let purpose = Purpose::Repair(repair);
+        Self::of(token, "repair", &[&seat, holder], purpose, budget, world)
+    }
+
+    fn of(
+        token: Arc<Token>,
+        action: &'static str,
+        inputs: &[&[u8]],
+        purpose: Purpose,
+        budget: Duration,
+        world: &dyn World,
+    ) -> Self {
         let mut salt = [0; 32];
         world.random(&mut salt);
-        let input = formula::input_digest(&salt, action, "", &[]);
+        let input = formula::input_digest(&salt, action, "", inputs);
         let statements = vec![Statement {
             action,
             suite: "",
@@ -105,6 +150,19 @@ impl Work {
             jobs: Vec::new(),
             salts: vec![salt],
             budget,
+            purpose,
+        }
+    }
+
+    /// What its shares must suffice for, given to `f`.
+    pub fn with_goal<R>(&self, f: impl FnOnce(&dyn Goal) -> R) -> R {
+        let quorum = &self.token.body.header.quorum;
+        match &self.purpose {
+            Purpose::Repair(Repair { seat, .. }) => f(&Reseat {
+                quorum,
+                seat: *seat as usize,
+            }),
+            _ => f(quorum),
         }
     }
 

@@ -2,118 +2,17 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use common::callers::{closed_loop, cpu};
+use common::real::{Caller, five, holder, operate, sign, spec, start};
 use common::wait;
-use evanesce_agent::{Config, Handle};
 use evanesce_quorum::*;
 use evanesce_suite::{Output, catalogue};
-use evanesce_token::{Gate, Token};
-use evanesce_wire::{FileIdentity, Id, Identity};
+use evanesce_token::Token;
+use evanesce_wire::Id;
 use serde_json::Value;
-
-/// An identity file of a given Ed25519 seed.
-fn identity_file(path: &Path, seed: &[u8]) {
-    let mut der = hex::decode("302e020100300506032b657004220420").unwrap();
-    der.extend(seed);
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        BASE64.encode(der)
-    );
-    private_file(path, &pem);
-}
-
-fn private_file(path: &Path, text: &str) {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
-
-/// A caller that every agent of a test knows under `name`, in every role.
-struct Caller {
-    folder: tempfile::TempDir,
-    id: Id,
-    name: String,
-}
-
-impl Caller {
-    fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let identity = FileIdentity::create(&folder.path().join("caller.key")).unwrap();
-        Self {
-            id: identity.caller_id(),
-            folder,
-            name: name.into(),
-        }
-    }
-
-    fn reconstructor(&self, holders: Vec<Holder>) -> Reconstructor {
-        let path = self.folder.path().join("caller.key");
-        let identity = move || {
-            FileIdentity::open(&path).map(|identity| Arc::new(identity) as Arc<dyn Identity>)
-        };
-        Reconstructor::new(Box::new(identity), holders, Settings::default()).unwrap()
-    }
-}
-
-/// Starts an agent in `folder` that knows `caller`; seed and roots are drawn where none are given.
-fn start(
-    folder: &Path,
-    name: &str,
-    seed: Option<&[u8]>,
-    roots: &BTreeMap<u64, String>,
-    caller: &Caller,
-) -> Handle {
-    std::fs::create_dir_all(folder).unwrap();
-    let config = format!(
-        "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\nidentity = \"identity.key\"\nquiet = true\n[element]\nkind = \"software\"\n"
-    );
-    std::fs::write(folder.join("agent.toml"), config).unwrap();
-    let known = format!(
-        "[[identity]]\nname = \"{}\"\nid = \"{}\"\nroles = [\"caller\", \"minter\", \"reconstructor\"]\n",
-        caller.name,
-        hex::encode(caller.id)
-    );
-    std::fs::write(folder.join("known.toml"), known).unwrap();
-    let config = Config::load(&folder.join("agent.toml")).unwrap();
-    match seed {
-        Some(seed) => {
-            identity_file(&folder.join("identity.key"), seed);
-            let roots: String = roots
-                .iter()
-                .map(|(epoch, root)| format!("{epoch} {root}\n"))
-                .collect();
-            private_file(
-                &folder.join("roots"),
-                &format!("evanesce software roots v1\n{roots}"),
-            );
-        }
-        None => drop(evanesce_agent::create(&config).unwrap_or_else(|e| panic!("{e}"))),
-    }
-    evanesce_agent::spawn(config).unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn holder(name: &str, id: Id, address: String) -> Holder {
-    Holder {
-        name: name.into(),
-        id,
-        address,
-        site: String::new(),
-        vendor: String::new(),
-    }
-}
 
 fn bytes(value: &Value, key: &str) -> Vec<u8> {
     hex::decode(value[key].as_str().unwrap_or("")).unwrap()
@@ -144,28 +43,6 @@ fn input(operation: &Value) -> OwnedInput {
         },
         other => panic!("an unknown operation: {other}"),
     }
-}
-
-fn operate(
-    reconstructor: &Reconstructor,
-    token: &Arc<Token>,
-    suite: &str,
-    input: OwnedInput,
-) -> Result<Outcome, Error> {
-    let jobs = vec![Job {
-        suite: suite.into(),
-        input,
-    }];
-    wait(|done| {
-        reconstructor.submit(
-            Operation {
-                token: token.clone(),
-                jobs,
-                deadline: None,
-            },
-            done,
-        )
-    })
 }
 
 fn output(outcome: &Outcome) -> &[u8] {
@@ -310,68 +187,6 @@ fn every_published_case_comes_out_as_it_must() {
         }
     }
     assert!(failed.is_empty(), "failed: {failed:?}");
-}
-
-struct Five {
-    agents: Vec<Option<Handle>>,
-    reconstructor: Reconstructor,
-    caller: Caller,
-    holders: Vec<Holder>,
-    _folder: tempfile::TempDir,
-}
-
-fn five() -> Five {
-    let folder = tempfile::tempdir().unwrap();
-    let caller = Caller::new("minter");
-    let (mut agents, mut holders) = (Vec::new(), Vec::new());
-    for name in ["s0", "s1", "s2", "s3", "s4"] {
-        let handle = start(
-            &folder.path().join(name),
-            name,
-            None,
-            &BTreeMap::new(),
-            &caller,
-        );
-        let id = FileIdentity::open(&folder.path().join(name).join("identity.key"))
-            .unwrap()
-            .agent_id();
-        holders.push(holder(name, id, handle.address().to_string()));
-        agents.push(Some(handle));
-    }
-    let reconstructor = caller.reconstructor(holders.clone());
-    Five {
-        agents,
-        reconstructor,
-        caller,
-        holders,
-        _folder: folder,
-    }
-}
-
-fn spec(policy: &str) -> MintSpec {
-    MintSpec {
-        name: "code signing".into(),
-        suites: vec!["ed25519".into(), "hmac-sha256".into()],
-        quorum: Gate::parse("3 of (s0, s1, s2, s3, s4)").unwrap(),
-        seats: BTreeMap::new(),
-        policy: policy.into(),
-        expires: None,
-        key: None,
-        replaces: None,
-        imported: None,
-        policy_check: Box::new(evanesce_policy::check),
-    }
-}
-
-fn sign(reconstructor: &Reconstructor, token: &Arc<Token>) -> Result<Outcome, Error> {
-    operate(
-        reconstructor,
-        token,
-        "ed25519",
-        OwnedInput::Sign {
-            message: b"m".to_vec(),
-        },
-    )
 }
 
 #[test]

@@ -34,6 +34,25 @@ pub fn encode(token: &[u8]) -> String {
     text
 }
 
+/// A text with `token` in the place of the one armour in it; what stands around that stays as it is.
+pub fn replace(text: &str, token: &[u8]) -> Result<String, Malformed> {
+    decode(text)?;
+    let line = |mark: &str| {
+        let mut at = 0;
+        text.split_inclusive('\n').find_map(|line| {
+            let begin = at;
+            at += line.len();
+            let plain = line.strip_suffix('\n').unwrap_or(line);
+            let plain = plain.strip_suffix('\r').unwrap_or(plain);
+            (plain == mark).then_some(begin..at)
+        })
+    };
+    let (Some(begin), Some(end)) = (line(BEGIN), line(END)) else {
+        return Err(malformed("its marks are not where they must be"));
+    };
+    Ok([&text[..begin.start], &encode(token), &text[end.end..]].concat())
+}
+
 /// The bytes inside an armour: at most 128 KiB, and not yet judged.
 pub fn decode(text: &str) -> Result<Vec<u8>, Malformed> {
     let mut lines = text.lines();

@@ -4,6 +4,8 @@
 //! wherever a slice has one place per seat, that is its order.
 
 mod cheapest;
+mod losses;
+mod reseat;
 mod text;
 
 use crate::limits::{GATE_DEPTH, SEAT_NAME_BYTES, SEATS};

@@ -2,7 +2,7 @@
 //!
 //! Each gate splits its value with a polynomial of its own, of degree t−1; child number x, from 1, gets
 //! its value at x. Shares go straight into locked memory. What is computed on the way stays on the stack:
-//! call both functions on a crucible thread, whose stack is locked and wiped.
+//! call these functions on a crucible thread, whose stack is locked and wiped.
 //!
 //! Time depends on the tree and on which shares there are, both public, never on a value.
 
@@ -80,6 +80,66 @@ pub fn combine(gate: &Gate, shares: &[Option<&[u8; 32]>], out: &mut [u8; 32]) ->
     true
 }
 
+/// Regenerates the share of `seat` from the value that `gate` shares out and from `shares` of other seats.
+///
+/// False, with `out` undefined, where these are not enough: at each gate on the way down to the seat, its value and t−1 of
+/// its other children must be had ([`Gate::cheapest_to_reseat`] finds whom to ask). What is at `seat` in `shares`
+/// is not used. Whether it is the share that was dealt, its commitment tells.
+pub fn regenerate(
+    gate: &Gate,
+    shares: &[Option<&[u8; 32]>],
+    value: &[u8; 32],
+    seat: usize,
+    out: &mut [u8; 32],
+) -> bool {
+    if shares.len() != gate.seat_count() || seat >= shares.len() || gate.of.len() > SEATS {
+        return false;
+    }
+    // The polynomial at 0 is the value itself; other points are children that can be had.
+    let (mut xs, mut chosen) = ([0; SEATS], 1);
+    let (mut first, mut toward) = (0, None);
+    for ((child, own), x) in with_shares(gate, shares).zip(1..=u8::MAX) {
+        if (first..first + own.len()).contains(&seat) {
+            toward = Some((child, own, x, seat - first));
+        } else if chosen < gate.t && can_be_had(child, own) {
+            xs[chosen] = x;
+            chosen += 1;
+        }
+        first += own.len();
+    }
+    let Some((child, own, at, seat)) = toward else {
+        return false;
+    };
+    let mut result = Zeroizing::new([0; 32]);
+    if chosen == gate.t {
+        let xs = &xs[..chosen];
+        add_multiple(&mut result, value, lagrange(xs, 0, at));
+        for ((child, own), x) in with_shares(gate, shares).zip(1..=u8::MAX) {
+            if xs.contains(&x) {
+                add_child(child, own, lagrange(xs, x, at), &mut result);
+            }
+        }
+    } else {
+        // Too few beside it, but the child that the seat is below may do without its gate.
+        let Node::Gate(inner) = child else {
+            return false;
+        };
+        let mut others: [Option<&[u8; 32]>; SEATS] = [None; SEATS];
+        others[..own.len()].copy_from_slice(own);
+        others[seat] = None;
+        if !combine(inner, &others[..own.len()], &mut result) {
+            return false;
+        }
+    }
+    match child {
+        Node::Seat(_) => {
+            *out = *result;
+            true
+        }
+        Node::Gate(gate) => regenerate(gate, own, &result, seat, out),
+    }
+}
+
 fn sufficient(gate: &Gate, shares: &[Option<&[u8; 32]>]) -> bool {
     gate.t >= 1 && gate.of.len() <= SEATS && {
         let had = with_shares(gate, shares)
@@ -126,23 +186,27 @@ fn interpolate(gate: &Gate, shares: &[Option<&[u8; 32]>], out: &mut [u8; 32]) {
         if !xs.contains(&x) {
             continue;
         }
-        let factor = lagrange_at_zero(xs, x);
-        match child {
-            Node::Seat(_) => add_multiple(out, own[0].expect("can be had"), factor),
-            Node::Gate(gate) => {
-                let mut value = Zeroizing::new([0; 32]);
-                interpolate(gate, own, &mut value);
-                add_multiple(out, &value, factor);
-            }
+        add_child(child, own, lagrange(xs, x, 0), out);
+    }
+}
+
+/// Adds the value of a child that can be had, times `factor`.
+fn add_child(child: &Node, own: &[Option<&[u8; 32]>], factor: u8, out: &mut [u8; 32]) {
+    match child {
+        Node::Seat(_) => add_multiple(out, own[0].expect("can be had"), factor),
+        Node::Gate(gate) => {
+            let mut value = Zeroizing::new([0; 32]);
+            interpolate(gate, own, &mut value);
+            add_multiple(out, &value, factor);
         }
     }
 }
 
-/// The factor of the value at `x` in the value at 0; in this field, minus is plus.
-fn lagrange_at_zero(xs: &[u8], x: u8) -> u8 {
+/// The factor of the value at `x` in the value at `at`, of a polynomial through `xs`; in this field, minus is plus.
+fn lagrange(xs: &[u8], x: u8, at: u8) -> u8 {
     let (mut above, mut below) = (1, 1);
     for &other in xs.iter().filter(|&&other| other != x) {
-        above = mul(above, other);
+        above = mul(above, other ^ at);
         below = mul(below, other ^ x);
     }
     mul(above, inverse(below))

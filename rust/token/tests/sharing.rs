@@ -66,6 +66,38 @@ proptest! {
         prop_assert_eq!(out, if combined { value } else { [0xa5; 32] });
     }
 
+    /// Whom to ask for a lost seat, and what is made of their shares, agree; the share is the one that was dealt.
+    #[test]
+    fn a_lost_share_is_regenerated_from_others_wherever_it_can_be(
+        (quorum, mut have) in quorum_and_subset(),
+        lost: prop::sample::Index,
+        value: [u8; 32],
+        seed: u64,
+    ) {
+        let lost = lost.index(have.len());
+        let shares = sharing::split(&value, &quorum, &mut noise(seed)).unwrap();
+        let cost: Vec<_> = have.iter().map(|have| have.then_some(1)).collect();
+        let asked = quorum.cheapest_to_reseat(lost, &cost);
+        let regenerate = |have: &[bool]| {
+            let had: Vec<_> = shares
+                .iter()
+                .zip(have)
+                .map(|(share, &have)| have.then(|| share.expose()))
+                .collect();
+            let mut out = [0; 32];
+            sharing::regenerate(&quorum, &had, &value, lost, &mut out).then_some(out)
+        };
+        if let Some(asked) = &asked {
+            prop_assert!(!asked.contains(&lost) && asked.iter().all(|&seat| have[seat]));
+            let only: Vec<_> = (0..have.len()).map(|seat| asked.contains(&seat)).collect();
+            prop_assert!(quorum.satisfied(&only));
+            prop_assert_eq!(regenerate(&only), Some(*shares[lost].expose()));
+        }
+        have[lost] = false;
+        let possible = quorum.satisfied(&have) && regenerate(&have).is_some();
+        prop_assert_eq!(asked.is_some(), possible);
+    }
+
     /// Had a gate no more than t−1 shares, every value would be as likely: here, one seat short.
     #[test]
     fn one_share_fewer_says_nothing(t in 2usize..6, value: [u8; 32], other: [u8; 32], seed: u64) {

@@ -60,6 +60,13 @@ pub(super) fn replace(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
+    // What a crash left behind was never in force.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&beside, error));
+        }
+        _ => {}
+    }
     write_new(&beside, roots, passphrase)?;
     std::fs::rename(&beside, path).map_err(|error| failed(path, error))?;
     sync_directory(path)

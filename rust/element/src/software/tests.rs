@@ -102,11 +102,15 @@ fn epochs_are_added_and_destroyed_and_an_unknown_one_yields_nothing() {
     let room = room();
     for passphrase in [None, Some(&room.passphrase)] {
         let first = SoftwareElement::create(&room.roots, passphrase).unwrap();
-        let second = SoftwareElement::add_epoch(&room.roots, passphrase).unwrap();
+        let file = RootsFile::new(&room.roots, passphrase).unwrap();
+        file.add(2).unwrap();
+        assert!(file.add(2).is_err() && file.add(1).is_err());
+        let second = file.open().unwrap();
         assert_eq!((second.epochs(), second.current()), (vec![1, 2], 2));
         assert_eq!(answer(&first, 1), answer(&second, 1));
         assert_ne!(answer(&second, 1), answer(&second, 2));
-        let left = SoftwareElement::destroy_epoch(&room.roots, passphrase, 1).unwrap();
+        file.destroy(1).unwrap();
+        let left = file.open().unwrap();
         assert_eq!(answer(&left, 2), answer(&second, 2));
         let mut y = [1; 32];
         assert!(matches!(
@@ -114,10 +118,7 @@ fn epochs_are_added_and_destroyed_and_an_unknown_one_yields_nothing() {
             Err(ElementError::EpochNotHeld(1))
         ));
         assert_eq!(y, [0; 32]);
-        assert!(
-            SoftwareElement::destroy_epoch(&room.roots, passphrase, 2).is_err(),
-            "the last stays"
-        );
+        assert!(file.destroy(2).is_err(), "the last stays");
         std::fs::remove_file(&room.roots).unwrap();
     }
 }

@@ -31,7 +31,7 @@ use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
-use crate::{check, mint, retire, status};
+use crate::{check, heal, mint, retire, status};
 use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
@@ -234,6 +234,18 @@ impl Driver {
             Message::Mint(spec, done) => {
                 let until = Instant::now() + self.settings.mint_deadline;
                 self.aside(async move { done.send(mint::mint(&side, *spec, until).await) })
+            }
+            Message::Reshare(spec, done) => {
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(
+                    async move { done.send(heal::reshare(&side, *spec, budget, until).await) },
+                )
+            }
+            Message::Repair(spec, done) => {
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(
+                    async move { done.send(heal::repair(&side, *spec, budget, until).await) },
+                )
             }
             Message::Check(token, open, done) => {
                 self.aside(async move {

@@ -117,6 +117,12 @@ fn explain(failure: &Failure, work: &Work) -> Error {
             "the imported key in the token is not sealed under its seed",
             dishonest,
         ),
+        Failure::Share => Error::new(
+            Code::Inconsistent,
+            "the shares make the seed of the anchor, but not the lost seat's share that was committed to",
+            "Whoever minted the token dealt it so: no holder can be given that seat. Reshare it.",
+        ),
+        Failure::Deal(error) => error.clone(),
         Failure::Insufficient => Error::internal("shares that were counted as sufficient are not"),
         Failure::Panicked => Error::internal("the operation broke off"),
         Failure::Memory(e) => e.clone().into(),

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
+use crate::heal::{Healed, RepairSpec, ReshareSpec};
 use crate::holder::{Directory, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
@@ -22,6 +23,8 @@ pub(crate) enum Message {
     /// Operations, each ready or already refused.
     Submit(Vec<(Result<Work, Error>, Reply<Outcome>)>),
     Mint(Box<MintSpec>, Reply<Minted>),
+    Reshare(Box<ReshareSpec>, Reply<Healed>),
+    Repair(Box<RepairSpec>, Reply<Healed>),
     Check(Arc<Token>, bool, Reply<CheckTable>),
     Retire(Arc<Token>, Reply<Retirement>),
     Status(Reply<Vec<AgentStatus>>),
@@ -35,6 +38,8 @@ impl Message {
                 .into_iter()
                 .for_each(|(_, done)| done.send(Err(error.clone()))),
             Self::Mint(_, done) => done.send(Err(error)),
+            Self::Reshare(_, done) => done.send(Err(error)),
+            Self::Repair(_, done) => done.send(Err(error)),
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),

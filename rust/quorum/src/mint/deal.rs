@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evanesce_secret::Secret;
-use evanesce_suite::{Material, catalogue};
-use evanesce_token::{Body, formula, sharing};
+use evanesce_secret::{Secret, SecretVec};
+use evanesce_suite::{Material, Suite, catalogue};
+use evanesce_token::{Body, Header, formula, sharing};
 
 use super::draft::Draft;
 use crate::error::{Code, Error};
@@ -12,7 +12,7 @@ use crate::import;
 use crate::open::seal_import;
 
 /// What was dealt. The shares lie in locked memory until they are sealed to their holders.
-pub(super) struct Dealt {
+pub(crate) struct Dealt {
     pub body: Body,
     pub public: BTreeMap<String, Vec<u8>>,
     pub sealed: Option<Vec<u8>>,
@@ -31,12 +31,22 @@ pub(super) fn deal(draft: Draft) -> Result<Dealt, Error> {
         .transpose()?;
     let mut seed = [0u8; 32];
     evanesce_secret::random(&mut seed);
+    deal_seed(&seed, &header, &suites, imported.as_ref())
+}
+
+/// Deals `seed` under fresh polynomials; `imported` has been admitted. On the crucible.
+pub(crate) fn deal_seed(
+    seed: &[u8; 32],
+    header: &Header,
+    suites: &[&'static dyn Suite],
+    imported: Option<&SecretVec>,
+) -> Result<Dealt, Error> {
     let deal = formula::deal(&header.encode());
     let mut public = BTreeMap::new();
     for suite in suites.iter().filter(|suite| suite.facts().public) {
         let facts = suite.facts();
         let mut material = [0u8; 128];
-        let spki = match &imported {
+        let spki = match imported {
             Some(key) => suite.public_key(&Material::Imported(key.expose())),
             None if facts.imported_only => {
                 let message = format!("{} keys are imported, never derived", facts.name);
@@ -48,7 +58,7 @@ pub(super) fn deal(draft: Draft) -> Result<Dealt, Error> {
             }
             None => {
                 formula::material(
-                    &seed,
+                    seed,
                     &header.key,
                     facts.name,
                     &mut material[..facts.material],
@@ -60,20 +70,20 @@ pub(super) fn deal(draft: Draft) -> Result<Dealt, Error> {
             spki.map_err(|e| Error::new(Code::BadInput, format!("{}: {e}", facts.name), ""))?;
         public.insert(facts.name.to_owned(), spki);
     }
-    let sealed = match &imported {
+    let sealed = match imported {
         Some(key) => Some(
-            seal_import(&seed, &deal, key)
+            seal_import(seed, &deal, key)
                 .map_err(|_| Error::internal("sealing an imported key"))?,
         ),
         None => None,
     };
-    let shares = sharing::split(&seed, &header.quorum, &mut evanesce_secret::random)?;
+    let shares = sharing::split(seed, &header.quorum, &mut evanesce_secret::random)?;
     let commitment =
         |(share, seat): (&Secret<32>, u32)| formula::commitment(&deal, seat, share.expose());
     let commitments = shares.iter().zip(0..).map(commitment).collect();
-    let anchor = formula::anchor(&deal, &seed);
+    let anchor = formula::anchor(&deal, seed);
     let body = Body::to_mint(
-        &header,
+        header,
         anchor,
         commitments,
         &public,

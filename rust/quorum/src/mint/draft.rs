@@ -9,14 +9,14 @@ use crate::error::{Code, Error};
 use crate::io::side::Side;
 
 /// All that a deal needs, judged.
-pub(super) struct Draft {
+pub(crate) struct Draft {
     pub header: Header,
     pub suites: Vec<&'static dyn Suite>,
     pub imported: Option<SecretVec>,
 }
 
 /// Judges the whole specification; says everything that is wrong with it, not just the first thing.
-pub(super) fn draft(
+pub(crate) fn draft(
     side: &Side,
     spec: MintSpec,
 ) -> Result<(Draft, Vec<usize>, Vec<String>), Error> {
@@ -115,7 +115,7 @@ pub(super) fn draft(
 }
 
 /// What is worth a second thought about who holds what.
-fn margins(side: &Side, quorum: &Gate, places: &[usize]) -> Vec<String> {
+pub(crate) fn margins(side: &Side, quorum: &Gate, places: &[usize]) -> Vec<String> {
     let mut holders = places.to_vec();
     holders.sort_unstable();
     holders.dedup();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evanesce_secret::on_crucible;
-use evanesce_token::{Row, formula};
+use evanesce_secret::{Secret, on_crucible};
+use evanesce_token::{Body, Row, formula};
 use evanesce_wire::message::{
     Receipt, SeatShare, Seated, SeatedResult, SeatedRow, Seating, seat_hash,
 };
@@ -14,21 +14,43 @@ use tokio::spawn;
 use tokio::time::Instant;
 
 use super::deal::Dealt;
-use super::unfinished;
 use crate::answers::Peer;
 use crate::compose::full;
-use crate::error::Error;
-use crate::fault::{Trouble, remark};
+use crate::fault::{Fault, Trouble, remark};
 use crate::io::link::{Down, Live, down};
 use crate::io::side::Side;
 
+/// Shares on their way to holders, in locked memory.
+pub(crate) trait Shares: Send + Sync + 'static {
+    /// The token's body.
+    fn body(&self) -> &Body;
+    /// The share of a seat that is to be seated.
+    fn share(&self, seat: u32) -> &Secret<32>;
+}
+
+impl Shares for Dealt {
+    fn body(&self) -> &Body {
+        &self.body
+    }
+
+    fn share(&self, seat: u32) -> &Secret<32> {
+        &self.shares[seat as usize]
+    }
+}
+
+/// Why not every holder was seated: what is wrong with each, and whose fault.
+pub(crate) struct Unseated {
+    pub troubles: Vec<Trouble>,
+    pub faults: Vec<Fault>,
+}
+
 /// Seats every holder, all at once; names all that would not be seated.
-pub(super) async fn seat(
+pub(crate) async fn seat(
     side: &Arc<Side>,
     dealt: &Arc<Dealt>,
     places: &[usize],
     until: Instant,
-) -> Result<(Vec<Row>, Vec<Receipt>), Error> {
+) -> Result<(Vec<Row>, Vec<Receipt>), Unseated> {
     let mut seats_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for (place, seat) in places.iter().zip(0..) {
         seats_of.entry(*place).or_default().push(seat);
@@ -39,7 +61,7 @@ pub(super) async fn seat(
         tasks.push((
             place,
             seats,
-            spawn(async move { seat_one(&side, &dealt, place, &asked, until).await }),
+            spawn(async move { seat_one(&side, &*dealt, place, &asked, until).await }),
         ));
     }
     let mut rows: Vec<Option<Row>> = vec![None; places.len()];
@@ -78,19 +100,16 @@ pub(super) async fn seat(
     }
     match rows.into_iter().collect::<Option<Vec<Row>>>() {
         Some(rows) if faults.is_empty() => Ok((rows, receipts)),
-        _ => Err(unfinished(
-            "not every holder could be seated",
-            &troubles,
-            faults,
-        )),
+        _ => Err(Unseated { troubles, faults }),
     }
 }
 
 type SeatedAt = (Vec<(u32, Result<Row, Down>)>, Vec<Receipt>);
 
-async fn seat_one(
+/// Gives one holder its shares; its rows are in the order of `seats`.
+pub(crate) async fn seat_one(
     side: &Arc<Side>,
-    dealt: &Arc<Dealt>,
+    dealt: &impl Shares,
     place: usize,
     seats: &[u32],
     until: Instant,
@@ -119,18 +138,18 @@ async fn seat_one(
     } in seated.seats
     {
         receipts.extend(receipt.map(|proof| live.peer.receipt(proof, &seated.checkpoint)));
-        rows.push((seat, row(&dealt.body.id, seat, result, &live.peer)));
+        rows.push((seat, row(&dealt.body().id, seat, result, &live.peer)));
     }
     Ok((rows, receipts))
 }
 
 /// The holder's shares, each sealed to its session.
-fn compose(dealt: &Dealt, live: &Live, seats: &[u32]) -> Result<Vec<u8>, Down> {
-    let token_id = &dealt.body.id;
+fn compose(dealt: &impl Shares, live: &Live, seats: &[u32]) -> Result<Vec<u8>, Down> {
+    let token_id = &dealt.body().id;
     let mut shares = Vec::with_capacity(seats.len());
     for &seat in seats {
         let aad = formula::share_aad(&seat_hash(token_id, seat), token_id, seat, &live.peer.id);
-        let share = &dealt.shares[seat as usize];
+        let share = dealt.share(seat);
         let sealed = on_crucible(|| {
             let mut buffer = [0u8; SEALED_SHARE];
             buffer[..32].copy_from_slice(share.expose());
@@ -147,7 +166,7 @@ fn compose(dealt: &Dealt, live: &Live, seats: &[u32]) -> Result<Vec<u8>, Down> {
         });
     }
     Ok(Seating {
-        contexts: vec![full(&dealt.body)],
+        contexts: vec![full(dealt.body())],
         seats: shares,
     }
     .encode())

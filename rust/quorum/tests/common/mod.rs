@@ -6,6 +6,7 @@
 
 pub mod callers;
 pub mod proxy;
+pub mod real;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;

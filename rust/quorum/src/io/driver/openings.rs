@@ -71,9 +71,8 @@ impl Driver {
             now: self.now,
             hedges: &mut self.hedges,
         };
-        let step = opening
-            .plan
-            .advance(self.now, &work.token.body.header.quorum, &mut view);
+        let plan = &mut opening.plan;
+        let step = work.with_goal(|goal| plan.advance(self.now, goal, &mut view));
         match step.next {
             Next::Wait(until) if until < opening.timer => {
                 opening.timer = until;

@@ -1,0 +1,49 @@
+"""What a reshare needs to be told, from what people say. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypedDict
+
+from evanesce._mint import parse_quorum, seat_holders
+from evanesce.errors import error
+from evanesce.home import Agent
+from evanesce.tokens import Token
+
+
+class Changes(TypedDict, total=False):
+    """What is to be different about a key that is minted anew; what is left out stays as the token has it. Name, suites
+    and public keys never change."""
+
+    quorum: str
+    """As in `Terms`."""
+    seats: Mapping[str, str]
+    """Seat → agent name. A seat that is not named keeps its holder, or is held by its namesake where it is new."""
+    policy: str
+    """Cedar policies; they must let whoever reshares open (`Action::"open"`)."""
+    expires: int | None
+    """Unix seconds, or None for never."""
+
+
+class Reshare(NamedTuple):
+    """The core's arguments after the token, in its order."""
+
+    quorum: str | None
+    seats: dict[str, str]
+    policy: str | None
+    keep_expires: bool
+    expires: int | None
+
+
+def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
+    """Raises `bad-input` with what is wrong and with the words that exist, before any agent is asked."""
+    expires = changes.get("expires")
+    if expires is not None and expires <= time.time():
+        raise error("bad-input", "the key would have expired already", "Choose a later time.")
+    text, names = parse_quorum(changes.get("quorum") or token.quorum)
+    named = {agent.id: agent.name for agent in agents}
+    # A holder that the quorum file does not have is named by its id, and refused as nobody's name.
+    stays = {seat.name: named.get(seat.holder_id, seat.holder_id) for seat in token.seats if seat.name in names}
+    seats = seat_holders(names, stays | dict(changes.get("seats") or {}), agents)
+    return Reshare(text, seats, changes.get("policy"), "expires" not in changes, expires)

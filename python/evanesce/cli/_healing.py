@@ -1,0 +1,91 @@
+"""The state of a healing, beside the file it writes: so that what was stopped is gone on with, and nothing is lost.
+
+`OUT.healing` is JSON: what was asked (as a digest), the old token's id and the new token itself. It is written durably
+before the new token's file, so a new token that agents were seated for outlives any crash; it goes when all is done.
+The old token's file is kept beside the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evanesce import Token, _files
+from evanesce._text import printable, short
+from evanesce.errors import EvanesceError, error
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """One refresh or reshare, as far as it got."""
+
+    out: Path
+    old: Token
+    asked: str
+    """A digest of what is to be different."""
+
+    @property
+    def state(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.healing")
+
+    @property
+    def kept(self) -> Path:
+        """Where the old token stays when the new one takes its place."""
+        return self.out.with_name(f"{self.out.name}.{self.old.id[:16]}.old")
+
+    @classmethod
+    def of(cls, out: Path, old: Token, verb: str, changes: dict[str, Any]) -> Healing:
+        asked = json.dumps([verb, changes], sort_keys=True).encode()
+        return cls(out, old, hashlib.sha256(asked).hexdigest())
+
+    def resume(self, home: Path) -> Token | None:
+        """The new token of a run that was stopped after it was minted. Raises `exists` where another healing was
+        stopped here."""
+        if not self.state.exists():
+            return None
+        try:
+            found = json.loads(_files.read(self.state))
+            same = found["old"] == self.old.id and found["asked"] == self.asked
+            new = base64.b64decode(found["new"], validate=True)
+        except (ValueError, KeyError, TypeError):
+            raise error("io", f"{self.state} is damaged", "Remove it, and begin again.") from None
+        if not same:
+            raise error(
+                "exists",
+                f"another healing (of token {short(printable(str(found['old'])))}, or on other terms) was stopped here",
+                f"Run that one again to finish it; or remove {self.state} to give it up.",
+            )
+        # Its id was pinned when it was minted, unless that failed; the state file is the owner's own either way.
+        token = Token.decode(new, home=home)
+        if token.pinned is None and self.old.pinned is not None:
+            token.pinned = "trusted"
+        return token
+
+    def note(self, new: Token) -> None:
+        """The new token, durably."""
+        text = json.dumps({"old": self.old.id, "asked": self.asked, "new": base64.b64encode(new.encode()).decode()})
+        _files.write(self.state, (text + "\n").encode(), overwrite=True)
+
+    def place(self, new: Token, armored: bool, in_place: bool, force: bool) -> None:
+        """Gives the new token its file. In place of the old one's, that is kept beside it first."""
+        if not in_place:
+            if not self._is(self.out, new):
+                new.save(self.out, armored=armored, force=force)
+            return
+        if not self.kept.exists():
+            self.old.save(self.kept)
+        new.save(self.out, armored=armored, force=True)
+
+    def done(self) -> None:
+        self.state.unlink(missing_ok=True)
+
+    @staticmethod
+    def _is(path: Path, token: Token) -> bool:
+        try:
+            return path.exists() and Token.load(path).id == token.id
+        except EvanesceError:
+            return False

@@ -1,0 +1,312 @@
+"""`evanesce key refresh`, `reshare` and `repair`: keys that outlive their holders (docs/healing.md)."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evanesce import Client, EvanesceError, Healed, Token, _files
+from evanesce._heal import Changes
+from evanesce._text import printable
+from evanesce.cli import _options
+from evanesce.cli._app import App, Stopwatch, receipts_json, verb
+from evanesce.cli._healing import Healing
+from evanesce.cli._progress import counting, token_files
+from evanesce.cli.key import key, moment, policy_text, seats_of
+from evanesce.errors import error, exit_status
+from evanesce.home import read_agents
+
+AT_ONCE = 16
+"""Tokens repaired at the same time."""
+
+
+def register(root: click.Group) -> None:
+    """The verbs are in the group `key`."""
+
+
+def _healing_options(function: _options.F) -> _options.F:
+    for decorator in (
+        click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 10000]"),
+        _options.force_option,
+        click.option("--retire-old", is_flag=True, help="Then have the old token tombstoned, for good."),
+        click.option("--armor", is_flag=True, help="Write the token as text."),
+        click.option("--out", metavar="FILE", help="[default: in place of TOKEN, which is kept beside it as .old]"),
+        _options.token_argument,
+    ):
+        function = decorator(function)
+    return function
+
+
+@verb(key)
+@_healing_options
+def refresh(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    out: str | None,
+    armor: bool,
+    retire_old: bool,
+    force: bool,
+    deadline: int | None,
+) -> None:
+    """Mint the same key anew for the same holders.
+
+    New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
+    token works until it is retired. Exits 1 while the old one is not dead, if that was asked for.
+    """
+    _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, deadline)
+
+
+@verb(key)
+@_healing_options
+@click.option("--quorum", metavar="TEXT", help="Another quorum. [default: as it is]")
+@click.option("--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where. [default: as it is]")
+@click.option("--policy", metavar="FILE", help="Other policies (- for stdin). [default: as they are]")
+@click.option("--expires", metavar="WHEN", help="90d, 2y, 2030-01-31, Unix seconds, or never. [default: as it is]")
+def reshare(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    out: str | None,
+    armor: bool,
+    retire_old: bool,
+    force: bool,
+    deadline: int | None,
+    quorum: str | None,
+    seats: tuple[str, ...],
+    policy: str | None,
+    expires: str | None,
+) -> None:
+    """Mint the same key anew under another quorum, other holders, another policy or another end.
+
+    As refresh in all else.
+    """
+    changes = Changes()
+    if quorum is not None:
+        changes["quorum"] = quorum
+    if seats:
+        changes["seats"] = seats_of(seats)
+    if policy is not None:
+        changes["policy"] = policy_text(app, policy)
+    if expires is not None:
+        changes["expires"] = None if expires == "never" else moment(expires, time.time())
+    if not changes:
+        raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
+    _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, deadline)
+
+
+def _anew(
+    app: App,
+    name: str,
+    reference: str,
+    pin: str | None,
+    trust_token: bool,
+    changes: Changes,
+    out: str | None,
+    armor: bool,
+    retire_old: bool,
+    force: bool,
+    deadline: int | None,
+) -> None:
+    if reference == "-" and out is None:
+        raise error("usage", "a token from stdin has no place to be replaced in", "Give --out FILE.")
+    if out == "-":
+        raise error("usage", "a healed token is written to a file, so that it is durable", "Give --out FILE.")
+    source = None if reference == "-" else app.token_path(reference)
+    path = Path(out) if out is not None else source
+    assert path is not None
+    in_place = source is not None and path.absolute() == source.absolute()
+    old, healing, new = _begun(app, name, reference, path, in_place, pin, trust_token, changes)
+    if new is None and not in_place and not force and path.exists():
+        raise _files.exists(path)
+    watch = Stopwatch()
+    healed: Healed | None = None
+    with app.client(deadline) as client:
+        resumed = new is not None
+        if new is None:
+            with app.working(f"minting {old.name} anew"):
+                healed = client.reshare(old, trust_token=trust_token, **changes)
+            new = healed.token
+            healing.note(new)
+        healing.place(new, armor, in_place, force)
+        dead = _retire(app, client, old) if retire_old else None
+    if dead is not False:
+        healing.done()
+    app.emit(
+        {
+            "token": new.id,
+            "old": old.id,
+            "name": new.name,
+            "file": str(path),
+            "kept": str(healing.kept) if in_place else None,
+            "quorum": new.quorum,
+            "resumed": resumed,
+            "milliseconds": round(watch.milliseconds, 3),
+            "old_dead": dead,
+            "warnings": list(healed.warnings) if healed else [],
+            "faults": [asdict(fault) for fault in healed.faults] if healed else [],
+            "salt": healed.salt.hex() if healed else None,
+            "receipts": receipts_json(healed.receipts) if healed else [],
+        }
+    )
+    if healed:
+        app.warn(map(printable, healed.warnings))
+        app.blame(healed.faults)
+    app.say(f"{'Went on with' if resumed else 'Minted'} {printable(new.name)} anew: {new.quorum}.", "green")
+    app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
+    app.say(f"Written to {path}." + (f" The old token is kept as {healing.kept}." if in_place else ""))
+    if dead is None:
+        app.say("The old token opens the key as well: retire it when nobody needs it (--retire-old).", "yellow")
+    elif dead:
+        app.say("The old token is dead.", "green")
+    else:
+        app.say("The old token is not dead yet. Run this again when the missing holders can be reached.", "yellow")
+        raise click.exceptions.Exit(1)
+
+
+def _begun(
+    app: App,
+    name: str,
+    reference: str,
+    path: Path,
+    in_place: bool,
+    pin: str | None,
+    trust_token: bool,
+    changes: Changes,
+) -> tuple[Token, Healing, Token | None]:
+    """The old token, the healing and its new token, if an earlier run got so far."""
+    old = app.token(reference, pin, trust_token)
+    terms = {key: dict(value) if key == "seats" else value for key, value in dict(changes).items()}  # type: ignore[call-overload]
+    terms.pop("expires", None)  # a span is another moment at each run
+    healing = Healing.of(path, old, name, terms)
+    if in_place and healing.state.exists():
+        # The file may hold the new token already; the old one is then beside it.
+        for kept in path.parent.glob(f"{path.name}.*.old"):
+            earlier = Token.load(kept, pin=None, trust_token=trust_token, home=app.home.root)
+            before = Healing.of(path, earlier, name, terms)
+            try:
+                new = before.resume(app.home.root)
+            except EvanesceError:
+                continue
+            if new is not None and new.id == old.id:
+                return earlier, before, new
+    return old, healing, healing.resume(app.home.root)
+
+
+def _retire(app: App, client: Client, old: Token) -> bool:
+    with app.working("asking the holders to retire the old token"):
+        retirement = client.retire(old)
+    for seat in retirement.missing:
+        app.say(
+            f"{printable(seat.seat)} has not retired it: {printable(seat.verdict)} {printable(seat.detail)}", "yellow"
+        )
+    return retirement.dead
+
+
+@verb(key)
+@click.argument("tokens", metavar="TOKEN…", nargs=-1, required=True)
+@click.option(
+    "--lost", metavar="AGENT", required=True, help="Whose seats were lost: its name in the quorum file, or its id."
+)
+@click.option("--to", "holder", metavar="AGENT", required=True, help="Who gets them.")
+@click.option("--seat", metavar="SEAT", help="Only this seat. [default: every seat that it held]")
+@click.option("--even-if-it-sits", is_flag=True, help="Though the new holder sits in the token already.")
+@click.option("--trust-token", is_flag=True, help="Believe that these tokens are the right ones, unproven.")
+@click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="For each token. [default: 10000]")
+def repair(
+    app: App,
+    tokens: tuple[str, ...],
+    lost: str,
+    holder: str,
+    seat: str | None,
+    even_if_it_sits: bool,
+    trust_token: bool,
+    deadline: int | None,
+) -> None:
+    """Give the seats of a destroyed element to another agent.
+
+    TOKEN is a token, or a folder of them. Each file is replaced as a whole, and those that were repaired already are
+    passed over: stopped at any point, the same command goes on. (For an element that was stolen: refresh, then
+    retire.) Exits 1 or 2 when some could not be repaired.
+    """
+    identifiers = {agent.name: agent.id for agent in read_agents(app.home.quorum)}
+    gone = identifiers.get(lost, lost.lower())
+    if len(gone) != 64:
+        raise error(
+            "usage", f"{printable(lost)!r} is no agent of the quorum file, nor an id", "Give its 64 hex digits."
+        )
+    files = [path for reference in tokens for path in token_files(app, reference)]
+    watch = Stopwatch()
+    repaired: list[dict[str, Any]] = []
+    failed: list[tuple[Path, EvanesceError]] = []
+    passed = 0
+    with (
+        app.client(deadline) as client,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+        counting(app, "repairing", len(files)) as step,
+    ):
+
+        def one(path: Path) -> list[dict[str, Any]]:
+            return _repair_one(app, client, path, gone, holder, seat, even_if_it_sits, trust_token)
+
+        waiting = {pool.submit(one, path): path for path in files}
+        for future in as_completed(waiting):
+            try:
+                done = future.result()
+                repaired += done
+                passed += not done
+            except EvanesceError as e:
+                failed.append((waiting[future], e))
+            step()
+    rate = round(len(repaired) / max(watch.milliseconds / 1000, 1e-9), 1)
+    app.emit(
+        {
+            "repaired": repaired,
+            "passed_over": passed,
+            "failed": [{"file": str(path), "error": why.as_dict()} for path, why in failed],
+            "milliseconds": round(watch.milliseconds, 3),
+            "per_second": rate,
+        }
+    )
+    for path, why in failed:
+        app.say(f"{path}: {why}", "red")
+    app.warn(sorted({warning for item in repaired for warning in item["warnings"]}))
+    app.say(f"{len(repaired)} seats repaired, {rate} a second; {passed} tokens had nothing to repair.", "green")
+    if failed:
+        raise click.exceptions.Exit(max(exit_status(why) for _, why in failed))
+
+
+def _repair_one(
+    app: App, client: Client, path: Path, gone: str, holder: str, seat: str | None, even: bool, trust_token: bool
+) -> list[dict[str, Any]]:
+    token = Token.load(path, trust_token=trust_token, home=app.home.root)
+    token.require_pinned("repair", trust_token)
+    armored = _files.read(path).lstrip().startswith(b"-----BEGIN")
+    done = []
+    for place in token.seats:
+        if place.holder_id != gone or (seat is not None and place.name != seat):
+            continue
+        healed = client.repair(token, place.name, holder, even_if_it_sits=even)
+        # Seat by seat: what was achieved is on disk before the next is tried.
+        token = healed.token
+        token.save(path, armored=armored, force=True)
+        done.append(
+            {
+                "file": str(path),
+                "token": token.id,
+                "seat": place.name,
+                "holder": holder,
+                "warnings": list(map(printable, healed.warnings)),
+                "faults": [asdict(fault) for fault in healed.faults],
+                "salt": healed.salt.hex(),
+                "receipts": receipts_json(healed.receipts),
+            }
+        )
+    return done

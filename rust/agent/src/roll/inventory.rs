@@ -1,0 +1,168 @@
+//! The operator's inventory: a folder of token files, in either form, with folders in it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use evanesce_suite::catalogue;
+use evanesce_token::{Token, armor};
+
+use crate::error::AgentError;
+
+/// How the names of token files end.
+const SUFFIX: &str = ".regen";
+/// How files end that a roll writes beside the one it is about to replace.
+const BESIDE: &str = ".rolling";
+/// Bytes read of a file: armour and some text around it; the token itself is at most 128 KiB.
+const LARGEST: u64 = 1 << 20;
+
+/// Every file below `root` in the order of names, links not followed. What an earlier roll left half done is removed.
+pub fn files(root: &Path) -> Result<Vec<PathBuf>, AgentError> {
+    let fail = |path: &Path, e: io::Error| {
+        AgentError::Roll(format!(
+            "the inventory cannot be read: {}: {e}",
+            path.display()
+        ))
+    };
+    let device = fs::metadata(root).map_err(|e| fail(root, e))?.dev();
+    let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|e| fail(&folder, e))? {
+            let entry = entry.map_err(|e| fail(&folder, e))?;
+            let (path, kind) = (
+                entry.path(),
+                entry.file_type().map_err(|e| fail(&folder, e))?,
+            );
+            if kind.is_dir() {
+                if fs::metadata(&path).map_err(|e| fail(&path, e))?.dev() != device {
+                    let why = format!(
+                        "{} is on another file system: roll it by itself",
+                        path.display()
+                    );
+                    return Err(AgentError::Roll(why));
+                }
+                folders.push(path);
+            } else if is_beside(&path) {
+                // Never in force: the file that it was to replace is there.
+                fs::remove_file(&path).map_err(|e| fail(&path, e))?;
+            } else if kind.is_file() || kind.is_symlink() && named_token(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn is_beside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(BESIDE)
+}
+
+fn named_token(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(SUFFIX)
+}
+
+/// A token file as it was read.
+pub struct TokenFile {
+    path: PathBuf,
+    content: Vec<u8>,
+    mode: u32,
+    pub token: Token,
+}
+
+/// A replacement that lies beside its file, not in force yet.
+pub struct Beside {
+    new: PathBuf,
+    file: PathBuf,
+    /// What is to be replaced.
+    before: Vec<u8>,
+}
+
+impl TokenFile {
+    /// Reads a token file. `None` for a file that is none and is not called so; a reason where it should be one.
+    pub fn read(path: &Path) -> Result<Option<Self>, String> {
+        let metadata = fs::symlink_metadata(path).map_err(|e| e.to_string())?;
+        if metadata.is_symlink() {
+            return Err("a symbolic link: put the file itself into the inventory".into());
+        }
+        let content = content(path).map_err(|e| e.to_string())?;
+        let decoded = match text(&content) {
+            Some(text) => armor::decode(text),
+            None => Ok(content.clone()),
+        };
+        match decoded.and_then(|bytes| Token::decode(&bytes, catalogue())) {
+            Ok(token) => Ok(Some(Self {
+                path: path.to_owned(),
+                content,
+                mode: metadata.mode() & 0o777,
+                token,
+            })),
+            Err(_) if !named_token(path) => Ok(None),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Writes the token as it is now beside its file.
+    pub fn write(self) -> io::Result<Beside> {
+        let encoded = self.token.encode();
+        let bytes = match text(&self.content) {
+            Some(text) => armor::replace(text, &encoded)
+                .map_err(io::Error::other)?
+                .into_bytes(),
+            None => encoded,
+        };
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let new = self.path.with_file_name(format!(".{name}{BESIDE}"));
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(self.mode)
+            .open(&new)?;
+        io::Write::write_all(&mut file, &bytes)?;
+        Ok(Beside {
+            new,
+            file: self.path,
+            before: self.content,
+        })
+    }
+}
+
+impl Beside {
+    /// The file that it is to replace.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts it in force, unless somebody has changed the file meanwhile. It must be durable by now.
+    pub fn put(self) -> Result<(), String> {
+        match content(&self.file) {
+            Ok(now) if now == self.before => {}
+            _ => {
+                let _ = fs::remove_file(&self.new);
+                return Err("changed while it was re-rooted; it was left as it is".into());
+            }
+        }
+        fs::rename(&self.new, &self.file).map_err(|e| e.to_string())
+    }
+}
+
+/// The text that armour is in; a binary token begins with a CBOR map head and is none.
+fn text(content: &[u8]) -> Option<&str> {
+    std::str::from_utf8(content)
+        .ok()
+        .filter(|text| text.contains("-----BEGIN"))
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut content)?;
+    match content.len() as u64 > LARGEST {
+        true => Err(io::Error::other("larger than a token can be")),
+        false => Ok(content),
+    }
+}
