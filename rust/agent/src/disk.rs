@@ -18,6 +18,10 @@ pub use memory::Memory;
 pub trait Journal: Send + Sync {
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Whether nothing was ever written.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
     /// Fills `out` from the bytes at `at`.
     fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes` at `at`. After an error any part of them may be there.

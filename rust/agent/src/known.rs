@@ -150,6 +150,11 @@ impl Directory {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// Whether there is none: nobody may ask anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 #[cfg(test)]

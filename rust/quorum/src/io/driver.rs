@@ -55,7 +55,7 @@ pub(crate) enum Event {
     /// A request ended.
     Answered(Box<Answered>),
     /// An operation from a side task.
-    Submit(Work, Reply<Outcome>),
+    Submit(Box<Work>, Reply<Outcome>),
     /// A side task ended.
     Over,
 }
@@ -278,7 +278,7 @@ impl Driver {
         match event {
             Event::Tried(place, result) => self.tried(place, result),
             Event::Answered(answered) => self.answered(*answered),
-            Event::Submit(work, done) => self.begin(work, done),
+            Event::Submit(work, done) => self.begin(*work, done),
             Event::Over => self.side_tasks -= 1,
         }
     }

@@ -30,7 +30,9 @@ impl Side {
         let done = Box::new(move |result| {
             let _ = tell.send(result);
         });
-        let _ = self.tell.send(Event::Submit(work, Reply::new(done)));
+        let _ = self
+            .tell
+            .send(Event::Submit(Box::new(work), Reply::new(done)));
         told.await
             .unwrap_or_else(|_| Err(Error::internal("the opening was dropped")))
     }
