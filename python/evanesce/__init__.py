@@ -44,6 +44,7 @@ from evanesce.errors import (
 from evanesce.home import Agent
 from evanesce.offline import encapsulate, encrypt_to, verify
 from evanesce.payload import Payload, canonical_payload
+from evanesce.policy import Decision, Policy, Question, Statement
 from evanesce.results import (
     AgentStatus,
     Check,
@@ -83,12 +84,15 @@ __all__ = [
     "Ciphertext",
     "Client",
     "Culprit",
+    "Decision",
     "Encapsulation",
     "EvanesceError",
     "InputError",
     "InternalError",
     "Mac",
     "Payload",
+    "Policy",
+    "Question",
     "QuorumError",
     "Receipt",
     "RefusedError",
@@ -96,6 +100,7 @@ __all__ = [
     "Secret",
     "SetupError",
     "Signature",
+    "Statement",
     "Terms",
     "Token",
     "TokenError",

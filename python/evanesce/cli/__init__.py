@@ -17,7 +17,7 @@ import click
 from rich.text import Text
 
 from evanesce import __version__
-from evanesce.cli import agent, derive, doctor, encrypt, identity, key, mac, quickstart, sign, tokens
+from evanesce.cli import agent, derive, doctor, encrypt, identity, key, mac, policy, quickstart, sign, tokens
 from evanesce.cli._app import console
 from evanesce.errors import EvanesceError, error, exit_status
 
@@ -34,7 +34,7 @@ def root(as_json: bool, home: str | None) -> None:
     """
 
 
-for module in (quickstart, identity, agent, key, tokens, sign, mac, encrypt, derive, doctor):
+for module in (quickstart, identity, agent, key, policy, tokens, sign, mac, encrypt, derive, doctor):
     module.register(root)
 
 

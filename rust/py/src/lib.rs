@@ -10,6 +10,7 @@ mod error;
 mod memory;
 mod offline;
 mod operation;
+mod policy;
 mod receipt;
 mod reconstructor;
 mod secret;
@@ -33,6 +34,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<reconstructor::Reconstructor>()?;
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
+    policy::register(m)?;
     agent::register(m)?;
     #[cfg(feature = "audit")]
     audit::register(m)?;
