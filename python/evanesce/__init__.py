@@ -45,6 +45,7 @@ from evanesce.errors import (
 from evanesce.home import Agent
 from evanesce.offline import encapsulate, encrypt_to, verify
 from evanesce.payload import Payload, canonical_payload
+from evanesce.policy import Decision, Policy, Question, Statement
 from evanesce.results import (
     AgentStatus,
     Check,
@@ -86,6 +87,7 @@ __all__ = [
     "Ciphertext",
     "Client",
     "Culprit",
+    "Decision",
     "Encapsulation",
     "EvanesceError",
     "Healed",
@@ -93,6 +95,8 @@ __all__ = [
     "InternalError",
     "Mac",
     "Payload",
+    "Policy",
+    "Question",
     "QuorumError",
     "Receipt",
     "RefusedError",
@@ -100,6 +104,7 @@ __all__ = [
     "Secret",
     "SetupError",
     "Signature",
+    "Statement",
     "Terms",
     "Token",
     "TokenError",

@@ -15,6 +15,7 @@ __all__ = [
     "Log",
     "Operation",
     "Outcome",
+    "Policy",
     "Receipt",
     "Reconstructor",
     "Secret",
@@ -35,7 +36,6 @@ __all__ = [
     "log_key",
     "memory_report",
     "parse_quorum",
-    "policy_check",
     "policy_schema",
     "roll_agent",
     "run_agent",
@@ -262,6 +262,34 @@ class Reconstructor:
         """Per holder: (name, id hex, its status or None, why not). A status also has milliseconds (of the answer) and
         clock_offset_ms (its clock ahead of the local one)."""
 
+@final
+class Policy:
+    """A policy that may go into a token, judged as an agent judges it."""
+
+    def __new__(cls, text: str) -> Self:
+        """Raises CoreError `policy` for one that does not parse or fit the schema. Empty text is no policy."""
+    @property
+    def warnings(self) -> list[str]:
+        """As at a mint."""
+    @property
+    def payload(self) -> str | None:
+        """The type of the payload that it declares, in Cedar's schema syntax."""
+    def decide(
+        self,
+        action: str,
+        caller: str,
+        groups: Sequence[str],
+        key: str,
+        suite: str = "",
+        input: Sequence[int] | None = None,
+        now: int | None = None,
+        minter: bool = False,
+        payload: Buffer | None = None,
+    ) -> tuple[bool, str, list[tuple[str, str, str]]]:
+        """(permitted, why not, the deciding statements: label, "permit", "forbid" or "error", text). `input`: the 32
+        bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form. Raises
+        CoreError `bad-input`, `payload`."""
+
 def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
     """Offline. Raises CoreError `invalid-signature`."""
 
@@ -277,9 +305,6 @@ def canonical_payload(payload: Buffer) -> bytes:
     """The canonical form (RFC 8785) of a JSON object. Raises CoreError `payload`, saying where it has none."""
 
 def policy_schema() -> str: ...
-def policy_check(policy: str) -> list[str]:
-    """Warnings. Raises CoreError `policy` for one that does not parse or fit the schema."""
-
 def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
     """Makes a new Ed25519 identity file (0600). Returns (SPKI DER, agent id, caller id)."""
 

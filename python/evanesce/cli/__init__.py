@@ -28,6 +28,7 @@ from evanesce.cli import (
     identity,
     key,
     mac,
+    policy,
     quickstart,
     sign,
     tokens,
@@ -48,7 +49,22 @@ def root(as_json: bool, home: str | None) -> None:
     """
 
 
-for module in (quickstart, identity, agent, key, heal, tokens, sign, mac, encrypt, derive, audit, doctor, drill):
+for module in (
+    quickstart,
+    identity,
+    agent,
+    key,
+    heal,
+    policy,
+    tokens,
+    sign,
+    mac,
+    encrypt,
+    derive,
+    audit,
+    doctor,
+    drill,
+):
     module.register(root)
 
 

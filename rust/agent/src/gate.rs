@@ -6,7 +6,7 @@
 
 use evanesce_token::{Body, formula, quoted};
 use evanesce_wire::Id;
-use evanesce_wire::limits::REQUEST_AHEAD;
+use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
 use evanesce_wire::message::{Code, Request, SeatFault, SeatRow};
 
 use crate::known::{Known, Role};
@@ -162,6 +162,10 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
+            _ if self.payloads() > PAYLOADS => malformed(format!(
+                "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",
+                self.payloads()
+            )),
             _ => {
                 let both = self.requests.iter().zip(self.salts);
                 both.map(|(request, salt)| {
@@ -171,6 +175,12 @@ impl Case<'_> {
                 .collect()
             }
         }
+    }
+
+    /// Bytes of all payloads.
+    fn payloads(&self) -> usize {
+        let payloads = self.requests.iter().filter_map(|r| r.payload.as_ref());
+        payloads.map(Vec::len).sum()
     }
 
     /// The request is about this token, from this caller, under this session, and of this time.

@@ -70,7 +70,8 @@ impl Shown {
 
     /// Keeps a compiled policy, by the SHA-256 of its text.
     pub fn learn(&mut self, hash: [u8; 32], text: usize, policy: Arc<Compiled>) {
-        self.policies.insert(hash, policy, compiled_bytes(text));
+        let bytes = compiled_bytes(text, policy.declared().is_some());
+        self.policies.insert(hash, policy, bytes);
     }
 
     /// Bytes of tokens and of compiled policies remembered.
@@ -173,6 +174,8 @@ pub fn fill(
 }
 
 /// Bytes reckoned for a compiled policy of `text` bytes, measured on Cedar 4.14 and rounded up.
-fn compiled_bytes(text: usize) -> usize {
-    8 * 1024 + 40 * text
+fn compiled_bytes(text: usize, declares_a_payload: bool) -> usize {
+    // A policy that declares one has a schema of its own.
+    let schema = if declares_a_payload { 32 * 1024 } else { 0 };
+    8 * 1024 + 40 * text + schema
 }

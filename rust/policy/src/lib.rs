@@ -19,7 +19,8 @@ use cedar_policy::{
 };
 
 use decide::Slices;
-pub use decide::{Principal, Question, permits};
+pub use decide::{Deciding, Principal, Question, explain, permits};
+use declared::Kind;
 use evanesce_token::text::cut;
 pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
 
@@ -126,8 +127,8 @@ pub struct Compiled(Result<Ready, String>);
 
 struct Ready {
     set: PolicySet,
-    /// The schema that requests must fit, where the policy declares a payload.
-    declared: Option<Schema>,
+    /// The payload that the policy declares.
+    declared: Option<Declared>,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -148,15 +149,28 @@ impl Compiled {
         }))
     }
 
+    /// The type of the payload that it declares, in Cedar's schema syntax; `None` where it declares none, or is invalid.
+    pub fn declared(&self) -> Option<String> {
+        let declared = self.0.as_ref().ok()?.declared.as_ref()?;
+        Some(declared.kind.to_string())
+    }
+
     /// Why it may not be seated, if so.
     pub fn invalid(&self) -> Option<&str> {
         self.0.as_ref().err().map(String::as_str)
     }
 }
 
+/// A declared payload.
+struct Declared {
+    kind: Kind,
+    /// The published schema with it, which the policy fits and requests must fit.
+    schema: Schema,
+}
+
 struct Parsed {
     set: PolicySet,
-    declared: Option<Schema>,
+    declared: Option<Declared>,
     warnings: Vec<String>,
 }
 
@@ -168,12 +182,19 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
-    let declared = declared::declared(&set)?
-        .map(|kind| Schema::from_str(&schema_with(&kind)).map_err(|e| explain(vec![e.to_string()])))
-        .transpose()?;
+    let declared = match declared::declared(&set)? {
+        None => None,
+        Some(kind) => {
+            let schema = Schema::from_str(&schema_with(&kind.to_string()));
+            let schema = schema.map_err(|e| explain(vec![e.to_string()]))?;
+            Some(Declared { kind, schema })
+        }
+    };
     let result = match &declared {
         None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
-        Some(schema) => Validator::new(schema.clone()).validate(&set, ValidationMode::Strict),
+        Some(declared) => {
+            Validator::new(declared.schema.clone()).validate(&set, ValidationMode::Strict)
+        }
     };
     if !result.validation_passed() {
         let mut errors: Vec<String> = result

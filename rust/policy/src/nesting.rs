@@ -25,6 +25,13 @@ pub fn check(policy: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a statement nests so little that Cedar can take it apart and put it together again, for which it takes more
+/// stack than for parsing.
+pub fn is_shallow(statement: &str) -> bool {
+    let (depth, operators) = measure(statement.as_bytes());
+    depth <= DEPTH / 3 && operators <= OPERATORS / 8
+}
+
 /// The deepest nesting and the most operators of any statement.
 ///
 /// Strings and comments are passed over exactly as Cedar's lexer does; where a text is no Cedar at all, Cedar

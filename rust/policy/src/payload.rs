@@ -17,11 +17,11 @@ pub const PAYLOAD_DEPTH: usize = 16;
 /// Largest number either way: beyond it a reader that takes numbers for doubles would see another one.
 const LARGEST: i64 = 1 << 53;
 
-type Members = Vec<(String, Value)>;
+pub(crate) type Members = Vec<(String, Value)>;
 
 /// What a payload is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(i64),
@@ -33,7 +33,7 @@ enum Value {
 
 /// A payload that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payload(Members);
+pub struct Payload(pub(crate) Members);
 
 impl Payload {
     /// From bytes that must be the canonical form already.
@@ -56,9 +56,9 @@ impl Payload {
         out
     }
 
-    /// As Cedar sees it: objects are records, arrays are sets.
-    pub(crate) fn to_cedar(&self) -> Result<RestrictedExpression, String> {
-        record(&self.0, &mut Path::default())
+    /// As Cedar sees it: objects are records, arrays are sets. `None` where there is a null in it.
+    pub(crate) fn to_cedar(&self) -> Option<RestrictedExpression> {
+        record(&self.0)
     }
 }
 
@@ -390,44 +390,23 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// The way to a value, for errors.
-#[derive(Default)]
-struct Path(Vec<String>);
-
-impl Path {
-    fn show(&self) -> String {
-        evanesce_token::text::cut(&format!("payload{}", self.0.concat()), 200)
-    }
+fn record(members: &Members) -> Option<RestrictedExpression> {
+    let fields = members
+        .iter()
+        .map(|(key, value)| Some((key.clone(), expression(value)?)));
+    RestrictedExpression::new_record(fields.collect::<Option<Vec<_>>>()?).ok()
 }
 
-fn record(members: &Members, path: &mut Path) -> Result<RestrictedExpression, String> {
-    let mut fields = Vec::with_capacity(members.len());
-    for (key, value) in members {
-        path.0.push(format!(".{key}"));
-        fields.push((key.clone(), expression(value, path)?));
-        path.0.pop();
-    }
-    RestrictedExpression::new_record(fields).map_err(|e| e.to_string())
-}
-
-fn expression(value: &Value, path: &mut Path) -> Result<RestrictedExpression, String> {
-    Ok(match value {
-        Value::Null => {
-            return Err(format!(
-                "{} is null, which policies do not have: leave it out",
-                path.show()
-            ));
-        }
+/// `None` where there is a null in it, which Cedar does not have.
+fn expression(value: &Value) -> Option<RestrictedExpression> {
+    Some(match value {
+        Value::Null => return None,
         Value::Bool(value) => RestrictedExpression::new_bool(*value),
         Value::Number(number) => RestrictedExpression::new_long(*number),
         Value::Text(text) => RestrictedExpression::new_string(text.clone()),
-        Value::Object(members) => record(members, path)?,
+        Value::Object(members) => record(members)?,
         Value::List(items) => {
-            path.0.push("[…]".into());
-            let items = items.iter().map(|item| expression(item, path));
-            let set = RestrictedExpression::new_set(items.collect::<Result<Vec<_>, _>>()?);
-            path.0.pop();
-            set
+            RestrictedExpression::new_set(items.iter().map(expression).collect::<Option<Vec<_>>>()?)
         }
     })
 }

@@ -11,6 +11,7 @@ mod evidence;
 mod memory;
 mod offline;
 mod operation;
+mod policy;
 mod receipt;
 mod reconstructor;
 mod secret;
@@ -34,6 +35,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<reconstructor::Reconstructor>()?;
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
+    policy::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
     #[cfg(feature = "audit")]

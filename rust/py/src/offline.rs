@@ -18,9 +18,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(encapsulate, m)?)?;
     m.add_function(wrap_pyfunction!(suites, m)?)?;
     m.add_function(wrap_pyfunction!(parse_quorum, m)?)?;
-    m.add_function(wrap_pyfunction!(canonical_payload, m)?)?;
-    m.add_function(wrap_pyfunction!(policy_schema, m)?)?;
-    m.add_function(wrap_pyfunction!(policy_check, m)?)?;
     m.add_function(wrap_pyfunction!(create_identity, m)?)?;
     m.add_function(wrap_pyfunction!(show_identity, m)?)
 }
@@ -130,25 +127,6 @@ fn parse_quorum(text: &str) -> PyResult<(String, Vec<String>)> {
         gate.to_string(),
         gate.seats().into_iter().map(str::to_owned).collect(),
     ))
-}
-
-#[pyfunction]
-fn canonical_payload<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Bound<'py, PyBytes>> {
-    let payload = bytes_of(py, &payload)?;
-    let made = py.detach(|| evanesce_policy::canonicalise(&payload));
-    made.map(|bytes| PyBytes::new(py, &bytes))
-        .map_err(|e| plain("payload", e))
-}
-
-#[pyfunction]
-fn policy_schema() -> &'static str {
-    evanesce_policy::schema()
-}
-
-#[pyfunction]
-fn policy_check(policy: &str) -> PyResult<Vec<String>> {
-    let hint = "see the published schema: evanesce._core.policy_schema()";
-    evanesce_policy::check(policy).map_err(|e| raise("policy", e, hint, Vec::new()))
 }
 
 type IdentityRow<'py> = (

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
-use evanesce_wire::limits::REQUESTS_PER_OPENING;
+use evanesce_wire::limits::{PAYLOADS, REQUESTS_PER_OPENING};
 use evanesce_wire::{Id, World};
 
 use crate::error::{Code, Error};
@@ -66,6 +66,13 @@ impl Work {
                 "an operation has between 1 and {REQUESTS_PER_OPENING} jobs, not {}",
                 jobs.len()
             );
+            return Err(Error::new(Code::BadInput, message, "Split it."));
+        }
+        let payloads = jobs.iter().filter_map(|job| job.input.payload());
+        let payloads: usize = payloads.map(<[u8]>::len).sum();
+        if payloads > PAYLOADS {
+            let message =
+                format!("an operation has at most {PAYLOADS} bytes of payloads, not {payloads}");
             return Err(Error::new(Code::BadInput, message, "Split it."));
         }
         let mut statements = Vec::with_capacity(jobs.len());

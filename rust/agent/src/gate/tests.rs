@@ -206,6 +206,26 @@ fn paid(body: &Body, payload: &str) -> Request {
     }
 }
 
+#[test]
+fn payloads_under_one_opening_are_bounded_together() {
+    let who = known("\"caller\", \"reconstructor\"");
+    let body = body("", None);
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(PAYLOADS / 2 - 8));
+    for (count, expected) in [(2, None), (3, Some(Code::Malformed))] {
+        let asked = |n| Request {
+            id: [n; 16],
+            ..paid(&body, &long)
+        };
+        let requests: Vec<Request> = (0..count).map(asked).collect();
+        let salts = vec![Some(SALT); requests.len()];
+        let case = Case {
+            salts: &salts,
+            ..case(Verb::Contribute, &who, &body, &requests)
+        };
+        assert_eq!(decide(&case), expected);
+    }
+}
+
 const PAYMENTS: &str = "@payload(\"{ amount: Long }\")
     permit(principal, action, resource) when { context has payload && context.payload.amount <= 100 };";
 

@@ -1,0 +1,168 @@
+"""`evanesce policy`: what a policy would decide, before it is in a token and after."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+
+from evanesce import Decision, Policy, Question, Token, _cases, policy_schema
+from evanesce._text import printable
+from evanesce.cli import _io
+from evanesce.cli._app import App, verb
+from evanesce.cli.key import moment
+from evanesce.errors import error
+
+WITHOUT_SUITE = ("open", "reshare", "repair", "retire")
+"""Actions that use no suite (PROTOCOL §6)."""
+
+
+def register(root: click.Group) -> None:
+    """Adds this group."""
+    root.add_command(policy)
+
+
+@click.group()
+def policy() -> None:
+    """Check, test and explain the policies that agents enforce. Offline, by the code that agents run.
+
+    POLICY is a file of Cedar policies, a token (a file, or a name in the home folder) or - for stdin.
+    """
+
+
+@verb(policy)
+@click.argument("reference", metavar="POLICY")
+def check(app: App, reference: str) -> None:
+    """Say whether POLICY may go into a token, and what is said of it at a mint. Exits 2 if it may not."""
+    given, _ = _policy(app, reference)
+    app.emit({"valid": True, "warnings": list(given.warnings), "payload": given.payload})
+    app.warn(map(printable, given.warnings))
+    if not given.text:
+        app.say("There is no policy: every caller that the agents know may use the key.", "yellow")
+        return
+    if given.payload:
+        app.say(f"It looks at the payload, so that no bare digest is signed: {printable(given.payload)}")
+    app.say("It may go into a token.", "green")
+
+
+@verb(policy)
+@click.argument("reference", metavar="POLICY")
+@click.argument("cases", metavar="CASES")
+def test(app: App, reference: str, cases: str) -> None:
+    """Decide every request in CASES (TOML or JSON) and compare with what it expects. Exits 1 if one differs."""
+    given, token = _policy(app, reference)
+    data = bytes(_io.read_input(app, cases, "cases"))
+    name, suite = (token.name, _only_suite(token)) if token else (None, None)
+    verdicts = _cases.run(given, _cases.read(data, cases, name, suite))
+    wrong = [verdict for verdict in verdicts if not verdict.right]
+    rows = [
+        {
+            "name": verdict.case.name,
+            "expected": _word(verdict.case.allow),
+            "decided": _word(verdict.decision.permitted),
+            "right": verdict.right,
+            "reason": verdict.decision.reason,
+            "by": list(verdict.deciding),
+        }
+        for verdict in verdicts
+    ]
+    app.emit({"cases": rows, "wrong": len(wrong)})
+    if not app.json:
+        table = Table("", "case", "expected", "decided", "by", "why not")
+        for verdict in verdicts:
+            case, decision = verdict.case, verdict.decision
+            row = [
+                case.name,
+                _word(case.allow),
+                _word(decision.permitted),
+                ", ".join(verdict.deciding),
+                decision.reason,
+            ]
+            style = "" if verdict.right else "red"
+            table.add_row("ok" if verdict.right else "WRONG", *map(printable, row), style=style)
+        app.out.print(table)
+    if wrong:
+        app.say(f"{len(wrong)} of {len(verdicts)} cases came out otherwise than expected.", "red")
+        raise click.exceptions.Exit(1)
+    app.say(f"All {len(verdicts)} cases came out as expected.", "green")
+
+
+@verb(policy)
+@click.argument("reference", metavar="POLICY")
+@click.option("--action", metavar="ACTION", required=True, help="sign, mac, encrypt, … open, reshare, repair, retire.")
+@click.option("--caller", metavar="NAME", required=True, help="As the agents' directories name it.")
+@click.option("--group", "groups", metavar="NAME", multiple=True, help="Of the caller's groups; may be repeated.")
+@click.option("--suite", metavar="SUITE", help="[default: the token's, if it has one]")
+@click.option("--key", metavar="NAME", help="The key's name. [default: the token's]")
+@click.option("--now", metavar="WHEN", help="2030-01-31T12:00Z, or Unix seconds. [default: now]")
+@click.option("--minter", is_flag=True, help="The caller is a minter.")
+@click.option("--payload", metavar="FILE", help="A JSON object (- for stdin).")
+def explain(
+    app: App,
+    reference: str,
+    action: str,
+    caller: str,
+    groups: tuple[str, ...],
+    suite: str | None,
+    key: str | None,
+    now: str | None,
+    minter: bool,
+    payload: str | None,
+) -> None:
+    """Say what POLICY decides about one request, and which of its statements decide."""
+    given, token = _policy(app, reference)
+    if key is None:
+        if token is None:
+            raise error("usage", "--key is missing", "Name the key, as the token's header would.")
+        key = token.name
+    if suite is None and token is not None and action not in WITHOUT_SUITE:
+        suite = _only_suite(token)
+    shown = None if payload is None else bytes(_io.read_input(app, payload, "payload"))
+    when = None if now is None else moment(now, datetime.datetime.now(datetime.UTC).timestamp())
+    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown)
+    decision = given.decide(question)
+    app.emit(asdict(decision))
+    if not app.json:
+        _print(app, decision)
+
+
+def _print(app: App, decision: Decision) -> None:
+    app.say(
+        "Permitted." if decision.permitted else f"Refused: {decision.reason}.", "green" if decision.permitted else "red"
+    )
+    for statement in decision.statements:
+        words = {"permit": "permits it", "forbid": "forbids it", "error": "cannot be evaluated, which is a refusal"}
+        app.say(f"{statement.label} {words[statement.effect]}:")
+        click.echo(printable(statement.text, lines=True, limit=None))
+
+
+@verb(policy)
+def schema(app: App) -> None:
+    """Print the schema that every policy must fit (Cedar)."""
+    app.emit({"schema": policy_schema()})
+    if not app.json:
+        click.echo(policy_schema(), nl=False)
+
+
+def _policy(app: App, reference: str) -> tuple[Policy, Token | None]:
+    """A policy by its own file, by a token that has it, or `-` for stdin."""
+    at = reference if _io.descriptor_of(reference, 0) is not None else str(app.token_path(reference))
+    data = bytes(_io.read_input(app, at, "policy"))
+    # A token is armoured, or CBOR, which begins as no text does.
+    if b"-----BEGIN EVANESCE REGEN TOKEN-----" in data or data[:1] >= b"\x80":
+        token = Token.decode(data, home=app.home.root)
+        return Policy(token.policy), token
+    try:
+        return Policy(data.decode()), None
+    except UnicodeDecodeError:
+        raise error("policy", f"{printable(reference)} is not UTF-8 text", "Give Cedar policies, or a token.") from None
+
+
+def _only_suite(token: Token) -> str | None:
+    return token.suites[0] if len(token.suites) == 1 else None
+
+
+def _word(allowed: bool) -> str:
+    return "allow" if allowed else "deny"

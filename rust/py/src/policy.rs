@@ -1,0 +1,108 @@
+//! Policies and payloads, judged as an agent judges them, without one.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use evanesce_policy::{Compiled, Payload, Principal, Question};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{plain, raise};
+use crate::offline::bytes_of;
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Policy>()?;
+    m.add_function(wrap_pyfunction!(canonical_payload, m)?)?;
+    m.add_function(wrap_pyfunction!(policy_schema, m)?)
+}
+
+#[pyfunction]
+fn canonical_payload<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Bound<'py, PyBytes>> {
+    let payload = bytes_of(py, &payload)?;
+    let made = py.detach(|| evanesce_policy::canonicalise(&payload));
+    made.map(|bytes| PyBytes::new(py, &bytes))
+        .map_err(|e| plain("payload", e))
+}
+
+#[pyfunction]
+fn policy_schema() -> &'static str {
+    evanesce_policy::schema()
+}
+
+/// (label, "permit", "forbid" or "error", text).
+type DecidingRow = (String, &'static str, String);
+
+/// A policy that may go into a token, and what it would decide.
+#[pyclass(frozen, module = "evanesce._core")]
+pub struct Policy {
+    /// `None` where its length is zero.
+    compiled: Option<Compiled>,
+    warnings: Vec<String>,
+}
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(py: Python<'_>, text: &str) -> PyResult<Self> {
+        let hint = "Compare it with the published schema: `evanesce policy schema`.";
+        let warnings = py
+            .detach(|| evanesce_policy::check(text))
+            .map_err(|e| raise("policy", e, hint, Vec::new()))?;
+        let compiled = (!text.is_empty()).then(|| Compiled::new(text));
+        Ok(Self { compiled, warnings })
+    }
+
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    #[getter]
+    fn payload(&self) -> Option<String> {
+        self.compiled.as_ref()?.declared()
+    }
+
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None))]
+    fn decide(
+        &self,
+        py: Python<'_>,
+        action: &str,
+        caller: &str,
+        groups: Vec<String>,
+        key: &str,
+        suite: &str,
+        input: Option<[u8; 32]>,
+        now: Option<u64>,
+        minter: bool,
+        payload: Option<PyBuffer<u8>>,
+    ) -> PyResult<(bool, String, Vec<DecidingRow>)> {
+        if !evanesce_policy::is_action(action) {
+            return Err(plain("bad-input", format!("{action:?} is no action")));
+        }
+        let payload = payload.map(|payload| bytes_of(py, &payload)).transpose()?;
+        let payload = payload
+            .map(|bytes| Payload::read(&bytes))
+            .transpose()
+            .map_err(|e| plain("payload", e))?;
+        let clock = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, |since| since.as_secs())
+        };
+        let question = Question {
+            action,
+            suite,
+            input: &input.unwrap_or_default(),
+            key,
+            now: now.unwrap_or_else(clock),
+            minter,
+            payload: payload.as_ref(),
+        };
+        let principal = Principal::new(caller, &groups);
+        let (verdict, deciding) =
+            py.detach(|| evanesce_policy::explain(self.compiled.as_ref(), &principal, question));
+        let rows = deciding.into_iter();
+        let rows = rows.map(|one| (one.label, one.effect, one.text)).collect();
+        Ok((verdict.is_ok(), verdict.err().unwrap_or_default(), rows))
+    }
+}
