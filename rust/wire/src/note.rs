@@ -303,6 +303,7 @@ fn key_hash(name: &str, kind: u8, key: &[u8; 32]) -> [u8; 4] {
 mod tests {
     use super::*;
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use proptest::prelude::*;
 
     struct TestKey(Ed25519KeyPair, Vec<u8>);
 
@@ -403,5 +404,33 @@ mod tests {
         assert_eq!(WitnessKey::parse(&witness.to_string()).unwrap(), witness);
         assert!(WitnessKey::parse(&witness.to_string().replacen('w', "v", 1)).is_err());
         assert!(parse_log_vkey("evanesce/x").is_err());
+    }
+
+    proptest! {
+        /// Whatever text comes, and whatever is done to a good one: what is understood has no other form.
+        #[test]
+        fn text_is_refused_or_is_the_only_form(
+            cut in any::<prop::sample::Index>(),
+            length in 0usize..4,
+            word in "[\\PC\n ]{0,4}",
+            any in "[evan/0-9a-f\n=+A \u{2014}]{0,80}",
+        ) {
+            let log = key(1);
+            let good = checkpoint(&[3; 32], 17, &[9; 32], &log);
+            let good = Checkpoint::parse(&good).unwrap().cosign("w", &key(2), 5).unwrap();
+            let characters: Vec<char> = good.chars().collect();
+            let at = cut.index(characters.len());
+            let rest = (at + length).min(characters.len());
+            let changed: String =
+                characters[..at].iter().copied().chain(word.chars()).chain(characters[rest..].iter().copied()).collect();
+            for text in [good, changed, any.clone(), format!("{any}\n\n\u{2014} a AAAAAAA=\n")] {
+                if let Ok(parsed) = Checkpoint::parse(&text) {
+                    prop_assert_eq!(parsed.to_string(), text);
+                }
+                if let Ok(witness) = WitnessKey::parse(&any) {
+                    prop_assert_eq!(witness.to_string(), any.trim());
+                }
+            }
+        }
     }
 }

@@ -126,6 +126,8 @@ pub fn entries(bundle: &[u8]) -> Option<Vec<&[u8]>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tile(level: u32, index: u64, width: u64) -> Tile {
@@ -174,5 +176,21 @@ mod tests {
         assert!(entries(&bundle[..bundle.len() - 1]).is_none());
         assert!(!put_entry(&mut bundle, &[0; 1 << 16]));
         assert!(decode(&[0; 33]).is_none());
+    }
+
+    proptest! {
+        /// Whatever bytes come: what is understood has no other encoding.
+        #[test]
+        fn bytes_are_refused_or_are_the_only_encoding(bytes in prop::collection::vec(0u8..4, 0..200)) {
+            if let Some(found) = entries(&bytes) {
+                let mut again = Vec::new();
+                prop_assert!(found.into_iter().all(|entry| put_entry(&mut again, entry)));
+                prop_assert_eq!(again, bytes.clone());
+            }
+            match decode(&bytes) {
+                Some(hashes) => prop_assert_eq!(encode(&hashes), bytes),
+                None => prop_assert!(bytes.len() % 32 != 0),
+            }
+        }
     }
 }
