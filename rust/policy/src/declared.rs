@@ -315,7 +315,7 @@ pub(crate) mod tests {
                 let mut members = Vec::new();
                 for one in attributes {
                     let skip = bytes.next().unwrap_or(255);
-                    if skip < 8 || one.optional && skip % 2 == 0 {
+                    if skip < 8 || one.optional && skip.is_multiple_of(2) {
                         continue;
                     }
                     members.push((one.name.clone(), value_of(&one.kind, bytes)));
