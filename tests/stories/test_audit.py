@@ -183,6 +183,18 @@ def test_searching_exported_and_live_logs_finds_the_same(scene: tuple[Auditor, P
     assert auditor.run("audit", "search", *live, *words, "--until", "2020-01-01").json["found"] == 0
     assert auditor.run("audit", "search", *live, *words, "--since", "2020-01-01").json["found"] == 2
     auditor.fail(1, "usage", "audit", "search", *live, "--since", "yesterday")
+    assert {log["signature"] for log in exported["logs"]} == {"not checked"}
+    (first, keys) = (next(iter(logs)), [logs[name] / "vkey" for name in logs])
+    given = [word for key in keys for word in ("--log-key", key)]
+    checked = auditor.run("audit", "search", auditor.home / "logs", *words, *given).json
+    assert {log["signature"] for log in checked["logs"]} == {"good"}
+    checkpoint = logs[first] / "checkpoint"
+    body, signature = checkpoint.read_text().split("\n\n")
+    name, blob = signature.rsplit(" ", 1)
+    forged = bytearray(base64.b64decode(blob))
+    forged[20] ^= 1
+    checkpoint.write_text(f"{body}\n\n{name} {base64.b64encode(forged).decode()}\n")
+    auditor.fail(2, "log-invalid", "audit", "search", auditor.home / "logs", *given)
     auditor.fail(1, "not-found", "audit", "search", auditor.home)
     table = auditor.run("audit", "search", *live, "--token", wanted).out.decode()
     assert "sign ed25519" in table and "audited" in table

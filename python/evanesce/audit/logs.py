@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,20 @@ class Log:
         compares it with its checkpoint: raises `log-invalid` where it is not what was signed."""
         rows, count = named(self.path, lambda: self.core.search(**wanted))
         return [Entry(self.agent, index, leaf, fields) for index, leaf, fields in rows], count
+
+
+def check_keys(logs: Iterable[Log], vkeys: Iterable[str]) -> set[str]:
+    """Checks every log whose vkey (C2SP signed-note, type 1) is given; returns those logs' agents. Raises
+    `log-invalid` for one that another key signed, `bad-input`."""
+    try:
+        keys = dict(_core.log_key(vkey) for vkey in vkeys)
+    except _core.CoreError as e:
+        raise translate(e) from None
+    signed = [log for log in logs if log.core.origin in keys]
+    for log in signed:
+        key = keys[log.core.origin]
+        named(log.path, functools.partial(log.core.signed_by, key))
+    return {log.agent for log in signed}
 
 
 def open_all(paths: Iterable[Path]) -> list[Log]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from evanesce import Token, _core, _files
 from evanesce._text import printable, short
 from evanesce.audit import receipts as kept_receipts
-from evanesce.audit.logs import Entry, Log, open_all
+from evanesce.audit.logs import Entry, Log, check_keys, open_all
 from evanesce.audit.reconcile import Missing, Reconciled
 from evanesce.audit.reconcile import reconcile as compare
 from evanesce.audit.verify import Verdict, Word, contradictions, sits
@@ -180,6 +180,7 @@ def _row(word: Word) -> list[str]:
 @click.option("--until", metavar="WHEN", help="Likewise; not included.")
 @click.option("--code", metavar="CODE", help="done, refused, retired, …")
 @click.option("--action", metavar="ACTION", help="sign, mac, …, or contribute, seat, retire.")
+@click.option("--log-key", "keys", metavar="VKEY", multiple=True, help="A log's vkey, or a file with some.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Shown of each log, at most.")
 def search(
     app: App,
@@ -190,14 +191,17 @@ def search(
     until: str | None,
     code: str | None,
     action: str | None,
+    keys: tuple[str, ...],
     limit: int,
 ) -> None:
     """Find entries in logs.
 
     Each DIR is an exported log, an agent's own folder (running or not), or holds such folders. Every log is checked
-    against its checkpoint on the way; exits 2 when one is not what was signed.
+    against its checkpoint on the way, and the checkpoint's signature where --log-key gives the key; exits 2 when one
+    is not what was signed.
     """
     logs = open_all(map(Path, folders))
+    signed = check_keys(logs, _vkeys(keys))
     wanted = {
         "token": token and _hex(token, "--token").hex(),
         "caller": caller and _hex(caller, "--caller").hex(),
@@ -214,7 +218,9 @@ def search(
         found += rows
         total += count
     found.sort(key=lambda entry: (entry.fields["time"], entry.agent, entry.index))
-    app.emit({"logs": [_log(log) for log in logs], "found": total, "entries": [_entry(entry) for entry in found]})
+    app.emit(
+        {"logs": [_log(log, signed) for log in logs], "found": total, "entries": [_entry(entry) for entry in found]}
+    )
     if not app.json:
         app.out.print(_entries(found, _names(app)))
     if total > len(found):
@@ -222,8 +228,9 @@ def search(
     app.remark(f"{total} of {sum(log.core.size for log in logs)} entries; every log is what its checkpoint says.")
 
 
-def _log(log: Log) -> dict[str, Any]:
-    return {"folder": str(log.path), "agent": log.agent, "size": log.core.size, "root": log.core.root.hex()}
+def _log(log: Log, signed: set[str]) -> dict[str, Any]:
+    found = {"folder": str(log.path), "agent": log.agent, "size": log.core.size, "root": log.core.root.hex()}
+    return {**found, "signature": "good" if log.agent in signed else "not checked"}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
@@ -255,7 +262,10 @@ def _entries(entries: Sequence[Entry], names: dict[str, str]) -> Table:
 @click.argument("folders", metavar="LOG...", nargs=-1, required=True)
 @click.option("--seen", metavar="RECEIPTS", multiple=True, required=True, help="Receipts; may be repeated.")
 @click.option("--caller", "callers", metavar="ID", multiple=True, help="More callers whose operations you kept.")
-def reconcile(app: App, folders: tuple[str, ...], seen: tuple[str, ...], callers: tuple[str, ...]) -> None:
+@click.option("--log-key", "keys", metavar="VKEY", multiple=True, help="A log's vkey, or a file with some.")
+def reconcile(
+    app: App, folders: tuple[str, ...], seen: tuple[str, ...], callers: tuple[str, ...], keys: tuple[str, ...]
+) -> None:
     """Compare receipts with what the agents logged.
 
     Names operations that the agents permitted and no receipt is of, and receipts that the logs do not bear out.
@@ -263,6 +273,7 @@ def reconcile(app: App, folders: tuple[str, ...], seen: tuple[str, ...], callers
     """
     files = [file for each in seen for file in _files_of(Path(each))]
     logs = open_all(map(Path, folders))
+    check_keys(logs, _vkeys(keys))
     done = compare(map(kept_receipts.load, files), logs, [_hex(each, "--caller").hex() for each in callers])
     app.emit(
         {
