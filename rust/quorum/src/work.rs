@@ -32,7 +32,7 @@ pub(crate) enum Purpose {
     /// Jobs; none for `open` and `retire`.
     Use,
     /// It is minted anew.
-    Remint(Remint),
+    Remint(Box<Remint>),
     /// The share of a lost seat is regenerated.
     Repair(Repair),
 }
@@ -111,7 +111,7 @@ impl Work {
     /// An opening to mint the seed anew: its input is the new `deal`.
     pub fn remint(token: Arc<Token>, remint: Remint, budget: Duration, world: &dyn World) -> Self {
         let deal = remint.deal();
-        let purpose = Purpose::Remint(remint);
+        let purpose = Purpose::Remint(Box::new(remint));
         Self::of(token, "reshare", &[&deal], purpose, budget, world)
     }
 
