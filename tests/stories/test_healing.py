@@ -127,6 +127,13 @@ def test_an_unfinished_retirement_is_finished_by_the_same_command(caller: Machin
     assert (done["token"], done["old"], done["old_dead"]) == (new.id, old.id, True)
     assert not healing.state.exists()
     assert signs(caller, path, kept)
+    # A new token that nobody here has minted is not what the old one is retired for.
+    other = Token.load(mint(caller, "not-of-this-key"), home=caller.home)
+    forged = Healing.of(path, new, "refresh", {})
+    forged.note(other)
+    caller.fail(2, "unpinned", "key", "refresh", path, "--retire-old")
+    forged.done()
+    assert signs(caller, path, kept)
     # Another healing in its place is refused while one is unfinished.
     Healing.of(path, new, "reshare", {"quorum": "x"}).note(new)
     caller.fail(1, "exists", "key", "refresh", path)

@@ -59,10 +59,16 @@ class Healing:
                 f"another healing (of token {short(printable(str(found['old'])))}, or on other terms) was stopped here",
                 f"Run that one again to finish it; or remove {self.state} to give it up.",
             )
-        # Its id was pinned when it was minted, unless that failed; the state file is the owner's own either way.
         token = Token.decode(new, home=home)
-        if token.pinned is None and self.old.pinned is not None:
-            token.pinned = "trusted"
+        # Whoever could write here could have the old token retired for a new one of their own.
+        believed = token.pinned is not None or self.old.pinned in (None, "trusted")
+        same_key = token.key_id == self.old.key_id and token.core.public == self.old.core.public
+        if not believed or not same_key or token.replaces != self.old.id:
+            raise error(
+                "unpinned",
+                f"nothing here says that the new token in {self.state} is one that was minted here",
+                "Remove that file, and begin again: the old token is as it was.",
+            )
         return token
 
     def note(self, new: Token) -> None:

@@ -17,11 +17,12 @@ use crate::regenerate::{Rerooted, reroot};
 use crate::tombstones::Retired;
 
 /// Files that become durable together: enough that a sync is nothing beside them, few enough that little is done twice.
-const BATCH: usize = 1000;
+const BATCH: usize = 500;
 /// Seats in one crucible job.
 const JOB: usize = 64;
-/// Most workers: an element is rarely faster with more.
-const WORKERS: usize = 8;
+/// Workers. More than there are cores: making a file and freeing the one it replaces can each wait for milliseconds,
+/// as an HSM does, and these waits go side by side.
+const WORKERS: usize = 16;
 /// Problems that are named; beyond, they are counted.
 pub const PROBLEMS_KEPT: usize = 100;
 
@@ -82,7 +83,6 @@ impl Pass<'_> {
         let root = File::open(root).map_err(system)?;
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let batches: Vec<&[PathBuf]> = files.chunks(BATCH).collect();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (tell, told) = mpsc::channel::<Counts>();
         let mut done = 0;
         rolled.finished = progress(0, files.len() as u64);
@@ -90,7 +90,7 @@ impl Pass<'_> {
             return Ok(());
         }
         std::thread::scope(|scope| {
-            for _ in 0..cores.min(WORKERS).min(batches.len()) {
+            for _ in 0..WORKERS.min(batches.len()) {
                 let (tell, next, stop, batches, root) =
                     (tell.clone(), &next, &stop, &batches, &root);
                 scope.spawn(move || {
