@@ -306,7 +306,7 @@ pub(crate) mod tests {
         match kind {
             Kind::Long => Value::Number(next().into()),
             Kind::Text => Value::Text(char::from(next()).into()),
-            Kind::Bool => Value::Bool(next() % 2 == 0),
+            Kind::Bool => Value::Bool(next().is_multiple_of(2)),
             Kind::Set(of) => {
                 let count = next() % 3;
                 Value::List((0..count).map(|_| value_of(of, bytes)).collect())
@@ -315,7 +315,7 @@ pub(crate) mod tests {
                 let mut members = Vec::new();
                 for one in attributes {
                     let skip = bytes.next().unwrap_or(255);
-                    if skip < 8 || one.optional && skip % 2 == 0 {
+                    if skip < 8 || one.optional && skip.is_multiple_of(2) {
                         continue;
                     }
                     members.push((one.name.clone(), value_of(&one.kind, bytes)));

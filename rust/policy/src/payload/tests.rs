@@ -238,7 +238,7 @@ impl Style {
             match self.next() % 4 {
                 0 => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        let upper = self.next() % 2 == 0;
+                        let upper = self.next().is_multiple_of(2);
                         let _ = match upper {
                             true => write!(out, "\\u{unit:04X}"),
                             false => write!(out, "\\u{unit:04x}"),
