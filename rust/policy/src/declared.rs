@@ -306,7 +306,7 @@ pub(crate) mod tests {
         match kind {
             Kind::Long => Value::Number(next().into()),
             Kind::Text => Value::Text(char::from(next()).into()),
-            Kind::Bool => Value::Bool(next() % 2 == 0),
+            Kind::Bool => Value::Bool(next().is_multiple_of(2)),
             Kind::Set(of) => {
                 let count = next() % 3;
                 Value::List((0..count).map(|_| value_of(of, bytes)).collect())
