@@ -16,6 +16,10 @@ use crate::limits;
 use crate::room::Room;
 
 /// A request's body on its way.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a request, and the large variant is the usual one"
+)]
 pub enum Incoming {
     /// Inside HTTP/2.
     Stream(Request<RecvStream>),
