@@ -15,7 +15,7 @@ export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
 export EVANESCE_SHARED  = $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: help prerequisites build demo test test-rust test-python lint bench fuzz residue clean
+.PHONY: help prerequisites build demo test test-rust test-python simulate lint bench fuzz residue clean
 
 help:
 	@echo "make demo      build, then watch a quorum mint, sign, lose agents, refuse and recover"
@@ -23,6 +23,7 @@ help:
 	@echo "make test      everything that must hold, system packages included"
 	@echo "make lint      formats, lints, types, licences"
 	@echo "make bench     measured beside OpenBao; results in bench/results/"
+	@echo "make simulate  schedules of faults in virtual time (SCHEDULES=100000; SEED= shows one)"
 	@echo "make fuzz      every decoder under libFuzzer (SECONDS=60 each)"
 	@echo "make residue   the long search for secrets left in memory and files (RUNS=20)"
 
@@ -68,10 +69,21 @@ build: $(CORE) $(STAMPS)/installed
 demo: build
 	$(BIN)/evanesce quickstart
 
-test: build $(STAMPS)/venv-test $(STAMPS)/system-test lint test-rust test-python
+test: build $(STAMPS)/venv-test $(STAMPS)/system-test lint test-rust test-simulator test-python
 
 test-rust: $(STAMPS)/venv-test $(STAMPS)/system-test
-	cd rust && $(CARGO) test --locked --release --workspace --exclude evanesce-py
+	cd rust && $(CARGO) test --locked --release --workspace --exclude evanesce-py --exclude evanesce-sim
+
+# Apart from the rest: its time is tokio's test time, and its own test has faults built in for it to find.
+.PHONY: test-simulator
+test-simulator: | prerequisites
+	cd rust && timeout 1200 $(CARGO) test --locked --release -p evanesce-sim --features planted
+	$(MAKE) simulate SCHEDULES=10000
+
+SCHEDULES ?= 100000
+SEED ?=
+simulate: | prerequisites
+	@cd rust && $(CARGO) run --locked --quiet --release -p evanesce-sim --bin simulate -- $(if $(SEED),1 $(SEED),$(SCHEDULES))
 
 test-python: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 	$(BIN)/python -m mypy.stubtest evanesce._core
@@ -84,6 +96,8 @@ lint: build $(STAMPS)/venv-test
 	cd rust && $(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
 	# A workspace of its own, which nothing else here compiles.
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
+	@# What is shipped has no planted faults.
+	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -e features,normal | grep planted
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy

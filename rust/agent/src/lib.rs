@@ -49,6 +49,8 @@ mod log;
 mod metrics;
 mod observe;
 mod places;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod rate;
 mod regenerate;
 mod replay;

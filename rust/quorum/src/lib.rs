@@ -35,6 +35,8 @@ mod open;
 mod operation;
 mod outbox;
 pub mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod reconstructor;
 mod retire;
 mod status;

@@ -195,6 +195,10 @@ fn unseal<'a>(
         .open(share.counter, &aad, buffer)
         .map_err(|_| Bad::Unsealable)?;
     let plain: &[u8; 32] = (&*plain).try_into().map_err(|_| Bad::Unsealable)?;
+    #[cfg(feature = "planted")]
+    if crate::planted::TRUSTS_SHARES.get() {
+        return Ok(plain);
+    }
     let committed = body
         .commitments
         .get(share.seat as usize)

@@ -299,8 +299,6 @@ impl Link {
 
     /// A connection, unless one stands that may be used, and a session on it.
     async fn establish(&self, may_stand: bool) -> Result<Live, Down> {
-        let fault = |e: WireError| down(&CallError::Wire(e));
-        let id = self.holder.id;
         // A standing connection only needs a new session.
         let standing = may_stand.then(|| {
             let mut state = self.state();
@@ -311,28 +309,28 @@ impl Link {
                 .map(|live| live.connection.clone())
                 .or(spare)
         });
-        let connection = match standing
-            .flatten()
-            .filter(|connection| !connection.is_closed())
-        {
-            Some(connection) => connection,
-            None => self
-                .dial
-                .dial(&self.holder.address, id)
-                .await
-                .map_err(fault)?,
-        };
+        if let Some(connection) = standing.flatten().filter(|standing| !standing.is_closed()) {
+            match self.open_session(connection).await {
+                // It broke without a sign of it: that says nothing of the holder.
+                Err(CallError::Wire(WireError::Unreachable(_))) => {}
+                outcome => return outcome.map_err(|e| down(&e)),
+            }
+        }
+        let connection = self.dial.dial(&self.holder.address, self.holder.id).await;
+        let connection = connection.map_err(|e| down(&CallError::Wire(e)))?;
+        self.open_session(connection).await.map_err(|e| down(&e))
+    }
+
+    async fn open_session(&self, connection: Arc<dyn Way>) -> Result<Live, CallError> {
+        let id = self.holder.id;
         let (pending, offer) =
-            PendingSession::offer(&*self.identity, id, self.world.unix_seconds()).map_err(fault)?;
+            PendingSession::offer(&*self.identity, id, self.world.unix_seconds())?;
         let asked = Instant::now();
-        let answer = connection
-            .post("/v1/session", offer.encode())
-            .await
-            .map_err(|e| down(&e))?;
+        let answer = connection.post("/v1/session", offer.encode()).await?;
         let round_trip = asked.elapsed();
-        let answer = SessionAnswer::decode(&answer).map_err(fault)?;
+        let answer = SessionAnswer::decode(&answer)?;
         let spki = connection.peer_spki().to_vec();
-        let session = Arc::new(pending.accept(&answer.answer, &spki).map_err(fault)?);
+        let session = Arc::new(pending.accept(&answer.answer, &spki)?);
         let SessionAnswer {
             log_key,
             endorsement,

@@ -1,0 +1,8 @@
+//! A fault for the simulator to find. Only built in with the feature `planted`, which nothing that is shipped has.
+
+use std::cell::Cell;
+
+thread_local! {
+    /// A request's id is good however often it comes.
+    pub static TAKES_REPLAYS: Cell<bool> = const { Cell::new(false) };
+}

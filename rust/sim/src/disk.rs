@@ -1,0 +1,349 @@
+//! A disk that remembers what is synced and what is not, can be full or broken, loses its power, and goes back to an
+//! earlier day.
+//!
+//! What the operating system was given survives the process. What was synced survives the power; of what was not, a
+//! prefix of the writes survives, the last of these torn: cut short, or its end filled with zeros. A small file that is
+//! replaced is the old one or the new one. An incarnation of an agent that has died writes nothing more.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evanesce_agent::{Disk, Journal};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::planted::Planted;
+use crate::rng::Rng;
+
+/// The disk of one agent. Clones are one disk.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<State>>, Arc<Notify>);
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, File>,
+    full: bool,
+    unsyncable: bool,
+    /// After so many more writes the agent dies in the middle of one.
+    dies_in: Option<u64>,
+    planted: Planted,
+}
+
+#[derive(Clone, Default)]
+struct File {
+    synced: Vec<u8>,
+    /// Written since, in order, and when the first of these was.
+    since: Vec<Change>,
+    unsynced: Option<Instant>,
+    now: Vec<u8>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = at + bytes.len();
+                if to.len() < end {
+                    to.resize(end, 0);
+                }
+                to[*at..end].copy_from_slice(bytes);
+            }
+            Self::Length(length) => to.resize(*length, 0),
+        }
+    }
+}
+
+impl File {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.since.push(change);
+        self.unsynced.get_or_insert_with(Instant::now);
+    }
+
+    fn sync(&mut self) {
+        self.unsynced = None;
+        for change in self.since.drain(..) {
+            change.apply(&mut self.synced);
+        }
+    }
+
+    fn lose_power(&mut self, chance: &mut Rng) {
+        let since = std::mem::take(&mut self.since);
+        self.unsynced = None;
+        let whole = chance.index(since.len() + 1);
+        for change in &since[..whole] {
+            change.apply(&mut self.synced);
+        }
+        if let Some(Change::Write(at, bytes)) = since.get(whole) {
+            let kept = chance.index(bytes.len() + 1);
+            let mut torn = bytes[..kept].to_vec();
+            if chance.chance(1, 3) {
+                torn.resize(bytes.len(), 0);
+            }
+            Change::Write(*at, torn).apply(&mut self.synced);
+        }
+        self.now = self.synced.clone();
+    }
+}
+
+/// All of a disk's files, as they were.
+#[derive(Clone)]
+pub struct Snapshot(BTreeMap<String, File>);
+
+impl SimDisk {
+    /// An empty one, with a planted fault.
+    pub fn new(planted: Planted) -> Self {
+        let disk = Self::default();
+        disk.state().planted = planted;
+        disk
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No room for anything more.
+    pub fn set_full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// Syncs fail.
+    pub fn set_unsyncable(&self, unsyncable: bool) {
+        self.state().unsyncable = unsyncable;
+    }
+
+    /// Whether it is neither.
+    pub fn is_well(&self) -> bool {
+        let state = self.state();
+        !state.full && !state.unsyncable
+    }
+
+    /// The agent dies in the middle of the write after `writes` more.
+    pub fn die_in(&self, writes: Option<u64>) {
+        self.state().dies_in = writes;
+    }
+
+    /// Returns when it has.
+    pub async fn died(&self) {
+        self.1.notified().await;
+    }
+
+    /// Power is lost. Gives since when log entries had not been synced, if there were any.
+    pub fn lose_power(&self, chance: &mut Rng) -> Option<Instant> {
+        let entries = self.state().files.get("log/entries").and_then(|file| {
+            let differs = file.now != file.synced;
+            file.unsynced.filter(|_| differs)
+        });
+        for file in self.state().files.values_mut() {
+            file.lose_power(chance);
+        }
+        entries
+    }
+
+    /// The process has ended: what it was about to give to the operating system is gone.
+    pub fn lose_process(&self) {
+        if self.state().planted == Planted::AnswersBeforeItWrites {
+            for file in self.state().files.values_mut() {
+                file.now = file.synced.clone();
+                file.since.clear();
+            }
+        }
+    }
+
+    /// What is there now, as an administrator copies it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.state().files.clone())
+    }
+
+    /// The disk as it was then.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        let mut files = snapshot.0.clone();
+        for file in files.values_mut() {
+            file.since.clear();
+            file.unsynced = None;
+            file.synced = file.now.clone();
+        }
+        self.state().files = files;
+    }
+
+    /// A file's bytes, as whoever reads it now finds them.
+    pub fn file(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        state
+            .files
+            .get(name)
+            .map(|file| file.now.clone())
+            .unwrap_or_default()
+    }
+
+    /// The disk for one incarnation of an agent, which ends when `alive` is false.
+    pub fn mount(&self, alive: Arc<AtomicBool>) -> Mounted {
+        if self.state().planted == Planted::ForgetsTombstones {
+            self.state().files.remove("tombstones");
+        }
+        Mounted {
+            disk: self.clone(),
+            alive,
+        }
+    }
+}
+
+/// A disk in use.
+#[derive(Clone)]
+pub struct Mounted {
+    disk: SimDisk,
+    alive: Arc<AtomicBool>,
+}
+
+fn gone<T>() -> io::Result<T> {
+    Err(io::Error::other("the process has ended"))
+}
+
+impl Mounted {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        match self.alive.load(Relaxed) {
+            true => Ok(self.disk.state()),
+            false => gone(),
+        }
+    }
+
+    /// Whether the process ends in this write.
+    fn ends(&self, state: &mut State) -> bool {
+        match &mut state.dies_in {
+            Some(0) => {
+                state.dies_in = None;
+                self.alive.store(false, Relaxed);
+                self.disk.1.notify_one();
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Disk for Mounted {
+    fn journal(&self, name: &str) -> io::Result<Arc<dyn Journal>> {
+        self.state()?.files.entry(name.to_owned()).or_default();
+        Ok(Arc::new(Open {
+            mounted: self.clone(),
+            name: name.to_owned(),
+        }))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.state()?.files.get(name).map(|file| file.now.clone()))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state()?;
+        if self.ends(&mut state) {
+            return gone();
+        }
+        if state.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if state.unsyncable {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        let file = File {
+            synced: bytes.to_vec(),
+            since: Vec::new(),
+            unsynced: None,
+            now: bytes.to_vec(),
+        };
+        state.files.insert(name.to_owned(), file);
+        Ok(())
+    }
+}
+
+struct Open {
+    mounted: Mounted,
+    name: String,
+}
+
+impl Open {
+    fn with<T>(&self, use_it: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.mounted.state()?;
+        use_it(state.files.entry(self.name.clone()).or_default())
+    }
+
+    fn write(&self, change: Change) -> io::Result<()> {
+        let mut state = self.mounted.state()?;
+        let dies = self.mounted.ends(&mut state);
+        let full = state.full;
+        let file = state.files.entry(self.name.clone()).or_default();
+        let end = match &change {
+            Change::Write(at, bytes) => at + bytes.len(),
+            Change::Length(length) => *length,
+        };
+        let fits = !full || end <= file.now.len();
+        match change {
+            // Half of it is there.
+            Change::Write(at, bytes) if dies || !fits => {
+                let room = file.now.len().saturating_sub(at);
+                let half = if dies { bytes.len() / 2 } else { room };
+                file.change(Change::Write(at, bytes[..half.min(bytes.len())].to_vec()));
+            }
+            _ if dies || !fits => {}
+            change => file.change(change),
+        }
+        if dies {
+            return gone();
+        }
+        match fits {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+impl Journal for Open {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|file| Ok(file.now.len() as u64))
+    }
+
+    fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
+        self.with(|file| {
+            let part = file.now.get(at as usize..at as usize + out.len());
+            out.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(Change::Write(at as usize, bytes.to_vec()))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.write(Change::Length(len as usize))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let state = self.mounted.state()?;
+        let (unsyncable, planted) = (state.unsyncable, state.planted);
+        drop(state);
+        if unsyncable {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        if planted == Planted::OmitsSyncs {
+            return Ok(());
+        }
+        self.with(|file| {
+            file.sync();
+            Ok(())
+        })
+    }
+}

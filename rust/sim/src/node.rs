@@ -1,0 +1,384 @@
+//! One agent: the real one, assembled from simulated parts, with a process that dies, stands still and starts again.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use evanesce_agent::assemble::{Assembled, Parts, assemble};
+use evanesce_agent::{Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits};
+use evanesce_wire::{Identity, World};
+use http::Method;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::disk::{SimDisk, Snapshot};
+use crate::ledger::{Ledger, Life, Loss, Verb};
+use crate::liar::Liar;
+use crate::people::{Key, KnownRoot, Shared, people};
+use crate::planted::Planted;
+use crate::rng::Rng;
+use crate::syncer::SimSyncer;
+use crate::world::SimWorld;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// What the operating system was given is there afterwards.
+    Process,
+    /// What was not synced may be gone.
+    Power,
+}
+
+/// An agent.
+pub struct Node {
+    /// Its number.
+    pub place: usize,
+    /// Its key.
+    pub identity: Key,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clock.
+    pub world: Arc<SimWorld>,
+    /// Its element is away.
+    pub element_away: Arc<AtomicBool>,
+    /// When it syncs.
+    pub commit: Commit,
+    ledger: Arc<Ledger>,
+    liar: Option<Liar>,
+    state: Mutex<State>,
+    paused: Arc<Paused>,
+}
+
+/// Whether a process stands still. Its tasks go on in the order in which they came to wait.
+#[derive(Default)]
+struct Paused {
+    now: AtomicBool,
+    over: Notify,
+}
+
+impl Paused {
+    fn set(&self, paused: bool) {
+        self.now.store(paused, Relaxed);
+        if !paused {
+            self.over.notify_waiters();
+        }
+    }
+}
+
+struct State {
+    running: Option<Arc<Assembled>>,
+    alive: Arc<AtomicBool>,
+    tasks: Vec<AbortHandle>,
+    life: Life,
+    chance: Rng,
+    snapshots: Vec<Snapshot>,
+    /// Since its start.
+    stood_still: bool,
+    /// The lowest its clock can be by its own account, in ms ahead of true time: how far it was ever seen ahead.
+    farthest: i64,
+}
+
+/// An answer on its way out, and the handle by which its asker gives up.
+pub type Answer = (oneshot::Receiver<(u16, Vec<u8>)>, AbortHandle);
+
+impl Node {
+    /// One that has not started.
+    pub fn new(
+        place: usize,
+        commit: Commit,
+        lies: bool,
+        planted: Planted,
+        ledger: Arc<Ledger>,
+        world: SimWorld,
+        chance: Rng,
+    ) -> Arc<Self> {
+        let identity = people().agents[place].clone();
+        Arc::new(Self {
+            place,
+            liar: lies.then(|| Liar::new(identity.clone())),
+            identity,
+            disk: SimDisk::new(planted),
+            world: Arc::new(world),
+            element_away: Arc::default(),
+            commit,
+            ledger,
+            state: Mutex::new(State {
+                running: None,
+                alive: Arc::default(),
+                tasks: Vec::new(),
+                life: Life {
+                    start: 0,
+                    history: 0,
+                },
+                chance,
+                snapshots: Vec::new(),
+                stood_still: false,
+                farthest: 0,
+            }),
+            paused: Arc::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it keeps the protocol.
+    pub fn is_honest(&self) -> bool {
+        self.liar.is_none()
+    }
+
+    /// Whether its process runs.
+    pub fn is_up(&self) -> bool {
+        self.state().running.is_some()
+    }
+
+    /// Which life it is in.
+    pub fn life(&self) -> Life {
+        self.state().life
+    }
+
+    /// How far ahead of true time its clock has ever been, in ms.
+    pub fn farthest_ahead(&self) -> i64 {
+        self.state().farthest
+    }
+
+    /// Turns its clock.
+    pub fn turn_clock(&self, ms: i64) {
+        self.world.set_off(ms);
+        let mut state = self.state();
+        state.farthest = state.farthest.max(ms);
+    }
+
+    /// Starts it, unless it runs. One that will not start is a broken invariant: its disk is well.
+    pub fn start(self: &Arc<Self>) {
+        if self.is_up() {
+            return;
+        }
+        let alive = Arc::new(AtomicBool::new(true));
+        let (life, mut chance) = {
+            let mut state = self.state();
+            state.life.start += 1;
+            state.stood_still = false;
+            state.alive = alive.clone();
+            (state.life, state.chance.fork())
+        };
+        let (tell, told) = oneshot::channel();
+        let parts = Parts {
+            config: &config(self.place, self.commit),
+            element: Arc::new(KnownRoot {
+                agent: self.place,
+                away: self.element_away.clone(),
+            }),
+            identity: self.identity.clone(),
+            log_key: Box::new(Shared(people().logs[self.place].clone())),
+            directory: Directory::parse(&people().known).expect("a directory"),
+            disk: Arc::new(self.disk.mount(alive)),
+            syncer: Box::new(move |duty| {
+                let (syncer, syncing) = SimSyncer::new(duty, chance.fork());
+                let _ = tell.send(syncing);
+                Ok(Box::new(syncer))
+            }),
+            world: self.world.clone(),
+            events: Events::silent(),
+        };
+        match assemble(parts) {
+            Ok((assembled, committing)) => {
+                self.state().running = Some(Arc::new(assembled));
+                self.spawn(committing);
+                if let Ok(syncing) = { told }.try_recv() {
+                    self.spawn(syncing);
+                }
+                self.ledger
+                    .trace("start of agent", self.place, life.start, String::new);
+            }
+            Err(e) => {
+                self.ledger
+                    .trace("no start of agent", self.place, 0, || e.to_string());
+                // Unless it was ended once more in the middle of it.
+                if self.state().alive.load(Relaxed) {
+                    let what = format!("agent {} does not start again: {e}", self.place);
+                    self.ledger.broken(what);
+                }
+            }
+        }
+    }
+
+    /// Runs a task of the process.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut state = self.state();
+        let process = Process {
+            task: Box::pin(task),
+            paused: self.paused.clone(),
+            alive: state.alive.clone(),
+            waiting: None,
+        };
+        let handle = tokio::spawn(process).abort_handle();
+        state.tasks.retain(|task| !task.is_finished());
+        state.tasks.push(handle.clone());
+        handle
+    }
+
+    /// Ends the process.
+    pub fn die(&self, death: Death) {
+        let mut state = self.state();
+        let was_well = state.running.is_some() && !state.stood_still && self.disk.is_well();
+        state.alive.store(false, Relaxed);
+        state.running = None;
+        for task in state.tasks.drain(..) {
+            task.abort();
+        }
+        self.disk.die_in(None);
+        match death {
+            Death::Process => self.disk.lose_process(),
+            Death::Power => {
+                let unsynced = self.disk.lose_power(&mut state.chance);
+                let at = self.ledger.now();
+                let unsynced = unsynced.map(|moment| self.ledger.at(moment));
+                self.ledger.read().losses.push(Loss {
+                    at,
+                    agent: self.place,
+                    unsynced,
+                    was_well,
+                });
+            }
+        }
+        drop(state);
+        self.paused.set(false);
+        self.ledger
+            .trace("end of agent", self.place, death as u64, || {
+                format!("{death:?}")
+            });
+    }
+
+    /// Lets the process stand still, or go on.
+    pub fn pause(&self, paused: bool) {
+        self.state().stood_still |= paused;
+        self.paused.set(paused);
+        self.ledger
+            .trace("pause of agent", self.place, u64::from(paused), || {
+                paused.to_string()
+            });
+    }
+
+    /// Whether it stands still.
+    pub fn is_paused(&self) -> bool {
+        self.paused.now.load(Relaxed)
+    }
+
+    /// Someone copies its disk.
+    pub fn take_snapshot(&self) {
+        let snapshot = self.disk.snapshot();
+        self.state().snapshots.push(snapshot);
+    }
+
+    /// Its disk goes back to the last copy, if there is one. It must not run.
+    pub fn roll_back(&self) {
+        let mut state = self.state();
+        if let Some(snapshot) = state.snapshots.last() {
+            self.disk.restore(snapshot);
+            state.life.history += 1;
+            self.ledger.trace(
+                "rollback of agent",
+                self.place,
+                state.life.history,
+                String::new,
+            );
+        }
+    }
+
+    /// Takes a request to the process; `None` where there is none.
+    pub fn deliver(
+        self: &Arc<Self>,
+        caller: &Key,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let (assembled, life, alive) = {
+            let state = self.state();
+            (state.running.clone()?, state.life, state.alive.clone())
+        };
+        let (tell, told) = oneshot::channel();
+        let (node, caller, path) = (self.clone(), caller.clone(), path.to_owned());
+        let handle = self.spawn(async move {
+            let (spki, id) = (caller.spki(), caller.caller_id());
+            if let Some(liar) = &node.liar {
+                let now = node.world.unix_seconds();
+                let _ = tell.send(liar.answer(spki, now, &path, &body));
+                return;
+            }
+            let (status, body) = assembled.handle(&id, spki, &method, &path, body).await;
+            if !alive.load(Relaxed) {
+                return;
+            }
+            let verb = match &*path {
+                "/v1/contribute" => Some(Verb::Contribute),
+                "/v1/check" => Some(Verb::Check),
+                "/v1/retire" => Some(Verb::Retire),
+                _ => None,
+            };
+            if let (200, Some(verb)) = (status, verb) {
+                node.ledger.answered(node.place, life, verb, &body);
+            }
+            let _ = tell.send((status, body));
+        });
+        Some((told, handle))
+    }
+}
+
+fn config(place: usize, commit: Commit) -> Config {
+    Config {
+        name: format!("agent-{place}"),
+        listen: String::new(),
+        observe: None,
+        identity: IdentitySource::File(PathBuf::new()),
+        commit,
+        accept_earlier_clock: false,
+        element: ElementSource::Software {
+            roots: PathBuf::new(),
+            passphrase: None,
+        },
+        limits: Limits {
+            request_ids: 1 << 12,
+            ..Limits::default()
+        },
+        quiet: true,
+        folder: PathBuf::from(format!("agent-{place}")),
+    }
+}
+
+/// A task of a process that may stand still, and that does nothing once the process has ended.
+struct Process {
+    task: Pin<Box<dyn Future<Output = ()> + Send>>,
+    paused: Arc<Paused>,
+    alive: Arc<AtomicBool>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Future for Process {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.alive.load(Relaxed) {
+            return Poll::Ready(());
+        }
+        if self.paused.now.load(Relaxed) || self.waiting.is_some() {
+            let paused = self.paused.clone();
+            let waiting = self.waiting.get_or_insert_with(|| {
+                Box::pin(async move {
+                    while paused.now.load(Relaxed) {
+                        paused.over.notified().await;
+                    }
+                })
+            });
+            if waiting.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.waiting = None;
+        }
+        self.task.as_mut().poll(cx)
+    }
+}

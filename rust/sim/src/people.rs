@@ -1,0 +1,136 @@
+//! The keys of everybody who takes part, the same in every schedule: identities, log keys and roots from fixed seeds.
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use evanesce_element::{Description, Element, ElementError};
+use evanesce_secret::on_crucible;
+use evanesce_token::hash::{hmac_sha256, th};
+use evanesce_wire::{FileIdentity, Id, Identity, WireError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Most agents of a schedule.
+pub const AGENTS: usize = 5;
+/// Callers: the first may mint and retire, the second may not, the third is known to nobody.
+pub const CALLERS: [&str; 3] = ["alice", "bob", "mallory"];
+
+/// One key.
+pub type Key = Arc<FileIdentity>;
+
+/// Everybody.
+pub struct People {
+    /// Agents' identities.
+    pub agents: Vec<Key>,
+    /// Their logs' keys.
+    pub logs: Vec<Key>,
+    /// Their ids.
+    pub ids: Vec<Id>,
+    /// Callers' identities.
+    pub callers: Vec<Key>,
+    /// Whom an agent knows, as its `known.toml`.
+    pub known: String,
+}
+
+/// Everybody, made once.
+pub fn people() -> &'static People {
+    static PEOPLE: OnceLock<People> = OnceLock::new();
+    PEOPLE.get_or_init(|| {
+        let keys = |what: &str, n: usize| -> Vec<Key> {
+            (0..n).map(|i| key(&format!("{what} {i}"))).collect()
+        };
+        let (agents, callers) = (keys("agent", AGENTS), keys("caller", CALLERS.len()));
+        let roles = [
+            "[\"caller\", \"minter\", \"reconstructor\"]",
+            "[\"caller\", \"reconstructor\"]",
+        ];
+        let line = |(n, roles): (usize, &&str)| {
+            let (name, id) = (CALLERS[n], hex::encode(callers[n].caller_id()));
+            format!("[[identity]]\nname = \"{name}\"\nid = \"{id}\"\nroles = {roles}\n")
+        };
+        People {
+            ids: agents.iter().map(|agent| agent.agent_id()).collect(),
+            logs: keys("log", AGENTS),
+            known: roles.iter().enumerate().map(line).collect(),
+            agents,
+            callers,
+        }
+    })
+}
+
+/// An Ed25519 key from a name (RFC 8410 §7).
+fn key(name: &str) -> Key {
+    let mut der = [0; 48];
+    der[..16].copy_from_slice(&[
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ]);
+    der[16..].copy_from_slice(&th("simulated key", &[name.as_bytes()]));
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        BASE64.encode(der)
+    );
+    let key = on_crucible(|| FileIdentity::from_pem(pem.as_bytes()));
+    Arc::new(key.expect("a key of the right form"))
+}
+
+/// A key that is shared with whoever wants it boxed.
+pub struct Shared(pub Key);
+
+impl Identity for Shared {
+    fn spki(&self) -> &[u8] {
+        self.0.spki()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        self.0.sign(message)
+    }
+}
+
+/// The epoch of every root.
+pub const EPOCH: u64 = 1;
+
+/// The root of an agent, which the invariants know too.
+pub fn root(agent: usize) -> [u8; 32] {
+    th("simulated root", &[&agent.to_be_bytes()])
+}
+
+/// An element with a known root, that can be away.
+pub struct KnownRoot {
+    /// Whose.
+    pub agent: usize,
+    /// It does not answer.
+    pub away: Arc<AtomicBool>,
+}
+
+impl Element for KnownRoot {
+    fn description(&self) -> Description {
+        Description {
+            kind: "software",
+            label: "simulated".into(),
+            development: true,
+            weaknesses: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn epochs(&self) -> Vec<u64> {
+        vec![EPOCH]
+    }
+
+    fn current(&self) -> u64 {
+        EPOCH
+    }
+
+    fn evaluate(&self, epoch: u64, input: &[u8; 32], y: &mut [u8; 32]) -> Result<(), ElementError> {
+        *y = [0; 32];
+        if epoch != EPOCH {
+            return Err(ElementError::EpochNotHeld(epoch));
+        }
+        if self.away.load(Relaxed) {
+            return Err(ElementError::Unavailable("it was pulled out".into()));
+        }
+        hmac_sha256(&root(self.agent), input, y);
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Faults planted on purpose, each of which the simulator must find (`tests/planted.rs`).
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Planted {
+    /// Nothing.
+    #[default]
+    None,
+    /// The agent answers while its log entry is still in the process: a write returns before the operating system has it.
+    AnswersBeforeItWrites,
+    /// A sync returns without having synced.
+    OmitsSyncs,
+    /// An agent that starts has lost its tombstones.
+    ForgetsTombstones,
+    /// An agent does not look whether it has seen a request's id.
+    TakesReplays,
+    /// The reconstructor takes any share for good.
+    TrustsShares,
+    /// The reconstructor takes a mint for done whatever the check of its seats says.
+    CountsUnchecked,
+}
+
+impl Planted {
+    /// Sets what is wrong inside this thread's agents and reconstructors, where it is built in.
+    pub fn arm(self) {
+        #[cfg(feature = "planted")]
+        {
+            evanesce_agent::planted::TAKES_REPLAYS.set(self == Self::TakesReplays);
+            evanesce_quorum::planted::TRUSTS_SHARES.set(self == Self::TrustsShares);
+            evanesce_quorum::planted::COUNTS_UNCHECKED.set(self == Self::CountsUnchecked);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A key minted while things go wrong.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::rng::Rng;
+use crate::scenario::Scenario;
+use crate::schedule::Act;
+use crate::stage::{Good, MINT_DEADLINE, Stage};
+
+/// The scenario.
+pub struct Minted;
+
+#[derive(Clone, Copy, Debug)]
+struct Mint {
+    caller: usize,
+}
+
+impl Scenario for Minted {
+    fn draw(&self, chance: &mut Rng, calm: u64, acts: &mut Vec<(u64, Arc<dyn Act>)>) {
+        if chance.chance(1, 6) {
+            let caller = usize::from(chance.chance(1, 10));
+            acts.push((chance.below(calm), Arc::new(Mint { caller })));
+        }
+    }
+}
+
+impl Act for Mint {
+    fn play(&self, stage: Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let this = *self;
+        Box::pin(async move {
+            let began = stage.ledger.now();
+            let (tell, told) = oneshot::channel();
+            let done = Box::new(move |result| drop(tell.send(result)));
+            stage.reconstructors[this.caller].mint(stage.spec("", None), done);
+            let Ok(result) = told.await else { return };
+            let result = result.map(|minted| Good::Minted(Box::new(minted)));
+            stage.told(
+                &format!("{this:?}"),
+                this.caller,
+                None,
+                began,
+                MINT_DEADLINE,
+                result,
+            );
+        })
+    }
+}

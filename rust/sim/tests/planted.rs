@@ -1,0 +1,58 @@
+//! Faults that are there on purpose are found, each within a few hundred schedules, by the invariant it breaks.
+
+use evanesce_sim::planted::Planted;
+use evanesce_sim::rng::Rng;
+use evanesce_sim::run::play;
+
+/// Schedules until the invariant is seen broken.
+fn found(planted: Planted, invariant: &str) {
+    let mut seeds = Rng::new(19);
+    for number in 1..=600 {
+        let verdict = play(seeds.draw(), planted, false);
+        if verdict
+            .broken
+            .iter()
+            .any(|what| what.starts_with(invariant))
+        {
+            println!("{planted:?}: {invariant}, after {number} schedules");
+            return;
+        }
+    }
+    panic!("{planted:?} was not found");
+}
+
+#[test]
+fn an_agent_that_answers_before_it_writes() {
+    found(
+        Planted::AnswersBeforeItWrites,
+        "what is released is in the log",
+    );
+}
+
+#[test]
+fn an_agent_whose_syncs_do_nothing() {
+    found(Planted::OmitsSyncs, "what is released is in the log");
+}
+
+#[test]
+fn an_agent_that_forgets_its_tombstones_when_it_starts() {
+    found(Planted::ForgetsTombstones, "retired stays retired");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_takes_a_requests_id_twice() {
+    found(Planted::TakesReplays, "one answer a request");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn a_reconstructor_that_takes_any_share_for_good() {
+    found(Planted::TrustsShares, "success where t agree");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn a_mint_that_counts_unchecked() {
+    found(Planted::CountsUnchecked, "a mint counts with every seat");
+}
