@@ -82,6 +82,7 @@ impl Replay {
         let opening = Opening {
             context: 0,
             requests: vec![request.encode()],
+            salts: vec![None],
             rows: rows(token),
         };
         for n in 0..self.times {
