@@ -49,15 +49,15 @@ def test_every_code_the_core_can_raise_is_in_the_table() -> None:
 
 PROMISED = {
     errors.InputError: {
-        1: "usage bad-input not-found exists suite-not-in-token unfit-operation closed",
+        1: "usage bad-input not-found exists suite-not-in-token unfit-operation closed payload",
         2: "policy",
     },
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
     errors.RefusedError: {2: "refused role"},
     errors.QuorumError: {1: "quorum-not-met overloaded"},
-    errors.VerificationError: {2: "invalid-signature decryption-failed receipt-invalid"},
-    errors.SetupError: {1: "identity config io running memory element log"},
+    errors.VerificationError: {2: "invalid-signature decryption-failed receipt-invalid log-invalid"},
+    errors.SetupError: {1: "identity config io running memory element log roll"},
     errors.InternalError: {1: "internal"},
     EvanesceError: {1: "interrupted"},
 }
