@@ -120,7 +120,7 @@ def test_batches_and_actions_of_several_inputs_are_matched_too(
     for file in files:
         file.write_text(file.name)
     (tmp_path / "out").mkdir()
-    caller.run("sign", token, *files, "--out-dir", tmp_path / "out", "--receipts", kept)
+    caller.run("sign", token, *files, "--out-dir", tmp_path / "out", "--receipts", kept, "--force")
     for place, file in enumerate(files):
         (found,) = auditor.run("audit", "verify", kept, "--message", file, "--json").json["receipts"]
         assert found["matched"] == place and len(found["operations"]) == 3

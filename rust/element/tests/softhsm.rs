@@ -14,7 +14,7 @@ use evanesce_secret::{Secret, on_crucible};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 const TOKENS: [&str; 10] = [
@@ -179,6 +179,13 @@ fn epochs_come_and_go() {
     assert_eq!(Pkcs11Element::open(&config).unwrap().epochs(), [2]);
 }
 
+/// Looking for a lost token restarts the module, which ends every session of the process. Elements mend that; a test
+/// with a session of its own does not, and takes turns with the tests that lose a token.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A session beside the element's, logged in.
 fn session(token: &str) -> Session {
     room();
@@ -213,6 +220,7 @@ fn make_loosely(session: &Session, epoch: u64, sensitive: bool) {
 
 #[test]
 fn a_root_made_loosely_is_refused_naming_every_way_out() {
+    let _turn = alone();
     let config = config("loose");
     // What many tools make by default: a key that may do everything.
     let session = session("loose");
@@ -326,6 +334,7 @@ fn many_threads_share_few_sessions() {
 
 #[test]
 fn a_removed_token_is_missed_and_found_again_when_it_is_back() {
+    let _turn = alone();
     let element = Pkcs11Element::create_root(&config("removed"), 1).unwrap();
     let expected = answer(&element, 1).unwrap();
     let (home, away) = remove("removed");
@@ -338,6 +347,7 @@ fn a_removed_token_is_missed_and_found_again_when_it_is_back() {
 
 #[test]
 fn a_token_that_comes_back_weaker_waits_for_its_operator() {
+    let _turn = alone();
     let accepted = Config {
         accept_weak_element: true,
         ..config("weakened")
