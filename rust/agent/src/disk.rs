@@ -15,10 +15,6 @@ mod memory;
 pub use memory::Memory;
 
 /// A file that grows at its end.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "nobody asks, and whoever brings a disk would have to say"
-)]
 pub trait Journal: Send + Sync {
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
