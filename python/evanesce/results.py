@@ -351,7 +351,8 @@ class AgentStatus:
     id: str
     report: Mapping[str, Any] | None
     """Its own words: version, clock (Unix milliseconds), element, development, weaknesses, epochs,
-    current, entries, tombstones, commit, memory, caller and roles (who you are to it). None when it did
-    not answer."""
+    current, entries, tombstones, peers (other agents that it compares with), heard (of these, since it started),
+    standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you are to it). None
+    when it did not answer."""
     problem: str
     """Why not; empty when it did."""

@@ -368,7 +368,7 @@ def export(app: App, folder: str, target: str) -> None:
 def status(app: App, deadline: int | None) -> None:
     """Ask every agent how it is.
 
-    All those of the quorum file. Exits 1 when one does not answer.
+    All those of the quorum file. Exits 1 when one does not answer, or says that it answers nothing as things are.
     """
     with app.working("asking the agents"), app.client(deadline) as client:
         places = {entry.id: entry for entry in client.agents}
@@ -378,7 +378,7 @@ def status(app: App, deadline: int | None) -> None:
         app.out.print(status_table(answers, places))
         for answer in answers:
             app.warn(weaknesses(answer))
-    if any(answer.report is None for answer in answers):
+    if any(answer.report is None or answer.report["standing"] for answer in answers):
         raise click.exceptions.Exit(1)
 
 
@@ -397,8 +397,8 @@ def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) 
             # The reason for it, in brackets, is for `doctor`.
             row += [report["element"], str(report["memory"]).partition(" (")[0]]
             row += [str(report[figure]) for figure in ("current", "entries", "tombstones")]
-            row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", "up"]
-        table.add_row(*map(printable, row), style=None if report is not None else "red")
+            row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", report["standing"] or "up"]
+        table.add_row(*map(printable, row), style=None if report is not None and not report["standing"] else "red")
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -163,6 +163,7 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
         usable = {"caller", "reconstructor"} <= set(roles)
         advice = "" if usable else "It must allow you the roles caller and reconstructor (`agent allow`)."
         yield Finding(f"agent {answer.name}", "ok" if usable else "weak", known, advice)
+        yield from standing(answer.name, answer.report)
         yield from _element(
             f"element of {answer.name}",
             str(answer.report["element"]),
@@ -171,6 +172,18 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
         )
         yield agent_memory(answer.name, str(answer.report["memory"]))
     yield from clocks(answers)
+
+
+def standing(name: str, report: Mapping[str, Any]) -> Iterator[Finding]:
+    """How an agent stands with its peers (docs/revocation.md)."""
+    what = f"peers of {name}"
+    if report["standing"]:
+        yield Finding(what, "bad", str(report["standing"]), "See docs/revocation.md: it answers nothing until then.")
+    elif report["peers"]:
+        yield Finding(what, "ok", f"{report['heard']} of {report['peers']} heard since it started")
+    else:
+        advice = "Give it peers (`agent peers`): alone it cannot know that it was restored from an old copy."
+        yield Finding(what, "note", "none", advice)
 
 
 def agent_memory(name: str, said: str) -> Finding:

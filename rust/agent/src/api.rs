@@ -24,6 +24,7 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
+use crate::peers::meeting::{Meeting, PATH};
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
 use crate::work::Work;
@@ -51,6 +52,8 @@ pub struct Api {
     pub rooms: Arc<Rooms>,
     /// The system's clock.
     pub world: Arc<dyn World>,
+    /// Other agents that this one compares with; none for an agent alone.
+    pub meeting: Option<Arc<Meeting>>,
 }
 
 /// An answer other than 200.
@@ -80,7 +83,7 @@ impl Api {
     }
 
     /// The agent's time, in Unix milliseconds.
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         let system = self.world.unix_millis();
         self.agent().clock.read(system)
     }
@@ -128,6 +131,14 @@ impl Api {
         path: &str,
         body: Incoming,
     ) -> Answer {
+        if let (&Method::POST, PATH, Some(meeting)) = (method, path, &self.meeting)
+            && let Some(peer) = meeting.find(spki)
+        {
+            let mut room = self.rooms.bytes(None);
+            let body = body.receive(&mut room).await?;
+            let answer = meeting.answer(peer, spki, &body, self.now()).await?;
+            return Ok((answer, room));
+        }
         let Some(who) = self.agent().directory.find(caller).cloned() else {
             return trouble(
                 StatusCode::UNAUTHORIZED,
@@ -157,11 +168,29 @@ impl Api {
         }
     }
 
+    /// Whether the peer of a connection may ask anything: an identity of the directory, or another agent.
+    pub fn knows(&self, caller: &Id, spki: &[u8]) -> bool {
+        let meeting = self.meeting.as_ref();
+        self.agent().directory.find(caller).is_some()
+            || meeting.is_some_and(|meeting| meeting.find(spki).is_some())
+    }
+
+    /// Why nothing may be answered now that could have been revoked, or decided otherwise, without this agent.
+    fn refusal(&self) -> Option<String> {
+        self.meeting.as_ref()?.standing().refusal()
+    }
+
     fn describe(&self, who: &Known) -> Vec<u8> {
         let mut status = self.status.clone();
         status.clock = self.now();
         status.entries = self.metrics.entries.load(Relaxed);
         status.tombstones = self.agent().tombstones.len() as u64;
+        if let Some(meeting) = &self.meeting {
+            let standing = meeting.standing();
+            status.peers = meeting.peers.all.len() as u64;
+            status.heard = standing.count() as u64;
+            status.standing = standing.refusal().unwrap_or_default();
+        }
         status.caller = who.name.clone();
         status.roles = who
             .roles
@@ -211,6 +240,9 @@ impl Api {
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, body: Incoming) -> Answer {
+        if let Some(why) = self.refusal() {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
         let mut room = match self.rooms.request(&who) {
             Ok(room) => room,
             Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use evanesce_element::Element;
 use evanesce_secret::Backing;
+use evanesce_wire::client::Dial;
 use evanesce_wire::message::{Status, log_key_statement};
 use evanesce_wire::{Id, Identity, World};
 use http::Method;
@@ -25,9 +26,13 @@ use crate::hardware::describe;
 use crate::known::Directory;
 use crate::log::{Log, Recovered, Signer};
 use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::peers::meeting::{self, Exchanging, Meeting};
+use crate::peers::own::Own;
+use crate::peers::seen::Seen;
 use crate::regenerate::Hands;
 use crate::room::Rooms;
-use crate::sync::{Duty, MakeSyncer};
+use crate::sync::{Duty, MakeSyncer, Stored};
 use crate::tombstones::Tombstones;
 
 /// What an agent is put together from.
@@ -50,6 +55,8 @@ pub struct Parts<'a> {
     pub world: Arc<dyn World>,
     /// Where things are told.
     pub events: Events,
+    /// Other agents to compare with, and the way to them; none for an agent alone.
+    pub peers: Option<(Peers, Arc<dyn Dial>)>,
 }
 
 /// An agent that can be asked.
@@ -80,6 +87,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         syncer,
         world,
         events,
+        peers,
     } = parts;
     let me = Me {
         id: identity.agent_id(),
@@ -107,8 +115,26 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         false => log.time(),
     };
     let log_key = (*signer.public(), endorsement);
-    let syncer = syncer(Duty::new(log.journal(), disk, events.clone()))
-        .map_err(|e| AgentError::System("start a thread", e))?;
+    let duty = Duty::new(log.journal(), disk.clone(), events.clone());
+    let stored = duty.stored();
+    let syncer = syncer(duty).map_err(|e| AgentError::System("start a thread", e))?;
+    let meeting = match peers {
+        None => None,
+        Some((peers, dial)) => {
+            let own = own(&log, &signer, stored)?;
+            let seen = Seen::open(disk).map_err(|e| storage(e.to_string()))?;
+            let means = meeting::Means {
+                identity: identity.clone(),
+                log_key: log_key.clone(),
+                dial,
+                world: world.clone(),
+                events: events.clone(),
+                own,
+                seen,
+            };
+            Some(Arc::new(Meeting::new(peers, means)))
+        }
+    };
     // In a world of one thread every element is asked on it.
     let here = me.element.kind == "software" || world.single_threaded();
     let committer = Committer {
@@ -155,6 +181,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         metrics,
         events,
         world,
+        meeting,
     };
     let assembled = Assembled {
         api: Arc::new(api),
@@ -164,7 +191,22 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     Ok((assembled, Box::pin(committer)))
 }
 
+/// What others are told of the log: all that was found in it is on the disk by now.
+fn own(log: &Log, signer: &Arc<Signer>, stored: Stored) -> Result<Own, AgentError> {
+    let (size, root) = (log.size(), log.root());
+    let checkpoint = evanesce_secret::on_crucible(|| signer.checkpoint(size, &root));
+    let checkpoint = checkpoint.map_err(|e| AgentError::Storage(e.to_string()))?;
+    stored.set(log.head(&checkpoint));
+    Ok(Own::new(log.journal(), stored))
+}
+
 impl Assembled {
+    /// What asks the agent's peers, one task each: to be run beside it. Until enough of them were heard the agent answers
+    /// nothing that could have been revoked.
+    pub fn exchanges(&self) -> Vec<Exchanging> {
+        meeting::exchanges(&self.api)
+    }
+
     /// Answers one request of the peer who has proven the key `spki` (SubjectPublicKeyInfo DER), whose caller id is
     /// `caller`: an HTTP status and a body. Dropped, it is as when the peer gave up.
     pub async fn handle(
@@ -230,6 +272,9 @@ fn status(config: &Config, me: &Me, current: u64) -> Status {
         current,
         entries: 0,
         tombstones: 0,
+        peers: 0,
+        heard: 0,
+        standing: String::new(),
         commit: match config.commit {
             Commit::Process => "process".into(),
             Commit::Power => "power".into(),

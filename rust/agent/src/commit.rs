@@ -101,6 +101,7 @@ impl Committer {
             if works.is_empty() {
                 continue;
             }
+            let grave = works.iter().any(|work| work.verb == Verb::Retire);
             let Some(checkpoint) = self.commit(&mut works).await else {
                 // Dropping the askers tells them.
                 continue;
@@ -110,7 +111,8 @@ impl Committer {
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
             }
-            let due = head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
+            // What was retired is in the next head that peers are told of.
+            let due = grave || head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
             if let (Some(checkpoint), true) = (checkpoint, due) {
                 self.syncer.head(self.log.head(&checkpoint));
                 head_stored = Some(Instant::now());

@@ -18,6 +18,7 @@
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
+//! | what it compares with other agents | `peers` |
 //! | how it moves to a new root | `roll` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 //! | what others are given of the log | `export` |
@@ -48,6 +49,7 @@ mod limits;
 mod log;
 mod metrics;
 mod observe;
+mod peers;
 mod places;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -76,6 +78,7 @@ pub use error::AgentError;
 pub use events::Events;
 pub use export::{Export, export};
 pub use known::Directory;
+pub use peers::{Exchanging, Peer, Peers};
 pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};

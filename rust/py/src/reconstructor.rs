@@ -574,6 +574,9 @@ fn status_dict<'py>(
     dict.set_item("current", status.current)?;
     dict.set_item("entries", status.entries)?;
     dict.set_item("tombstones", status.tombstones)?;
+    dict.set_item("peers", status.peers)?;
+    dict.set_item("heard", status.heard)?;
+    dict.set_item("standing", &status.standing)?;
     dict.set_item("commit", &status.commit)?;
     dict.set_item("memory", &status.memory)?;
     dict.set_item("caller", &status.caller)?;

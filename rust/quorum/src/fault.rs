@@ -44,7 +44,8 @@ pub enum FaultKind {
     ElementUnavailable,
     /// The holder cannot take more now, which is no decision.
     Overloaded,
-    /// The holder would, but cannot write down that it did.
+    /// The holder would, but cannot now: it cannot write down that it did, its key does not answer, or it has not heard
+    /// from enough of its peers.
     Unavailable,
 }
 

@@ -183,6 +183,7 @@ impl Node {
             }),
             world: self.world.clone(),
             events: Events::silent(),
+            peers: None,
         };
         match assemble(parts) {
             Ok((assembled, committing)) => {

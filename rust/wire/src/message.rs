@@ -6,6 +6,7 @@
 
 mod contribute;
 mod log;
+mod peer;
 mod seat;
 mod session;
 mod status;
@@ -19,6 +20,7 @@ pub use contribute::{
     SeatFault, SeatResult, SeatRow,
 };
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
+pub use peer::{Exchange, Exchanged, Head, Kept, LOGS, seen_statement};
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};
@@ -240,6 +242,28 @@ mod tests {
         };
         assert_eq!(Seated::decode(&seated.encode()).unwrap(), seated);
 
+        let head = Head {
+            log_key: [1; 32],
+            checkpoint: "note".into(),
+            endorsement: vec![2; 64],
+        };
+        let exchange = Exchange {
+            head: head.clone(),
+            after: Some([5; 32]),
+            clock: 7,
+        };
+        assert_eq!(Exchange::decode(&exchange.encode()).unwrap(), exchange);
+        for signature in [None, Some(vec![3; 72])] {
+            let exchanged = Exchanged {
+                seen: vec![head.clone(); LOGS],
+                clock: 8,
+                signature,
+            };
+            assert_eq!(Exchanged::decode(&exchanged.encode()).unwrap(), exchanged);
+        }
+        let kept = Kept(vec![([4; 32], head)]);
+        assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+
         let answer = SessionAnswer {
             answer: Answer {
                 enc: [1; 32],
@@ -317,6 +341,9 @@ mod tests {
             let _ = Seated::decode(&bytes);
             let _ = Receipt::decode(&bytes);
             let _ = Status::decode(&bytes);
+            let _ = Exchange::decode(&bytes);
+            let _ = Exchanged::decode(&bytes);
+            let _ = Kept::decode(&bytes);
         }
     }
 }

@@ -386,6 +386,7 @@ pub(crate) fn down(error: &CallError) -> Down {
                 403 => Trouble::Role,
                 400 | 413 => Trouble::Malformed,
                 429 => Trouble::Overloaded,
+                503 => Trouble::Unavailable,
                 _ => Trouble::Unreachable,
             };
             (

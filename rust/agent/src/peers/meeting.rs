@@ -1,0 +1,376 @@
+//! The exchange of an agent with its peers: one task asks each of them, and whoever asks is answered.
+//!
+//! A peer is another agent, known by its agent id alone: it may do this and nothing else. Exchanges are small and
+//! bounded, and nobody who is answered otherwise waits for one. A peer that lies about itself harms itself; one that
+//! lies about this agent is found out by this agent's own signatures; one that keeps silent is one that was not heard.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use evanesce_token::formula;
+use evanesce_wire::client::{CallError, Dial, Way};
+use evanesce_wire::message::{Exchange, Exchanged, Head, seen_statement};
+use evanesce_wire::{Id, Identity, World, verify_statement};
+use http::StatusCode;
+use tokio::time::{sleep, timeout};
+
+use super::own::{Match, Own};
+use super::seen::{Seen, Shown};
+use super::standing::{Change, Standing};
+use super::{Peer, Peers};
+use crate::api::{Api, Trouble, malformed, trouble};
+use crate::events::{Event, Events};
+use crate::rate::Rate;
+
+/// What peers ask of one another.
+pub const PATH: &str = "/v1/peer";
+/// An exchange must come to its end within this time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// One that failed before the peer was heard is tried again this soon, then ever later.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Exchanges that one peer may ask for, per second.
+const PER_SECOND: u64 = 20;
+/// What others were shown is written at most this often.
+const APART: Duration = Duration::from_secs(1);
+
+/// What an exchange is made of.
+pub struct Meeting {
+    /// Whom this agent compares with.
+    pub peers: Peers,
+    identity: Arc<dyn Identity>,
+    log_key: ([u8; 32], Vec<u8>),
+    dial: Arc<dyn Dial>,
+    world: Arc<dyn World>,
+    events: Events,
+    own: Arc<Own>,
+    seen: Arc<Seen>,
+    standing: Mutex<Standing>,
+    asked: Mutex<Rate>,
+    /// What was last signed for each peer: an element's key takes its time.
+    signed: Mutex<HashMap<Id, ([u8; 32], Vec<u8>)>>,
+    /// What each peer was last found to have seen of this agent's log, which goes on from it.
+    confirmed: Mutex<HashMap<Id, [u8; 32]>>,
+    /// What each peer's log was last found to be, so that the operator is told once.
+    told: Mutex<HashMap<Id, String>>,
+}
+
+/// What a meeting is put together from, beside its peers.
+pub struct Means {
+    /// The agent's key.
+    pub identity: Arc<dyn Identity>,
+    /// The log's public key and the identity's endorsement of it.
+    pub log_key: ([u8; 32], Vec<u8>),
+    /// The way to peers.
+    pub dial: Arc<dyn Dial>,
+    /// Clock and randomness.
+    pub world: Arc<dyn World>,
+    /// Where things are told.
+    pub events: Events,
+    /// The agent's own log.
+    pub own: Own,
+    /// The heads of others.
+    pub seen: Seen,
+}
+
+/// A task that asks one peer again and again. It ends once the agent is gone.
+pub type Exchanging = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Meeting {
+    /// Nobody was asked yet.
+    pub fn new(peers: Peers, means: Means) -> Self {
+        let Means {
+            identity,
+            log_key,
+            dial,
+            world,
+            events,
+            own,
+            seen,
+        } = means;
+        Self {
+            standing: Mutex::new(Standing::new(&peers)),
+            peers,
+            identity,
+            log_key,
+            dial,
+            world,
+            events,
+            own: Arc::new(own),
+            seen: Arc::new(seen),
+            asked: Mutex::new(Rate::new(PER_SECOND, 4 * PER_SECOND)),
+            signed: Mutex::default(),
+            confirmed: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// The peer whose identity key is `spki`.
+    pub fn find(&self, spki: &[u8]) -> Option<&Peer> {
+        let id = formula::agent_id(spki);
+        self.peers.all.iter().find(|peer| peer.id == id)
+    }
+
+    /// How the agent stands with its peers.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the operator of what has changed.
+    fn tell(&self, change: &Change) {
+        match change {
+            Change::None => {}
+            Change::Enough => self.events.emit(Event::PeersHeard {
+                heard: self.standing().count(),
+                needed: self.peers.needed,
+            }),
+            Change::Lost => {
+                let what = self.standing().lost().unwrap_or_default().to_owned();
+                self.events.emit(Event::StateLost { what: &what });
+            }
+        }
+    }
+
+    /// Answers `peer`, whose identity key is `spki`, at `now` by this agent's clock (Unix milliseconds).
+    pub async fn answer(
+        &self,
+        peer: &Peer,
+        spki: &[u8],
+        body: &[u8],
+        now: u64,
+    ) -> Result<Vec<u8>, Trouble> {
+        let may = {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.take(&peer.id, 1, now)
+        };
+        if !may {
+            let why = format!("{} may ask {PER_SECOND} times a second", peer.name);
+            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+        }
+        let Exchange { head, after, .. } = Exchange::decode(body).map_err(malformed)?;
+        let (size, root) = head.verify(spki).map_err(malformed)?;
+        let key = head.log_key;
+        let shown = self.seen.note(&peer.id, head, (size, root), after.as_ref());
+        self.judge(peer, size, &shown);
+        if self.seen.due(APART.min(self.peers.every)) {
+            let seen = self.seen.clone();
+            let stored = self.beside(move || seen.store()).await;
+            if let Some(Err(e)) = stored {
+                let why = format!("what was seen of peers cannot be written: {e}");
+                self.events.emit(Event::LogFailed { why: &why });
+            }
+        }
+        let (mut seen, mut signature) = (Vec::new(), None);
+        for (head, size, root) in self.seen.of(&peer.id) {
+            if head.log_key == key {
+                let statement = seen_statement(&peer.id, &key, size, &root);
+                signature = Some(self.sign(&peer.id, statement)?);
+            }
+            seen.push(head);
+        }
+        let answer = Exchanged {
+            seen,
+            clock: now,
+            signature,
+        };
+        Ok(answer.encode())
+    }
+
+    fn sign(&self, peer: &Id, statement: [u8; 32]) -> Result<Vec<u8>, Trouble> {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, signature)) = signed.get(peer)
+            && *of == statement
+        {
+            return Ok(signature.clone());
+        }
+        let Ok(signature) = self.identity.sign(&statement) else {
+            let why = "the agent's identity key does not answer";
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        };
+        signed.insert(*peer, (statement, signature.clone()));
+        Ok(signature)
+    }
+
+    /// Tells the operator of a peer whose log is not what it was.
+    fn judge(&self, peer: &Peer, size: u64, shown: &Shown) {
+        let why = match shown {
+            Shown::Fine | Shown::Unconfirmed => String::new(),
+            Shown::Lower(seen) => format!(
+                "it shows a log of {size} entries, and has shown {seen} before: it was restored from an old copy"
+            ),
+            Shown::Fork => format!("it has shown two logs of {size} entries"),
+            Shown::TooMany => {
+                "it has begun too many logs: remove it from this agent's file of peers, \
+                               or have its operator say what it is about"
+                    .into()
+            }
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.insert(peer.id, why.clone()).unwrap_or_default();
+        if !why.is_empty() && why != before {
+            let peer = &peer.name;
+            self.events.emit(Event::PeerBehind { peer, why: &why });
+        }
+    }
+
+    /// Asks the peer of that place once; `now` is this agent's clock. Why nothing came of it, if so.
+    async fn ask(
+        &self,
+        peer: &Peer,
+        way: &mut Option<Arc<dyn Way>>,
+        now: u64,
+    ) -> Result<(), String> {
+        let checkpoint = self
+            .own
+            .checkpoint()
+            .ok_or("this agent's log has no head")?;
+        let (log_key, endorsement) = self.log_key.clone();
+        let exchange = Exchange {
+            head: Head {
+                log_key,
+                checkpoint: checkpoint.to_string(),
+                endorsement,
+            },
+            after: self.confirmed(&peer.id),
+            clock: now,
+        };
+        let standing = match way.as_ref().filter(|way| !way.is_closed()) {
+            Some(way) => way.clone(),
+            None => {
+                let dialled = self.dial.dial(&peer.address, peer.id).await;
+                let dialled = dialled.map_err(|e| e.to_string())?;
+                way.insert(dialled).clone()
+            }
+        };
+        let answer = standing.post(PATH, exchange.encode()).await;
+        let answer = answer.map_err(|e| match e {
+            CallError::Problem(401 | 404, _) => {
+                "it does not count this agent among its peers".into()
+            }
+            CallError::Problem(_, problem) => format!("{}: {}", problem.code, problem.message),
+            CallError::Wire(e) => e.to_string(),
+        })?;
+        let answer = Exchanged::decode(&answer).map_err(|e| e.to_string())?;
+        let lost = self.compare(peer, &answer, standing.peer_spki()).await?;
+        let change = match lost {
+            Some(what) => self.standing().lose(what),
+            None => self.standing().heard(&peer.id),
+        };
+        self.tell(&change);
+        Ok(())
+    }
+
+    /// Whether what `peer` has seen of this agent's logs is what this agent has; what was lost, if not. An error where
+    /// what it shows is none of this agent's.
+    async fn compare(
+        &self,
+        peer: &Peer,
+        answer: &Exchanged,
+        spki: &[u8],
+    ) -> Result<Option<String>, String> {
+        let mut lost = None;
+        for head in &answer.seen {
+            let (size, root) = head
+                .verify(self.identity.spki())
+                .map_err(|e| format!("it shows what is not of this agent: {e}"))?;
+            if head.log_key != self.log_key.0 {
+                if !self.peers.former_logs.contains(&head.log_key) {
+                    let key = hex::encode(head.log_key);
+                    lost = Some(format!(
+                        "{} has seen another log of this agent, of {size} entries: it is gone. Restore it; or, to \
+                         go on with a new one, name {key} in former_logs in peers.toml",
+                        peer.name
+                    ));
+                }
+                continue;
+            }
+            let statement = seen_statement(&self.identity.agent_id(), &head.log_key, size, &root);
+            let signed = answer.signature.as_ref();
+            if !signed.is_some_and(|signature| verify_statement(spki, &statement, signature)) {
+                return Err("it does not sign for what it shows".into());
+            }
+            let own = self.own.clone();
+            let compare = move || own.compare(size, &root);
+            let found = match self.own.knows(size) {
+                true => Some(compare()),
+                false => self.beside(compare).await,
+            };
+            let found = found.unwrap_or_else(|| Err(io::Error::other("it was not read")));
+            match found.map_err(|e| format!("this agent's own log cannot be read: {e}"))? {
+                Match::Ours => self.confirm(&peer.id, statement),
+                Match::Shorter(has) => {
+                    lost = Some(format!(
+                        "{} has seen {size} entries of this agent's log, which has {has}: this agent was restored \
+                         from an old copy, and may have forgotten what was revoked. Restore the newest state; or move \
+                         log/ away and name its key in former_logs in peers.toml",
+                        peer.name
+                    ));
+                }
+                Match::Other => {
+                    lost = Some(format!(
+                        "{} has seen other entries of this agent's log, up to {size}, than it has: one of them is a \
+                         fork, since this agent was restored from an old copy. Restore the newest state; or move \
+                         log/ away and name its key in former_logs in peers.toml",
+                        peer.name
+                    ));
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    fn confirmed(&self, peer: &Id) -> Option<[u8; 32]> {
+        let confirmed = self.confirmed.lock();
+        let confirmed = confirmed.unwrap_or_else(PoisonError::into_inner);
+        confirmed.get(peer).copied()
+    }
+
+    fn confirm(&self, peer: &Id, statement: [u8; 32]) {
+        let confirmed = self.confirmed.lock();
+        let mut confirmed = confirmed.unwrap_or_else(PoisonError::into_inner);
+        confirmed.insert(*peer, statement);
+    }
+
+    /// Does what waits for a disk, away from the thread that answers.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.world.single_threaded() {
+            true => Some(work()),
+            false => tokio::task::spawn_blocking(work).await.ok(),
+        }
+    }
+
+    async fn keep_asking(self: Arc<Self>, place: usize, api: Weak<Api>) {
+        let peer = &self.peers.all[place];
+        let (mut way, mut again) = (None, AGAIN);
+        loop {
+            let Some(now) = api.upgrade().map(|api| api.now()) else {
+                return;
+            };
+            let asked = timeout(PATIENCE, self.ask(peer, &mut way, now)).await;
+            match asked.unwrap_or_else(|_| Err("it does not answer".into())) {
+                Ok(()) => again = self.peers.every,
+                Err(why) => {
+                    way = None;
+                    self.standing().failed(&peer.id, why);
+                    again = (2 * again).min(self.peers.every);
+                }
+            }
+            sleep(again).await;
+        }
+    }
+}
+
+/// One task for each peer of the agent. They ask until the agent is gone, or they are dropped.
+pub fn exchanges(api: &Arc<Api>) -> Vec<Exchanging> {
+    let Some(meeting) = &api.meeting else {
+        return Vec::new();
+    };
+    let task =
+        |place| -> Exchanging { Box::pin(meeting.clone().keep_asking(place, Arc::downgrade(api))) };
+    (0..meeting.peers.all.len()).map(task).collect()
+}
