@@ -9,7 +9,7 @@ use evanesce_token::{Body, formula};
 use evanesce_wire::client::{CallError, Way};
 use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{
-    Batch, Code, Context, Entry, Opening, Request, SeatFault, SeatResult, Status,
+    Basis, Batch, Code, Context, Entry, Evidence, Opening, Request, SeatFault, SeatResult, Status,
 };
 use evanesce_wire::session::{Offer, PendingSession};
 use std::collections::BTreeSet;
@@ -29,6 +29,7 @@ fn a_share_is_seated_checked_released_once_and_to_its_session_alone() {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         let (answer, checkpoint) = line.one("check", &token, check).await;
@@ -292,6 +293,7 @@ fn what_was_retired_stays_retired() {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         assert_eq!(line.one("check", &token, check).await.0.code, Code::Retired);
@@ -412,6 +414,7 @@ fn every_problem_has_its_status_and_code() {
                 context: 0,
                 requests: vec![],
                 salts: vec![],
+                evidence: Evidence::default(),
                 rows: token.rows.clone(),
             }],
         };
@@ -593,6 +596,7 @@ fn a_context_is_judged_before_what_is_asked_of_it() {
             context: 0,
             requests: vec![request.encode()],
             salts: vec![None],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         let (answer, _) = line.one("contribute", &token, opening).await;
@@ -624,6 +628,7 @@ fn a_start_goes_on_from_the_logs_time_unless_the_operator_says_otherwise() {
         reason: String::new(),
         element: String::new(),
         weaknesses: vec![],
+        basis: Basis::default(),
     };
     let entry = entry.encode();
     let length = (entry.len() as u16).to_be_bytes();
@@ -729,6 +734,7 @@ fn check(token: &common::Minted) -> Vec<u8> {
         context: 0,
         requests: vec![],
         salts: vec![],
+        evidence: Evidence::default(),
         rows: token.rows.clone(),
     };
     Batch {

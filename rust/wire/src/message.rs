@@ -5,6 +5,7 @@
 //! whether the sender may say it, is judged by the agent and the reconstructor.
 
 mod contribute;
+mod evidence;
 mod log;
 mod seat;
 mod session;
@@ -18,6 +19,7 @@ pub use contribute::{
     Answers, Batch, Code, Context, Envelope, Opening, OpeningAnswer, Request, SeatAnswer,
     SeatFault, SeatResult, SeatRow,
 };
+pub use evidence::{Basis, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use session::SessionAnswer;
@@ -121,6 +123,15 @@ mod tests {
             reason: String::new(),
             element: "software (development element)".into(),
             weaknesses: vec!["wrap".into()],
+            basis: Basis {
+                grants: vec![[7; 32]],
+                approvals: vec![Spent {
+                    id: [8; 32],
+                    name: "cfo".into(),
+                    approver: [9; 32],
+                }],
+                reconstructor: Some([10; 32]),
+            },
         };
         let encoded = entry.encode();
         assert_eq!(Entry::decode(&encoded).unwrap(), entry);
@@ -170,6 +181,11 @@ mod tests {
                 context: 1,
                 requests: vec![request.encode(), paid.encode()],
                 salts: vec![None, Some([6; 32])],
+                evidence: Evidence {
+                    proof: Some(vec![1; 3]),
+                    grants: vec![vec![2; 4]],
+                    approvals: vec![vec![3; 5], vec![]],
+                },
                 rows: vec![row],
             }],
         };
@@ -268,6 +284,7 @@ mod tests {
             context: 1,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: vec![SeatRow {
                 seat: 0,
                 holder: [0; 32],
@@ -301,6 +318,7 @@ mod tests {
                     context: 0,
                     requests: vec![vec![1], vec![2]],
                     salts,
+                    evidence: Evidence::default(),
                     rows: vec![row],
                 }],
             };
