@@ -195,7 +195,9 @@ fn a_token_can_be_named_once_it_was_shown() {
     let agent = spawn(place.config()).unwrap();
     tell(async {
         let line = ops.open(agent.address(), agent.id()).await;
-        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        // So long that it is better named.
+        let policy = format!("permit(principal, action, resource);{}", " ".repeat(4096));
+        let token = line.mint(header("1 of (a)", &policy)).await.unwrap();
         let opening = line.opening(&token, "open", "");
         let mut batch = Batch {
             contexts: vec![Context::Known([9; 32])],

@@ -10,8 +10,8 @@ use evanesce_policy::Compiled;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
-    Code, Context, Entry, Evidence, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault, SeatResult,
-    SeatRow, SeatShare, SeatedResult,
+    Code, Context, Entry, Evidence, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault,
+    SeatResult, SeatRow, SeatShare, SeatedResult,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};

@@ -124,7 +124,9 @@ impl Basis {
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let read = r.or_null(|r| {
             let mut m = r.map(&["grants", "approvals", "reconstructor"])?;
-            let grants = m.field("grants")?.list(0..=limits::GRANTS, |r| r.bytes_n())?;
+            let grants = m
+                .field("grants")?
+                .list(0..=limits::GRANTS, |r| r.bytes_n())?;
             let approvals = m.field("approvals")?.list(0..=limits::APPROVALS, |r| {
                 let mut m = r.map(&["id", "name", "approver"])?;
                 Ok(Spent {

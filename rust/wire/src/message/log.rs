@@ -4,8 +4,8 @@ use evanesce_token::cbor::{Reader, Writer};
 use evanesce_token::{Malformed, formula};
 
 use super::{
-    Basis, CHECKPOINT, ENTRY, PATH, SEATS, SIGNATURE, TEXT, decode, hashes, log_key_statement, read_seat,
-    read_texts, texts,
+    Basis, CHECKPOINT, ENTRY, PATH, SEATS, SIGNATURE, TEXT, decode, hashes, log_key_statement,
+    read_seat, read_texts, texts,
 };
 use crate::merkle::{leaf_hash, verify_inclusion};
 use crate::{Id, WireError, limits, note, verify_statement};
