@@ -7,7 +7,7 @@
 use evanesce_token::{Body, formula, quoted};
 use evanesce_wire::Id;
 use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
-use evanesce_wire::message::{Code, Request, SeatFault, SeatRow};
+use evanesce_wire::message::{Code, Evidence, Request, SeatFault, SeatRow};
 
 use crate::known::{Known, Role};
 use crate::limits::OPERATIONS;
@@ -104,6 +104,8 @@ pub struct Case<'a> {
     pub requests: &'a [Request],
     /// One per request: the salt of its input digest, where it has a payload.
     pub salts: &'a [Option<[u8; 32]>],
+    /// What goes with the requests so that they may be permitted.
+    pub evidence: &'a Evidence,
     /// Whether the token was retired here.
     pub retired: bool,
     /// Unix seconds by the agent's clock, which never goes back.
@@ -163,6 +165,9 @@ impl Case<'_> {
             )),
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
+            }
+            _ if !self.evidence.is_empty() => {
+                malformed("this agent takes no proofs, grants or approvals".into())
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
                 "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evanesce_token::{Body, formula};
 use evanesce_wire::message::{
-    Code, Entry, EntryOperation, Opening, Request, SeatAnswer, SeatResult, SeatShare,
+    Basis, Code, Entry, EntryOperation, Opening, Request, SeatAnswer, SeatResult, SeatShare,
 };
 
 use crate::agent::Agent;
@@ -67,6 +67,7 @@ impl Agent {
             policy,
             requests: &requests,
             salts: &opening.salts,
+            evidence: &opening.evidence,
             retired: self.tombstones.contains(&body.id),
             now: now / 1000,
         };
@@ -207,6 +208,7 @@ impl Agent {
                 reason: reason.clone(),
                 element: element.label.clone(),
                 weaknesses: element.weaknesses.clone(),
+                basis: Basis::default(),
             };
             work.entries.push(entry.encode());
         }

@@ -102,7 +102,8 @@ impl Default for Limits {
 mod tests {
     use super::*;
     use crate::hardware::named;
-    use evanesce_wire::message::{Entry, EntryOperation};
+    use evanesce_wire::limits as wire;
+    use evanesce_wire::message::{Basis, Entry, EntryOperation, Spent};
 
     #[test]
     fn the_longest_entry_that_can_be_asked_for_keeps_within_its_bound() {
@@ -119,6 +120,11 @@ mod tests {
         };
         // Four bytes a character, where the character is not ours to choose.
         let text = |characters: usize| "\u{1f511}".repeat(characters) + "...";
+        let spent = Spent {
+            id: [1; 32],
+            name: "a".repeat(128),
+            approver: [2; 32],
+        };
         let entry = Entry {
             agent: [1; 32],
             time: (1 << 53) - 1,
@@ -133,6 +139,11 @@ mod tests {
             reason: text(REASON),
             element: text(ELEMENT_TEXT),
             weaknesses: vec![],
+            basis: Basis {
+                grants: vec![[8; 32]; wire::GRANTS],
+                approvals: vec![spent; wire::APPROVALS],
+                reconstructor: Some([9; 32]),
+            },
         };
         // As many as are named, short or long.
         for length in [0, WEAKNESS_BYTES / WEAKNESSES / 4, ELEMENT_TEXT] {

@@ -1,13 +1,14 @@
 //! What an agent was shown of tokens, so that it need not be shown, decoded or compiled again.
 //!
-//! Bounded by bytes, whatever is shown: over a million tokens the agent's memory stays as it is. Forgetting
-//! costs time alone, or one answer `context-unknown`.
+//! Bounded by bytes, whatever is shown: over a million tokens the agent's memory and time stay as they are. A token is
+//! kept once it is shown a second time. Forgetting costs time alone, or one answer `context-unknown`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use evanesce_token::Body;
 use evanesce_wire::Id;
+use evanesce_wire::limits::INLINE_HEADER;
 use evanesce_wire::message::{Code, Context};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +83,7 @@ impl Shown {
         )
     }
 
-    /// Decodes and hashes a context, unless it was seen before.
+    /// Decodes and hashes a context, unless it is kept.
     pub fn prepare(&mut self, context: Context) -> Result<Ready, Refusal> {
         let subject = match context {
             Context::Known(id) => self.tokens.get(&id).ok_or_else(|| {
@@ -101,7 +102,7 @@ impl Shown {
                 let print =
                     self.print_key
                         .hash_one((&header, &anchor, &commitments, &public, &sealed));
-                let seen = self.prints.get(&print).and_then(|id| self.tokens.get(&id));
+                let before = self.prints.get(&print);
                 let same = |seen: &Arc<Subject>| {
                     let body = &seen.body;
                     body.header_bytes == header
@@ -110,14 +111,23 @@ impl Shown {
                         && body.public_hash == public
                         && body.sealed_hash == sealed
                 };
+                let seen = before.and_then(|id| self.tokens.get(&id));
                 match seen.filter(same) {
                     Some(seen) => seen,
                     None => {
+                        // One that is shown once would take the place of one that is shown again, and leave a heap
+                        // full of holes behind. A long header is named by its id from now on.
+                        let keep = before.is_some() || header.len() > INLINE_HEADER;
                         let catalogue = evanesce_suite::catalogue();
                         let body =
                             Body::new(header, anchor, commitments, public, sealed, catalogue)
                                 .map_err(|e| Refusal::new(Code::Malformed, e.0))?;
-                        self.remember(print, body)
+                        let subject = subject(body);
+                        self.prints.insert(print, subject.body.id, 16);
+                        if keep {
+                            self.keep(&subject);
+                        }
+                        subject
                     }
                 }
             }
@@ -126,20 +136,21 @@ impl Shown {
         Ok(Ready { subject, policy })
     }
 
-    fn remember(&mut self, print: u64, body: Body) -> Arc<Subject> {
-        let text = &body.header.policy;
-        let policy = (!text.is_empty()).then(|| Sha256::digest(text.as_bytes()).into());
+    fn keep(&mut self, subject: &Arc<Subject>) {
+        let body = &subject.body;
         // The header twice, as bytes and as read, its quorum as a tree.
         let bytes = 1024 + 3 * body.header_bytes.len() + 96 * body.commitments.len();
-        let id = body.id;
-        let subject = Arc::new(Subject {
-            body: Arc::new(body),
-            policy,
-        });
-        self.prints.insert(print, id, 16);
-        self.tokens.insert(id, subject.clone(), bytes);
-        subject
+        self.tokens.insert(body.id, subject.clone(), bytes);
     }
+}
+
+fn subject(body: Body) -> Arc<Subject> {
+    let text = &body.header.policy;
+    let policy = (!text.is_empty()).then(|| Sha256::digest(text.as_bytes()).into());
+    Arc::new(Subject {
+        body: Arc::new(body),
+        policy,
+    })
 }
 
 /// The policies that must be compiled before `ready` can be judged, by hash, each once.
@@ -178,4 +189,45 @@ fn compiled_bytes(text: usize, declares_a_payload: bool) -> usize {
     // A policy that declares one has a schema of its own.
     let schema = if declares_a_payload { 32 * 1024 } else { 0 };
     8 * 1024 + 40 * text + schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evanesce_token::{Gate, Header};
+
+    fn context(policy: usize) -> Context {
+        let header = Header {
+            key: [1; 32],
+            nonce: [2; 32],
+            name: "k".into(),
+            suites: vec!["hmac-sha256".into()],
+            quorum: Gate::parse("1 of (a)").unwrap(),
+            policy: " ".repeat(policy),
+            created: 0,
+            expires: None,
+            replaces: None,
+        };
+        Context::Full {
+            header: header.encode(),
+            anchor: [3; 32],
+            commitments: vec![[4; 32]],
+            public: [5; 32],
+            sealed: [6; 32],
+        }
+    }
+
+    #[test]
+    fn a_token_is_kept_when_it_comes_again_and_one_that_is_better_named_at_once() {
+        for (policy, shows) in [(0, 2), (INLINE_HEADER, 1)] {
+            let mut shown = Shown::new(1 << 20, 1 << 20);
+            let mut known = Vec::new();
+            for _ in 0..2 {
+                let ready = shown.prepare(context(policy)).ok().unwrap();
+                let id = ready.body().id;
+                known.push(shown.prepare(Context::Known(id)).is_ok());
+            }
+            assert_eq!(known, [shows == 1, true]);
+        }
+    }
 }

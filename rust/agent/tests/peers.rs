@@ -10,7 +10,7 @@ use common::{Caller, EVERY_ROLE, Line, Minted, Place, header, problem, tell};
 use evanesce_agent::spawn;
 use evanesce_wire::client::Connection;
 use evanesce_wire::client::Way;
-use evanesce_wire::message::{Answers, Batch, Code, Opening, Status};
+use evanesce_wire::message::{Answers, Batch, Code, Evidence, Opening, Status};
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, StatusCode};
@@ -39,6 +39,7 @@ fn check(token: &Minted) -> Batch {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         }],
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Caller, EVERY_ROLE, Line, Minted, Place, header, problem, tell};
 use evanesce_agent::{Config, run};
 use evanesce_wire::client::Way;
-use evanesce_wire::message::{Answers, Batch, Code, Opening, SeatResult, Status};
+use evanesce_wire::message::{Answers, Batch, Code, Evidence, Opening, SeatResult, Status};
 use evanesce_wire::{FileIdentity, Id, Identity};
 
 /// Not a test: the agent that the others start, as this program run again.
@@ -284,6 +284,7 @@ fn a_full_disk_releases_nothing_and_is_got_over() {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         let (answer, _) = line.one("check", &token, check).await;

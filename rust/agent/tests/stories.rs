@@ -9,7 +9,7 @@ use evanesce_token::{Body, formula};
 use evanesce_wire::client::{CallError, Way};
 use evanesce_wire::merkle::leaf_hash;
 use evanesce_wire::message::{
-    Batch, Code, Context, Entry, Opening, Request, SeatFault, SeatResult, Status,
+    Basis, Batch, Code, Context, Entry, Evidence, Opening, Request, SeatFault, SeatResult, Status,
 };
 use evanesce_wire::session::{Offer, PendingSession};
 use std::collections::BTreeSet;
@@ -29,6 +29,7 @@ fn a_share_is_seated_checked_released_once_and_to_its_session_alone() {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         let (answer, checkpoint) = line.one("check", &token, check).await;
@@ -194,7 +195,9 @@ fn a_token_can_be_named_once_it_was_shown() {
     let agent = spawn(place.config()).unwrap();
     tell(async {
         let line = ops.open(agent.address(), agent.id()).await;
-        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        // So long that it is better named.
+        let policy = format!("permit(principal, action, resource);{}", " ".repeat(4096));
+        let token = line.mint(header("1 of (a)", &policy)).await.unwrap();
         let opening = line.opening(&token, "open", "");
         let mut batch = Batch {
             contexts: vec![Context::Known([9; 32])],
@@ -292,6 +295,7 @@ fn what_was_retired_stays_retired() {
             context: 0,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         assert_eq!(line.one("check", &token, check).await.0.code, Code::Retired);
@@ -412,6 +416,7 @@ fn every_problem_has_its_status_and_code() {
                 context: 0,
                 requests: vec![],
                 salts: vec![],
+                evidence: Evidence::default(),
                 rows: token.rows.clone(),
             }],
         };
@@ -593,6 +598,7 @@ fn a_context_is_judged_before_what_is_asked_of_it() {
             context: 0,
             requests: vec![request.encode()],
             salts: vec![None],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         };
         let (answer, _) = line.one("contribute", &token, opening).await;
@@ -624,6 +630,7 @@ fn a_start_goes_on_from_the_logs_time_unless_the_operator_says_otherwise() {
         reason: String::new(),
         element: String::new(),
         weaknesses: vec![],
+        basis: Basis::default(),
     };
     let entry = entry.encode();
     let length = (entry.len() as u16).to_be_bytes();
@@ -729,6 +736,7 @@ fn check(token: &common::Minted) -> Vec<u8> {
         context: 0,
         requests: vec![],
         salts: vec![],
+        evidence: Evidence::default(),
         rows: token.rows.clone(),
     };
     Batch {

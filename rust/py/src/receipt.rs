@@ -85,5 +85,18 @@ pub fn as_dict<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDic
     dict.set_item("reason", &entry.reason)?;
     dict.set_item("element", &entry.element)?;
     dict.set_item("weaknesses", &entry.weaknesses)?;
+    let approvals = PyList::empty(py);
+    for spent in &entry.basis.approvals {
+        let dict = PyDict::new(py);
+        dict.set_item("id", hex(&spent.id))?;
+        dict.set_item("name", &spent.name)?;
+        dict.set_item("approver", hex(&spent.approver))?;
+        approvals.append(dict)?;
+    }
+    let grants: Vec<String> = entry.basis.grants.iter().map(|id| hex(id)).collect();
+    dict.set_item("grants", grants)?;
+    dict.set_item("approvals", approvals)?;
+    let reconstructor = entry.basis.reconstructor.as_ref().map(|id| hex(id));
+    dict.set_item("reconstructor", reconstructor)?;
     Ok(dict)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use evanesce_token::{Body, Token, formula};
 use evanesce_wire::limits::INLINE_HEADER;
-use evanesce_wire::message::{Batch, Context, Opening, Request, SeatRow};
+use evanesce_wire::message::{Batch, Context, Evidence, Opening, Request, SeatRow};
 use evanesce_wire::{Id, World};
 
 use crate::outbox::Ask;
@@ -103,6 +103,7 @@ pub(crate) fn compose(
             context,
             requests,
             salts,
+            evidence: Evidence::default(),
             rows: rows(token, &ask.seats),
         });
         sent.push(Sent {
@@ -120,6 +121,7 @@ pub(crate) fn compose_check(token: &Token, seats: &[u32]) -> Vec<u8> {
         context: 0,
         requests: Vec::new(),
         salts: Vec::new(),
+        evidence: Evidence::default(),
         rows: rows(token, seats),
     };
     Batch {

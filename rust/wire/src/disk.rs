@@ -154,6 +154,7 @@ pub fn tombstone_lines(ids: &[Id]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Basis;
 
     #[test]
     fn a_torn_last_line_is_left_out_and_any_other_bad_one_is_named() {
@@ -183,6 +184,7 @@ mod tests {
             reason: String::new(),
             element: "software".into(),
             weaknesses: vec![],
+            basis: Basis::default(),
         }
         .encode();
         let mut frames = Vec::new();

@@ -18,6 +18,16 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(3600);
 pub const REQUEST_AHEAD: u64 = 300;
 /// Sealed messages may arrive out of order within this many counters.
 pub const REPLAY_WINDOW: u64 = 4096;
+/// Longest caller's proof, in bytes.
+pub const PROOF: usize = 16 << 10;
+/// Longest grant, in bytes.
+pub const GRANT: usize = 8 << 10;
+/// Longest approval, in bytes: a WebAuthn assertion and the text that was seen.
+pub const APPROVAL: usize = 8 << 10;
+/// Longest chain of grants.
+pub const GRANTS: usize = 2;
+/// Most approvals of one opening.
+pub const APPROVALS: usize = 16;
 /// Longest payload of one request, in bytes.
 pub const PAYLOAD: usize = 64 << 10;
 /// Most bytes of all payloads under one opening: an agent judges these in one go, at up to 0.3 µs a byte.

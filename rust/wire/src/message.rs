@@ -5,6 +5,7 @@
 //! whether the sender may say it, is judged by the agent and the reconstructor.
 
 mod contribute;
+mod evidence;
 mod log;
 mod peer;
 mod seat;
@@ -19,6 +20,7 @@ pub use contribute::{
     Answers, Batch, Code, Context, Envelope, Opening, OpeningAnswer, Request, SeatAnswer,
     SeatFault, SeatResult, SeatRow,
 };
+pub use evidence::{Basis, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
 pub use peer::{Exchange, Exchanged, Head, Kept, LOGS, seen_statement};
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
@@ -123,6 +125,15 @@ mod tests {
             reason: String::new(),
             element: "software (development element)".into(),
             weaknesses: vec!["wrap".into()],
+            basis: Basis {
+                grants: vec![[7; 32]],
+                approvals: vec![Spent {
+                    id: [8; 32],
+                    name: "cfo".into(),
+                    approver: [9; 32],
+                }],
+                reconstructor: Some([10; 32]),
+            },
         };
         let encoded = entry.encode();
         assert_eq!(Entry::decode(&encoded).unwrap(), entry);
@@ -172,6 +183,11 @@ mod tests {
                 context: 1,
                 requests: vec![request.encode(), paid.encode()],
                 salts: vec![None, Some([6; 32])],
+                evidence: Evidence {
+                    proof: Some(vec![1; 3]),
+                    grants: vec![vec![2; 4]],
+                    approvals: vec![vec![3; 5], vec![]],
+                },
                 rows: vec![row],
             }],
         };
@@ -292,6 +308,7 @@ mod tests {
             context: 1,
             requests: vec![],
             salts: vec![],
+            evidence: Evidence::default(),
             rows: vec![SeatRow {
                 seat: 0,
                 holder: [0; 32],
@@ -325,6 +342,7 @@ mod tests {
                     context: 0,
                     requests: vec![vec![1], vec![2]],
                     salts,
+                    evidence: Evidence::default(),
                     rows: vec![row],
                 }],
             };

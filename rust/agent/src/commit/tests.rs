@@ -10,8 +10,8 @@ use evanesce_policy::Compiled;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
-    Code, Context, Entry, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault, SeatResult,
-    SeatRow, SeatShare, SeatedResult,
+    Code, Context, Entry, Evidence, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault,
+    SeatResult, SeatRow, SeatShare, SeatedResult,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
@@ -235,6 +235,7 @@ impl World {
             context: 0,
             requests: requests.iter().map(Request::encode).collect(),
             salts: vec![None; requests.len()],
+            evidence: Evidence::default(),
             rows: vec![self.tokens[0].1.clone()],
         }
     }
@@ -285,6 +286,7 @@ impl World {
             let opening = Opening {
                 context: 0,
                 salts: vec![None; requests.len()],
+                evidence: Evidence::default(),
                 requests,
                 rows: vec![row],
             };

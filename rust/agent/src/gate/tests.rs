@@ -75,10 +75,17 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         policy: None,
         requests,
         salts: &NO_SALTS[..requests.len()],
+        evidence: &NONE,
         retired: false,
         now: NOW,
     }
 }
+
+static NONE: Evidence = Evidence {
+    proof: None,
+    grants: Vec::new(),
+    approvals: Vec::new(),
+};
 
 #[test]
 fn what_fits_the_token_is_permitted_and_nothing_else() {

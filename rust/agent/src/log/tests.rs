@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use evanesce_wire::merkle::{leaf_hash, verify_inclusion};
-use evanesce_wire::message::Entry;
+use evanesce_wire::message::{Basis, Entry};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,6 +47,7 @@ pub(crate) fn entry(n: u64) -> Vec<u8> {
         reason: String::new(),
         element: "software".into(),
         weaknesses: vec![],
+        basis: Basis::default(),
     };
     entry.encode()
 }

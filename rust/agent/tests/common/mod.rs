@@ -16,7 +16,7 @@ use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::{Body, Gate, Header, formula, sharing};
 use evanesce_wire::client::{CallError, Connection, Way};
 use evanesce_wire::message::{
-    Answers, Batch, Context, Envelope, Opening, OpeningAnswer, Receipt, Request, SeatRow,
+    Answers, Batch, Context, Envelope, Evidence, Opening, OpeningAnswer, Receipt, Request, SeatRow,
     SeatShare, Seated, SeatedResult, Seating, SessionAnswer, envelope_aad, seat_hash,
 };
 use evanesce_wire::session::{PendingSession, SealingSession};
@@ -210,6 +210,7 @@ impl Line {
             context: 0,
             requests: vec![request.encode()],
             salts: vec![None],
+            evidence: Evidence::default(),
             rows: token.rows.clone(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, Way};
 use evanesce_wire::message::{
-    Batch, Context, Envelope, Opening, Request, SeatRow, SessionAnswer, envelope_aad,
+    Batch, Context, Envelope, Evidence, Opening, Request, SeatRow, SessionAnswer, envelope_aad,
 };
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, World};
@@ -83,6 +83,7 @@ impl Replay {
             context: 0,
             requests: vec![request.encode()],
             salts: vec![None],
+            evidence: Evidence::default(),
             rows: rows(token),
         };
         for n in 0..self.times {

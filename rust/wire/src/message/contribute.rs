@@ -3,7 +3,7 @@
 use evanesce_token::Malformed;
 use evanesce_token::cbor::{Reader, Writer};
 
-use super::{CHECKPOINT, LogProof, SEATS, TEXT, decode, hashes, read_seat};
+use super::{CHECKPOINT, Evidence, LogProof, SEATS, TEXT, decode, hashes, read_seat};
 use crate::session::SEALED_SHARE;
 use crate::{Id, WireError, limits};
 
@@ -155,6 +155,8 @@ pub struct Opening {
     /// One per request: the salt of its input digest where it has a payload, so that an agent can compute the digest
     /// itself; otherwise none.
     pub salts: Vec<Option<[u8; 32]>>,
+    /// What the requests are permitted by, beside the caller's own name.
+    pub evidence: Evidence,
     /// The agent's rows, without signatures.
     pub rows: Vec<SeatRow>,
 }
@@ -224,7 +226,7 @@ impl Context {
 
 impl Opening {
     fn write(&self, w: &mut Writer) {
-        w.map(4);
+        w.map(5);
         w.key("rows").array(self.rows.len());
         for row in &self.rows {
             w.map(4);
@@ -238,6 +240,8 @@ impl Opening {
             w.bytes_or_null(salt.as_ref().map(<[u8; 32]>::as_slice));
         }
         w.key("context").uint(self.context as u64);
+        w.key("evidence");
+        self.evidence.write(w);
         w.key("requests").array(self.requests.len());
         for request in &self.requests {
             w.bytes(request);
@@ -245,7 +249,7 @@ impl Opening {
     }
 
     fn read(r: &mut Reader<'_>, contexts: usize) -> Result<Self, Malformed> {
-        let mut m = r.map(&["rows", "salts", "context", "requests"])?;
+        let mut m = r.map(&["rows", "salts", "context", "evidence", "requests"])?;
         let rows = m.field("rows")?.list(1..=SEATS, |r| {
             let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
             Ok(SeatRow {
@@ -261,6 +265,7 @@ impl Opening {
                 r.or_null(|r| r.bytes_n())
             })?;
         let context = read_context(m.field("context")?, contexts)?;
+        let evidence = Evidence::read(m.field("evidence")?)?;
         let r = m.field("requests")?;
         let requests = r.list(0..=limits::REQUESTS_PER_OPENING, |r| {
             Ok(r.bytes(limits::PAYLOAD + 1024)?.to_vec())
@@ -273,6 +278,7 @@ impl Opening {
             context,
             requests,
             salts,
+            evidence,
             rows,
         })
     }

@@ -4,8 +4,8 @@ use evanesce_token::cbor::{Reader, Writer};
 use evanesce_token::{Malformed, formula};
 
 use super::{
-    CHECKPOINT, ENTRY, PATH, SEATS, SIGNATURE, TEXT, decode, hashes, log_key_statement, read_seat,
-    read_texts, texts,
+    Basis, CHECKPOINT, ENTRY, PATH, SEATS, SIGNATURE, TEXT, decode, hashes, log_key_statement,
+    read_seat, read_texts, texts,
 };
 use crate::merkle::{leaf_hash, verify_inclusion};
 use crate::{Id, WireError, limits, note, verify_statement};
@@ -39,6 +39,8 @@ pub struct Entry {
     pub element: String,
     /// Weaknesses of the element that the operator accepted.
     pub weaknesses: Vec<String>,
+    /// What else it was permitted by.
+    pub basis: Basis,
 }
 
 /// One operation of an entry.
@@ -58,12 +60,14 @@ impl Entry {
     /// CBOR: the leaf's data.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(384 + 160 * self.operations.len());
-        w.map(14);
+        w.map(15);
         w.key("v").uint(1);
         w.key("code").text(&self.code);
         w.key("time").uint(self.time);
         w.key("verb").text(&self.verb);
         w.key("agent").bytes(&self.agent);
+        w.key("basis");
+        self.basis.write(&mut w);
         w.key("seats").array(self.seats.len());
         for seat in &self.seats {
             w.uint((*seat).into());
@@ -96,6 +100,7 @@ impl Entry {
                 "time",
                 "verb",
                 "agent",
+                "basis",
                 "seats",
                 "token",
                 "caller",
@@ -115,6 +120,7 @@ impl Entry {
                 time: m.field("time")?.uint()?,
                 verb: m.field("verb")?.text(32)?.to_owned(),
                 agent: m.field("agent")?.bytes_n()?,
+                basis: Basis::read(m.field("basis")?)?,
                 seats: m.field("seats")?.list(0..=SEATS, read_seat)?,
                 token: m.field("token")?.bytes_n()?,
                 caller: m.field("caller")?.bytes_n()?,
