@@ -197,6 +197,11 @@ def messages() -> dict[str, list[Any]]:
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
     answer = {"code": "done", "seats": [share, good, fault], "reason": "", "receipt": proof}
     refusal = {"code": "refused", "seats": [], "reason": "policy", "receipt": None}
+    head = {"log_key": KEY, "checkpoint": note(NOTE_AGENT, 1, ID), "endorsement": bytes(64)}
+    orders = [
+        {"v": 1, "nonce": bytes(16), "token": ID, "caller": ID, "issued": 1_700_000_000_000, "command": command}
+        for command in ("revoke", "freeze", "thaw")
+    ]
     return {
         "request": [request, paid],
         "batch": [
@@ -249,6 +254,7 @@ def messages() -> dict[str, list[Any]]:
                 "caller": "ops",
                 "commit": "process",
                 "epochs": [1, 2],
+                "frozen": 0,
                 "memory": "memfd_secret",
                 "current": 2,
                 "element": "software",
@@ -261,6 +267,29 @@ def messages() -> dict[str, list[Any]]:
             }
         ],
         "problem": [{"code": "role", "message": "not a minter"}],
+        "exchange": [
+            {"from": 0, "head": head, "life": bytes(16), "want": [], "after": None, "clock": 1_700_000_000_000},
+            {"from": 9, "head": head, "life": bytes(16), "want": [ID, KEY], "after": ID, "clock": 1_700_000_000_000},
+        ],
+        "exchanged": [
+            {
+                "ids": [ID] * seen,
+                "life": bytes(16),
+                "seen": [head] * seen,
+                "clock": 1_700_000_000_000,
+                "count": seen,
+                "orders": [b"order"] * seen,
+                "signature": bytes(64) if seen else None,
+            }
+            for seen in (0, 2)
+        ],
+        "kept": [[], [{"head": head, "agent": agent}]],
+        "order": orders,
+        "signed_order": [{"spki": bytes(44), "order": cbor(orders[0]), "context": whole, "signature": bytes(64)}],
+        "obeyed": [
+            {"code": "done", "reason": "", "receipt": None, "checkpoint": ""},
+            {"code": "refused", "reason": "no", "receipt": None, "checkpoint": ""},
+        ],
     }
 
 

@@ -11,7 +11,19 @@ from evanesce._heal import Changes, reshare
 from evanesce._mint import Mint, shared_seats
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.home import Agent, Home, check_agents, read_agents
-from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Healed,
+    OrderCommand,
+    OrderedAgent,
+    OrderedSeat,
+    OrderResult,
+    Receipt,
+    RetiredSeat,
+    Retirement,
+    SeatCheck,
+)
 from evanesce.tokens import Token
 
 DEADLINES = {"mint": 10_000, "all else": 2000}
@@ -117,6 +129,19 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+
+    def order(self, command: OrderCommand, tokens: Sequence[Token]) -> OrderResult:
+        try:
+            settled, rows, others, receipts = self.core.order([token.core for token in tokens], command)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return OrderResult(
+            command,
+            settled,
+            tuple(OrderedSeat(*row) for row in rows),
+            tuple(OrderedAgent(*row) for row in others),
+            tuple(map(Receipt, receipts)),
+        )
 
     def status(self) -> tuple[AgentStatus, ...]:
         try:

@@ -258,6 +258,12 @@ class Reconstructor:
         `open`, the anchor is checked too; the error is why that failed."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
+    def order(
+        self, tokens: Sequence[Token], command: str
+    ) -> tuple[bool, list[tuple[str, str, str, str]], list[tuple[str, str, str]], list[Receipt]]:
+        """Gives every agent an order about a token, of which `tokens` are versions: `revoke`, `freeze` or `thaw`.
+        (settled, rows (seat, holder name, "revoked", "frozen", "thawed" or fault kind, detail), other agents that have
+        not obeyed (name, fault kind, detail), receipts)."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
         """Per holder: (name, id hex, its status or None, why not). A status also has milliseconds (of the answer) and
         clock_offset_ms (its clock ahead of the local one)."""

@@ -28,7 +28,18 @@ from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Ciphertext,
+    Healed,
+    Mac,
+    OrderResult,
+    Retirement,
+    Secret,
+    Signature,
+    Verified,
+)
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -223,6 +234,18 @@ class AsyncClient:
     async def retire(self, token: Token) -> Retirement:
         """As `Client.retire`."""
         return await asyncio.to_thread(self._open().retire, token)
+
+    async def revoke(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.revoke`."""
+        return await asyncio.to_thread(self._open().order, "revoke", (token, *versions))
+
+    async def freeze(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.freeze`."""
+        return await asyncio.to_thread(self._open().order, "freeze", (token, *versions))
+
+    async def thaw(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.thaw`."""
+        return await asyncio.to_thread(self._open().order, "thaw", (token, *versions))
 
     async def status(self) -> tuple[AgentStatus, ...]:
         """As `Client.status`."""

@@ -21,7 +21,18 @@ from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Ciphertext,
+    Healed,
+    Mac,
+    OrderResult,
+    Retirement,
+    Secret,
+    Signature,
+    Verified,
+)
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -235,6 +246,22 @@ class Client:
         """Asks every holder to tombstone the token, for good. See `Retirement.dead` for what that
         achieved."""
         return self._open().retire(token)
+
+    def revoke(self, token: Token, *versions: Token) -> OrderResult:
+        """Has the token tombstoned for good, by an order that every agent judges for itself and hands on to those that
+        are away. `versions` are older copies of the same token whose rows differ: every agent that holds one counts.
+        Needs no seat to answer, unlike `retire`. See `OrderResult.settled` for what that achieved. Raises `refused`, `role`,
+        `quorum-not-met`, `bad-input`."""
+        return self._open().order("revoke", (token, *versions))
+
+    def freeze(self, token: Token, *versions: Token) -> OrderResult:
+        """As `revoke`, until the token is thawed. Of two orders to freeze or thaw a token the later one holds, wherever
+        both arrive."""
+        return self._open().order("freeze", (token, *versions))
+
+    def thaw(self, token: Token, *versions: Token) -> OrderResult:
+        """Takes back a freeze; whoever may freeze may thaw."""
+        return self._open().order("thaw", (token, *versions))
 
     def status(self) -> tuple[AgentStatus, ...]:
         """Asks every agent of the quorum file how it is."""

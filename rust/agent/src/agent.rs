@@ -15,7 +15,8 @@ use evanesce_wire::session::SealingSession;
 
 use crate::clock::Clock;
 use crate::known::Directory;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
+use crate::orders::Book;
 use crate::rate::Rate;
 use crate::replay::Replay;
 use crate::sessions::Sessions;
@@ -44,6 +45,8 @@ pub struct Agent {
     pub sessions: Sessions,
     /// What was retired here.
     pub tombstones: Retired,
+    /// Orders that hold here.
+    pub orders: Book,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -52,6 +55,8 @@ pub struct Agent {
     pub checks: Rate,
     /// Operations that each caller may ask for, where that is bounded.
     pub operations: Rate,
+    /// Orders that each caller may give.
+    pub orders_asked: Rate,
     /// Bytes of new policies that each caller may have compiled.
     pub compiles: Rate,
 }
@@ -62,6 +67,7 @@ impl Agent {
         me: Me,
         directory: Directory,
         tombstones: Retired,
+        orders: Book,
         limits: &Limits,
         since: u64,
         chance: [u8; 16],
@@ -72,6 +78,7 @@ impl Agent {
             clock: Clock::new(since),
             sessions: Sessions::new(limits.sessions, limits.sessions_per_caller),
             tombstones,
+            orders,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),
@@ -79,6 +86,7 @@ impl Agent {
                 limits.operations_per_second,
                 4 * limits.operations_per_second,
             ),
+            orders_asked: Rate::new(limits::ORDERS_PER_SECOND, 10 * limits::ORDERS_PER_SECOND),
             compiles: Rate::new(limits.compile_per_second, 16 * limits.compile_per_second),
         }
     }
@@ -93,6 +101,7 @@ impl Agent {
     pub fn know(&mut self, directory: Directory) {
         self.checks.keep(|id| directory.find(id).is_some());
         self.operations.keep(|id| directory.find(id).is_some());
+        self.orders_asked.keep(|id| directory.find(id).is_some());
         self.replay.keep(|id| directory.find(id).is_some());
         self.compiles.keep(|id| directory.find(id).is_some());
         self.directory = directory;

@@ -163,6 +163,7 @@ impl Api {
                 self.sealed(verb, who, body).await
             }
             (&Method::POST, None, "session") => self.session(&who, spki, body).await,
+            (&Method::POST, None, "order") => self.order(&who, body).await,
             (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes(None))),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         }
@@ -191,6 +192,7 @@ impl Api {
             status.heard = standing.count() as u64;
             status.standing = standing.refusal().unwrap_or_default();
         }
+        status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
         status.roles = who
             .roles
@@ -198,6 +200,15 @@ impl Api {
             .map(|role| role.as_str().to_owned())
             .collect();
         status.encode()
+    }
+
+    async fn order(&self, who: &Arc<Known>, body: Incoming) -> Answer {
+        if let Some(why) = self.refusal() {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
+        let mut room = self.rooms.bytes(Some(who));
+        let body = body.receive(&mut room).await?;
+        Ok((self.take_order(who, &body).await?, room))
     }
 
     async fn session(&self, who: &Arc<Known>, spki: &[u8], body: Incoming) -> Answer {
@@ -366,7 +377,7 @@ impl Api {
     }
 
     /// Compiles policies that were not seen before, away from this thread: it takes milliseconds.
-    async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
+    pub async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
         for (hash, body) in shown::missing(ready) {
             let bytes = body.header.policy.len();
             let now = self.now();

@@ -26,6 +26,7 @@ use crate::hardware::describe;
 use crate::known::Directory;
 use crate::log::{Log, Recovered, Signer};
 use crate::metrics::Metrics;
+use crate::orders::Orders;
 use crate::peers::Peers;
 use crate::peers::meeting::{self, Exchanging, Meeting};
 use crate::peers::own::Own;
@@ -98,6 +99,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let storage =
         |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
+    let orders = Orders::open(&*disk).map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
     let endorsement = identity
@@ -108,6 +110,9 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     metrics.log_works.store(1, Relaxed);
     metrics.entries.store(log.size(), Relaxed);
     let retired = tombstones.retired();
+    // An order is written before its tombstone.
+    retired.extend(orders.revoked());
+    let book = orders.book();
     metrics.tombstones.store(retired.len() as u64, Relaxed);
     let status = status(config, &me, element.current());
     let since = match config.accept_earlier_clock {
@@ -131,6 +136,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
                 events: events.clone(),
                 own,
                 seen,
+                book: book.clone(),
             };
             Some(Arc::new(Meeting::new(peers, means)))
         }
@@ -155,6 +161,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         }),
         log,
         tombstones,
+        orders,
         commit: config.commit,
         queued: config.limits.pending,
         metrics: metrics.clone(),
@@ -168,6 +175,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
             me,
             directory,
             retired,
+            book.clone(),
             &config.limits,
             since,
             chance,
@@ -272,6 +280,7 @@ fn status(config: &Config, me: &Me, current: u64) -> Status {
         current,
         entries: 0,
         tombstones: 0,
+        frozen: 0,
         peers: 0,
         heard: 0,
         standing: String::new(),

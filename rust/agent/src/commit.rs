@@ -15,16 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use evanesce_wire::merkle::{Group, Hash};
-use evanesce_wire::message::Code;
+use evanesce_wire::message::{Code, Command, LogProof, Obeyed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
-use crate::gate::Verb;
+use crate::gate::{Refusal, Verb};
 use crate::limits::{ENTRY, HEAD_EVERY};
 use crate::log::{Log, LogError, Signed, Signer};
 use crate::metrics::Metrics;
+use crate::obey::{self, Ordered, refused};
+use crate::orders::Orders;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
 use crate::tell::tell;
@@ -33,14 +35,28 @@ use crate::work::{Logged, Work};
 
 /// Where work is handed in.
 #[derive(Clone)]
-pub struct Queue(mpsc::Sender<(Work, oneshot::Sender<Work>)>);
+pub struct Queue(mpsc::Sender<Job>);
+
+/// What is handed in, with who waits for it.
+enum Job {
+    Work(Work, oneshot::Sender<Work>),
+    Order(Ordered, oneshot::Sender<Obeyed>),
+}
 
 impl Queue {
     /// Has `work` logged and done. `None` when the agent failed over it. Work whose asker stops waiting before its
     /// group begins is dropped, but for a retire.
     pub async fn run(&self, work: Work) -> Option<Work> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send((work, sender)).await.ok()?;
+        self.0.send(Job::Work(work, sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Has an order logged and written down. `None` when the agent failed over it. It is meant whether or not its answer
+    /// is heard.
+    pub async fn order(&self, ordered: Ordered) -> Option<Obeyed> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Job::Order(ordered, sender)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -51,6 +67,8 @@ pub struct Committer {
     pub log: Log,
     /// What was retired, which nothing else writes.
     pub tombstones: Tombstones,
+    /// What was ordered, which nothing else writes.
+    pub orders: Orders,
     /// The log's key.
     pub signer: Arc<Signer>,
     /// What does the work.
@@ -81,14 +99,22 @@ impl Committer {
         (Queue(sender), self.drive(receiver))
     }
 
-    async fn drive(mut self, mut queue: mpsc::Receiver<(Work, oneshot::Sender<Work>)>) {
+    async fn drive(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut head_stored: Option<Instant> = None;
         while let Some(first) = queue.recv().await {
             // Lets what has already arrived be read and judged, and so join.
             tokio::task::yield_now().await;
             let (mut works, mut askers) = (Vec::new(), Vec::new());
-            let mut next = Some(first);
-            while let Some((work, asker)) = next {
+            let (mut next, mut order) = (Some(first), None);
+            while let Some(job) = next {
+                let (work, asker) = match job {
+                    Job::Work(work, asker) => (work, asker),
+                    // What is behind it is held against it.
+                    Job::Order(ordered, asker) => {
+                        order = Some((ordered, asker));
+                        break;
+                    }
+                };
                 // What is behind it is judged again once its tombstones are there.
                 let last = work.verb == Verb::Retire;
                 // What nobody waits for costs no more. A retire was meant whether or not its answer is heard.
@@ -98,18 +124,25 @@ impl Committer {
                 }
                 next = if last { None } else { queue.try_recv().ok() };
             }
-            if works.is_empty() {
-                continue;
-            }
             let grave = works.iter().any(|work| work.verb == Verb::Retire);
-            let Some(checkpoint) = self.commit(&mut works).await else {
-                // Dropping the askers tells them.
-                continue;
-            };
+            let mut checkpoint = None;
+            if !works.is_empty() {
+                match self.commit(&mut works).await {
+                    Some(signed) => checkpoint = signed,
+                    // Dropping the askers tells them.
+                    None => askers.clear(),
+                }
+            }
             for (work, asker) in works.into_iter().zip(askers) {
                 tell(&work, &self.metrics, &self.events);
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
+            }
+            let grave = grave || order.is_some();
+            if let Some((ordered, asker)) = order {
+                let (obeyed, signed) = self.obey(ordered).await;
+                checkpoint = signed.or(checkpoint);
+                let _ = asker.send(obeyed);
             }
             // What was retired is in the next head that peers are told of.
             let due = grave || head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
@@ -130,8 +163,8 @@ impl Committer {
 
     /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
     async fn commit(&mut self, works: &mut [Work]) -> Option<Option<String>> {
-        let retired = self.tombstones.retired();
-        works.iter_mut().for_each(|work| work.bar(&retired));
+        let (retired, book) = (self.tombstones.retired(), self.orders.book());
+        works.iter_mut().for_each(|work| work.bar(&retired, &book));
         let group = match self.write(works) {
             Ok(group) => group,
             Err(e) => {
@@ -222,6 +255,85 @@ impl Committer {
         let why = format!("the tombstone cannot be written: {why}");
         self.events.emit(Event::LogFailed { why: &why });
         work.withdraw(Code::Unavailable, &why);
+    }
+
+    /// Logs an order, writes it down once its entry is synced, and the tombstone of one that revokes. Gives what its
+    /// bearer is told, and the checkpoint.
+    async fn obey(&mut self, ordered: Ordered) -> (Obeyed, Option<String>) {
+        let Ordered {
+            signed,
+            line,
+            entry,
+        } = ordered;
+        let unavailable = |why: String| refused(Refusal::new(Code::Unavailable, why));
+        // What came before it was not there yet when it was judged.
+        if self.orders.book().has(&line.id) {
+            return (obey::done(None, String::new()), None);
+        }
+        if self.tombstones.retired().contains(&line.token) {
+            let why = "the token was retired here";
+            return (refused(Refusal::new(Code::Retired, why)), None);
+        }
+        if let Some(why) = self.orders.book().stands_against(&line) {
+            return (refused(Refusal::new(Code::Replayed, why)), None);
+        }
+        let logged = match self.syncer.failed() {
+            Some(why) => Err(LogError::Uncertain(why.to_owned())),
+            None => self.log.append(std::iter::once(entry.as_slice())),
+        };
+        let group = match logged {
+            Ok(group) => group,
+            Err(e) => return (unavailable(e.to_string()), None),
+        };
+        self.metrics.entries.store(self.log.size(), Relaxed);
+        let checkpoint = match sign_on_crucible(&self.signer, group.size, &group.root) {
+            Ok(checkpoint) => checkpoint,
+            Err(e) => return (unavailable(e.to_string()), None),
+        };
+        let revoked = match line.command {
+            Command::Revoke => vec![line.token],
+            _ => Vec::new(),
+        };
+        let (record, burial) = (self.orders.record(&signed), self.tombstones.bury(&revoked));
+        let buries = !revoked.is_empty();
+        let (sender, receiver) = oneshot::channel();
+        self.syncer.now(Box::new(move |good| {
+            let write = || {
+                record.write()?;
+                if buries { burial.write() } else { Ok(()) }
+            };
+            let _ = sender.send(good.then(write));
+        }));
+        let why = match receiver.await.ok().flatten() {
+            Some(Ok(())) => {
+                self.orders.recorded(&line, signed.len());
+                if buries {
+                    self.tombstones.buried(&revoked);
+                }
+                let (all, frozen) = (self.tombstones.retired().len(), self.orders.book().frozen());
+                self.metrics.tombstones.store(all as u64, Relaxed);
+                self.metrics.frozen.store(frozen as u64, Relaxed);
+                let (what, token) = obey::event(&line);
+                self.events.emit(Event::Ordered {
+                    what,
+                    token: &token,
+                });
+                let proof = LogProof {
+                    entry,
+                    index: group.first,
+                    path: group.path(group.first),
+                };
+                return (
+                    obey::done(Some(proof), checkpoint.clone()),
+                    Some(checkpoint),
+                );
+            }
+            Some(Err(e)) => e.to_string(),
+            None => self.why_unsynced(),
+        };
+        let why = format!("the order cannot be written: {why}");
+        self.events.emit(Event::LogFailed { why: &why });
+        (unavailable(why), None)
     }
 
     fn why_unsynced(&self) -> String {

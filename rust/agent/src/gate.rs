@@ -14,6 +14,9 @@ use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
 use evanesce_policy::{self as policy, Compiled, Payload, Question};
 
+/// Why nothing is done for a token that is frozen.
+pub const FROZEN: &str = "the token is frozen here, until it is thawed";
+
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
@@ -108,6 +111,8 @@ pub struct Case<'a> {
     pub evidence: &'a Evidence,
     /// Whether the token was retired here.
     pub retired: bool,
+    /// Whether it is frozen here, which does not keep it from being retired.
+    pub frozen: bool,
     /// Unix seconds by the agent's clock, which never goes back.
     pub now: u64,
 }
@@ -122,6 +127,9 @@ impl Case<'_> {
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
+        }
+        if self.frozen && self.verb != Verb::Retire {
+            return Err(Refusal::new(Code::Refused, FROZEN));
         }
         if self.body.header.expired_at(self.now) {
             let why = format!("the token has expired by this agent's clock ({})", self.now);

@@ -69,6 +69,7 @@ impl Agent {
             salts: &opening.salts,
             evidence: &opening.evidence,
             retired: self.tombstones.contains(&body.id),
+            frozen: self.orders.is_frozen(&body.id),
             now: now / 1000,
         };
         let verdict = case
@@ -151,6 +152,7 @@ impl Agent {
             None if self.tombstones.contains(&body.id) => {
                 refused("the token was retired here".into())
             }
+            None if self.orders.is_frozen(&body.id) => refused(gate::FROZEN.into()),
             None => Ok(Code::Done),
         };
         let first = work.tasks.len();

@@ -4,7 +4,7 @@
 //! itself (identity, role, the token's own policy, expiry, tombstones), writes the decision to its log, asks the
 //! element once, checks the share it regenerates against the token's commitment, and releases it sealed to the
 //! reconstructor's session. It also *seat*s shares for minters, *check*s that it could contribute, and
-//! *retire*s tokens. It keeps nothing per key but tombstones. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
+//! *retire*s tokens. It keeps nothing per key but tombstones and orders. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
 //! every byte of its API.
 //!
 //! Guaranteed: a pad never leaves; nothing is released that is not in the log first; every bound is kept before
@@ -12,10 +12,10 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `known`, the room `policy` |
+//! | what is permitted | `gate`, `known`, the room `policy`; `obey` for orders |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `orders`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | what it compares with other agents | `peers` |
@@ -48,7 +48,9 @@ mod known;
 mod limits;
 mod log;
 mod metrics;
+mod obey;
 mod observe;
+mod orders;
 mod peers;
 mod places;
 #[cfg(feature = "planted")]

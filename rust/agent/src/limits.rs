@@ -41,6 +41,8 @@ pub const SYNC_AFTER: Duration = Duration::from_millis(5);
 pub const HEAD_EVERY: Duration = Duration::from_secs(1);
 /// Of what all callers have in common, one caller may take up one part of so many.
 pub const PARTS: usize = 4;
+/// Orders to revoke, freeze or thaw that one caller may give, per second; ten times that at once.
+pub const ORDERS_PER_SECOND: u64 = 20;
 /// The judge lets other work of its thread run after this long.
 pub const TURN: Duration = Duration::from_millis(1);
 

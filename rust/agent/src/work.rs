@@ -15,9 +15,10 @@ use evanesce_wire::message::{
 };
 use evanesce_wire::session::SealingSession;
 
-use crate::gate::{Refusal, Verb};
+use crate::gate::{FROZEN, Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
+use crate::orders::Book;
 use crate::regenerate::{Outcome, Task};
 use crate::room::Room;
 use crate::tombstones::Retired;
@@ -131,31 +132,39 @@ impl Work {
             .any(|task| matches!(task.done.outcome(), Outcome::Seat(SeatResult::Good, _)))
     }
 
-    /// Takes back what was permitted for tokens that were `retired` since: decisions, entries and tasks.
-    pub fn bar(&mut self, retired: &Retired) {
+    /// Takes back what was permitted for tokens that were `retired` or frozen since: decisions, entries and tasks.
+    pub fn bar(&mut self, retired: &Retired, orders: &Book) {
+        let verb = self.verb;
         let barred = |decision: &Decision| {
-            let token = decision.token.as_ref();
             // Where there is no task, nothing would be released either way.
-            !decision.tasks.is_empty() && token.is_some_and(|token| retired.contains(&token.id))
+            let token = decision
+                .token
+                .as_ref()
+                .filter(|_| !decision.tasks.is_empty())?;
+            if retired.contains(&token.id) {
+                let code = match verb {
+                    Verb::Seat => Code::Refused,
+                    _ => Code::Retired,
+                };
+                return Some((code, "the token was retired here"));
+            }
+            let frozen = verb != Verb::Retire && orders.is_frozen(&token.id);
+            frozen.then_some((Code::Refused, FROZEN))
         };
-        if !self.decisions.iter().any(barred) {
+        if !self.decisions.iter().any(|one| barred(one).is_some()) {
             return;
         }
-        let refusal = match self.verb {
-            Verb::Seat => Code::Refused,
-            _ => Code::Retired,
-        };
         let mut tasks = std::mem::take(&mut self.tasks).into_iter();
         let mut entries = self.entries.iter_mut();
         for decision in &mut self.decisions {
             let entry = decision.logged.then(|| entries.next()).flatten();
             let own = tasks.by_ref().take(decision.tasks.len());
             let first = self.tasks.len();
-            if barred(decision) {
+            if let Some((refusal, why)) = barred(decision) {
                 own.for_each(drop);
                 decision.faults.clear();
                 decision.code = refusal;
-                decision.reason = "the token was retired here".into();
+                decision.reason = why.into();
                 // It was encoded here and decodes; one that did not would record what was decided first.
                 if let Some(entry) = entry
                     && let Ok(decided) = Entry::decode(entry)

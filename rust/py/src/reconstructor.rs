@@ -12,6 +12,7 @@ use evanesce_quorum::{
 };
 use evanesce_suite::Output;
 use evanesce_token::Gate;
+use evanesce_wire::message::Command;
 use evanesce_wire::{FileIdentity, Identity};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -31,6 +32,14 @@ type Finished = Result<evanesce_quorum::Outcome, Error>;
 type SeatTuple = (String, String, String, String, String, Option<f64>);
 /// (seat, holder name, "retired" or fault kind, detail).
 type RetiredTuple = (String, String, String, String);
+/// (settled, rows (seat, holder name, `revoked`, `frozen`, `thawed` or fault kind, detail), other agents that have not
+/// obeyed (name, fault kind, detail), receipts).
+type OrderTuple = (
+    bool,
+    Vec<RetiredTuple>,
+    Vec<(String, String, String)>,
+    Vec<Receipt>,
+);
 /// (holder name, id hex, its status or None, why not).
 type StatusTuple<'py> = (String, String, Option<Bound<'py, PyDict>>, String);
 
@@ -455,6 +464,40 @@ impl Reconstructor {
         ))
     }
 
+    fn order(
+        &self,
+        py: Python<'_>,
+        tokens: Vec<PyRef<'_, Token>>,
+        command: &str,
+    ) -> PyResult<OrderTuple> {
+        let versions = tokens.iter().map(|token| token.0.clone()).collect();
+        let command = Command::parse(command)
+            .ok_or_else(|| raise("bad-input", "no such command", "", Vec::new()))?;
+        let done = match command {
+            Command::Revoke => "revoked",
+            Command::Freeze => "frozen",
+            Command::Thaw => "thawed",
+        };
+        let ordered = self.wait(py, |done| self.inner.order(versions, command, done))?;
+        let seats = ordered.seats.into_iter().map(|(seat, holder, fault)| {
+            let (verdict, detail) = match fault {
+                None => (done.to_owned(), String::new()),
+                Some(fault) => (fault.kind.as_str().to_owned(), fault.detail),
+            };
+            (seat, holder, verdict, detail)
+        });
+        let others = ordered.others.into_iter().map(|fault| {
+            let kind = fault.kind.as_str().to_owned();
+            (fault.holder, kind, fault.detail)
+        });
+        Ok((
+            ordered.settled,
+            seats.collect(),
+            others.collect(),
+            ordered.receipts.into_iter().map(Receipt).collect(),
+        ))
+    }
+
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<StatusTuple<'py>>> {
         let agents = self.wait(py, |done| self.inner.status(done))?;
         let row = |agent: evanesce_quorum::AgentStatus| {
@@ -574,6 +617,7 @@ fn status_dict<'py>(
     dict.set_item("current", status.current)?;
     dict.set_item("entries", status.entries)?;
     dict.set_item("tombstones", status.tombstones)?;
+    dict.set_item("frozen", status.frozen)?;
     dict.set_item("peers", status.peers)?;
     dict.set_item("heard", status.heard)?;
     dict.set_item("standing", &status.standing)?;

@@ -33,6 +33,7 @@ pub mod latency;
 mod mint;
 mod open;
 mod operation;
+mod order;
 mod outbox;
 pub mod plan;
 #[cfg(feature = "planted")]
@@ -50,6 +51,7 @@ pub use heal::{Healed, RepairSpec, ReshareSpec};
 pub use holder::{Holder, Settings};
 pub use mint::{MintSpec, Minted, PolicyCheck};
 pub use operation::{Done, Job, Operation, Outcome, OwnedInput};
+pub use order::Ordered;
 pub use reconstructor::{DialSource, IdentitySource, Reconstructor};
 pub use retire::Retirement;
 pub use status::AgentStatus;

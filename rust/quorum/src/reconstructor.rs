@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, TlsDial};
+use evanesce_wire::message::Command;
 use evanesce_wire::{Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -14,6 +15,7 @@ use crate::holder::{Directory, Holder, Settings};
 use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Done, Operation, Outcome, Reply};
+use crate::order::Ordered;
 use crate::retire::Retirement;
 use crate::status::AgentStatus;
 use crate::work::Work;
@@ -127,6 +129,12 @@ impl Reconstructor {
     /// Tombstones the token wherever it can be.
     pub fn retire(&self, token: Arc<Token>, done: Done<Retirement>) {
         self.tell(Message::Retire(token, Reply::new(done)));
+    }
+
+    /// Orders that a token be revoked, frozen or thawed, at every agent of the directory. `versions` are versions of that
+    /// token which differ in their rows: every agent that holds one in any of them counts.
+    pub fn order(&self, versions: Vec<Arc<Token>>, command: Command, done: Done<Ordered>) {
+        self.tell(Message::Order(versions, command, Reply::new(done)));
     }
 
     /// Asks every agent of the directory for its state.

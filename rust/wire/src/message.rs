@@ -7,6 +7,7 @@
 mod contribute;
 mod evidence;
 mod log;
+mod order;
 mod peer;
 mod seat;
 mod session;
@@ -22,7 +23,8 @@ pub use contribute::{
 };
 pub use evidence::{Basis, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
-pub use peer::{Exchange, Exchanged, Head, Kept, LOGS, seen_statement};
+pub use order::{Command, Obeyed, Order, SIGNED, SignedOrder};
+pub use peer::{Exchange, Exchanged, Head, IDS, Kept, LOGS, WANTED, seen_statement};
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};
@@ -264,6 +266,9 @@ mod tests {
             endorsement: vec![2; 64],
         };
         let exchange = Exchange {
+            from: 3,
+            life: [6; 16],
+            want: vec![[7; 32]; WANTED],
             head: head.clone(),
             after: Some([5; 32]),
             clock: 7,
@@ -271,12 +276,45 @@ mod tests {
         assert_eq!(Exchange::decode(&exchange.encode()).unwrap(), exchange);
         for signature in [None, Some(vec![3; 72])] {
             let exchanged = Exchanged {
+                ids: vec![[1; 32]; IDS],
+                life: [2; 16],
+                count: 5000,
+                orders: vec![vec![1]; WANTED],
                 seen: vec![head.clone(); LOGS],
                 clock: 8,
                 signature,
             };
             assert_eq!(Exchanged::decode(&exchanged.encode()).unwrap(), exchanged);
         }
+        for command in [Command::Revoke, Command::Freeze, Command::Thaw] {
+            let order = Order {
+                token: [1; 32],
+                command,
+                caller: [2; 32],
+                issued: 3,
+                nonce: [4; 16],
+            };
+            assert_eq!(Order::decode(&order.encode()).unwrap(), order);
+            let signed = SignedOrder {
+                order: order.encode(),
+                spki: vec![5; 44],
+                signature: vec![6; 64],
+                context: batch.contexts[1].clone(),
+            };
+            assert_eq!(SignedOrder::decode(&signed.encode()).unwrap(), signed);
+            let by_id = SignedOrder {
+                context: batch.contexts[0].clone(),
+                ..signed
+            };
+            assert!(SignedOrder::decode(&by_id.encode()).is_err());
+        }
+        let obeyed = Obeyed {
+            code: Code::Done,
+            reason: String::new(),
+            receipt: Some(proof()),
+            checkpoint: "note".into(),
+        };
+        assert_eq!(Obeyed::decode(&obeyed.encode()).unwrap(), obeyed);
         let kept = Kept(vec![([4; 32], head)]);
         assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
 
@@ -360,6 +398,9 @@ mod tests {
             let _ = Receipt::decode(&bytes);
             let _ = Status::decode(&bytes);
             let _ = Exchange::decode(&bytes);
+            let _ = SignedOrder::decode(&bytes);
+            let _ = Order::decode(&bytes);
+            let _ = Obeyed::decode(&bytes);
             let _ = Exchanged::decode(&bytes);
             let _ = Kept::decode(&bytes);
         }

@@ -104,6 +104,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         ),
         log,
         tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
+        orders: Orders::open(&disk).unwrap(),
         signer,
         hands: Arc::new(Hands {
             element: element.clone(),
@@ -119,6 +120,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         events: Events::silent(),
     };
     let retired = committer.tombstones.retired();
+    let book = committer.orders.book();
     let (queue, committing) = committer.start();
 
     let directory = directory(&caller.caller_id(), &["caller", "minter", "reconstructor"]);
@@ -127,7 +129,15 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         element: element.description(),
         epochs: element.epochs(),
     };
-    let mut agent = Agent::new(about, directory, retired, &Limits::default(), 0, [0; 16]);
+    let mut agent = Agent::new(
+        about,
+        directory,
+        retired,
+        book,
+        &Limits::default(),
+        0,
+        [0; 16],
+    );
 
     let (id, caller) = (session.id, caller.caller_id());
     agent.sessions.keep(session, caller, NOW);

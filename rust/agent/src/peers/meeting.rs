@@ -4,7 +4,7 @@
 //! bounded, and nobody who is answered otherwise waits for one. A peer that lies about itself harms itself; one that
 //! lies about this agent is found out by this agent's own signatures; one that keeps silent is one that was not heard.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use evanesce_token::formula;
 use evanesce_wire::client::{CallError, Dial, Way};
-use evanesce_wire::message::{Exchange, Exchanged, Head, seen_statement};
+use evanesce_wire::message::{
+    Code, Exchange, Exchanged, Head, IDS, SignedOrder, WANTED, seen_statement,
+};
 use evanesce_wire::{Id, Identity, World, verify_statement};
 use http::StatusCode;
 use tokio::time::{sleep, timeout};
@@ -23,6 +25,8 @@ use super::standing::{Change, Standing};
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
+use crate::obey::Bearer;
+use crate::orders::Book;
 use crate::rate::Rate;
 
 /// What peers ask of one another.
@@ -33,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 /// Exchanges that one peer may ask for, per second.
 const PER_SECOND: u64 = 20;
+/// Bytes of orders in one answer, the first of them apart.
+const HANDED_ON: usize = 1 << 20;
+/// Most orders that a peer may say it has.
+const ORDERS: u64 = 1 << 22;
+/// Most orders remembered that were refused here, so that they are not asked for again.
+const REFUSED: usize = 1 << 16;
 /// What others were shown is written at most this often.
 const APART: Duration = Duration::from_secs(1);
 
@@ -47,6 +57,12 @@ pub struct Meeting {
     events: Events,
     own: Arc<Own>,
     seen: Arc<Seen>,
+    book: Book,
+    /// By which peers know that orders are numbered anew.
+    life: [u8; 16],
+    /// How far each peer's orders were read, in which life of its.
+    read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
+    refused: Mutex<HashSet<Id>>,
     standing: Mutex<Standing>,
     asked: Mutex<Rate>,
     /// What was last signed for each peer: an element's key takes its time.
@@ -73,6 +89,16 @@ pub struct Means {
     pub own: Own,
     /// The heads of others.
     pub seen: Seen,
+    /// Orders that hold here.
+    pub book: Book,
+}
+
+/// What came of asking a peer.
+enum Came {
+    /// All that it had to say; until the next time.
+    Heard,
+    /// Others must be heard before more may be asked.
+    Waits,
 }
 
 /// A task that asks one peer again and again. It ends once the agent is gone.
@@ -89,8 +115,15 @@ impl Meeting {
             events,
             own,
             seen,
+            book,
         } = means;
+        let mut life = [0; 16];
+        world.random(&mut life);
         Self {
+            book,
+            life,
+            read: Mutex::default(),
+            refused: Mutex::default(),
             standing: Mutex::new(Standing::new(&peers)),
             peers,
             identity,
@@ -149,7 +182,8 @@ impl Meeting {
             let why = format!("{} may ask {PER_SECOND} times a second", peer.name);
             return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
         }
-        let Exchange { head, after, .. } = Exchange::decode(body).map_err(malformed)?;
+        let asked = Exchange::decode(body).map_err(malformed)?;
+        let (head, after) = (asked.head, asked.after);
         let (size, root) = head.verify(spki).map_err(malformed)?;
         let key = head.log_key;
         let shown = self.seen.note(&peer.id, head, (size, root), after.as_ref());
@@ -170,12 +204,39 @@ impl Meeting {
             }
             seen.push(head);
         }
+        let from = if asked.life == self.life {
+            asked.from
+        } else {
+            0
+        };
+        let (count, ids) = self.book.page(from, IDS);
         let answer = Exchanged {
+            ids,
+            life: self.life,
             seen,
             clock: now,
+            count,
+            orders: self.hand_on(&asked.want),
             signature,
         };
         Ok(answer.encode())
+    }
+
+    /// Orders of these ids, as many as go into an answer.
+    fn hand_on(&self, want: &[Id]) -> Vec<Vec<u8>> {
+        let (mut orders, mut bytes) = (Vec::new(), 0);
+        for id in want {
+            // One that cannot be read now is asked for again.
+            let Ok(Some(order)) = self.book.read(id) else {
+                continue;
+            };
+            bytes += order.len();
+            if bytes > HANDED_ON && !orders.is_empty() {
+                break;
+            }
+            orders.push(order);
+        }
+        orders
     }
 
     fn sign(&self, peer: &Id, statement: [u8; 32]) -> Result<Vec<u8>, Trouble> {
@@ -215,19 +276,25 @@ impl Meeting {
         }
     }
 
-    /// Asks the peer of that place once; `now` is this agent's clock. Why nothing came of it, if so.
-    async fn ask(
+    /// One exchange: how far this agent is goes there, with what is asked for.
+    async fn exchange(
         &self,
         peer: &Peer,
-        way: &mut Option<Arc<dyn Way>>,
-        now: u64,
-    ) -> Result<(), String> {
+        way: &dyn Way,
+        want: Vec<Id>,
+        api: &Weak<Api>,
+    ) -> Result<Exchanged, String> {
+        let now = api.upgrade().ok_or("the agent has ended")?.now();
         let checkpoint = self
             .own
             .checkpoint()
             .ok_or("this agent's log has no head")?;
         let (log_key, endorsement) = self.log_key.clone();
+        let (life, from) = self.place(&peer.id);
         let exchange = Exchange {
+            from,
+            life,
+            want,
             head: Head {
                 log_key,
                 checkpoint: checkpoint.to_string(),
@@ -236,15 +303,8 @@ impl Meeting {
             after: self.confirmed(&peer.id),
             clock: now,
         };
-        let standing = match way.as_ref().filter(|way| !way.is_closed()) {
-            Some(way) => way.clone(),
-            None => {
-                let dialled = self.dial.dial(&peer.address, peer.id).await;
-                let dialled = dialled.map_err(|e| e.to_string())?;
-                way.insert(dialled).clone()
-            }
-        };
-        let answer = standing.post(PATH, exchange.encode()).await;
+        let answer = timeout(PATIENCE, way.post(PATH, exchange.encode())).await;
+        let answer = answer.map_err(|_| "it does not answer")?;
         let answer = answer.map_err(|e| match e {
             CallError::Problem(401 | 404, _) => {
                 "it does not count this agent among its peers".into()
@@ -252,13 +312,122 @@ impl Meeting {
             CallError::Problem(_, problem) => format!("{}: {}", problem.code, problem.message),
             CallError::Wire(e) => e.to_string(),
         })?;
-        let answer = Exchanged::decode(&answer).map_err(|e| e.to_string())?;
-        let lost = self.compare(peer, &answer, standing.peer_spki()).await?;
-        let change = match lost {
-            Some(what) => self.standing().lose(what),
-            None => self.standing().heard(&peer.id),
+        Exchanged::decode(&answer).map_err(|e| e.to_string())
+    }
+
+    /// Asks a peer once, and learns what it has ordered. Why nothing came of it, if so.
+    async fn ask(
+        &self,
+        peer: &Peer,
+        way: &mut Option<Arc<dyn Way>>,
+        api: &Weak<Api>,
+    ) -> Result<Came, String> {
+        let standing = match way.as_ref().filter(|way| !way.is_closed()) {
+            Some(way) => way.clone(),
+            None => {
+                let dialled = timeout(PATIENCE, self.dial.dial(&peer.address, peer.id)).await;
+                let dialled = dialled.map_err(|_| "it does not complete a connection")?;
+                let dialled = dialled.map_err(|e| e.to_string())?;
+                way.insert(dialled).clone()
+            }
         };
+        let answer = self.exchange(peer, &*standing, Vec::new(), api).await?;
+        let lost = self.compare(peer, &answer, standing.peer_spki()).await?;
+        if let Some(what) = lost {
+            let change = self.standing().lose(what);
+            self.tell(&change);
+            return Ok(Came::Heard);
+        }
+        if !self.standing().agrees(&peer.id) {
+            return Ok(Came::Waits);
+        }
+        self.learn(peer, &*standing, answer, api).await?;
+        let change = self.standing().heard(&peer.id);
         self.tell(&change);
+        Ok(Came::Heard)
+    }
+
+    /// How far the orders of `peer` were read.
+    fn place(&self, peer: &Id) -> ([u8; 16], u64) {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.get(peer).copied().unwrap_or_default()
+    }
+
+    fn read_to(&self, peer: &Id, place: ([u8; 16], u64)) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(*peer, place);
+    }
+
+    /// Takes every order of `peer` that is new here, beginning with those that `answer` names.
+    async fn learn(
+        &self,
+        peer: &Peer,
+        way: &dyn Way,
+        mut answer: Exchanged,
+        api: &Weak<Api>,
+    ) -> Result<(), String> {
+        loop {
+            let (life, from) = self.place(&peer.id);
+            let from = if answer.life == life { from } else { 0 };
+            if answer.count > ORDERS {
+                return Err("it says that it has too many orders".into());
+            }
+            let new = |id: &&Id| {
+                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                !self.book.has(id) && !refused.contains(*id)
+            };
+            let missing: Vec<Id> = answer.ids.iter().filter(new).copied().collect();
+            for some in missing.chunks(WANTED) {
+                self.take(peer, way, some.to_vec(), api).await?;
+            }
+            let read = from + answer.ids.len() as u64;
+            self.read_to(&peer.id, (answer.life, read));
+            if read >= answer.count {
+                return Ok(());
+            }
+            if answer.ids.is_empty() {
+                return Err("it does not name the orders that it says it has".into());
+            }
+            answer = self.exchange(peer, way, Vec::new(), api).await?;
+        }
+    }
+
+    /// Asks for these orders, and judges each.
+    async fn take(
+        &self,
+        peer: &Peer,
+        way: &dyn Way,
+        mut want: Vec<Id>,
+        api: &Weak<Api>,
+    ) -> Result<(), String> {
+        while !want.is_empty() {
+            let answer = self.exchange(peer, way, want.clone(), api).await?;
+            if answer.orders.is_empty() {
+                return Err("it does not hand on an order that it names".into());
+            }
+            for order in answer.orders {
+                let signed = SignedOrder::decode(&order).map_err(|e| e.to_string())?;
+                let id = signed.id();
+                if !want.contains(&id) {
+                    return Err("it hands on what it was not asked for".into());
+                }
+                want.retain(|other| *other != id);
+                let agent = api.upgrade().ok_or("the agent has ended")?;
+                let obeyed = agent.obey(signed, Bearer::Peer).await;
+                match obeyed.code {
+                    Code::Done | Code::Retired => {}
+                    Code::Unavailable | Code::Overloaded => return Err(obeyed.reason),
+                    _ => {
+                        let mut refused =
+                            self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                        if refused.len() >= REFUSED {
+                            refused.clear();
+                        }
+                        refused.insert(id);
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -348,12 +517,12 @@ impl Meeting {
         let peer = &self.peers.all[place];
         let (mut way, mut again) = (None, AGAIN);
         loop {
-            let Some(now) = api.upgrade().map(|api| api.now()) else {
+            if api.strong_count() == 0 {
                 return;
-            };
-            let asked = timeout(PATIENCE, self.ask(peer, &mut way, now)).await;
-            match asked.unwrap_or_else(|_| Err("it does not answer".into())) {
-                Ok(()) => again = self.peers.every,
+            }
+            match self.ask(peer, &mut way, &api).await {
+                Ok(Came::Heard) => again = self.peers.every,
+                Ok(Came::Waits) => again = AGAIN.min(self.peers.every),
                 Err(why) => {
                     way = None;
                     self.standing().failed(&peer.id, why);

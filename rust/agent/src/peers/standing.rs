@@ -15,7 +15,9 @@ const NAMED: usize = 8;
 struct Heard {
     id: Id,
     name: String,
-    /// An exchange with it came to its end.
+    /// What it has seen of this agent is what this agent has.
+    agrees: bool,
+    /// An exchange with it came to its end: the agent has every order that it has.
     whole: bool,
     /// What came of the last one, where nothing did.
     trouble: String,
@@ -46,6 +48,7 @@ impl Standing {
         let heard = peers.all.iter().map(|peer| Heard {
             id: peer.id,
             name: peer.name.clone(),
+            agrees: false,
             whole: false,
             trouble: "not asked yet".into(),
         });
@@ -67,11 +70,21 @@ impl Standing {
         }
     }
 
+    /// What `peer` has seen of this agent is what it has; gives whether so many say so that the agent may write to its log
+    /// what it learns from them. Written on a log that was restored from an old copy, it would make a fork.
+    pub fn agrees(&mut self, peer: &Id) -> bool {
+        if let Some(heard) = self.find(peer) {
+            heard.agrees = true;
+            heard.trouble.clear();
+        }
+        self.lost.is_none() && self.count() >= self.needed
+    }
+
     /// An exchange with `peer` came to its end, and nothing in it speaks against this agent.
     pub fn heard(&mut self, peer: &Id) -> Change {
         let before = self.enough();
         if let Some(heard) = self.find(peer) {
-            heard.whole = true;
+            (heard.agrees, heard.whole) = (true, true);
             heard.trouble.clear();
         }
         match self.enough() && !before {
@@ -95,11 +108,11 @@ impl Standing {
 
     /// Peers heard in this life.
     pub fn count(&self) -> usize {
-        self.peers.iter().filter(|heard| heard.whole).count()
+        self.peers.iter().filter(|heard| heard.agrees).count()
     }
 
     fn enough(&self) -> bool {
-        self.count() >= self.needed
+        self.peers.iter().filter(|heard| heard.whole).count() >= self.needed
     }
 
     /// Why the agent must not answer for what could have been decided without it, if so.
@@ -110,12 +123,17 @@ impl Standing {
         if self.enough() {
             return None;
         }
+        if self.count() >= self.needed {
+            return Some(
+                "this agent has started, and is being told by its peers what was ordered".into(),
+            );
+        }
         let mut why = format!(
             "this agent has not heard from enough of its peers since it started: {} of {} needed; missing",
             self.count(),
             self.needed
         );
-        let missing = self.peers.iter().filter(|heard| !heard.whole);
+        let missing = self.peers.iter().filter(|heard| !heard.agrees);
         for (n, heard) in missing.enumerate().take(NAMED) {
             let comma = if n == 0 { "" } else { "," };
             // Writing to a String cannot fail.
@@ -157,6 +175,9 @@ mod tests {
             why.contains("1 of 3") && why.contains("agent-2 (connection refused), agent-3"),
             "{why}"
         );
+        assert!(!standing.agrees(&[3; 32]), "two of three");
+        assert!(standing.agrees(&[4; 32]) && standing.agrees(&[3; 32]));
+        assert!(standing.refusal().unwrap().contains("being told"));
         standing.heard(&[3; 32]);
         assert_eq!(standing.heard(&[4; 32]), Change::Enough);
         assert_eq!(standing.refusal(), None);
@@ -172,6 +193,7 @@ mod tests {
         assert_eq!(standing.lose("restored".into()), Change::Lost);
         assert_eq!(standing.lose("restored".into()), Change::None);
         standing.heard(&[2; 32]);
+        assert!(!standing.agrees(&[2; 32]), "nothing is written");
         assert_eq!(standing.refusal().unwrap(), "restored");
     }
 }

@@ -31,7 +31,7 @@ use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
-use crate::{check, heal, mint, retire, status};
+use crate::{check, heal, mint, order, retire, status};
 use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
@@ -141,6 +141,7 @@ impl Driver {
             directory: directory.clone(),
             world: world.clone(),
             caller: identity.caller_id(),
+            identity: identity.clone(),
             tell: tell.clone(),
         };
         Self {
@@ -256,6 +257,11 @@ impl Driver {
                 self.aside(
                     async move { done.send(retire::retire(&side, token, budget, until).await) },
                 );
+            }
+            Message::Order(versions, command, done) => {
+                self.aside(async move {
+                    done.send(order::order(&side, &versions, command, until).await)
+                });
             }
             Message::Status(done) => {
                 self.aside(async move { done.send(Ok(status::status(&side, until).await)) })

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evanesce_wire::client::{CallError, Dial, Way};
-use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
+use evanesce_wire::message::{Envelope, Obeyed, SessionAnswer, Status, envelope_aad};
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, WireError, World};
 use tokio::spawn;
@@ -209,6 +209,23 @@ impl Link {
             Status::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?,
             took,
         ))
+    }
+
+    /// Gives the agent an order, which needs no seal: it is signed, and no secret.
+    pub async fn order(self: &Arc<Self>, body: Vec<u8>) -> Result<(Obeyed, Arc<Live>), Down> {
+        let mut again = true;
+        loop {
+            let stood = self.live().is_some();
+            let live = self.ready().await?;
+            match live.connection.post("/v1/order", body.clone()).await {
+                Ok(answer) => {
+                    let answer = Obeyed::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?;
+                    return Ok((answer, live));
+                }
+                Err(e) if again && self.worth_another(&e, &live, stood) => again = false,
+                Err(e) => return Err(down(&e)),
+            }
+        }
     }
 
     /// Forgets the connection and the session.

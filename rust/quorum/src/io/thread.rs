@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evanesce_token::Token;
 use evanesce_wire::client::Dial;
+use evanesce_wire::message::Command;
 use evanesce_wire::{Identity, World};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -14,6 +15,7 @@ use crate::holder::{Directory, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Outcome, Reply};
+use crate::order::Ordered;
 use crate::retire::Retirement;
 use crate::status::AgentStatus;
 use crate::work::Work;
@@ -27,6 +29,7 @@ pub(crate) enum Message {
     Repair(Box<RepairSpec>, Reply<Healed>),
     Check(Arc<Token>, bool, Reply<CheckTable>),
     Retire(Arc<Token>, Reply<Retirement>),
+    Order(Vec<Arc<Token>>, Command, Reply<Ordered>),
     Status(Reply<Vec<AgentStatus>>),
 }
 
@@ -42,6 +45,7 @@ impl Message {
             Self::Repair(_, done) => done.send(Err(error)),
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, done) => done.send(Err(error)),
+            Self::Order(_, _, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),
         }
     }

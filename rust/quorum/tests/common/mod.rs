@@ -549,6 +549,7 @@ impl Shared {
             current: 1,
             entries: 0,
             tombstones: 0,
+            frozen: 0,
             peers: 0,
             heard: 0,
             standing: String::new(),

@@ -1,4 +1,5 @@
-//! What agents tell each other: how far their logs have come, what each has seen of the other's, and their clocks.
+//! What agents tell each other: how far their logs have come, what each has seen of the other's, the orders that each
+//! has, and their clocks.
 //!
 //! Nothing here is believed because a peer says it. A head counts if the log's own key has signed it and the agent's
 //! identity has endorsed that key, so that no peer can make one up.
@@ -8,12 +9,16 @@ use evanesce_token::cbor::{Reader, Writer};
 use evanesce_token::formula;
 use evanesce_token::hash::th;
 
-use super::{CHECKPOINT, SIGNATURE, decode, log_key_statement};
+use super::{CHECKPOINT, SIGNATURE, SIGNED, decode, hashes, log_key_statement};
 use crate::merkle::Hash;
 use crate::{Id, WireError, note, verify_statement};
 
 /// Most logs of one agent that a peer remembers: one, and those that its operator has given up.
 pub const LOGS: usize = 8;
+/// Most ids of orders in one answer.
+pub const IDS: usize = 4096;
+/// Most orders asked for at once, and in one answer, which is bounded by its bytes as well.
+pub const WANTED: usize = 64;
 /// Most agents that one keeps heads of.
 const AGENTS: usize = 255;
 
@@ -69,8 +74,14 @@ pub fn seen_statement(agent: &Id, log_key: &[u8; 32], size: u64, root: &Hash) ->
 /// What an agent tells a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
+    /// The first of the peer's orders that is not known yet, by its number in that life.
+    pub from: u64,
     /// How far its log has come, of what is on its disk.
     pub head: Head,
+    /// The peer's life that `from` is of; the orders of another are numbered anew.
+    pub life: [u8; 16],
+    /// Orders that are asked for, by their ids.
+    pub want: Vec<Id>,
     /// [`seen_statement`] of the head of that log that the peer was last found to have seen, once this log was found to
     /// go on from it: only then does a higher one take its place there.
     pub after: Option<[u8; 32]>,
@@ -82,9 +93,13 @@ impl Exchange {
     /// CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(3);
+        w.map(6);
+        w.key("from").uint(self.from);
         w.key("head");
         self.head.write(&mut w);
+        w.key("life").bytes(&self.life);
+        w.key("want");
+        hashes(&mut w, &self.want);
         w.key("after")
             .bytes_or_null(self.after.as_ref().map(<[u8; 32]>::as_slice));
         w.key("clock").uint(self.clock);
@@ -94,9 +109,12 @@ impl Exchange {
     /// Strictly from CBOR.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode("exchange", bytes, |r| {
-            let mut m = r.map(&["head", "after", "clock"])?;
+            let mut m = r.map(&["from", "head", "life", "want", "after", "clock"])?;
             Ok(Self {
+                from: m.field("from")?.uint()?,
                 head: Head::read(m.field("head")?)?,
+                life: m.field("life")?.bytes_n()?,
+                want: m.field("want")?.list(0..=WANTED, |r| r.bytes_n())?,
                 after: m.field("after")?.or_null(|r| r.bytes_n())?,
                 clock: m.field("clock")?.uint()?,
             })
@@ -107,10 +125,18 @@ impl Exchange {
 /// What the peer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchanged {
+    /// Ids of the peer's orders, from the number asked for, or from 0 where the life is another.
+    pub ids: Vec<Id>,
+    /// The peer's life.
+    pub life: [u8; 16],
     /// The highest head of each log of the asker that is on the peer's disk.
     pub seen: Vec<Head>,
     /// Unix milliseconds by the peer's clock.
     pub clock: u64,
+    /// How many orders the peer has.
+    pub count: u64,
+    /// Of the orders asked for those that fit, each a [`SignedOrder`](super::SignedOrder).
+    pub orders: Vec<Vec<u8>>,
     /// The peer's identity over [`seen_statement`] of the one among `seen` that has the asker's log key; none where there
     /// is none.
     pub signature: Option<Vec<u8>>,
@@ -120,12 +146,20 @@ impl Exchanged {
     /// CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(3);
+        w.map(7);
+        w.key("ids");
+        hashes(&mut w, &self.ids);
+        w.key("life").bytes(&self.life);
         w.key("seen").array(self.seen.len());
         for head in &self.seen {
             head.write(&mut w);
         }
         w.key("clock").uint(self.clock);
+        w.key("count").uint(self.count);
+        w.key("orders").array(self.orders.len());
+        for order in &self.orders {
+            w.bytes(order);
+        }
         w.key("signature").bytes_or_null(self.signature.as_deref());
         w.into_bytes()
     }
@@ -133,10 +167,24 @@ impl Exchanged {
     /// Strictly from CBOR.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode("exchanged", bytes, |r| {
-            let mut m = r.map(&["seen", "clock", "signature"])?;
+            let mut m = r.map(&[
+                "ids",
+                "life",
+                "seen",
+                "clock",
+                "count",
+                "orders",
+                "signature",
+            ])?;
             Ok(Self {
+                ids: m.field("ids")?.list(0..=IDS, |r| r.bytes_n())?,
+                life: m.field("life")?.bytes_n()?,
                 seen: m.field("seen")?.list(0..=LOGS, Head::read)?,
                 clock: m.field("clock")?.uint()?,
+                count: m.field("count")?.uint()?,
+                orders: m
+                    .field("orders")?
+                    .list(0..=WANTED, |r| Ok(r.bytes(SIGNED)?.to_vec()))?,
                 signature: m
                     .field("signature")?
                     .or_null(|r| Ok(r.bytes(SIGNATURE)?.to_vec()))?,

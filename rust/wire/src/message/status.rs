@@ -31,6 +31,8 @@ pub struct Status {
     pub entries: u64,
     /// Tombstoned tokens.
     pub tombstones: u64,
+    /// Tokens that are frozen here.
+    pub frozen: u64,
     /// Other agents that it compares with; 0 for one that is alone.
     pub peers: u64,
     /// Of these, heard since it started.
@@ -51,7 +53,7 @@ impl Status {
     /// CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(18);
+        w.map(19);
         w.key("name").text(&self.name);
         w.key("agent").bytes(&self.agent);
         w.key("clock").uint(self.clock);
@@ -65,6 +67,7 @@ impl Status {
         for epoch in &self.epochs {
             w.uint(*epoch);
         }
+        w.key("frozen").uint(self.frozen);
         w.key("memory").text(&self.memory);
         w.key("current").uint(self.current);
         w.key("element").text(&self.element);
@@ -91,6 +94,7 @@ impl Status {
                 "caller",
                 "commit",
                 "epochs",
+                "frozen",
                 "memory",
                 "current",
                 "element",
@@ -111,6 +115,7 @@ impl Status {
                 caller: m.field("caller")?.text(TEXT)?.to_owned(),
                 commit: m.field("commit")?.text(32)?.to_owned(),
                 epochs: m.field("epochs")?.list(0..=SEATS, |r| r.uint())?,
+                frozen: m.field("frozen")?.uint()?,
                 memory: m.field("memory")?.text(TEXT)?.to_owned(),
                 current: m.field("current")?.uint()?,
                 element: m.field("element")?.text(TEXT)?.to_owned(),
