@@ -250,8 +250,8 @@ class Client:
     def revoke(self, token: Token, *versions: Token) -> OrderResult:
         """Has the token tombstoned for good, by an order that every agent judges for itself and hands on to those that
         are away. `versions` are older copies of the same token whose rows differ: every agent that holds one counts.
-        Needs no seat to answer, unlike `retire`. See `OrderResult.settled` for what that achieved. Raises `refused`, `role`,
-        `quorum-not-met`, `bad-input`."""
+        Needs no seat to answer, unlike `retire`. See `OrderResult.settled` for what that achieved. Raises `refused`,
+        `role`, `quorum-not-met`, `bad-input`."""
         return self._open().order("revoke", (token, *versions))
 
     def freeze(self, token: Token, *versions: Token) -> OrderResult:

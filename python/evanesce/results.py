@@ -397,7 +397,7 @@ class AgentStatus:
     report: Mapping[str, Any] | None
     """Its own words: version, clock (Unix milliseconds), element, development, weaknesses, epochs,
     current, entries, tombstones, frozen, peers (other agents that it compares with), heard (of these, since it
-    started), standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you are to it).
-    None when it did not answer."""
+    started), standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you are
+    to it). None when it did not answer."""
     problem: str
     """Why not; empty when it did."""

@@ -397,6 +397,7 @@ def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) 
             # The reason for it, in brackets, is for `doctor`.
             row += [report["element"], str(report["memory"]).partition(" (")[0]]
             row += [str(report[figure]) for figure in ("current", "entries", "tombstones")]
+            row[-1] += f", {report['frozen']} frozen" if report["frozen"] else ""
             row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", report["standing"] or "up"]
         table.add_row(*map(printable, row), style=None if report is not None and not report["standing"] else "red")
     return table

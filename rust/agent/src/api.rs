@@ -181,6 +181,14 @@ impl Api {
         self.meeting.as_ref()?.standing().refusal()
     }
 
+    /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
+    fn refuses(&self, verb: Verb) -> Option<String> {
+        let meeting = self.meeting.as_ref()?;
+        let timely = matches!(verb, Verb::Contribute | Verb::Check);
+        self.refusal()
+            .or_else(|| timely.then(|| meeting.wrong_clock(self.now()))?)
+    }
+
     fn describe(&self, who: &Known) -> Vec<u8> {
         let mut status = self.status.clone();
         status.clock = self.now();
@@ -191,6 +199,10 @@ impl Api {
             status.peers = meeting.peers.all.len() as u64;
             status.heard = standing.count() as u64;
             status.standing = standing.refusal().unwrap_or_default();
+            drop(standing);
+            if status.standing.is_empty() {
+                status.standing = meeting.wrong_clock(status.clock).unwrap_or_default();
+            }
         }
         status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
@@ -251,7 +263,7 @@ impl Api {
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, body: Incoming) -> Answer {
-        if let Some(why) = self.refusal() {
+        if let Some(why) = self.refuses(verb) {
             return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
         }
         let mut room = match self.rooms.request(&who) {

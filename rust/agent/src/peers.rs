@@ -145,6 +145,9 @@ impl Peers {
 }
 
 #[cfg(test)]
+mod clocks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

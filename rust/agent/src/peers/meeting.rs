@@ -17,7 +17,7 @@ use evanesce_wire::message::{
 };
 use evanesce_wire::{Id, Identity, World, verify_statement};
 use http::StatusCode;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::own::{Match, Own};
 use super::seen::{Seen, Shown};
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One that failed before the peer was heard is tried again this soon, then ever later.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Exchanges that one peer may ask for, per second.
-const PER_SECOND: u64 = 20;
+const PER_SECOND: u64 = 100;
 /// Bytes of orders in one answer, the first of them apart.
 const HANDED_ON: usize = 1 << 20;
 /// Most orders that a peer may say it has.
@@ -57,6 +57,7 @@ pub struct Meeting {
     events: Events,
     own: Arc<Own>,
     seen: Arc<Seen>,
+    begin: Instant,
     book: Book,
     /// By which peers know that orders are numbered anew.
     life: [u8; 16],
@@ -120,6 +121,7 @@ impl Meeting {
         let mut life = [0; 16];
         world.random(&mut life);
         Self {
+            begin: Instant::now(),
             book,
             life,
             read: Mutex::default(),
@@ -144,6 +146,17 @@ impl Meeting {
     pub fn find(&self, spki: &[u8]) -> Option<&Peer> {
         let id = formula::agent_id(spki);
         self.peers.all.iter().find(|peer| peer.id == id)
+    }
+
+    /// Milliseconds since this agent started, by a clock that nobody sets.
+    fn elapsed(&self) -> u64 {
+        self.begin.elapsed().as_millis() as u64
+    }
+
+    /// Why the agent, whose clock says `now` (Unix milliseconds), must decide nothing for which that matters, if so.
+    pub fn wrong_clock(&self, now: u64) -> Option<String> {
+        let at = self.elapsed();
+        self.standing().wrong_clock(now, at)
     }
 
     /// How the agent stands with its peers.
@@ -303,6 +316,7 @@ impl Meeting {
             after: self.confirmed(&peer.id),
             clock: now,
         };
+        let asked = self.elapsed();
         let answer = timeout(PATIENCE, way.post(PATH, exchange.encode())).await;
         let answer = answer.map_err(|_| "it does not answer")?;
         let answer = answer.map_err(|e| match e {
@@ -312,7 +326,11 @@ impl Meeting {
             CallError::Problem(_, problem) => format!("{}: {}", problem.code, problem.message),
             CallError::Wire(e) => e.to_string(),
         })?;
-        Exchanged::decode(&answer).map_err(|e| e.to_string())
+        let answer = Exchanged::decode(&answer).map_err(|e| e.to_string())?;
+        // Its clock was read about half way.
+        let read = asked + (self.elapsed() - asked) / 2;
+        self.standing().tells(&peer.id, answer.clock, read);
+        Ok(answer)
     }
 
     /// Asks a peer once, and learns what it has ordered. Why nothing came of it, if so.

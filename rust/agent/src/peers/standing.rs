@@ -1,6 +1,8 @@
 //! How the agent stands with its peers: from whom it has heard since it started, and what follows from that.
 //!
 //! Pure: what was heard goes in, with the time; why the agent must not answer comes out.
+//!
+//! Of clocks the median of the peers' counts, so that fewer than half of them can stop nobody.
 
 use std::fmt::Write;
 
@@ -10,6 +12,10 @@ use super::Peers;
 
 /// Most peers named in a reason.
 const NAMED: usize = 8;
+/// By how much the agent's clock may differ from the median of its peers', in ms.
+const CLOCK: i64 = 30_000;
+/// What a peer's clock said counts for so long, in ms.
+const SAMPLE: u64 = 60_000;
 
 /// What is known of one peer, in this life of the agent.
 struct Heard {
@@ -21,6 +27,8 @@ struct Heard {
     whole: bool,
     /// What came of the last one, where nothing did.
     trouble: String,
+    /// What its clock said (Unix milliseconds), and when that was, in ms since this agent started.
+    clock: Option<(u64, u64)>,
 }
 
 /// What is known of all of them.
@@ -51,6 +59,7 @@ impl Standing {
             agrees: false,
             whole: false,
             trouble: "not asked yet".into(),
+            clock: None,
         });
         Self {
             needed: peers.needed,
@@ -91,6 +100,47 @@ impl Standing {
             true => Change::Enough,
             false => Change::None,
         }
+    }
+
+    /// The clock of `peer` said `clock` (Unix milliseconds) at `at` (ms since this agent started).
+    pub fn tells(&mut self, peer: &Id, clock: u64, at: u64) {
+        if let Some(heard) = self.find(peer) {
+            heard.clock = Some((clock, at));
+        }
+    }
+
+    /// By how much the median of the peers' clocks is ahead of `clock` (Unix milliseconds, the agent's own) at `at` (ms since
+    /// it started). `None` while fewer of them were heard of late than are needed. Of an even number the one of the two
+    /// in the middle that is nearer: half of them can stop nobody.
+    pub fn ahead(&self, clock: u64, at: u64) -> Option<i64> {
+        let recent = self.peers.iter().filter_map(|heard| heard.clock);
+        let recent = recent.filter(|(_, then)| at.saturating_sub(*then) <= SAMPLE);
+        let now = recent.map(|(said, then)| said.saturating_add(at.saturating_sub(then)));
+        let mut ahead: Vec<i64> = now
+            .map(|theirs| (i128::from(theirs) - i128::from(clock)) as i64)
+            .collect();
+        if ahead.is_empty() || ahead.len() < self.needed {
+            return None;
+        }
+        ahead.sort_unstable();
+        let (low, high) = (ahead[(ahead.len() - 1) / 2], ahead[ahead.len() / 2]);
+        Some(match low.unsigned_abs() < high.unsigned_abs() {
+            true => low,
+            false => high,
+        })
+    }
+
+    /// Why the agent must decide nothing for which its clock matters, if so; arguments as of [`ahead`](Self::ahead).
+    pub fn wrong_clock(&self, clock: u64, at: u64) -> Option<String> {
+        let ahead = self.ahead(clock, at).filter(|ahead| ahead.abs() > CLOCK)?;
+        let which = if ahead > 0 { "behind" } else { "ahead of" };
+        Some(format!(
+            "this agent's clock is {}.{} s {which} the median of its peers' clocks, {} s at most: its operator sets it \
+             right",
+            ahead.unsigned_abs() / 1000,
+            ahead.unsigned_abs() % 1000 / 100,
+            CLOCK / 1000
+        ))
     }
 
     /// A peer has shown what this agent once had and has no longer.
@@ -195,5 +245,36 @@ mod tests {
         standing.heard(&[2; 32]);
         assert!(!standing.agrees(&[2; 32]), "nothing is written");
         assert_eq!(standing.refusal().unwrap(), "restored");
+    }
+
+    #[test]
+    fn a_clock_that_is_30_s_off_is_right_and_one_that_is_more_is_wrong() {
+        const NOW: u64 = 1_800_000_000_000;
+        let mut standing = standing(4, 3);
+        for (peer, said) in [(1, NOW), (2, NOW + 100)] {
+            standing.tells(&[peer; 32], said, 1000);
+        }
+        assert_eq!(standing.ahead(0, 1000), None, "too few");
+        standing.tells(&[3; 32], NOW - 100, 1000);
+        // 2 s later it is 2 s later there, too.
+        assert_eq!(standing.ahead(NOW, 3000), Some(2000));
+        for (off, wrong) in [(0, false), (29_999, false), (30_000, false), (30_001, true)] {
+            for own in [NOW + 2000 + off, NOW + 2000 - off] {
+                assert_eq!(standing.wrong_clock(own, 3000).is_some(), wrong, "{off}");
+            }
+        }
+        let why = standing.wrong_clock(NOW + 33_000, 3000).unwrap();
+        assert!(why.contains("31.0 s ahead of"), "{why}");
+        let why = standing.wrong_clock(NOW - 29_500, 3000).unwrap();
+        assert!(why.contains("31.5 s behind"), "{why}");
+        // One that lies changes nothing, nor do two of four.
+        standing.tells(&[1; 32], u64::MAX, 1000);
+        assert_eq!(standing.wrong_clock(NOW + 2000, 3000), None);
+        standing.tells(&[4; 32], 0, 1000);
+        assert_eq!(standing.wrong_clock(NOW + 2000, 3000), None);
+        standing.tells(&[4; 32], u64::MAX, 1000);
+        assert_eq!(standing.wrong_clock(NOW + 2000, 3000), None);
+        // What was heard long ago says nothing.
+        assert_eq!(standing.ahead(NOW, 1000 + SAMPLE + 1), None);
     }
 }
