@@ -10,8 +10,8 @@ use evanesce_policy::Compiled;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
-    Code, Context, Entry, Evidence, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault,
-    SeatResult, SeatRow, SeatShare, SeatedResult,
+    Basis, Code, Context, Entry, Evidence, Opening, OpeningAnswer, Order, Request, SeatAnswer,
+    SeatFault, SeatResult, SeatRow, SeatShare, SeatedResult, SignedOrder,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
@@ -733,6 +733,107 @@ async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
         }
         let (answers, _) = world.ask(Verb::Contribute, 1).await;
         assert_ne!(answers[0].code, Code::Done);
+    }
+}
+
+/// An order about the token of that number, as if it had been judged.
+fn ordered(world: &World, token: usize, command: Command) -> Ordered {
+    let body = &world.tokens[token].0;
+    let order = Order {
+        token: body.id,
+        command,
+        caller: world.caller,
+        issued: NOW * 1000,
+        nonce: [token as u8; 16],
+    };
+    let signed = SignedOrder {
+        order: order.encode(),
+        spki: vec![1; 44],
+        signature: vec![2; 64],
+        context: Context::Full {
+            header: body.header_bytes.clone(),
+            anchor: body.anchor,
+            commitments: body.commitments.clone(),
+            public: body.public_hash,
+            sealed: body.sealed_hash,
+        },
+    };
+    let me = &world.agent.me;
+    let entry = Entry {
+        agent: me.id,
+        time: NOW * 1000,
+        verb: "order".into(),
+        token: body.id,
+        key_name: "k".into(),
+        seats: vec![],
+        caller: world.caller,
+        caller_name: "ops".into(),
+        operations: vec![],
+        code: "done".into(),
+        reason: String::new(),
+        element: me.element.label.clone(),
+        weaknesses: vec![],
+        basis: Basis::default(),
+    };
+    Ordered {
+        line: crate::orders::line(&signed, &order),
+        signed: signed.encode(),
+        entry: entry.encode(),
+    }
+}
+
+#[tokio::test]
+async fn an_order_holds_once_it_is_written_and_against_what_was_judged_before() {
+    for (command, barred) in [
+        (Command::Freeze, Code::Refused),
+        (Command::Revoke, Code::Retired),
+    ] {
+        let mut world = world(Commit::Process, false);
+        let before = world.judged(Verb::Contribute, &[0, 1, 0]);
+        // The entry fits the disk, the order does not.
+        let order = ordered(&world, 0, command);
+        let room = world.disk.file(ENTRIES).len() + order.entry.len() + 20;
+        world.disk.set_room(Some(room));
+        let obeyed = world.queue.order(order).await.unwrap();
+        assert_eq!(obeyed.code, Code::Unavailable, "{}", obeyed.reason);
+        world.disk.set_room(None);
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+        let obeyed = world
+            .queue
+            .order(ordered(&world, 0, command))
+            .await
+            .unwrap();
+        assert_eq!(obeyed.code, Code::Done, "{}", obeyed.reason);
+        let entry_of = |proof: &LogProof| Entry::decode(&proof.entry).unwrap();
+        assert_eq!(entry_of(obeyed.receipt.as_ref().unwrap()).verb, "order");
+        // The same again is there, and is not logged once more.
+        let again = world
+            .queue
+            .order(ordered(&world, 0, command))
+            .await
+            .unwrap();
+        assert_eq!((again.code, again.receipt), (Code::Done, None));
+
+        let asked = world.evaluations();
+        let answers = world.queue.run(before).await.unwrap().answers().openings;
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(codes, [barred, Code::Done, barred]);
+        assert_eq!(entry(&answers[0]).code, barred.as_str());
+        assert_eq!(world.evaluations(), asked + 1, "for the other token alone");
+        assert_eq!(world.ask(Verb::Check, 1).await.0[0].code, barred);
+        // As a start finds it.
+        let orders = Orders::open(&world.disk.copy()).unwrap();
+        let token = &world.tokens[0].0.id;
+        assert_eq!(orders.book().is_frozen(token), command == Command::Freeze);
+        assert_eq!(orders.revoked().contains(token), command == Command::Revoke);
+        assert_eq!(world.tombstoned(0), command == Command::Revoke);
+        // A frozen token is retired all the same.
+        let retired = world.ask(Verb::Retire, 1).await.0[0].code;
+        let expected = match command {
+            Command::Freeze => Code::Done,
+            _ => Code::Retired,
+        };
+        assert_eq!(retired, expected);
     }
 }
 

@@ -33,8 +33,10 @@ use crate::rate::Rate;
 pub const PATH: &str = "/v1/peer";
 /// An exchange must come to its end within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// One that failed before the peer was heard is tried again this soon, then ever later.
+/// One that failed is tried again this soon, then ever later, up to the longer of these: a quorum that starts together is soon
+/// together.
 const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN_MOST: Duration = Duration::from_secs(1);
 /// Exchanges that one peer may ask for, per second.
 const PER_SECOND: u64 = 100;
 /// Bytes of orders in one answer, the first of them apart.
@@ -45,6 +47,9 @@ const ORDERS: u64 = 1 << 22;
 const REFUSED: usize = 1 << 16;
 /// What others were shown is written at most this often.
 const APART: Duration = Duration::from_secs(1);
+
+/// A statement, and the agent's signature over it.
+type Signed = ([u8; 32], Vec<u8>);
 
 /// What an exchange is made of.
 pub struct Meeting {
@@ -67,7 +72,7 @@ pub struct Meeting {
     standing: Mutex<Standing>,
     asked: Mutex<Rate>,
     /// What was last signed for each peer: an element's key takes its time.
-    signed: Mutex<HashMap<Id, ([u8; 32], Vec<u8>)>>,
+    signed: Mutex<HashMap<Id, Signed>>,
     /// What each peer was last found to have seen of this agent's log, which goes on from it.
     confirmed: Mutex<HashMap<Id, [u8; 32]>>,
     /// What each peer's log was last found to be, so that the operator is told once.
@@ -544,7 +549,7 @@ impl Meeting {
                 Err(why) => {
                     way = None;
                     self.standing().failed(&peer.id, why);
-                    again = (2 * again).min(self.peers.every);
+                    again = (2 * again).min(AGAIN_MOST).min(self.peers.every);
                 }
             }
             sleep(again).await;
