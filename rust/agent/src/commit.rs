@@ -270,7 +270,12 @@ impl Committer {
         if self.orders.book().has(&line.id) {
             return (obey::done(None, String::new()), None);
         }
-        if self.tombstones.retired().contains(&line.token) {
+        let buried = self.tombstones.retired().contains(&line.token);
+        let dead = match line.command {
+            Command::Revoke => self.orders.book().is_revoked(&line.token),
+            Command::Freeze | Command::Thaw => buried,
+        };
+        if dead {
             let why = "the token was retired here";
             return (refused(Refusal::new(Code::Retired, why)), None);
         }
@@ -291,7 +296,7 @@ impl Committer {
             Err(e) => return (unavailable(e.to_string()), None),
         };
         let revoked = match line.command {
-            Command::Revoke => vec![line.token],
+            Command::Revoke if !buried => vec![line.token],
             _ => Vec::new(),
         };
         let (record, burial) = (self.orders.record(&signed), self.tombstones.bury(&revoked));

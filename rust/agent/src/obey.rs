@@ -111,7 +111,12 @@ impl Api {
         permits(ready.policy(true)?, &who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))?;
         let line = orders::line(signed, &order);
-        if self.agent().tombstones.contains(&body.id) {
+        let dead = match order.command {
+            // One that was retired by its holders only is revoked as well, so that others are told.
+            Command::Revoke => self.agent().orders.is_revoked(&body.id),
+            Command::Freeze | Command::Thaw => self.agent().tombstones.contains(&body.id),
+        };
+        if dead {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
         }
         if let Some(why) = self.agent().orders.stands_against(&line) {

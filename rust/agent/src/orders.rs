@@ -79,6 +79,12 @@ impl Book {
         frozen.contains(token)
     }
 
+    /// Whether an order here revokes a token. One that was retired without an order has a tombstone alone, which is not handed
+    /// on.
+    pub fn is_revoked(&self, token: &Id) -> bool {
+        self.lines().revoked.contains(token)
+    }
+
     /// How many are.
     pub fn frozen(&self) -> usize {
         let frozen = self.frozen.read().unwrap_or_else(PoisonError::into_inner);
@@ -355,5 +361,35 @@ mod tests {
         disk.put(FILE, changed);
         let why = Orders::open(&disk).err().unwrap().to_string();
         assert!(why.contains("at byte 0"), "{why}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn agents_that_were_given_the_same_orders_agree_in_whatever_order_they_came(
+            orders in proptest::collection::vec((0..3u8, 0..2u8, 0..6u64), 0..24),
+            turns in proptest::collection::vec(proptest::num::usize::ANY, 24),
+        ) {
+            let commands = [Command::Thaw, Command::Freeze, Command::Revoke];
+            let of = |(command, token, issued): (u8, u8, u64)| {
+                // Some are of one time, and each of these is another order.
+                (token, commands[command as usize], issued)
+            };
+            let given: Vec<_> = orders.iter().copied().map(of).collect();
+            let mut turned = given.clone();
+            for (n, turn) in turns.iter().enumerate().take(turned.len()) {
+                let other = turn % turned.len();
+                turned.swap(n, other);
+            }
+            let state = |given: &[(u8, Command, u64)]| {
+                let mut all = Orders::open(&Memory::default()).unwrap();
+                for (token, command, issued) in given {
+                    give(&mut all, *token, *command, *issued);
+                }
+                let mut revoked = all.revoked();
+                revoked.sort_unstable();
+                (revoked, [0, 1].map(|token| all.book().is_frozen(&[token; 32])))
+            };
+            proptest::prop_assert_eq!(state(&given), state(&turned));
+        }
     }
 }

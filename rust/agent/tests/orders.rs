@@ -98,6 +98,35 @@ fn an_agent_that_was_down_learns_of_a_revocation_before_it_answers_anything() {
 }
 
 #[test]
+fn what_was_retired_by_its_holders_is_revoked_as_well_so_that_others_are_told() {
+    let mut all = Company::of(3, "");
+    tell(async {
+        all.start([0, 1, 2]);
+        all.until_well(0).await;
+        let line = all.line(0).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let opening = line.opening(&token, "retire", "");
+        let (retired, _) = line.one("retire", &token, opening).await;
+        assert_eq!(retired.code, Code::Done);
+        for command in [Command::Freeze, Command::Thaw] {
+            let signed = sign(&all.ops, &token, &order(&all.ops, &token, command, 0));
+            assert_eq!(code(&all, 0, &all.ops, &signed).await, Code::Retired);
+        }
+        let signed = sign(
+            &all.ops,
+            &token,
+            &order(&all.ops, &token, Command::Revoke, 0),
+        );
+        assert_eq!(code(&all, 0, &all.ops, &signed).await, Code::Done);
+        assert_eq!(all.places[0].tombstones(), 1, "it has one already");
+        for n in [1, 2] {
+            all.until(n, "it has learnt it", |s| s.tombstones == 1)
+                .await;
+        }
+    });
+}
+
+#[test]
 fn a_token_is_frozen_everywhere_and_thawed_again_and_no_old_order_counts() {
     let mut all = Company::of(3, "");
     tell(async {
