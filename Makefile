@@ -15,7 +15,7 @@ export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
 export EVANESCE_SHARED  = $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: help prerequisites build demo test test-rust test-python simulate lint bench fuzz residue clean
+.PHONY: help prerequisites build demo test test-rust test-python simulate faults lint bench fuzz residue clean
 
 help:
 	@echo "make demo      build, then watch a quorum mint, sign, lose agents, refuse and recover"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint      formats, lints, types, licences"
 	@echo "make bench     measured beside OpenBao; results in bench/results/"
 	@echo "make simulate  schedules of faults in virtual time (SCHEDULES=100000; SEED= shows one)"
+	@echo "make faults    real agents, a fault every few seconds (MINUTES=10; SEED= draws the same ones again)"
 	@echo "make fuzz      every decoder under libFuzzer (SECONDS=60 each)"
 	@echo "make residue   the long search for secrets left in memory and files (RUNS=20)"
 
@@ -113,6 +114,10 @@ $(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py'
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench
+
+MINUTES ?= 10
+faults: build $(STAMPS)/venv-test
+	MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m pytest tests/faults
 
 SECONDS ?= 60
 fuzz: | prerequisites

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import endurance, machine, softhsm, suites
 from bench.fleet import Fleet
 from bench.peer import CONNECTIONS, OpenBao
-from bench.proxy import DelayingProxy
+from bench.proxy import Proxy
 from evanesce import Client, _core
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -94,7 +94,7 @@ def across(folder: Path) -> float:
     with Fleet(folder / "far") as fleet:
         token = mint(fleet, folder / "far")
         targets = {agent.name: agent.address for agent in fleet.agents}
-        with DelayingProxy(targets, ROUND_TRIP_MS) as proxy:
+        with Proxy(targets, ROUND_TRIP_MS) as proxy:
             fleet.write_quorum(proxy.addresses)
             runs = [call(fleet.home, token, "latency", "ed25519", "100") for _ in range(ROUNDS)]
     return median_of(runs, "p50_ms")
