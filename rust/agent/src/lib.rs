@@ -76,6 +76,7 @@ pub use error::AgentError;
 pub use events::Events;
 pub use export::{Export, export};
 pub use known::Directory;
+pub use regenerate::{Rerooted, reroot};
 pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};

@@ -9,7 +9,6 @@ use evanesce_suite::Output;
 use evanesce_token::formula;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_wire::message::Entry;
-use tokio::sync::oneshot;
 
 use crate::people::people;
 use crate::rng::Rng;
@@ -59,7 +58,7 @@ impl Act for Use {
     fn play(&self, stage: Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let this = *self;
         Box::pin(async move {
-            let known = stage.tokens[this.token].clone();
+            let known = stage.known(this.token);
             let job = |suite: &str, input| Job {
                 suite: suite.into(),
                 input,
@@ -81,10 +80,9 @@ impl Act for Use {
                 deadline: None,
             };
             let began = stage.ledger.now();
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |result| drop(tell.send(result)));
-            stage.reconstructors[this.caller].submit(operation, done);
-            let Ok(result) = told.await else { return };
+            let coordinator = stage.coordinator(this.caller);
+            let asked = coordinator.hear(|of, done| of.submit(operation, done));
+            let Some(result) = asked.await else { return };
             let result = result.map(|outcome| judge(&stage, this, &known, &outcome));
             let (act, id) = (format!("{this:?}"), Some(*known.token.id()));
             stage.told(&act, this.caller, id, began, DEADLINE, result);
