@@ -2,7 +2,8 @@
 //!
 //! One task owns the log. It takes all work that has queued up, however many requests it came in, as one commit
 //! group: one write, one signed checkpoint, and one crucible job (a few, where the element is slow or the group
-//! large). While a group is under way, or its sync in mode `power`, the next one gathers. There are no timers.
+//! large). While a group is under way, or its sync in mode `power`, the next one gathers. No group waits for a timer:
+//! the only one stores the head of what was written last, if nothing more comes.
 //!
 //! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
 //! nothing of it is released.
@@ -17,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use evanesce_wire::merkle::{Group, Hash};
 use evanesce_wire::message::Code;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Commit;
 use crate::events::{Event, Events};
@@ -83,7 +84,31 @@ impl Committer {
 
     async fn drive(mut self, mut queue: mpsc::Receiver<(Work, oneshot::Sender<Work>)>) {
         let mut head_stored: Option<Instant> = None;
-        while let Some(first) = queue.recv().await {
+        // The newest checkpoint, until a head is stored for it, and the size that it covers.
+        let mut unstored: Option<(u64, String)> = None;
+        // Set at most once for each head: setting a timer costs a system call.
+        let alarm = sleep_until(Instant::now());
+        tokio::pin!(alarm);
+        let mut is_set = false;
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = queue.recv() => match first {
+                    Some(first) => first,
+                    None => break,
+                },
+                () = &mut alarm, if is_set => {
+                    let due = head_stored.map(|then| then + HEAD_EVERY);
+                    match due.filter(|due| unstored.is_some() && Instant::now() < *due) {
+                        Some(due) => alarm.as_mut().reset(due),
+                        None => {
+                            is_set = false;
+                            self.store_head(&mut unstored, &mut head_stored);
+                        }
+                    }
+                    continue;
+                }
+            };
             // Lets what has already arrived be read and judged, and so join.
             tokio::task::yield_now().await;
             let (mut works, mut askers) = (Vec::new(), Vec::new());
@@ -110,10 +135,18 @@ impl Committer {
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
             }
-            let due = head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
-            if let (Some(checkpoint), true) = (checkpoint, due) {
-                self.syncer.head(self.log.head(&checkpoint));
-                head_stored = Some(Instant::now());
+            let Some(checkpoint) = checkpoint else {
+                continue;
+            };
+            unstored = Some((self.log.size(), checkpoint));
+            match head_stored.map(|then| then + HEAD_EVERY) {
+                Some(due) if Instant::now() < due => {
+                    if !is_set {
+                        is_set = true;
+                        alarm.as_mut().reset(due);
+                    }
+                }
+                _ => self.store_head(&mut unstored, &mut head_stored),
             }
         }
         let (size, root) = (self.log.size(), self.log.root());
@@ -123,6 +156,16 @@ impl Committer {
             && let Ok(checkpoint) = sign_on_crucible(&signer, size, &root)
         {
             self.syncer.head(self.log.head(&checkpoint));
+        }
+    }
+
+    /// Has the newest head stored, unless something was written since that got no checkpoint.
+    fn store_head(&self, unstored: &mut Option<(u64, String)>, stored: &mut Option<Instant>) {
+        if let Some((size, checkpoint)) = unstored.take()
+            && size == self.log.size()
+        {
+            self.syncer.head(self.log.head(&checkpoint));
+            *stored = Some(Instant::now());
         }
     }
 

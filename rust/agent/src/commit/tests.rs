@@ -455,6 +455,20 @@ async fn in_mode_process_what_was_answered_is_synced_soon() {
 }
 
 #[tokio::test]
+async fn what_was_written_last_is_in_a_head_soon_though_nothing_follows() {
+    let mut world = world(Commit::Process, false);
+    for _ in 0..3 {
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+    }
+    let length = format!("\nlength {}\n", world.disk.file(ENTRIES).len());
+    let asked = Instant::now();
+    while !String::from_utf8_lossy(&world.disk.file(HEAD)).contains(&length) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(asked.elapsed() < HEAD_EVERY + Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
 async fn what_one_caller_asks_for_fails_no_other_of_its_commit_group() {
     let mut world = world(Commit::Process, false);
     // Every word that has a place in an entry, as long as its form allows.
