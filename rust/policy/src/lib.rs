@@ -8,6 +8,7 @@ mod decide;
 mod declared;
 mod nesting;
 mod payload;
+mod steady;
 
 use std::collections::HashMap;
 use std::str::FromStr;
