@@ -234,9 +234,7 @@ fn slice(
         .set
         .policies()
         .filter(|policy| can_match(policy, who, kind, named.then_some(key)));
-    // Ids are distinct in the whole, so they are in a part.
-    let part = Slice::new(can.map(without_scope)).expect("distinct ids");
-    let part = Arc::new(part);
+    let part = Arc::new(Slice::new(can.map(without_scope)));
     if slices.len() >= SLICES {
         slices.clear();
     }

@@ -8,9 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cedar_policy::{
-    AuthorizationError, Decision, Policy, PolicyId, PolicySet, PolicySetError, Response,
-};
+use cedar_policy::{AuthorizationError, Decision, Policy, PolicyId, PolicySet, Response};
 use serde_json::Value;
 
 use crate::nesting;
@@ -36,15 +34,14 @@ struct Second {
 }
 
 impl Slice {
-    /// Of these statements, whose ids are distinct.
-    pub fn new(statements: impl IntoIterator<Item = Policy>) -> Result<Self, PolicySetError> {
-        let all = PolicySet::from_policies(statements)?;
-        let steady = all.policies().filter(|policy| is_steady(policy)).cloned();
-        Ok(Self {
-            steady: PolicySet::from_policies(steady)?,
+    /// Of these statements, some of one set.
+    pub fn new(statements: impl IntoIterator<Item = Policy>) -> Self {
+        let all = set(statements);
+        Self {
+            steady: set(all.policies().filter(|policy| is_steady(policy)).cloned()),
             all: Arc::new(all),
             second: Mutex::default(),
-        })
+        }
     }
 
     /// The statements to evaluate for a request for `suite` at `now`; `ask` evaluates some for it.
@@ -87,8 +84,13 @@ impl Slice {
             self.steady.policy(id).is_none() || counts.contains(id)
         };
         let left = self.all.policies().filter(stays).cloned();
-        PolicySet::from_policies(left).map_or_else(|_| self.all.clone(), Arc::new)
+        Arc::new(set(left))
     }
+}
+
+fn set(statements: impl IntoIterator<Item = Policy>) -> PolicySet {
+    PolicySet::from_policies(statements)
+        .expect("ids are distinct in the whole, so they are in a part")
 }
 
 /// Whether a statement looks at nothing of the context but what is steady. One that nests too deep to be taken apart may.
