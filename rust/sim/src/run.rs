@@ -33,6 +33,8 @@ pub struct Verdict {
     pub print: u64,
     /// What was asked and answered, for a summary: successes and failures.
     pub told: (usize, usize),
+    /// Healings that got to their end, and the others.
+    pub healed: (usize, usize),
 }
 
 /// From the begin of the last fault to its end, in ms, at most.
@@ -286,12 +288,15 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
         invariant(&evidence, &mut found);
         broken.extend(found.into_iter().map(|what| format!("{name}: {what}")));
     }
+    let heals = stage.heals();
+    let done = heals.iter().filter(|case| case.is_done()).count();
     let good = told.iter().filter(|told| told.result.is_ok()).count();
     Verdict {
         broken,
         trace: seen.trace.take().unwrap_or_default(),
         print: seen.print,
         told: (good, told.len() - good),
+        healed: (done, heals.len() - done),
         schedule,
     }
 }
