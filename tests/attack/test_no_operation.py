@@ -61,7 +61,8 @@ def test_an_agents_identity_opens_nothing(attack: Attack, intruder: Machine, ver
     named = {culprit["holder"]: culprit for culprit in failed.error["culprits"]}
     assert {agent.name for agent in attack.honest} <= set(named), failed.error
     for agent in attack.honest:
-        assert "not" in named[agent.name]["detail"] or "unknown" in named[agent.name]["detail"], named
+        assert named[agent.name]["kind"] == "refused", named
+        assert named[agent.name]["detail"].startswith("unknown-identity"), named
     assert not (intruder.home / "mine.regen").exists()
     assert attack.entries() == before, "an agent that does not know who asks decides nothing"
 

@@ -30,10 +30,13 @@ class Disk:
 
     def set_full(self, full: bool) -> None:
         """As large as what is on it, or as large as it was."""
-        held = os.statvfs(self.folder)
-        used = (held.f_blocks - held.f_bfree) * held.f_frsize
-        if not _run("mount", "-o", f"remount,size={used if full else DISK}", str(self.folder)):
-            raise RuntimeError(f"{self.folder} cannot be made {'full' if full else 'large'} again")
+        for _ in range(100):
+            held = os.statvfs(self.folder)
+            used = (held.f_blocks - held.f_bfree) * held.f_frsize
+            if _run("mount", "-o", f"remount,size={used if full else DISK}", str(self.folder)):
+                return
+            # Meanwhile more was written than fits.
+        raise RuntimeError(f"{self.folder} cannot be made {'full' if full else 'large'}")
 
     def close(self) -> None:
         if self.mounted:

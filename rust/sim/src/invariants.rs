@@ -314,6 +314,7 @@ impl Evidence<'_> {
 /// A mint that counts has a row at every seat from which that seat's honest holder regenerates the share that was dealt,
 /// was checked there, and whose shares give the seed of the anchor.
 fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
+    let altered = evidence.told_by_altered_answers();
     for told in evidence.told {
         let token = match &told.result {
             Ok(Good::Minted(minted)) => &minted.token,
@@ -331,7 +332,8 @@ fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>
             let checked = |opening: &&Opening| {
                 let in_time = (told.began..=told.ended).contains(&opening.at);
                 let same = opening.verb == Verb::Check && Some(opening.agent) == agent;
-                same && in_time && opening.good.contains(&seat)
+                // What was said may have been altered on its way into what was heard.
+                same && in_time && (altered || opening.good.contains(&seat))
             };
             if evidence.seen.openings.iter().filter(checked).count() == 0 {
                 broken.push(format!("a mint counted whose seat {seat} was not checked"));
