@@ -48,7 +48,6 @@ impl Verb {
             Self::Contribute if !has(Role::Reconstructor) => {
                 Some("shares are sealed only to a reconstructor's session")
             }
-            Self::Contribute if !has(Role::Caller) => Some("operations are a caller's to ask for"),
             Self::Retire if !has(Role::Caller) && !has(Role::Minter) => {
                 Some("retiring is a caller's or a minter's to ask for")
             }
@@ -92,8 +91,10 @@ pub fn route(row: &SeatRow, me: &Id, epochs: &[u64]) -> Result<(), SeatFault> {
 pub struct Case<'a> {
     /// What is asked of the agent.
     pub verb: Verb,
-    /// Who asks, as TLS has proven.
+    /// Who asks: the connection's identity, or the caller whose proof it carries.
     pub who: &'a Known,
+    /// Why the proof that came along does not hold, where it does not.
+    pub unproven: Option<&'a Refusal>,
     /// The session that the request came under.
     pub session: &'a Id,
     /// What the agent was shown of the token, and its id as computed from that.
@@ -116,6 +117,7 @@ impl Case<'_> {
     /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is.
     pub fn decide(&self, replay: &mut Replay) -> Result<(), Refusal> {
         let payloads = self.form()?;
+        self.asks()?;
         for (request, salt) in self.requests.iter().zip(self.salts) {
             self.names(request)?;
             digests(request, salt.as_ref())?;
@@ -166,8 +168,8 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
-            _ if !self.evidence.is_empty() => {
-                malformed("this agent takes no proofs, grants or approvals".into())
+            _ if !(self.evidence.grants.is_empty() && self.evidence.approvals.is_empty()) => {
+                malformed("this agent takes no grants or approvals".into())
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
                 "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",
@@ -190,6 +192,21 @@ impl Case<'_> {
         payloads.map(Vec::len).sum()
     }
 
+    /// Whoever asks is proven to, and may ask for operations. A reconstructor that carries requests need not.
+    fn asks(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.unproven {
+            return Err(why.clone());
+        }
+        if self.verb == Verb::Contribute && !self.who.has(Role::Caller) {
+            let why = format!(
+                "operations are a caller's to ask for, and {} is none here",
+                self.who.name
+            );
+            return Err(Refusal::new(Code::Refused, why));
+        }
+        Ok(())
+    }
+
     /// The request is about this token, from this caller, under this session, and of this time.
     fn names(&self, request: &Request) -> Result<(), Refusal> {
         let now = self.now;
@@ -198,7 +215,7 @@ impl Case<'_> {
             return refused("the request names another token");
         }
         if request.caller != self.who.id {
-            return refused("the request names another caller than the connection's");
+            return refused("the request names another caller than who asks");
         }
         if request.session != *self.session {
             return refused("the request names another session");

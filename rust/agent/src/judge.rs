@@ -10,7 +10,9 @@ use evanesce_wire::message::{
 
 use crate::agent::Agent;
 use crate::gate::{self, Case, Refusal, Verb};
+use crate::known::Known;
 use crate::limits;
+use crate::proven;
 use crate::regenerate::{Ask, Done, Task};
 use crate::shown::Ready;
 use crate::work::{Decision, Work};
@@ -59,15 +61,25 @@ impl Agent {
                 }
             }
         }
+        let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
+        let request = formula::request_hash(&parts);
+        let (verb, evidence) = (work.verb, &opening.evidence);
+        let asker = proven::asker(verb, &work.who, evidence, &request, &self.directory);
+        // What is not proven is the carrier's own doing.
+        let (who, unproven) = match asker {
+            Ok(who) => (who, None),
+            Err(why) => (work.who.clone(), Some(why)),
+        };
         let case = Case {
-            verb: work.verb,
-            who: &work.who,
+            verb,
+            who: &who,
+            unproven: unproven.as_ref(),
             session: &work.session.id,
             body,
             policy,
             requests: &requests,
             salts: &opening.salts,
-            evidence: &opening.evidence,
+            evidence,
             retired: self.tombstones.contains(&body.id),
             now: now / 1000,
         };
@@ -77,8 +89,6 @@ impl Agent {
                 true => Code::Unrouted,
                 false => Code::Done,
             });
-        let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
-        let request = formula::request_hash(&parts);
         let first = work.tasks.len();
         if verdict.is_ok() {
             work.tasks.extend(mine.iter().map(|row| {
@@ -116,7 +126,11 @@ impl Agent {
             })
             .collect()
         };
-        self.note(work, body, verdict, seats, operations, now);
+        let basis = Basis {
+            reconstructor: (who.id != work.who.id).then_some(work.who.id),
+            ..Basis::default()
+        };
+        self.note(work, &who, basis, body, verdict, seats, operations, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.faults = match decision.code {
                 Code::Done | Code::Unrouted => faults,
@@ -168,7 +182,8 @@ impl Agent {
                 done: Done::default(),
             });
         }
-        self.note(work, body, verdict, vec![share.seat], Vec::new, now);
+        let (who, basis, seats) = (work.who.clone(), Basis::default(), vec![share.seat]);
+        self.note(work, &who, basis, body, verdict, seats, Vec::new, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.seat = share.seat;
             decision.tasks = first..work.tasks.len();
@@ -177,9 +192,12 @@ impl Agent {
 
     /// Adds a decision and its log entry. What says nothing about a token's use is not logged: a check, a
     /// malformed opening, and one that was turned away for want of room.
+    #[allow(clippy::too_many_arguments)] // what an entry says
     fn note(
         &self,
         work: &mut Work,
+        who: &Known,
+        basis: Basis,
         body: &Arc<Body>,
         verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
@@ -201,14 +219,14 @@ impl Agent {
                 token: body.id,
                 key_name: body.header.name.clone(),
                 seats,
-                caller: work.who.id,
-                caller_name: work.who.name.clone(),
+                caller: who.id,
+                caller_name: who.name.clone(),
                 operations: operations(),
                 code: code.as_str().into(),
                 reason: reason.clone(),
                 element: element.label.clone(),
                 weaknesses: element.weaknesses.clone(),
-                basis: Basis::default(),
+                basis,
             };
             work.entries.push(entry.encode());
         }

@@ -12,7 +12,7 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `known`, the room `policy` |
+//! | what is permitted | `gate`, `proven`, `known`, the room `policy` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
@@ -51,6 +51,7 @@ mod observe;
 mod places;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod proven;
 mod rate;
 mod regenerate;
 mod replay;

@@ -7,6 +7,7 @@
 mod contribute;
 mod evidence;
 mod log;
+mod proof;
 mod seat;
 mod session;
 mod status;
@@ -21,6 +22,7 @@ pub use contribute::{
 };
 pub use evidence::{Basis, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
+pub use proof::Proof;
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};

@@ -70,6 +70,7 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
     Case {
         verb,
         who,
+        unproven: None,
         session: &SESSION,
         body,
         policy: None,
@@ -188,11 +189,36 @@ fn a_batch_is_permitted_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_reconstructor_that_is_no_caller_gets_nothing_of_its_own() {
+    let (alone, body) = (known("\"reconstructor\", \"minter\""), body("", None));
+    for (action, suite) in [("sign", "ed25519"), ("open", ""), ("reshare", "")] {
+        let requests = [request(&body, action, suite)];
+        let code = decide(&case(Verb::Contribute, &alone, &body, &requests));
+        assert_eq!(code, Some(Code::Refused), "{action}");
+    }
+    let both = known("\"caller\", \"reconstructor\"");
+    let requests = [request(&body, "sign", "ed25519")];
+    let why = Refusal::new(Code::Refused, "the proof does not hold");
+    let case = Case {
+        unproven: Some(&why),
+        ..case(Verb::Contribute, &both, &body, &requests)
+    };
+    assert_eq!(
+        decide(&case),
+        Some(Code::Refused),
+        "nor does a proof that fails leave it what it may do itself"
+    );
+}
+
+#[test]
 fn roles_open_verbs() {
     let closed = |verb: Verb, roles: &str| verb.closed_to(&known(roles)).is_some();
     assert!(!closed(Verb::Contribute, "\"caller\", \"reconstructor\""));
     assert!(closed(Verb::Contribute, "\"caller\", \"minter\""));
-    assert!(closed(Verb::Contribute, "\"reconstructor\", \"minter\""));
+    assert!(
+        !closed(Verb::Contribute, "\"reconstructor\""),
+        "it may carry what callers ask for"
+    );
     assert!(!closed(Verb::Check, ""));
     assert!(closed(Verb::Seat, "\"caller\", \"reconstructor\""));
     assert!(!closed(Verb::Seat, "\"minter\""));
