@@ -197,6 +197,8 @@ def messages() -> dict[str, list[Any]]:
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
     answer = {"code": "done", "seats": [share, good, fault], "reason": "", "receipt": proof}
     refusal = {"code": "refused", "seats": [], "reason": "policy", "receipt": None}
+    proven = {"caller": SPKI, "hashes": [ID, ID], "signature": SIGNATURE}
+    standing = {"agents": [{"agent": ID, "session": ID, "not_after": 1_700_000_000}], "version": 3}
     return {
         "request": [request, paid],
         "batch": [
@@ -258,6 +260,45 @@ def messages() -> dict[str, list[Any]]:
             }
         ],
         "problem": [{"code": "role", "message": "not a minter"}],
+        "proof": [proven],
+        "operate": [
+            {
+                "jobs": [{"suite": "aes-256-gcm", "action": "encrypt", "inputs": [b"plain", b""], "payload": 0}],
+                "salts": [ID],
+                "token": bytes(100),
+                "holders": [{"ids": [ID[:16]], "agent": ID, "session": ID}],
+                "version": 3,
+                "deadline": 2000,
+                "evidence": {"proof": cbor(proven), "grants": [], "approvals": []},
+                "not_after": 1_700_000_000,
+            }
+        ],
+        "operated": [
+            {
+                "faults": [{"kind": "refused", "seat": 1, "detail": "policy", "holder": ID}],
+                "outputs": [
+                    {"public": SIGNATURE, "sealed": None, "counter": None},
+                    {"public": None, "sealed": bytes(48), "counter": 2},
+                    {"public": None, "sealed": None, "counter": None},
+                ],
+                "problem": {"code": "refused", "hint": "", "message": "every agent asked refused"},
+                "receipts": [],
+                "sessions": standing,
+            }
+        ],
+        "sessions": [standing],
+        "serving": [
+            {
+                "name": "crucible",
+                "clock": 1_700_000_000_000,
+                "agents": 5,
+                "caller": "clerk",
+                "memory": "memfd_secret",
+                "applied": ["seccomp"],
+                "missing": [],
+                "version": "0.1.0",
+            }
+        ],
     }
 
 

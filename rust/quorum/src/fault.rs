@@ -49,6 +49,26 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::RowAltered,
+        Self::EpochNotHeld,
+        Self::CannotRegenerate,
+        Self::Lied,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Slow,
+        Self::UnknownHolder,
+        Self::ElementUnavailable,
+        Self::Overloaded,
+        Self::Unavailable,
+    ];
+
+    /// The kind of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word, in kebab case.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -107,6 +107,38 @@ impl OwnedInput {
         }
     }
 
+    /// The same, owned, of an action, its inputs in the order in which the input digest has them, and whether they are a
+    /// payload; `None` where that is no action of a key's.
+    pub fn of(action: &str, inputs: Vec<Vec<u8>>, payload: bool) -> Option<Self> {
+        let mut inputs = inputs.into_iter();
+        let (first, second, none) = (inputs.next()?, inputs.next(), inputs.next());
+        Some(match (action, second, payload, none) {
+            ("sign", None, true, None) => Self::SignPayload { payload: first },
+            ("mac", None, true, None) => Self::MacPayload { payload: first },
+            ("sign", None, false, None) => Self::Sign { message: first },
+            ("mac", None, false, None) => Self::Mac { message: first },
+            ("verify-mac", Some(mac), false, None) => Self::VerifyMac {
+                message: first,
+                mac,
+            },
+            ("encrypt", Some(aad), false, None) => Self::Encrypt {
+                plaintext: first,
+                aad,
+            },
+            ("decrypt", Some(aad), false, None) => Self::Decrypt {
+                ciphertext: first,
+                aad,
+            },
+            ("derive", Some(length), false, None) => Self::Derive {
+                context: first,
+                length: u32::from_be_bytes(length.try_into().ok()?) as usize,
+            },
+            ("agree", None, false, None) => Self::Agree { peer: first },
+            ("decapsulate", None, false, None) => Self::Decapsulate { ciphertext: first },
+            _ => return None,
+        })
+    }
+
     /// What the agents are shown of it.
     pub(crate) fn payload(&self) -> Option<&[u8]> {
         match self {

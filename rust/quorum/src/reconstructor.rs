@@ -1,12 +1,15 @@
 //! The reconstructor: the public face of this crate, and what survives a fork.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, TlsDial};
+use evanesce_wire::message::{Serving, Standing};
 use evanesce_wire::{Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::carry::Carried;
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
 use crate::heal::{Healed, RepairSpec, ReshareSpec};
@@ -38,6 +41,7 @@ struct Inner {
     settings: Settings,
     world: Arc<dyn World>,
     dial: DialSource,
+    service: Option<Holder>,
     /// The process it was made in, and the thread there.
     home: Running,
     /// The same in a forked child. Never locked at home: a lock that is held in the moment of a fork stays so.
@@ -63,6 +67,23 @@ impl Reconstructor {
         Self::in_world(identity, holders, settings, Arc::new(System), dial)
     }
 
+    /// The same, with all operations done by another reconstructor, the `service`: this side composes them and proves them to
+    /// the agents, and holds no key at any moment. Mints, checks and retirements are this side's own; whoever reshares or
+    /// repairs must regenerate, and these are refused.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn through(
+        service: Holder,
+        identity: IdentitySource,
+        holders: Vec<Holder>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let dial: DialSource = Box::new(|identity| Arc::new(TlsDial::new(identity.clone())));
+        let world = Arc::new(System);
+        Self::assemble(identity, holders, settings, world, dial, Some(service))
+    }
+
     /// The same with another clock, other randomness and another network than the real ones. In a world of one thread
     /// it runs as a task of the tokio runtime that this is called in.
     ///
@@ -75,17 +96,47 @@ impl Reconstructor {
         world: Arc<dyn World>,
         dial: DialSource,
     ) -> Result<Self, Error> {
+        Self::assemble(identity, holders, settings, world, dial, None)
+    }
+
+    fn assemble(
+        identity: IdentitySource,
+        holders: Vec<Holder>,
+        settings: Settings,
+        world: Arc<dyn World>,
+        dial: DialSource,
+        service: Option<Holder>,
+    ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::new(holders)?);
-        let home = Running::start(&identity, &directory, &settings, &world, &dial)?;
+        let home = Running::start(&identity, &directory, &settings, &world, &dial, &service)?;
         Ok(Self(Arc::new(Inner {
             identity,
             directory,
             settings,
             world,
             dial,
+            service,
             home,
             away: Mutex::new(None),
         })))
+    }
+
+    /// Begins an operation of another's, who has composed its requests and proven them to the agents; without jobs, an
+    /// opening. What the agents are asked is exactly what was proven.
+    pub fn carry(&self, operation: Operation, carried: Carried, done: Done<Outcome>) {
+        let (usual, world) = (self.0.settings.deadline, &*self.0.world);
+        let ready = Work::carried(operation, carried, usual, world);
+        self.tell(Message::Submit(vec![(ready, Reply::new(done))]));
+    }
+
+    /// What the reconstructor that does this side's operations says of itself.
+    pub fn serving(&self, done: Done<Serving>) {
+        self.tell(Message::Serving(Reply::new(done)));
+    }
+
+    /// The sessions that stand with the agents. Those that do not stand are reached for, for as long as `patience`.
+    pub fn sessions(&self, patience: Duration, done: Done<Vec<Standing>>) {
+        self.tell(Message::Sessions(patience, Reply::new(done)));
     }
 
     /// Begins an operation. Never blocks on an agent; operations submitted close together share requests.
@@ -164,6 +215,7 @@ impl Inner {
             &self.settings,
             &self.world,
             &self.dial,
+            &self.service,
         )
     }
 }
@@ -175,6 +227,7 @@ impl Running {
         settings: &Settings,
         world: &Arc<dyn World>,
         dial: &DialSource,
+        service: &Option<Holder>,
     ) -> Result<Self, Error> {
         // Locked memory first: from then on a fork is noticed.
         evanesce_secret::on_crucible(|| ());
@@ -195,6 +248,7 @@ impl Running {
                 directory,
                 settings,
                 world: world.clone(),
+                service: service.clone(),
             })?,
         })
     }

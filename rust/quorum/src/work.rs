@@ -6,8 +6,10 @@ use std::time::Duration;
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
 use evanesce_wire::limits::{PAYLOADS, REQUESTS_PER_OPENING};
+use evanesce_wire::message::Evidence;
 use evanesce_wire::{Id, World};
 
+use crate::carry::Carried;
 use crate::error::{Code, Error};
 use crate::heal::{Remint, Repair};
 use crate::operation::{Operation, OwnedInput};
@@ -46,12 +48,50 @@ pub(crate) struct Work {
     pub salts: Vec<[u8; 32]>,
     pub budget: Duration,
     pub purpose: Purpose,
+    /// Where the operation is another's: what that caller has composed and proven.
+    pub carried: Option<Carried>,
 }
 
 impl Work {
     /// Refuses what no agent need be asked about; otherwise digests the inputs under fresh salts.
     pub fn prepare(
         operation: Operation,
+        usual: Duration,
+        world: &dyn World,
+    ) -> Result<Self, Error> {
+        let mut salts = vec![[0; 32]; operation.jobs.len()];
+        world.random(salts.as_flattened_mut());
+        Self::salted(operation, salts, usual, world)
+    }
+
+    /// An operation of a caller's, who has composed and proven its requests; without jobs, `open`.
+    pub fn carried(
+        operation: Operation,
+        carried: Carried,
+        usual: Duration,
+        world: &dyn World,
+    ) -> Result<Self, Error> {
+        let salts = carried.salts.clone();
+        if salts.len() != operation.jobs.len().max(1) {
+            let message = format!("{} salts, and one salt for each job is needed", salts.len());
+            return Err(Error::new(Code::BadInput, message, ""));
+        }
+        let mut work = match operation.jobs.is_empty() {
+            false => Self::salted(operation, salts, usual, world)?,
+            true => {
+                refuse_expired(&operation.token, world)?;
+                let budget = operation.deadline.unwrap_or(usual);
+                Self::of(operation.token, "open", &[], Purpose::Use, budget, salts[0])
+            }
+        };
+        carried.check(&work)?;
+        work.carried = Some(carried);
+        Ok(work)
+    }
+
+    fn salted(
+        operation: Operation,
+        salts: Vec<[u8; 32]>,
         usual: Duration,
         world: &dyn World,
     ) -> Result<Self, Error> {
@@ -77,8 +117,6 @@ impl Work {
         }
         let mut statements = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
-        let mut salts = vec![[0; 32]; jobs.len()];
-        world.random(salts.as_flattened_mut());
         for (job, salt) in jobs.into_iter().zip(&salts) {
             let suite = admit(&token, &job.suite, job.input.as_input().action())?;
             let parts = job.input.as_input();
@@ -102,6 +140,7 @@ impl Work {
             salts,
             budget: deadline.unwrap_or(usual),
             purpose: Purpose::Use,
+            carried: None,
         })
     }
 
@@ -112,14 +151,14 @@ impl Work {
         budget: Duration,
         world: &dyn World,
     ) -> Self {
-        Self::of(token, action, &[], Purpose::Use, budget, world)
+        Self::of(token, action, &[], Purpose::Use, budget, salt(world))
     }
 
     /// An opening to mint the seed anew: its input is the new `deal`.
     pub fn remint(token: Arc<Token>, remint: Remint, budget: Duration, world: &dyn World) -> Self {
         let deal = remint.deal();
         let purpose = Purpose::Remint(Box::new(remint));
-        Self::of(token, "reshare", &[&deal], purpose, budget, world)
+        Self::of(token, "reshare", &[&deal], purpose, budget, salt(world))
     }
 
     /// An opening to regenerate a lost seat's share for `holder`: its inputs are the two.
@@ -132,7 +171,8 @@ impl Work {
     ) -> Self {
         let seat = repair.seat.to_be_bytes();
         let purpose = Purpose::Repair(repair);
-        Self::of(token, "repair", &[&seat, holder], purpose, budget, world)
+        let inputs: [&[u8]; 2] = [&seat, holder];
+        Self::of(token, "repair", &inputs, purpose, budget, salt(world))
     }
 
     fn of(
@@ -141,10 +181,8 @@ impl Work {
         inputs: &[&[u8]],
         purpose: Purpose,
         budget: Duration,
-        world: &dyn World,
+        salt: [u8; 32],
     ) -> Self {
-        let mut salt = [0; 32];
-        world.random(&mut salt);
         let input = formula::input_digest(&salt, action, "", inputs);
         let statements = vec![Statement {
             action,
@@ -158,6 +196,7 @@ impl Work {
             salts: vec![salt],
             budget,
             purpose,
+            carried: None,
         }
     }
 
@@ -179,11 +218,33 @@ impl Work {
         Some((payload, self.salts[statement]))
     }
 
+    /// Whether there are requests for this session: those of this side's own are made for any.
+    pub fn may_go_under(&self, session: &Id) -> bool {
+        let carried = self.carried.as_ref();
+        carried.is_none_or(|carried| carried.under(session).is_some())
+    }
+
+    /// What goes with its requests.
+    pub fn evidence(&self) -> Evidence {
+        let carried = self.carried.as_ref();
+        carried.map_or_else(Evidence::default, |carried| carried.evidence.clone())
+    }
+
     /// Bytes that its requests come to on the wire, about.
     pub fn wire_size(&self) -> usize {
+        let evidence = self.carried.as_ref().map_or(0, |c| c.evidence.size());
         let payloads = self.jobs.iter().filter_map(|job| job.input.payload());
-        256 * self.statements.len() + payloads.map(|payload| payload.len() + 40).sum::<usize>()
+        evidence
+            + 256 * self.statements.len()
+            + payloads.map(|payload| payload.len() + 40).sum::<usize>()
     }
+}
+
+/// A fresh one.
+fn salt(world: &dyn World) -> [u8; 32] {
+    let mut salt = [0; 32];
+    world.random(&mut salt);
+    salt
 }
 
 /// The suite, if the token lists it and it does that.

@@ -7,8 +7,10 @@
 mod contribute;
 mod evidence;
 mod log;
+mod operate;
 mod proof;
 mod seat;
+mod serving;
 mod session;
 mod status;
 
@@ -22,8 +24,13 @@ pub use contribute::{
 };
 pub use evidence::{Basis, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
+pub use operate::{
+    Addressed, Operate, OperateFault, OperateJob, OperateOutput, OperateProblem, Operated,
+    Sessions, Standing, result_aad,
+};
 pub use proof::Proof;
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
+pub use serving::Serving;
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};
 

@@ -195,6 +195,12 @@ impl Link {
         }
     }
 
+    /// Gets what is public there, over a connection that is made if need be.
+    pub async fn get(self: &Arc<Self>, path: &str) -> Result<Vec<u8>, Down> {
+        let live = self.ready().await?;
+        live.connection.get(path).await.map_err(|e| down(&e))
+    }
+
     /// The agent's own account of itself.
     pub async fn status(self: &Arc<Self>) -> Result<(Status, Duration), Down> {
         let live = self.ready().await?;

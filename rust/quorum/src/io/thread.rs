@@ -1,16 +1,18 @@
 //! The one thread that talks to the agents, and how others talk to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evanesce_token::Token;
 use evanesce_wire::client::Dial;
+use evanesce_wire::message::{Serving, Standing};
 use evanesce_wire::{Identity, World};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
 use crate::heal::{Healed, RepairSpec, ReshareSpec};
-use crate::holder::{Directory, Settings};
+use crate::holder::{Directory, Holder, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Outcome, Reply};
@@ -28,6 +30,8 @@ pub(crate) enum Message {
     Check(Arc<Token>, bool, Reply<CheckTable>),
     Retire(Arc<Token>, Reply<Retirement>),
     Status(Reply<Vec<AgentStatus>>),
+    Sessions(Duration, Reply<Vec<Standing>>),
+    Serving(Reply<Serving>),
 }
 
 impl Message {
@@ -43,6 +47,8 @@ impl Message {
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),
+            Self::Sessions(_, done) => done.send(Err(error)),
+            Self::Serving(done) => done.send(Err(error)),
         }
     }
 }
@@ -54,6 +60,8 @@ pub(crate) struct Setup {
     pub settings: Settings,
     pub world: Arc<dyn World>,
     pub dial: Arc<dyn Dial>,
+    /// The reconstructor that does this side's operations, if that is not this process.
+    pub service: Option<Holder>,
 }
 
 /// Starts the thread, or in a world of one thread a task of the present runtime. It ends when every sender is gone
