@@ -7,6 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN    := .venv/bin
 STAMPS := .build
 CORE   := python/evanesce/_core.abi3.so
+SERVICE := python/evanesce/bin/evanesce-reconstructor
 RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -name '*.cedarschema' 2>/dev/null | grep -v '^rust/target/') rust/Cargo.lock
 CARGO  := cargo
 
@@ -59,11 +60,16 @@ $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --skip-install --quiet
 	@test -f $(CORE) && touch $(CORE)
 
+# A program of its own, of the same crates in the same profile: what it adds is its own link.
+$(SERVICE): $(RUST) $(CORE)
+	cd rust && $(CARGO) build --locked --quiet --profile product -p evanesce-service
+	@mkdir -p $(@D) && cp rust/target/product/evanesce-reconstructor $@.new && mv $@.new $@
+
 $(STAMPS)/installed: pyproject.toml $(CORE)
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --quiet
 	@touch $@
 
-build: $(CORE) $(STAMPS)/installed
+build: $(CORE) $(SERVICE) $(STAMPS)/installed
 	@echo "built: .venv/bin/evanesce"
 
 demo: build
@@ -97,7 +103,7 @@ lint: build $(STAMPS)/venv-test
 	# A workspace of its own, which nothing else here compiles.
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
 	@# What is shipped has no planted faults.
-	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -e features,normal | grep planted
+	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep planted
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy
@@ -123,4 +129,4 @@ residue: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 	$(BIN)/python -m tests.residue --runs $(RUNS)
 
 clean:
-	rm -rf .venv .build $(CORE) rust/target fuzz/target
+	rm -rf .venv .build $(CORE) $(dir $(SERVICE)) rust/target fuzz/target

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
 from evanesce._mint import Mint, shared_seats
 from evanesce.errors import EvanesceError, culprits, error, translate
-from evanesce.home import Agent, Home, check_agents, read_agents
+from evanesce.home import Agent, Home, Reconstructor, check_agents, read_agents, read_reconstructor
 from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
 from evanesce.tokens import Token
 
@@ -37,8 +38,11 @@ class Connection:
                 f"there is no identity at {path}",
                 "Make one: `evanesce identity init`, on this machine.",
             )
+        self.reconstructor: Reconstructor | None = None
         if agents is None or isinstance(agents, str | os.PathLike):
-            self.agents = read_agents(Path(agents) if agents is not None else self.home.quorum)
+            quorum = Path(agents) if agents is not None else self.home.quorum
+            self.agents = read_agents(quorum)
+            self.reconstructor = read_reconstructor(quorum)
         else:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
@@ -50,8 +54,10 @@ class Connection:
         """Begins anew with the same identity, agents and settings: no session, no connection, no pending
         operation."""
         holders = [(a.name, a.id, a.address, a.site, a.vendor) for a in self.agents]
+        other = self.reconstructor
+        service = None if other is None else (other.name, other.id, other.address, "", "")
         try:
-            self.core = _core.Reconstructor(self._identity, holders, *self._settings)
+            self.core = _core.Reconstructor(self._identity, holders, *self._settings, service)
         except _core.CoreError as e:
             raise translate(e) from None
 
@@ -117,6 +123,18 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+
+    def serving(self) -> dict[str, Any]:
+        if self.reconstructor is None:
+            raise error(
+                "not-found",
+                "no reconstructor works for this home: its operations are done in this very process",
+                "Put a [reconstructor] into the quorum file, as `evanesce reconstructor show` prints it.",
+            )
+        try:
+            return self.core.serving()
+        except _core.CoreError as e:
+            raise translate(e) from None
 
     def status(self) -> tuple[AgentStatus, ...]:
         try:

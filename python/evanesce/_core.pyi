@@ -210,9 +210,13 @@ class Reconstructor:
         holders: Sequence[tuple[str, str, str, str, str]],
         deadline_ms: int | None = None,
         verify_before_release: bool = False,
+        service: tuple[str, str, str, str, str] | None = None,
     ) -> Self:
         """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
-        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s."""
+        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s. `service`, of the same
+        form: the reconstructor that does this side's operations; this one then only composes and proves them."""
+    def serving(self) -> dict[str, Any]:
+        """What the `service` says of itself."""
     @property
     def caller_id(self) -> bytes: ...
     def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:

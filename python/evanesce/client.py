@@ -2,7 +2,8 @@
 requests.
 
 The client is both *caller* and *reconstructor* (PROTOCOL §6): for the length of one operation the key
-exists in locked memory of this very process. What that concedes is in PROTOCOL §10.
+exists in locked memory of this very process. What that concedes is in PROTOCOL §10. Where its quorum file names a
+`[reconstructor]`, it is only a caller: keys exist over there (docs/reconstructor.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from typing_extensions import Buffer
 
@@ -19,7 +20,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
-from evanesce.home import Agent
+from evanesce.home import Agent, Reconstructor
 from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
@@ -60,6 +61,17 @@ class Client:
     def agents(self) -> tuple[Agent, ...]:
         """The agents this client asks; tokens cannot add to them."""
         return self._open().agents
+
+    @property
+    def reconstructor(self) -> Reconstructor | None:
+        """Who does this client's operations; None where it does them itself."""
+        return self._open().reconstructor
+
+    def reconstructor_status(self) -> dict[str, Any]:
+        """What that one says of itself: `name`, `version`, `clock` (Unix ms), `caller` (its name for this client),
+        `agents` (that it has a session with), `memory`, and in words what shuts it in, `applied` and `missing`. Raises
+        `not-found` where there is none, `reconstructor` where it cannot be reached."""
+        return self._open().serving()
 
     def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
         """Mints a new key and keeps its pin; save the token, for nothing else of the key exists

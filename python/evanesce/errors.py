@@ -153,6 +153,7 @@ CODES: dict[str, Code] = {
     "role": Code(RefusedError, 2, "Have the agents allow it: `evanesce agent allow DIR --name NAME --id ID --role …`."),
     "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
     "overloaded": Code(QuorumError, 1, "Try again, more slowly."),
+    "reconstructor": Code(QuorumError, 1, "Start or reach the reconstructor that is named, then try again."),
     # What was checked.
     "invalid-signature": Code(VerificationError, 2, "The message, the signature or the key is not the right one."),
     "decryption-failed": Code(

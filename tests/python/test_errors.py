@@ -55,7 +55,7 @@ PROMISED = {
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
     errors.RefusedError: {2: "refused role"},
-    errors.QuorumError: {1: "quorum-not-met overloaded"},
+    errors.QuorumError: {1: "quorum-not-met overloaded reconstructor"},
     errors.VerificationError: {2: "invalid-signature decryption-failed receipt-invalid log-invalid"},
     errors.SetupError: {1: "identity config io running memory element log roll"},
     errors.InternalError: {1: "internal"},

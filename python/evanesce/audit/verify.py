@@ -51,6 +51,8 @@ class Word:
     weaknesses: tuple[str, ...]
     caller_name: str
     """What this agent knows the caller by."""
+    reconstructor: str | None
+    """The caller id of the reconstructor that carried the request, where it is not the caller itself."""
     index: int
     size: int
     """Entry number, and entries of the log when it signed."""
@@ -179,6 +181,7 @@ def _word(
         element=entry["element"],
         weaknesses=tuple(entry["weaknesses"]),
         caller_name=entry["caller_name"],
+        reconstructor=entry["reconstructor"],
         index=receipt.index,
         size=_core.checkpoint(receipt.checkpoint)[1],
         standing=standing,

@@ -30,6 +30,7 @@ from evanesce.cli import (
     mac,
     policy,
     quickstart,
+    reconstructor,
     sign,
     tokens,
 )
@@ -53,6 +54,7 @@ for module in (
     quickstart,
     identity,
     agent,
+    reconstructor,
     key,
     heal,
     policy,

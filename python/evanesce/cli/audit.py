@@ -142,6 +142,8 @@ def _show(app: App, verdict: Verdict) -> None:
     say(f"  token    {verdict.token}" + (f"  {printable(token.name)}" if token else ""))
     names = sorted({printable(word.caller_name) for word in verdict.words})
     say(f"  caller   {verdict.caller}  known as {', '.join(names)}")
+    for carrier in sorted({word.reconstructor for word in verdict.words if word.reconstructor}):
+        say(f"  carried by {carrier}, the reconstructor")
     if not verdict.operations:
         say(f"  what     {printable(verdict.verb)}")
     for place, (action, suite, digest) in enumerate(verdict.operations):

@@ -174,13 +174,14 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false))]
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false, service=None))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
         holders: Vec<(String, String, String, String, String)>,
         deadline_ms: Option<u64>,
         verify_before_release: bool,
+        service: Option<(String, String, String, String, String)>,
     ) -> PyResult<Self> {
         let holder =
             |(name, id, address, site, vendor): (String, String, String, String, String)| {
@@ -196,6 +197,7 @@ impl Reconstructor {
             .into_iter()
             .map(holder)
             .collect::<PyResult<Vec<_>>>()?;
+        let service = service.map(holder).transpose()?;
         let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
         if deadline_ms == Some(0) {
             return Err(plain(
@@ -217,8 +219,14 @@ impl Reconstructor {
             // A forked child cannot see its parent's locked memory, so it reads the key again.
             let open =
                 move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
-            let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings)
-                .map_err(translate)?;
+            let open = Box::new(open);
+            let inner = match service {
+                Some(service) => {
+                    evanesce_quorum::Reconstructor::through(service, open, holders, settings)
+                }
+                None => evanesce_quorum::Reconstructor::new(open, holders, settings),
+            };
+            let inner = inner.map_err(translate)?;
             Ok(Self {
                 inner,
                 caller,
@@ -231,6 +239,21 @@ impl Reconstructor {
     #[getter]
     fn caller_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.caller)
+    }
+
+    /// What the reconstructor that works for this side says of itself.
+    fn serving<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let serving = self.wait(py, |done| self.inner.serving(done))?;
+        let dict = PyDict::new(py);
+        dict.set_item("name", serving.name)?;
+        dict.set_item("version", serving.version)?;
+        dict.set_item("clock", serving.clock)?;
+        dict.set_item("caller", serving.caller)?;
+        dict.set_item("agents", serving.agents)?;
+        dict.set_item("memory", serving.memory)?;
+        dict.set_item("applied", serving.applied)?;
+        dict.set_item("missing", serving.missing)?;
+        Ok(dict)
     }
 
     #[pyo3(signature = (token, jobs, deadline_ms=None))]
