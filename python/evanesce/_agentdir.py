@@ -86,12 +86,7 @@ class AgentFolder:
 
     def read_known(self) -> tuple[Known, ...]:
         """Whom the agent knows. Raises `config` for a file that it would not accept."""
-        if not self.known.exists():
-            return ()
-        entries = _toml.load(self.known).get("identity", [])
-        if not isinstance(entries, list):
-            raise error("config", f"{self.known}: identity must be a list of tables", "Correct the file.")
-        return tuple(_known(self.known, entry) for entry in entries)
+        return read_known(self.known) if self.known.exists() else ()
 
     def allow(self, new: Known) -> bool:
         """Lets the agent know an identity, or changes what it knows of it; returns whether anything
@@ -169,6 +164,14 @@ class AgentFolder:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+
+def read_known(path: Path) -> tuple[Known, ...]:
+    """The identities of a known.toml. Raises `not-found`, `config`."""
+    entries = _toml.load(path).get("identity", [])
+    if not isinstance(entries, list):
+        raise error("config", f"{path}: identity must be a list of tables", "Correct the file.")
+    return tuple(_known(path, entry) for entry in entries)
 
 
 def known_identity(name: str, identifier: str, roles: Sequence[str], groups: Sequence[str]) -> Known:

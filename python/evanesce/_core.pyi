@@ -278,6 +278,8 @@ class Policy:
     @property
     def payload(self) -> str | None:
         """The type of the payload that it declares, in Cedar's schema syntax."""
+    def could_open(self, caller: str, groups: Sequence[str]) -> bool:
+        """Whether some permit's scope admits this caller for an action by which the token is opened."""
     def decide(
         self,
         action: str,

@@ -10,6 +10,7 @@ What an agent asks besides the policy (roles, expiry, the token's suites, limits
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evanesce import _core
@@ -81,6 +82,11 @@ class Policy:
     def payload(self) -> str | None:
         """The type of the payload that it declares, in Cedar's schema syntax; None where it declares none."""
         return self._core.payload
+
+    def could_open(self, caller: str, groups: Sequence[str] = ()) -> bool:
+        """Whether some permit's scope admits this caller for an action by which the token is opened. Conditions and
+        forbids are left out, so that it may be too much and is never too little: for advice."""
+        return self._core.could_open(caller, list(groups))
 
     def decide(self, question: Question) -> Decision:
         """Raises `payload`, and `bad-input` for what is no action."""

@@ -274,3 +274,17 @@ def test_what_only_whoever_regenerates_can_do_is_refused_with_the_reason(clerk: 
         with pytest.raises(EvanesceError) as refused:
             client.create("new", ["ed25519"], quorum="1 of (agent-1)")
         assert refused.value.code == "role"
+
+
+def test_policy_check_names_those_who_are_their_own_reconstructors(
+    quorum: Quorum, clerk: Machine, payments: Path, treasury: Path
+) -> None:
+    known = quorum.agents["agent-1"].folder / "known.toml"
+    free = clerk.run("policy", "check", payments, "--known", known, "--json").json
+    assert free["own_reconstructors"] == ["caller"], "not the clerk, and not the reconstructor"
+    assert (
+        "caller could be permitted, and is its own reconstructor"
+        in clerk.run("policy", "check", payments, "--known", known).err
+    )
+    assert clerk.run("policy", "check", treasury, "--known", known, "--json").json["own_reconstructors"] == []
+    assert "--known" in clerk.run("policy", "check", treasury).err

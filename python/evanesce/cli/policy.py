@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.table import Table
 
 from evanesce import Decision, Policy, Question, Token, _cases, policy_schema
+from evanesce._agentdir import read_known
 from evanesce._text import printable
 from evanesce.cli import _io
 from evanesce.cli._app import App, verb
@@ -34,11 +36,29 @@ def policy() -> None:
 
 @verb(policy)
 @click.argument("reference", metavar="POLICY")
-def check(app: App, reference: str) -> None:
+@click.option(
+    "--known", metavar="FILE", help="An agent's known.toml: names permitted callers who are reconstructors too."
+)
+def check(app: App, reference: str, known: str | None) -> None:
     """Say whether POLICY may go into a token, and what is said of it at a mint. Exits 2 if it may not."""
     given, _ = _policy(app, reference)
-    app.emit({"valid": True, "warnings": list(given.warnings), "payload": given.payload})
+    own = [] if known is None else _own_reconstructors(given, Path(known))
+    app.emit(
+        {
+            "valid": True,
+            "warnings": list(given.warnings),
+            "payload": given.payload,
+            "own_reconstructors": None if known is None else own,
+        }
+    )
     app.warn(map(printable, given.warnings))
+    app.warn(
+        f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, nothing "
+        "but its own process keeps it to what it asked for"
+        for name in own
+    )
+    if known is None:
+        app.say("Who of the permitted is its own reconstructor, is not looked at: --known known.toml.")
     if not given.text:
         app.say("There is no policy: every caller that the agents know may use the key.", "yellow")
         return
@@ -162,6 +182,13 @@ def _policy(app: App, reference: str) -> tuple[Policy, Token | None]:
 
 def _only_suite(token: Token) -> str | None:
     return token.suites[0] if len(token.suites) == 1 else None
+
+
+def _own_reconstructors(policy: Policy, path: Path) -> list[str]:
+    """Callers to whom shares may be sent, and whom the policy could permit (docs/reconstructor.md)."""
+    both = {"caller", "reconstructor"}
+    known = [one for one in read_known(path) if both <= set(one.roles)]
+    return [one.name for one in known if policy.could_open(one.name, one.groups)]
 
 
 def _word(allowed: bool) -> str:

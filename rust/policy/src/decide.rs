@@ -245,7 +245,7 @@ fn slice(
 }
 
 /// False only if the statement's scope is false for these, whatever the context.
-fn can_match(
+pub(crate) fn can_match(
     policy: &Policy,
     who: &Principal,
     action: &EntityUid,

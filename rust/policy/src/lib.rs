@@ -8,6 +8,7 @@ mod decide;
 mod declared;
 mod nesting;
 mod payload;
+mod reach;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -23,6 +24,7 @@ pub use decide::{Deciding, Principal, Question, explain, permits};
 use declared::Kind;
 use evanesce_token::text::cut;
 pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
+pub use reach::could_open;
 
 /// The published schema, in Cedar's own language.
 pub fn schema() -> &'static str {

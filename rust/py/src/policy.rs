@@ -57,6 +57,11 @@ impl Policy {
         self.warnings.clone()
     }
 
+    /// Whether some permit's scope admits this caller for an action by which the token is opened.
+    fn could_open(&self, caller: &str, groups: Vec<String>) -> bool {
+        evanesce_policy::could_open(self.compiled.as_ref(), &Principal::new(caller, &groups))
+    }
+
     #[getter]
     fn payload(&self) -> Option<String> {
         self.compiled.as_ref()?.declared()
