@@ -320,3 +320,6 @@ impl Carried {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
