@@ -26,7 +26,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
-from evanesce.home import Agent
+from evanesce.home import Agent, Reconstructor
 from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
 from evanesce.tokens import Token
@@ -66,6 +66,15 @@ class AsyncClient:
     def agents(self) -> tuple[Agent, ...]:
         """As `Client.agents`."""
         return self._open().agents
+
+    @property
+    def reconstructor(self) -> Reconstructor | None:
+        """As `Client.reconstructor`."""
+        return self._open().reconstructor
+
+    async def reconstructor_status(self) -> dict[str, Any]:
+        """As `Client.reconstructor_status`."""
+        return await asyncio.to_thread(self._open().serving)
 
     async def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
         """As `Client.create`."""

@@ -206,6 +206,9 @@ def test_the_process_is_shut_in_and_has_no_interpreter(service: Service, clerk: 
     found = clerk.try_("reconstructor", "status", "--json").json["reconstructor"]
     assert found["caller"] == "clerk" and found["agents"] == 5
     assert any("seccomp" in words for words in found["applied"])
+    findings = {each["what"]: each for each in clerk.try_("doctor", "--json").json["findings"]}
+    assert findings["reconstructor crucible"]["verdict"] == "ok"
+    assert findings["agent agent-1"]["verdict"] == "ok", "a caller need be no more than that"
 
 
 def test_a_trial_shows_that_what_must_fail_does() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 from rich.table import Table
 
-from evanesce import AgentStatus, EvanesceError, _core
+from evanesce import AgentStatus, Client, EvanesceError, _core
 from evanesce._agentdir import AgentFolder
 from evanesce._text import printable
 from evanesce.cli import _options
@@ -146,6 +146,9 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
     try:
         with app.client(deadline) as client:
             answers = client.status()
+            elsewhere = client.reconstructor is not None
+            if elsewhere:
+                yield from reconstructor(client)
     except EvanesceError as e:
         yield Finding("agents", "bad", e.message, e.hint)
         return
@@ -160,8 +163,11 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             continue
         roles = list(answer.report["roles"])
         known = f"up; knows you as {answer.report['caller']} ({', '.join(roles) or 'no role'})"
-        usable = {"caller", "reconstructor"} <= set(roles)
-        advice = "" if usable else "It must allow you the roles caller and reconstructor (`agent allow`)."
+        needed = {"caller"} if elsewhere else {"caller", "reconstructor"}
+        usable = needed <= set(roles)
+        advice = "" if usable else f"It must allow you the role {' and '.join(sorted(needed))} (`agent allow`)."
+        if elsewhere and "reconstructor" in roles:
+            usable, advice = False, "Take the role reconstructor away: another one does what this caller asks for."
         yield Finding(f"agent {answer.name}", "ok" if usable else "weak", known, advice)
         yield from _element(
             f"element of {answer.name}",
@@ -171,6 +177,20 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
         )
         yield agent_memory(answer.name, str(answer.report["memory"]))
     yield from clocks(answers)
+
+
+def reconstructor(client: Client) -> Iterator[Finding]:
+    """The reconstructor that works for this home, by its own word."""
+    try:
+        found = client.reconstructor_status()
+    except EvanesceError as e:
+        yield Finding("reconstructor", "bad", e.message, e.hint)
+        return
+    known = f"up; knows you as {found['caller']}; has a session with {found['agents']} agents"
+    yield Finding(f"reconstructor {found['name']}", "ok", known)
+    yield agent_memory(str(found["name"]), str(found["memory"]))
+    for missing in found["missing"]:
+        yield Finding(f"confinement of {found['name']}", "weak", missing, "Run it on a newer kernel.")
 
 
 def agent_memory(name: str, said: str) -> Finding:
