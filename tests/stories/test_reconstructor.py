@@ -179,6 +179,17 @@ def test_what_an_agents_policy_says_of_payload_and_caller_holds_through_it(
     assert "does not permit" in refused.value.culprits[0].detail
 
 
+def test_a_token_that_is_retired_is_dead_through_it_too(caller: Machine, clerk: Machine) -> None:
+    made = caller.run("key", "create", "short-lived", "--suite", "ed25519", "--json").json["file"]
+    with Client(clerk.home) as client:
+        token = Token.load(made, home=clerk.home, trust_token=True)
+        verify(token, b"m", client.sign(token, b"m"))
+        caller.run("key", "retire", made, "--yes")
+        with pytest.raises(EvanesceError) as refused:
+            client.sign(token, b"m")
+    assert refused.value.code == "refused" and "retired" in refused.value.culprits[0].detail
+
+
 def test_whom_it_does_not_work_for_is_told_so_and_whom_agents_do_not_know_gets_nothing(
     quorum: Quorum, service: Service, payments: Path
 ) -> None:

@@ -125,7 +125,7 @@ pub(crate) fn prove(
         not_after: now + REQUEST_LIFE,
         salts: work.salts.clone(),
         holders,
-        evidence: Evidence::default(),
+        evidence: work.evidence(),
     };
     let hashes = carried.holders.iter().map(|to| carried.hash(work, to));
     let proof = Proof::sign(caller, hashes.collect())?;
