@@ -106,6 +106,15 @@ def treasury(caller: Machine) -> Path:
     return Path(made.json["file"])
 
 
+def settled(clerk: Machine) -> None:
+    """Until it has a session with every agent."""
+    deadline = time.monotonic() + PATIENCE
+    with Client(clerk.home, deadline=20) as client:
+        while client.reconstructor_status()["agents"] < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def test_a_caller_that_may_not_be_sent_a_share_signs_through_it(
     quorum: Quorum, service: Service, clerk: Machine, payments: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +223,7 @@ def test_the_process_is_shut_in_and_has_no_interpreter(service: Service, clerk: 
     for task in (proc / "task").iterdir():
         assert "\nSeccomp:\t2\n" in (task / "status").read_text(), "every thread of it"
     assert re.search(r"Max core file size +0 +0", (proc / "limits").read_text())
+    settled(clerk)
     found = clerk.try_("reconstructor", "status", "--json").json["reconstructor"]
     assert found["caller"] == "clerk" and found["agents"] == 5
     assert any("seccomp" in words for words in found["applied"])
@@ -246,7 +256,25 @@ def test_agents_come_and_go_and_the_same_client_goes_on(quorum: Quorum, clerk: M
             client.sign(token, b"m", "ed25519")
         assert unmet.value.code == "quorum-not-met"
         assert {"agent-1", "agent-2", "agent-3"} <= {culprit.holder for culprit in unmet.value.culprits}
-    time.sleep(0.5)
+    settled(clerk)
+
+
+def test_agents_that_hang_are_named_within_the_deadline(quorum: Quorum, clerk: Machine, payments: Path) -> None:
+    hung = ("agent-2", "agent-3", "agent-4")
+    with Client(clerk.home, deadline=5) as client:
+        token = Token.load(payments, home=clerk.home, trust_token=True)
+        client.sign(token, b"m", "ed25519")
+        try:
+            for name in hung:
+                os.kill(quorum.agents[name].pid, signal.SIGSTOP)
+            with pytest.raises(EvanesceError) as unmet:
+                client.sign(token, b"m", "ed25519")
+        finally:
+            for name in hung:
+                os.kill(quorum.agents[name].pid, signal.SIGCONT)
+    assert unmet.value.code == "quorum-not-met", unmet.value
+    assert set(hung) <= {culprit.holder for culprit in unmet.value.culprits}
+    settled(clerk)
 
 
 def test_without_it_nothing_is_done_and_it_is_said_why(service: Service, clerk: Machine, payments: Path) -> None:

@@ -21,6 +21,8 @@ use crate::server::serve;
 
 /// How often it is looked whether the agents' sessions stand, and those that do not are reached for.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long agents are waited for before it says that it listens.
+const FIRST: Duration = Duration::from_secs(2);
 
 /// Runs the reconstructor of `folder` until SIGTERM or SIGINT; SIGHUP reads `callers.toml` again.
 pub fn run(folder: &Path) -> Result<(), String> {
@@ -84,7 +86,7 @@ pub fn run(folder: &Path) -> Result<(), String> {
             limits: config.limits,
             under_way: UnderWay::default(),
         });
-        service.refresh().await;
+        service.refresh(FIRST).await;
         announce(&config, &address.to_string(), &hardened);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(service.clone(), listener, tls, stopped));
@@ -95,7 +97,7 @@ pub fn run(folder: &Path) -> Result<(), String> {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = hup.recv() => reload(&service, &config),
-                _ = look.tick() => { service.refresh().await; }
+                _ = look.tick() => { service.refresh(Config::PATIENCE).await; }
             }
         }
         stop.send_replace(true);

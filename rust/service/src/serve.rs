@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use evanesce_quorum::Reconstructor;
 use evanesce_wire::message::{
@@ -84,7 +85,7 @@ impl Service {
         match (method, path) {
             (&Method::POST, "/v1/operate") => self.operate(caller, body).await,
             (&Method::POST, "/v1/session") => self.session(caller, spki, &body),
-            (&Method::GET, "/v1/sessions") => Ok(self.refresh().await.encode()),
+            (&Method::GET, "/v1/sessions") => Ok(self.refresh(Config::PATIENCE).await.encode()),
             (&Method::GET, "/v1/status") => Ok(self.status(name).encode()),
             _ => {
                 let why = "no such endpoint".into();
@@ -155,6 +156,7 @@ impl Service {
         envelope.sealed.zeroize();
         let asked = asked?;
         let (version, named) = (asked.version, asked.holders.clone());
+        let (begun, deadline) = (Instant::now(), Duration::from_millis(asked.deadline));
         let mut operated = operate(&self.reconstructor, *caller, asked, &session, &self.id).await;
         let mut told = self.told();
         let stale = |told: &evanesce_wire::message::Sessions| {
@@ -163,21 +165,24 @@ impl Service {
                 now.is_none_or(|now| now.session != to.session)
             })
         };
-        if operated.problem.is_some() && !operated.faults.is_empty() && !stale(&told) {
-            // Whether that was because a session has just ended, the next look tells.
-            told = self.refresh().await;
+        // Whether it failed because a session has just ended, the next look tells. That takes no time of those that
+        // agents did not answer in time: these are told so within their deadline.
+        let early = begun.elapsed() < deadline / 2;
+        if operated.problem.is_some() && !operated.faults.is_empty() && early && !stale(&told) {
+            told = self.refresh(deadline / 4).await;
         }
         operated.sessions = (told.version != version).then(|| (*told).clone());
         Ok(operated.encode())
     }
 
     /// Looks which sessions stand, and tells of them under a new version if they are others.
-    pub async fn refresh(&self) -> Arc<evanesce_wire::message::Sessions> {
+    /// Agents without one are waited for, for as long as `patience`.
+    pub async fn refresh(&self, patience: Duration) -> Arc<evanesce_wire::message::Sessions> {
         let (tell, heard) = oneshot::channel();
         let done = Box::new(move |result| {
             let _ = tell.send(result);
         });
-        self.reconstructor.sessions(Config::PATIENCE, done);
+        self.reconstructor.sessions(patience, done);
         if let Ok(Ok(agents)) = heard.await {
             let mut standing = self.standing();
             let which =
