@@ -5,6 +5,7 @@
 
 mod cheapest;
 mod losses;
+mod packing;
 mod reseat;
 mod text;
 
