@@ -285,10 +285,14 @@ class Policy:
         now: int | None = None,
         minter: bool = False,
         payload: Buffer | None = None,
+        uses: tuple[int, int] = (0, 0),
     ) -> tuple[bool, str, list[tuple[str, str, str]]]:
         """(permitted, why not, the deciding statements: label, "permit", "forbid" or "error", text). `input`: the 32
-        bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form. Raises
-        CoreError `bad-input`, `payload`."""
+        bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form; `uses`:
+        of the key and of the caller, before. Raises CoreError `bad-input`, `payload`."""
+    def limits(self, quorum: str | None) -> list[tuple[str, int | None, str | None]]:
+        """Each limit as stated, what each agent of the quorum permits, and what that comes to, in words. Raises
+        CoreError `malformed`, and `policy` for one that cannot be promised."""
 
 def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
     """Offline. Raises CoreError `invalid-signature`."""

@@ -36,6 +36,19 @@ class Question:
     minter: bool = False
     """Whether the caller has that role: reshare, repair and retire need it, or a permit that names them."""
     payload: Payload | None = None
+    uses: tuple[int, int] = (0, 0)
+    """Operations that the agent has permitted before: under the token, and of these the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often a key may be used, as its policy states it (docs/limits.md)."""
+
+    text: str
+    each: int | None
+    """Operations that each agent permits; None where no quorum was given."""
+    explanation: str | None
+    """What that comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,14 @@ class Policy:
         """The type of the payload that it declares, in Cedar's schema syntax; None where it declares none."""
         return self._core.payload
 
+    def limits(self, quorum: str | None = None) -> tuple[Limit, ...]:
+        """The limits that it states, and what they come to under a quorum. Raises `policy` where one cannot be
+        promised there, `malformed` for what is no quorum."""
+        try:
+            return tuple(Limit(*limit) for limit in self._core.limits(quorum))
+        except _core.CoreError as e:
+            raise translate(e) from None
+
     def decide(self, question: Question) -> Decision:
         """Raises `payload`, and `bad-input` for what is no action."""
         payload = None if question.payload is None else canonical_payload(question.payload)
@@ -96,6 +117,7 @@ class Policy:
                 question.now,
                 question.minter,
                 payload,
+                question.uses,
             )
         except _core.CoreError as e:
             raise translate(e) from None

@@ -34,16 +34,25 @@ def policy() -> None:
 
 @verb(policy)
 @click.argument("reference", metavar="POLICY")
-def check(app: App, reference: str) -> None:
+@click.option("--quorum", metavar="TEXT", help='"3 of (a, b, c, d, e)". [default: the token\'s]')
+def check(app: App, reference: str, quorum: str | None) -> None:
     """Say whether POLICY may go into a token, and what is said of it at a mint. Exits 2 if it may not."""
-    given, _ = _policy(app, reference)
-    app.emit({"valid": True, "warnings": list(given.warnings), "payload": given.payload})
+    given, token = _policy(app, reference)
+    if quorum is None and token is not None:
+        quorum = token.quorum
+    limits = given.limits(quorum)
+    document = {"valid": True, "warnings": list(given.warnings), "payload": given.payload}
+    app.emit(document | {"limits": [asdict(limit) for limit in limits]})
     app.warn(map(printable, given.warnings))
     if not given.text:
         app.say("There is no policy: every caller that the agents know may use the key.", "yellow")
         return
     if given.payload:
         app.say(f"It looks at the payload, so that no bare digest is signed: {printable(given.payload)}")
+    for limit in limits:
+        app.say(f"Limit: {limit.explanation or limit.text}.")
+    if limits and quorum is None:
+        app.say("What each agent permits follows from the quorum: say --quorum.", "yellow")
     app.say("It may go into a token.", "green")
 
 
@@ -99,6 +108,7 @@ def test(app: App, reference: str, cases: str) -> None:
 @click.option("--now", metavar="WHEN", help="2030-01-31T12:00Z, or Unix seconds. [default: now]")
 @click.option("--minter", is_flag=True, help="The caller is a minter.")
 @click.option("--payload", metavar="FILE", help="A JSON object (- for stdin).")
+@click.option("--uses", nargs=2, type=int, default=(0, 0), metavar="KEY CALLER", help="How often it was used before.")
 def explain(
     app: App,
     reference: str,
@@ -110,6 +120,7 @@ def explain(
     now: str | None,
     minter: bool,
     payload: str | None,
+    uses: tuple[int, int],
 ) -> None:
     """Say what POLICY decides about one request, and which of its statements decide."""
     given, token = _policy(app, reference)
@@ -121,7 +132,7 @@ def explain(
         suite = _only_suite(token)
     shown = None if payload is None else bytes(_io.read_input(app, payload, "payload"))
     when = None if now is None else moment(now, datetime.datetime.now(datetime.UTC).timestamp())
-    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown)
+    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown, uses)
     decision = given.decide(question)
     app.emit(asdict(decision))
     if not app.json:

@@ -21,6 +21,7 @@ use crate::replay::Replay;
 use crate::sessions::Sessions;
 use crate::shown::Shown;
 use crate::tombstones::Retired;
+use crate::uses::Shared;
 
 /// What an agent says of itself in every entry.
 pub struct Me {
@@ -44,6 +45,8 @@ pub struct Agent {
     pub sessions: Sessions,
     /// What was retired here.
     pub tombstones: Retired,
+    /// How often keys were used here.
+    pub uses: Shared,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -62,6 +65,7 @@ impl Agent {
         me: Me,
         directory: Directory,
         tombstones: Retired,
+        uses: Shared,
         limits: &Limits,
         since: u64,
         chance: [u8; 16],
@@ -72,6 +76,7 @@ impl Agent {
             clock: Clock::new(since),
             sessions: Sessions::new(limits.sessions, limits.sessions_per_caller),
             tombstones,
+            uses,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),

@@ -18,6 +18,7 @@ use crate::api::Api;
 use crate::body::Incoming;
 use crate::commit::Committer;
 use crate::config::{Commit, Config};
+use crate::counts::{COUNTS, Keeper};
 use crate::disk::Disk;
 use crate::error::AgentError;
 use crate::events::{Event, Events};
@@ -92,6 +93,9 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    let counts = Keeper::open(disk.clone(), &*log.journal(), log.place(), &me.id)
+        .map_err(|e| storage(format!("{COUNTS} {e}")))?;
+    let uses = counts.uses().clone();
     let endorsement = identity
         .sign(&log_key_statement(&me.id, signer.public()))
         .map_err(AgentError::Identity)?;
@@ -129,6 +133,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         }),
         log,
         tombstones,
+        counts,
         commit: config.commit,
         queued: config.limits.pending,
         metrics: metrics.clone(),
@@ -142,6 +147,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
             me,
             directory,
             retired,
+            uses,
             &config.limits,
             since,
             chance,

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::Commit;
+use crate::counts::Keeper;
 use crate::events::{Event, Events};
 use crate::gate::Verb;
 use crate::limits::{ENTRY, HEAD_EVERY};
@@ -51,6 +52,8 @@ pub struct Committer {
     pub log: Log,
     /// What was retired, which nothing else writes.
     pub tombstones: Tombstones,
+    /// How often keys were used, which nothing else writes.
+    pub counts: Keeper,
     /// The log's key.
     pub signer: Arc<Signer>,
     /// What does the work.
@@ -115,6 +118,7 @@ impl Committer {
                 self.syncer.head(self.log.head(&checkpoint));
                 head_stored = Some(Instant::now());
             }
+            self.keep_counts(false);
         }
         let (size, root) = (self.log.size(), self.log.root());
         let signer = self.signer.clone();
@@ -124,6 +128,12 @@ impl Committer {
         {
             self.syncer.head(self.log.head(&checkpoint));
         }
+        self.keep_counts(true);
+    }
+
+    fn keep_counts(&mut self, last: bool) {
+        let (journal, place) = (self.log.journal(), self.log.place());
+        self.counts.keep(&*journal, place, &*self.syncer, last);
     }
 
     /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
@@ -152,6 +162,7 @@ impl Committer {
             (None, _) => None,
         };
         let checkpoint = self.perform(works, group.as_ref()).await?;
+        self.settle(works);
         if let Some(synced) = synced
             && !synced.await.unwrap_or(false)
         {
@@ -220,6 +231,13 @@ impl Committer {
         let why = format!("the tombstone cannot be written: {why}");
         self.events.emit(Event::LogFailed { why: &why });
         work.withdraw(Code::Unavailable, &why);
+    }
+
+    /// Counts of tokens that somebody made up are forgotten.
+    fn settle(&self, works: &[Work]) {
+        for (token, counted) in works.iter().flat_map(Work::counted) {
+            self.counts.uses().lock().settle(token, counted);
+        }
     }
 
     fn why_unsynced(&self) -> String {

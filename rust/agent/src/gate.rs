@@ -12,7 +12,7 @@ use evanesce_wire::message::{Code, Evidence, Request, SeatFault, SeatRow};
 use crate::known::{Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
-use evanesce_policy::{self as policy, Compiled, Payload, Question};
+use evanesce_policy::{self as policy, Compiled, Payload, Question, Uses};
 
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +108,10 @@ pub struct Case<'a> {
     pub evidence: &'a Evidence,
     /// Whether the token was retired here.
     pub retired: bool,
+    /// How often the key was used here before, where that is counted.
+    pub uses: Uses,
+    /// Why the limits of the token's policy leave no room for these requests, if so.
+    pub over: Option<&'a str>,
     /// Unix seconds by the agent's clock, which never goes back.
     pub now: u64,
 }
@@ -147,10 +151,13 @@ impl Case<'_> {
                 }
             }
         }
-        for (request, payload) in self.requests.iter().zip(&payloads) {
-            self.permits(request, payload.as_ref())?;
+        for (place, (request, payload)) in self.requests.iter().zip(&payloads).enumerate() {
+            self.permits(request, payload.as_ref(), place as u64)?;
         }
-        Ok(())
+        match self.over {
+            Some(why) => Err(Refusal::new(Code::Refused, why)),
+            None => Ok(()),
+        }
     }
 
     /// What is asked for has the form it must have. The payloads, one per request.
@@ -245,7 +252,13 @@ impl Case<'_> {
         }
     }
 
-    fn permits(&self, request: &Request, payload: Option<&Payload>) -> Result<(), Refusal> {
+    /// The policy permits the request, `earlier` of the same opening having been permitted.
+    fn permits(
+        &self,
+        request: &Request,
+        payload: Option<&Payload>,
+        earlier: u64,
+    ) -> Result<(), Refusal> {
         let question = Question {
             action: &request.action,
             suite: &request.suite,
@@ -254,6 +267,10 @@ impl Case<'_> {
             now: self.now,
             minter: self.who.has(Role::Minter),
             payload,
+            uses: Uses {
+                key: self.uses.key + earlier,
+                caller: self.uses.caller + earlier,
+            },
         };
         policy::permits(self.policy, &self.who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))

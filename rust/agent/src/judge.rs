@@ -13,8 +13,9 @@ use crate::gate::{self, Case, Refusal, Verb};
 use crate::limits;
 use crate::regenerate::{Ask, Done, Task};
 use crate::shown::Ready;
+use crate::uses::Account;
 use crate::work::{Decision, Work};
-use evanesce_policy::Compiled;
+use evanesce_policy::{Bound, Compiled, Uses};
 
 impl Agent {
     /// Judges one opening of a request, the system's clock saying `now` (Unix milliseconds), and adds what follows to `work`.
@@ -59,6 +60,25 @@ impl Agent {
                 }
             }
         }
+        // Whatever releases a share is a use.
+        let counts = work.verb == Verb::Contribute && policy.is_some_and(Compiled::counts);
+        let of = work.who.id;
+        let account = Account {
+            token: &body.id,
+            replaces: body.header.replaces.as_ref(),
+            of: &of,
+        };
+        let (count, mut before, mut over) = (requests.len() as u64, Uses::default(), None);
+        let mut bounds: &[Bound] = &[];
+        if counts {
+            match ready.bounds() {
+                Ok(found) => bounds = found,
+                Err(why) => over = Some(why.to_owned()),
+            }
+            let uses = self.uses.lock();
+            before = uses.before(account);
+            over = over.or_else(|| uses.refuses(account, bounds, count, now));
+        }
         let case = Case {
             verb: work.verb,
             who: &work.who,
@@ -69,6 +89,8 @@ impl Agent {
             salts: &opening.salts,
             evidence: &opening.evidence,
             retired: self.tombstones.contains(&body.id),
+            uses: before,
+            over: over.as_deref(),
             now: now / 1000,
         };
         let verdict = case
@@ -77,6 +99,12 @@ impl Agent {
                 true => Code::Unrouted,
                 false => Code::Done,
             });
+        let spent = counts && matches!(verdict, Ok(Code::Done));
+        let basis = Basis {
+            uses: spent.then(|| self.uses.lock().spend(account, bounds, count, now)),
+            ..Basis::default()
+        };
+        let counted = basis.uses.clone();
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let first = work.tasks.len();
@@ -116,8 +144,9 @@ impl Agent {
             })
             .collect()
         };
-        self.note(work, body, verdict, seats, operations, now);
+        self.note(work, body, verdict, seats, operations, basis, now);
         if let Some(decision) = work.decisions.last_mut() {
+            decision.counted = counted;
             decision.faults = match decision.code {
                 Code::Done | Code::Unrouted => faults,
                 _ => Vec::new(),
@@ -151,7 +180,10 @@ impl Agent {
             None if self.tombstones.contains(&body.id) => {
                 refused("the token was retired here".into())
             }
-            None => Ok(Code::Done),
+            None => match ready.bounds() {
+                Ok(_) => Ok(Code::Done),
+                Err(why) => refused(format!("the policy cannot be enforced: {why}")),
+            },
         };
         let first = work.tasks.len();
         if verdict.is_ok() {
@@ -168,7 +200,8 @@ impl Agent {
                 done: Done::default(),
             });
         }
-        self.note(work, body, verdict, vec![share.seat], Vec::new, now);
+        let (seats, basis) = (vec![share.seat], Basis::default());
+        self.note(work, body, verdict, seats, Vec::new, basis, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.seat = share.seat;
             decision.tasks = first..work.tasks.len();
@@ -177,6 +210,7 @@ impl Agent {
 
     /// Adds a decision and its log entry. What says nothing about a token's use is not logged: a check, a
     /// malformed opening, and one that was turned away for want of room.
+    #[allow(clippy::too_many_arguments)] // the parts of one entry
     fn note(
         &self,
         work: &mut Work,
@@ -184,6 +218,7 @@ impl Agent {
         verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
         operations: impl FnOnce() -> Vec<EntryOperation>,
+        basis: Basis,
         now: u64,
     ) {
         let (code, reason) = match verdict {
@@ -208,7 +243,7 @@ impl Agent {
                 reason: reason.clone(),
                 element: element.label.clone(),
                 weaknesses: element.weaknesses.clone(),
-                basis: Basis::default(),
+                basis,
             };
             work.entries.push(entry.encode());
         }

@@ -17,6 +17,7 @@
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
+//! | how often a key was used | `uses`, `recent`, `counts` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | how it moves to a new root | `roll` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
@@ -36,6 +37,7 @@ mod cache;
 mod clock;
 mod commit;
 mod config;
+mod counts;
 mod disk;
 mod error;
 mod events;
@@ -52,6 +54,7 @@ mod places;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod rate;
+mod recent;
 mod regenerate;
 mod replay;
 mod roll;
@@ -65,6 +68,7 @@ mod start;
 mod sync;
 mod tell;
 mod tombstones;
+mod uses;
 mod work;
 
 pub use config::{

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::hardware::named;
     use evanesce_wire::limits as wire;
-    use evanesce_wire::message::{Basis, Entry, EntryOperation, Spent};
+    use evanesce_wire::message::{Basis, Counted, Entry, EntryOperation, Spent};
 
     #[test]
     fn the_longest_entry_that_can_be_asked_for_keeps_within_its_bound() {
@@ -143,6 +143,11 @@ mod tests {
                 grants: vec![[8; 32]; wire::GRANTS],
                 approvals: vec![spent; wire::APPROVALS],
                 reconstructor: Some([9; 32]),
+                uses: Some(Counted {
+                    of: [9; 32],
+                    key: (1 << 53) - 1,
+                    caller: (1 << 53) - 1,
+                }),
             },
         };
         // As many as are named, short or long.

@@ -10,8 +10,8 @@ use evanesce_token::Body;
 use evanesce_wire::Id;
 use evanesce_wire::merkle::Group;
 use evanesce_wire::message::{
-    Answers, Code, Entry, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult, Seated,
-    SeatedResult, SeatedRow,
+    Answers, Code, Counted, Entry, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult,
+    Seated, SeatedResult, SeatedRow,
 };
 use evanesce_wire::session::SealingSession;
 
@@ -68,6 +68,8 @@ pub struct Decision {
     pub tasks: Range<usize>,
     /// Whether it has an entry.
     pub logged: bool,
+    /// What was counted as a use of the key.
+    pub counted: Option<Counted>,
 }
 
 impl Default for Decision {
@@ -80,6 +82,7 @@ impl Default for Decision {
             faults: Vec::new(),
             tasks: 0..0,
             logged: false,
+            counted: None,
         }
     }
 }
@@ -173,6 +176,18 @@ impl Work {
             }
             decision.tasks = first..self.tasks.len();
         }
+    }
+
+    /// Tokens under which uses were counted, and what was, where a share was regenerated for it.
+    pub fn counted(&self) -> impl Iterator<Item = (&Id, Option<&Counted>)> {
+        self.decisions.iter().filter_map(|decision| {
+            let counted = decision.counted.as_ref()?;
+            let regenerated = self.tasks[decision.tasks.clone()].iter().any(|task| {
+                let outcome = task.done.outcome();
+                matches!(outcome, Outcome::Seat(SeatResult::Share { .. }, _))
+            });
+            Some((&decision.token.as_ref()?.id, regenerated.then_some(counted)))
+        })
     }
 
     /// Tokens that `retire` is to tombstone.

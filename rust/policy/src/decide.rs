@@ -78,6 +78,17 @@ pub struct Question<'a> {
     /// What is to be signed, where the caller sent that rather than a digest alone. A policy that declares no payload
     /// does not see it.
     pub payload: Option<&'a Payload>,
+    /// How often the key was used before.
+    pub uses: Uses,
+}
+
+/// Operations that this agent has permitted under a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// In all.
+    pub key: u64,
+    /// To this caller.
+    pub caller: u64,
 }
 
 /// Whether `principal` may do what it asks; otherwise why not. `policy` is `None` for one of length zero.
@@ -304,10 +315,16 @@ fn request(
 ) -> Result<Request, String> {
     let now = i64::try_from(question.now).map_err(|_| "the clock is beyond reason")?;
     let text = |text: String| RestrictedExpression::new_string(text);
+    let count = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+    let Uses { key: all, caller } = question.uses;
+    let uses = [("key", count(all)), ("caller", count(caller))];
+    let uses = uses.map(|(name, count)| (name.to_owned(), count));
+    let uses = RestrictedExpression::new_record(uses).map_err(|e| e.to_string())?;
     let asked = [
         ("suite".to_owned(), text(question.suite.to_owned())),
         ("input".to_owned(), text(hex::encode(question.input))),
         ("now".to_owned(), RestrictedExpression::new_long(now)),
+        ("uses".to_owned(), uses),
     ];
     let unlike = |why: &str| format!("the payload is not what the token's policy declares: {why}");
     let shown = match policy.declared.as_ref().zip(question.payload) {
@@ -362,6 +379,7 @@ mod tests {
             now: 1000,
             minter: false,
             payload: None,
+            uses: Uses::default(),
         }
     }
 
@@ -493,6 +511,24 @@ mod tests {
         assert_eq!(asked("ops", night), (false, "forbid night".into()));
         assert_eq!(asked("eve", ask("mac")), (false, "error overflow".into()));
         assert_eq!(asked("ops", ask("retire")), (false, "permit staff".into()));
+    }
+
+    #[test]
+    fn uses_can_be_spoken_of() {
+        let policy = "permit(principal, action, resource) when { context.uses.key < 10 && context.uses.caller < 3 };";
+        let used = |key, caller| {
+            let uses = Uses { key, caller };
+            decide(policy, "ops", &[], Question { uses, ..ask("mac") })
+        };
+        assert_eq!(used(9, 2), Ok(()));
+        assert!(used(10, 2).is_err() && used(9, 3).is_err());
+        assert!(Compiled::new(policy).counts());
+        // However it is written.
+        let escaped = policy.replace(".uses.key", "[\"u\\u{73}es\"][\"key\"]");
+        assert!(check(&escaped).is_ok() && Compiled::new(&escaped).counts());
+        let plain = "permit(principal, action, resource);";
+        assert!(!Compiled::new(plain).counts());
+        assert!(Compiled::new(&format!("@limits(\"agent 5\") {plain}")).counts());
     }
 
     #[test]
@@ -731,6 +767,10 @@ mod tests {
                     ("suite".to_owned(), RestrictedExpression::new_string("mac".into())),
                     ("input".to_owned(), RestrictedExpression::new_string("".into())),
                     ("now".to_owned(), RestrictedExpression::new_long(5)),
+                    ("uses".to_owned(), RestrictedExpression::new_record([
+                        ("key".to_owned(), RestrictedExpression::new_long(0)),
+                        ("caller".to_owned(), RestrictedExpression::new_long(0)),
+                    ]).unwrap()),
                     ("payload".to_owned(), shown),
                 ]);
                 let who = uid(&LANGUAGE.caller, "ops");

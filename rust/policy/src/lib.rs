@@ -6,6 +6,7 @@
 
 mod decide;
 mod declared;
+mod limited;
 mod nesting;
 mod payload;
 
@@ -19,9 +20,11 @@ use cedar_policy::{
 };
 
 use decide::Slices;
-pub use decide::{Deciding, Principal, Question, explain, permits};
+pub use decide::{Deciding, Principal, Question, Uses, explain, permits};
 use declared::Kind;
+use evanesce_token::Gate;
 use evanesce_token::text::cut;
+pub use limited::{Bound, Limit, Most, explain as explain_bound};
 pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
 
 /// The published schema, in Cedar's own language.
@@ -122,6 +125,17 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
     Ok(warnings)
 }
 
+/// The same for a token under `quorum`, whose seats have these `holders`, or each its own where none are given: what the
+/// policy promises must be possible there.
+pub fn check_for(policy: &str, quorum: &Gate, holders: &[String]) -> Result<Vec<String>, String> {
+    let warnings = check(policy)?;
+    if !policy.is_empty() {
+        let bounds = limited::bounds(&parse(policy)?.limits, quorum)?;
+        limited::held(&bounds, quorum, holders)?;
+    }
+    Ok(warnings)
+}
+
 /// A policy made ready; immutable, to be shared.
 pub struct Compiled(Result<Ready, String>);
 
@@ -129,6 +143,10 @@ struct Ready {
     set: PolicySet,
     /// The payload that the policy declares.
     declared: Option<Declared>,
+    /// How often the key may be used.
+    limits: Vec<Limit>,
+    /// Whether what it decides may depend on how often the key was used.
+    counts: bool,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -137,12 +155,23 @@ struct Ready {
 impl Compiled {
     /// Parses and validates. One that is not valid refuses everything, and says why.
     pub fn new(policy: &str) -> Self {
-        Self(parse(policy).map(|Parsed { set, declared, .. }| {
+        Self(parse(policy).map(|parsed| {
+            let Parsed {
+                set,
+                declared,
+                limits,
+                ..
+            } = parsed;
+            // Where it may speak of them, however it is written, uses are counted: once too often does no harm.
+            let speaks = policy.contains("uses") || policy.contains('\\');
+            let counts = speaks || !limits.is_empty();
             let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
             let names_keys = set.policies().any(named);
             Ready {
                 set,
                 declared,
+                limits,
+                counts,
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -153,6 +182,24 @@ impl Compiled {
     pub fn declared(&self) -> Option<String> {
         let declared = self.0.as_ref().ok()?.declared.as_ref()?;
         Some(declared.kind.to_string())
+    }
+
+    /// The limits that it states.
+    pub fn limits(&self) -> &[Limit] {
+        self.0.as_ref().map_or(&[], |ready| &ready.limits)
+    }
+
+    /// Whether uses of the key are to be counted: it states limits, or speaks of uses.
+    pub fn counts(&self) -> bool {
+        self.0.as_ref().is_ok_and(|ready| ready.counts)
+    }
+
+    /// What its limits come to at each agent of `quorum`; or why one cannot be promised.
+    pub fn bounds(&self, quorum: &Gate) -> Result<Vec<Bound>, String> {
+        match &self.0 {
+            Ok(ready) => limited::bounds(&ready.limits, quorum),
+            Err(why) => Err(why.clone()),
+        }
     }
 
     /// Why it may not be seated, if so.
@@ -171,6 +218,7 @@ struct Declared {
 struct Parsed {
     set: PolicySet,
     declared: Option<Declared>,
+    limits: Vec<Limit>,
     warnings: Vec<String>,
 }
 
@@ -190,6 +238,7 @@ fn parse(policy: &str) -> Result<Parsed, String> {
             Some(Declared { kind, schema })
         }
     };
+    let limits = limited::stated(&set)?;
     let result = match &declared {
         None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
         Some(declared) => {
@@ -218,6 +267,7 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     Ok(Parsed {
         set,
         declared,
+        limits,
         warnings,
     })
 }

@@ -140,6 +140,7 @@ mod tests {
                     now: 5,
                     minter: false,
                     payload: None,
+                    uses: crate::Uses::default(),
                 };
                 let _ = permits(Some(&compiled), &Principal::new("a", &[]), ask);
             }

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use evanesce_policy::{Compiled, Payload, Principal, Question};
+use evanesce_policy::{Compiled, Payload, Principal, Question, Uses};
+use evanesce_token::Gate;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -29,6 +30,8 @@ fn policy_schema() -> &'static str {
     evanesce_policy::schema()
 }
 
+/// (as stated, what each agent permits, what that comes to), the last two where a quorum is given.
+type LimitRow = (String, Option<u64>, Option<String>);
 /// (label, "permit", "forbid" or "error", text).
 type DecidingRow = (String, &'static str, String);
 
@@ -62,8 +65,29 @@ impl Policy {
         self.compiled.as_ref()?.declared()
     }
 
+    fn limits(&self, py: Python<'_>, quorum: Option<&str>) -> PyResult<Vec<LimitRow>> {
+        let Some(policy) = &self.compiled else {
+            return Ok(Vec::new());
+        };
+        let Some(quorum) = quorum else {
+            let stated = policy.limits().iter();
+            return Ok(stated
+                .map(|limit| (limit.to_string(), None, None))
+                .collect());
+        };
+        let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
+        let bounds = py.detach(|| policy.bounds(&quorum));
+        let hint = "Promise less, or a larger quorum: docs/limits.md.";
+        let bounds = bounds.map_err(|e| raise("policy", e, hint, Vec::new()))?;
+        let row = |bound: &evanesce_policy::Bound| {
+            let said = evanesce_policy::explain_bound(bound, &quorum);
+            (bound.limit.to_string(), Some(bound.most), Some(said))
+        };
+        Ok(bounds.iter().map(row).collect())
+    }
+
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None))]
+    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None, uses=(0, 0)))]
     fn decide(
         &self,
         py: Python<'_>,
@@ -76,7 +100,12 @@ impl Policy {
         now: Option<u64>,
         minter: bool,
         payload: Option<PyBuffer<u8>>,
+        uses: (u64, u64),
     ) -> PyResult<(bool, String, Vec<DecidingRow>)> {
+        let uses = Uses {
+            key: uses.0,
+            caller: uses.1,
+        };
         if !evanesce_policy::is_action(action) {
             return Err(plain("bad-input", format!("{action:?} is no action")));
         }
@@ -97,6 +126,7 @@ impl Policy {
             now: now.unwrap_or_else(clock),
             minter,
             payload: payload.as_ref(),
+            uses,
         };
         let principal = Principal::new(caller, &groups);
         let (verdict, deciding) =

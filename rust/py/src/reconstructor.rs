@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use evanesce_element::SecretSource;
 use evanesce_quorum::{
-    CheckRow, Done, Error, Healed, Holder, MintSpec, RepairSpec, ReshareSpec, Settings,
+    CheckRow, Done, Error, Healed, Holder, MintSpec, PolicyCheck, RepairSpec, ReshareSpec, Settings,
 };
 use evanesce_suite::Output;
 use evanesce_token::Gate;
@@ -51,6 +51,14 @@ fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
         rows(&healed.faults),
         PyBytes::new(py, &healed.salt),
     )
+}
+
+/// Judges a policy for the quorum that it is to be minted for.
+fn checking(quorum: &Gate, seats: &BTreeMap<String, String>) -> PolicyCheck {
+    let holder = |seat: &str| seats.get(seat).map_or(seat, String::as_str).to_owned();
+    let holders: Vec<String> = quorum.seats().into_iter().map(holder).collect();
+    let quorum = quorum.clone();
+    Box::new(move |policy| evanesce_policy::check_for(policy, &quorum, &holders))
 }
 
 /// Finished operations, and the eventfd that says there are some.
@@ -329,6 +337,7 @@ impl Reconstructor {
                     Vec::new(),
                 )
             })?;
+        let policy_check = checking(&quorum, &seats);
         let spec = MintSpec {
             name: name.to_owned(),
             suites,
@@ -339,7 +348,7 @@ impl Reconstructor {
             replaces,
             key: None,
             imported,
-            policy_check: Box::new(evanesce_policy::check),
+            policy_check,
         };
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();
@@ -359,13 +368,18 @@ impl Reconstructor {
         expires: Option<u64>,
     ) -> PyResult<HealedTuple<'py>> {
         let quorum = quorum.map(Gate::parse).transpose();
+        let quorum = quorum.map_err(|e| plain("malformed", e))?;
+        let policy_check = checking(
+            quorum.as_ref().unwrap_or(&token.0.body.header.quorum),
+            &seats,
+        );
         let spec = ReshareSpec {
             token: token.0.clone(),
-            quorum: quorum.map_err(|e| plain("malformed", e))?,
+            quorum,
             seats,
             policy,
             expires: (!keep_expires).then_some(expires),
-            policy_check: Box::new(evanesce_policy::check),
+            policy_check,
         };
         let healed = self.wait(py, |done| self.inner.reshare(spec, done))?;
         Ok(healed_tuple(py, healed))

@@ -19,7 +19,7 @@ pub use contribute::{
     Answers, Batch, Code, Context, Envelope, Opening, OpeningAnswer, Request, SeatAnswer,
     SeatFault, SeatResult, SeatRow,
 };
-pub use evidence::{Basis, Evidence, Spent};
+pub use evidence::{Basis, Counted, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use session::SessionAnswer;
@@ -131,6 +131,11 @@ mod tests {
                     approver: [9; 32],
                 }],
                 reconstructor: Some([10; 32]),
+                uses: Some(Counted {
+                    of: [11; 32],
+                    key: 7,
+                    caller: 5,
+                }),
             },
         };
         let encoded = entry.encode();

@@ -72,6 +72,8 @@ struct World {
     asked: u64,
     /// The system's clock, in Unix seconds.
     now: u64,
+    /// The log's public key.
+    signer_key: [u8; 32],
 }
 
 /// An agent with two tokens seated, and its committer running on the present runtime.
@@ -93,7 +95,10 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
 
     let disk = Memory::default();
     let signer = Arc::new(Signer::new(&me, Box::new(key("log"))).unwrap());
-    let (log, _) = Log::open(&disk, &me, signer.public()).unwrap();
+    let signer_key = *signer.public();
+    let (log, _) = Log::open(&disk, &me, &signer_key).unwrap();
+    let counts = Keeper::open(Arc::new(disk.clone()), &*log.journal(), log.place(), &me).unwrap();
+    let uses = counts.uses().clone();
     let element = Arc::new(Watched::default());
     let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
     let metrics = Arc::new(Metrics::default());
@@ -104,6 +109,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         ),
         log,
         tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
+        counts,
         signer,
         hands: Arc::new(Hands {
             element: element.clone(),
@@ -127,7 +133,8 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         element: element.description(),
         epochs: element.epochs(),
     };
-    let mut agent = Agent::new(about, directory, retired, &Limits::default(), 0, [0; 16]);
+    let limits = Limits::default();
+    let mut agent = Agent::new(about, directory, retired, uses, &limits, 0, [0; 16]);
 
     let (id, caller) = (session.id, caller.caller_id());
     agent.sessions.keep(session, caller, NOW);
@@ -144,6 +151,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         tokens: [2, 3].map(|nonce| seated(me, nonce)),
         asked: 0,
         now: NOW,
+        signer_key,
     }
 }
 
@@ -154,16 +162,21 @@ fn directory(caller: &Id, roles: &[&str]) -> Directory {
 }
 
 fn seated(holder: Id, nonce: u8) -> (Body, SeatRow) {
+    seated_under(holder, nonce, "", None)
+}
+
+/// A token of that policy that replaces another.
+fn seated_under(holder: Id, nonce: u8, policy: &str, replaces: Option<Id>) -> (Body, SeatRow) {
     let header = Header {
         key: [1; 32],
         nonce: [nonce; 32],
         name: "treasury".into(),
         suites: vec!["ed25519".into()],
         quorum: Gate::parse("1 of (a)").unwrap(),
-        policy: String::new(),
+        policy: policy.into(),
         created: NOW,
         expires: None,
-        replaces: None,
+        replaces,
     };
     let bytes = header.encode();
     let deal = formula::deal(&bytes);
@@ -759,3 +772,5 @@ async fn what_nobody_waits_for_is_neither_logged_nor_asked_and_takes_up_its_room
     assert_eq!(world.metrics.pending.load(Relaxed), 0);
     assert!(rooms.bytes(None).grow(2000));
 }
+
+mod limits;

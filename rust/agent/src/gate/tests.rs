@@ -77,6 +77,8 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         salts: &NO_SALTS[..requests.len()],
         evidence: &NONE,
         retired: false,
+        uses: Uses::default(),
+        over: None,
         now: NOW,
     }
 }
