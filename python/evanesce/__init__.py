@@ -42,10 +42,11 @@ from evanesce.errors import (
     TrustError,
     VerificationError,
 )
+from evanesce.grant import Bound, Grant
 from evanesce.home import Agent
 from evanesce.offline import encapsulate, encrypt_to, verify
 from evanesce.payload import Payload, canonical_payload
-from evanesce.policy import Decision, Policy, Question, Statement
+from evanesce.policy import Decision, Limit, Policy, Question, Statement
 from evanesce.results import (
     AgentStatus,
     Check,
@@ -82,6 +83,7 @@ __all__ = [
     "Agent",
     "AgentStatus",
     "AsyncClient",
+    "Bound",
     "Changes",
     "Check",
     "Ciphertext",
@@ -90,9 +92,11 @@ __all__ = [
     "Decision",
     "Encapsulation",
     "EvanesceError",
+    "Grant",
     "Healed",
     "InputError",
     "InternalError",
+    "Limit",
     "Mac",
     "Payload",
     "Policy",

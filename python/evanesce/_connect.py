@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
 from evanesce._mint import Mint, shared_seats
 from evanesce.errors import EvanesceError, culprits, error, translate
+from evanesce.grant import Grant, More, RevokedAt
+from evanesce.grant import sign as sign_grant
 from evanesce.home import Agent, Home, check_agents, read_agents
+from evanesce.pins import parse_id
 from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
 from evanesce.tokens import Token
 
@@ -28,6 +32,7 @@ class Connection:
         agents: str | os.PathLike[str] | Sequence[Agent] | None,
         deadline: float | None,
         verify_before_release: bool,
+        grant: Grant | None = None,
     ) -> None:
         self.home = Home.at(home)
         path = Path(identity) if identity is not None else self.home.identity
@@ -43,7 +48,8 @@ class Connection:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
         self._identity = str(path)
-        self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release)
+        grants = () if grant is None else grant.parts
+        self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release, grants)
         self.reopen()
 
     def reopen(self) -> None:
@@ -117,6 +123,37 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+
+    def grant(self, token: Token, delegate: str, actions: Iterable[str], expires: float, more: More) -> Grant:
+        chosen = (actions,) if isinstance(actions, str) else tuple(actions)
+        wanted = more.get("suites")
+        return sign_grant(
+            self._identity,
+            token.id,
+            parse_id(delegate),
+            chosen,
+            token.suites if wanted is None else tuple(wanted),
+            expires,
+            # Agents' clocks may be behind.
+            not_before=more.get("not_before", time.time() - 60),
+            count=more.get("count"),
+            bounds=tuple(more.get("bounds", ())),
+            further=more.get("further", False),
+            under=more.get("under"),
+        )
+
+    def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        try:
+            own = next(
+                (p for p, at in zip(grant.parts, grant.links, strict=True) if at.grantor == self.core.caller_id.hex()),
+                None,
+            )
+            if own is None:
+                raise error("grant-invalid", "this grant is not yours to revoke", "Its grantor revokes it.")
+            rows = self.core.revoke_grant(_core.grant_revoke(self._identity, own))
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return tuple(RevokedAt(*row) for row in rows)
 
     def status(self) -> tuple[AgentStatus, ...]:
         try:

@@ -210,8 +210,10 @@ class Reconstructor:
         holders: Sequence[tuple[str, str, str, str, str]],
         deadline_ms: int | None = None,
         verify_before_release: bool = False,
+        grants: Sequence[bytes] = ...,
     ) -> Self:
-        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
+        """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor). `grants`: a
+        chain, under which operations of its token are asked for.
         `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s."""
     @property
     def caller_id(self) -> bytes: ...
@@ -258,6 +260,8 @@ class Reconstructor:
         `open`, the anchor is checked too; the error is why that failed."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
+    def revoke_grant(self, revocation: bytes) -> list[tuple[str, str, str]]:
+        """Per holder: (name, id hex, why it has not revoked the grant, or "")."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
         """Per holder: (name, id hex, its status or None, why not). A status also has milliseconds (of the answer) and
         clock_offset_ms (its clock ahead of the local one)."""
@@ -290,6 +294,9 @@ class Policy:
         """(permitted, why not, the deciding statements: label, "permit", "forbid" or "error", text). `input`: the 32
         bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form; `uses`:
         of the key and of the caller, before. Raises CoreError `bad-input`, `payload`."""
+    @property
+    def delegable(self) -> int:
+        """How many grants may follow one another from a caller that it permits."""
     def limits(self, quorum: str | None) -> list[tuple[str, int | None, str | None]]:
         """Each limit as stated, what each agent of the quorum permits, and what that comes to, in words. Raises
         CoreError `malformed`, and `policy` for one that cannot be promised."""
@@ -309,6 +316,28 @@ def canonical_payload(payload: Buffer) -> bytes:
     """The canonical form (RFC 8785) of a JSON object. Raises CoreError `payload`, saying where it has none."""
 
 def policy_schema() -> str: ...
+def grant_sign(
+    identity_file: str,
+    token: Sequence[int],
+    delegate: Sequence[int],
+    actions: Sequence[str],
+    suites: Sequence[str],
+    bounds: Sequence[tuple[Sequence[str], int | None, int | None, Sequence[str] | None]],
+    count: int | None,
+    not_before: int,
+    expires: int,
+    further: bool,
+    under: bytes | None = None,
+) -> bytes:
+    """A grant signed by the identity in a file; `under` the grant that it passes on. Raises CoreError `grant-invalid`
+    for one that no agent would take, `identity`."""
+
+def grant_read(chain: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What a chain of grants says, verified but for who its people are. Raises CoreError `grant-invalid`."""
+
+def grant_revoke(identity_file: str, grant: bytes) -> bytes:
+    """The word of the identity in a file that its grant has ended. Raises CoreError `identity`."""
+
 def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
     """Makes a new Ed25519 identity file (0600). Returns (SPKI DER, agent id, caller id)."""
 

@@ -26,6 +26,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
+from evanesce.grant import Grant, More, RevokedAt
 from evanesce.home import Agent
 from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
@@ -47,9 +48,10 @@ class AsyncClient:
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
         deadline: float | None = None,
         verify_before_release: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         """As `Client`."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
         self._loop: AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._descriptor = -1
@@ -223,6 +225,16 @@ class AsyncClient:
     async def retire(self, token: Token) -> Retirement:
         """As `Client.retire`."""
         return await asyncio.to_thread(self._open().retire, token)
+
+    async def grant(
+        self, token: Token, delegate: str, actions: Iterable[str], expires: float, **more: Unpack[More]
+    ) -> Grant:
+        """As `Client.grant`."""
+        return await asyncio.to_thread(self._open().grant, token, delegate, actions, expires, more)
+
+    async def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        """As `Client.revoke_grant`."""
+        return await asyncio.to_thread(self._open().revoke_grant, grant)
 
     async def status(self) -> tuple[AgentStatus, ...]:
         """As `Client.status`."""

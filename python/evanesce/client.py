@@ -19,6 +19,7 @@ from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.errors import EvanesceError, error, translate
+from evanesce.grant import Grant, More, RevokedAt
 from evanesce.home import Agent
 from evanesce.payload import Payload
 from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
@@ -43,13 +44,14 @@ class Client:
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
         deadline: float | None = None,
         verify_before_release: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         """`home`: see `evanesce.home`. `identity`: a PKCS#8 PEM file (0600) instead of the home's.
         `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds that
         a call may take as a whole, whatever it does; by default 2, and 10 for a mint.
         `verify_before_release`: check each signature before it is returned, against computing faults
-        (about 60 µs)."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+        (about 60 µs). `grant`: under which operations of its token are asked for."""
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
 
     @property
     def caller_id(self) -> str:
@@ -235,6 +237,18 @@ class Client:
         """Asks every holder to tombstone the token, for good. See `Retirement.dead` for what that
         achieved."""
         return self._open().retire(token)
+
+    def grant(self, token: Token, delegate: str, actions: Iterable[str], expires: float, **more: Unpack[More]) -> Grant:
+        """Lets another caller ask for these actions in this one's place until `expires` (Unix seconds), as
+        far as the agents let this one. `delegate`: its caller id. `more`: see `More`. No agent is asked.
+        Raises `grant-invalid`."""
+        return self._open().grant(token, delegate, actions, expires, more)
+
+    def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        """Has every agent of the quorum file refuse a grant of this caller's, and what was passed on under
+        it. It is dead for a token once the agents that have revoked it block its quorum. Raises
+        `grant-invalid`."""
+        return self._open().revoke_grant(grant)
 
     def status(self) -> tuple[AgentStatus, ...]:
         """Asks every agent of the quorum file how it is."""

@@ -158,6 +158,7 @@ CODES: dict[str, Code] = {
     "decryption-failed": Code(
         VerificationError, 2, "The ciphertext, its additional data or the key is not the right one."
     ),
+    "grant-invalid": Code(InputError, 2, "Ask its grantor for another."),
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     "log-invalid": Code(
         VerificationError,

@@ -95,6 +95,11 @@ class Policy:
         """The type of the payload that it declares, in Cedar's schema syntax; None where it declares none."""
         return self._core.payload
 
+    @property
+    def delegable(self) -> int:
+        """How many grants may follow one another from a caller that it permits; 0 where it lets nobody delegate."""
+        return self._core.delegable
+
     def limits(self, quorum: str | None = None) -> tuple[Limit, ...]:
         """The limits that it states, and what they come to under a quorum. Raises `policy` where one cannot be
         promised there, `malformed` for what is no quorum."""

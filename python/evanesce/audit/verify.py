@@ -55,6 +55,10 @@ class Word:
     size: int
     """Entry number, and entries of the log when it signed."""
     standing: Standing
+    grants: tuple[str, ...] = ()
+    """Ids of the grants under which the caller asked, the first grantor's first."""
+    uses: Mapping[str, Any] | None = None
+    """Where uses of the key are counted: how many there were with this one, in all (`key`) and `of` whom (`caller`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,8 @@ def _word(
         index=receipt.index,
         size=_core.checkpoint(receipt.checkpoint)[1],
         standing=standing,
+        grants=tuple(entry["grants"]),
+        uses=entry["uses"],
     )
 
 

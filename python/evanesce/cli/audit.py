@@ -147,6 +147,12 @@ def _show(app: App, verdict: Verdict) -> None:
     for place, (action, suite, digest) in enumerate(verdict.operations):
         match = "  (of the input given)" if place == verdict.matched else ""
         say(f"  what     {printable(action)} {printable(suite)}, digest {digest}{match}")
+    for word in verdict.words:
+        if word.grants:
+            say(f"  granted  {printable(word.name)}: {', '.join(word.grants)}", soft_wrap=True)
+        if word.uses:
+            counts = f"use {word.uses['key']} of the key, {word.uses['caller']} of {word.uses['of']}"
+            say(f"  counted  {printable(word.name)}: {counts}", soft_wrap=True)
     table = Table("agent", "id", "decided", "when", "entry", "element", "its log today", "witnesses")
     for word in verdict.words:
         table.add_row(*map(printable, _row(word)), style=None if word.code == "done" else "red")

@@ -14,6 +14,7 @@ use evanesce_wire::Id;
 use evanesce_wire::session::SealingSession;
 
 use crate::clock::Clock;
+use crate::delegated::Grants;
 use crate::known::Directory;
 use crate::limits::Limits;
 use crate::rate::Rate;
@@ -47,6 +48,10 @@ pub struct Agent {
     pub tombstones: Retired,
     /// How often keys were used here.
     pub uses: Shared,
+    /// Grants that were verified.
+    pub grants: Grants,
+    /// Grants that were revoked here.
+    pub revoked: Retired,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -77,6 +82,8 @@ impl Agent {
             sessions: Sessions::new(limits.sessions, limits.sessions_per_caller),
             tombstones,
             uses,
+            grants: Grants::default(),
+            revoked: Retired::default(),
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),

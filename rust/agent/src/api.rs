@@ -26,6 +26,7 @@ use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
+use crate::tombstones::Tombstones;
 use crate::work::Work;
 use evanesce_policy::Compiled;
 
@@ -33,6 +34,8 @@ use evanesce_policy::Compiled;
 pub struct Api {
     /// Memory and judgement.
     pub agent: Mutex<Agent>,
+    /// Grants that were revoked, as the disk has them.
+    pub revocations: Arc<Mutex<Tombstones>>,
     /// Where permitted work goes.
     pub queue: Queue,
     /// The agent's key.
@@ -56,7 +59,7 @@ pub struct Api {
 /// An answer other than 200.
 pub struct Trouble(StatusCode, &'static str, String);
 
-type Answer = Result<(Vec<u8>, Room), Trouble>;
+pub(crate) type Answer = Result<(Vec<u8>, Room), Trouble>;
 
 /// An error of that status and code.
 pub fn trouble<T>(
@@ -80,7 +83,7 @@ impl Api {
     }
 
     /// The agent's time, in Unix milliseconds.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         let system = self.world.unix_millis();
         self.agent().clock.read(system)
     }
@@ -151,6 +154,7 @@ impl Api {
                 }
                 self.sealed(verb, who, body).await
             }
+            (&Method::POST, None, "revoke-grant") => self.revoke_grant(&who, body).await,
             (&Method::POST, None, "session") => self.session(&who, spki, body).await,
             (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes(None))),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),

@@ -27,6 +27,7 @@ use crate::known::Directory;
 use crate::log::{Log, Recovered, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::Hands;
+use crate::revoke::REVOKED;
 use crate::room::Rooms;
 use crate::sync::{Duty, MakeSyncer};
 use crate::tombstones::Tombstones;
@@ -91,6 +92,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let storage =
         |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
+    let revocations = Tombstones::open(&*disk, REVOKED).map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
     let counts = Keeper::open(disk.clone(), &*log.journal(), log.place(), &me.id)
@@ -142,16 +144,11 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let (queue, committer) = committer.start();
     let mut chance = [0; 16];
     world.random(&mut chance);
+    let mut agent = Agent::new(me, directory, retired, uses, &config.limits, since, chance);
+    agent.revoked = revocations.retired().copy();
     let api = Api {
-        agent: Mutex::new(Agent::new(
-            me,
-            directory,
-            retired,
-            uses,
-            &config.limits,
-            since,
-            chance,
-        )),
+        agent: Mutex::new(agent),
+        revocations: Arc::new(Mutex::new(revocations)),
         queue,
         identity,
         log_key,

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use evanesce_wire::Id;
 use evanesce_wire::disk::{FRAME, take_frame};
-use evanesce_wire::message::Entry;
+use evanesce_wire::message::{Code, Entry};
 use sha2::{Digest, Sha256};
 
 use crate::disk::{Disk, Journal};
 use crate::log::Place;
 use crate::recent::{Recent, Stretch};
 use crate::sync::Syncer;
-use crate::uses::{Shared, Spent, Tally, Uses};
+use crate::uses::{Granted, Shared, Spent, Tally, Uses};
 
 /// Its name.
 pub const COUNTS: &str = "counts";
@@ -26,8 +26,8 @@ pub const COUNTS: &str = "counts";
 const EVERY: u64 = 100_000;
 /// Bytes read of the log at a time.
 const CHUNK: usize = 1 << 20;
-/// What an entry that counts a use has in it: the key `uses`, and a map of three.
-const MARK: &[u8] = b"\x64uses\xa3";
+/// What an entry that counts a use has in it: the key `uses` and a map of three, or `grants` and one or two.
+const MARKS: [&[u8]; 3] = [b"\x64uses\xa3", b"\x66grants\x81", b"\x66grants\x82"];
 const TITLE: &str = "evanesce counts 1";
 
 /// Writes the file.
@@ -151,7 +151,8 @@ fn replay(
                 break;
             };
             // Few are counted, and reading an entry takes its time.
-            if frame.windows(MARK.len()).any(|window| window == MARK)
+            let has = |mark: &&[u8]| frame.windows(mark.len()).any(|window| window == *mark);
+            if MARKS.iter().any(has)
                 && take_frame(frame, agent).is_some()
                 && let Ok(entry) = Entry::decode(&frame[FRAME..])
             {
@@ -172,6 +173,9 @@ fn take_up(entry: &Entry, uses: &mut Uses) {
     let count = entry.operations.len() as u64;
     if let Some(counted) = &entry.basis.uses {
         uses.take_up(&entry.token, counted, count, entry.time);
+    }
+    if entry.code == Code::Done.as_str() {
+        uses.take_up_grants(&entry.basis.grants, count);
     }
 }
 
@@ -195,6 +199,9 @@ fn encode(uses: &Uses, mark: &Mark) -> String {
         for (caller, spent) in &tally.callers {
             line("caller", caller, spent);
         }
+    }
+    for (id, Granted { count, expires }) in &uses.grants {
+        let _ = writeln!(text, "grant {} {count} {expires}", hex::encode(id));
     }
     let sum = hex::encode(Sha256::digest(text.as_bytes()));
     let _ = writeln!(text, "sha256 {sum}");
@@ -232,8 +239,14 @@ fn read(body: &str) -> Option<(Uses, Mark)> {
         let kind = words.next()?;
         let mut id = [0; 32];
         hex::decode_to_slice(words.next()?, &mut id).ok()?;
+        let count = words.next()?.parse().ok()?;
+        if kind == "grant" {
+            let expires = words.next()?.parse().ok()?;
+            uses.grants.insert(id, Granted { count, expires });
+            continue;
+        }
         let spent = Spent {
-            count: words.next()?.parse().ok()?,
+            count,
             recent: Recent::of(words.map(stretch).collect::<Option<_>>()?),
         };
         match (kind, token) {

@@ -9,6 +9,7 @@ use evanesce_wire::Id;
 use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
 use evanesce_wire::message::{Code, Evidence, Request, SeatFault, SeatRow};
 
+use crate::delegated::Delegated;
 use crate::known::{Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
@@ -108,6 +109,8 @@ pub struct Case<'a> {
     pub evidence: &'a Evidence,
     /// Whether the token was retired here.
     pub retired: bool,
+    /// Under whose grant the caller asks, if under one; or what is wrong with it.
+    pub delegated: Result<Option<&'a Delegated>, &'a Refusal>,
     /// How often the key was used here before, where that is counted.
     pub uses: Uses,
     /// Why the limits of the token's policy leave no room for these requests, if so.
@@ -151,8 +154,9 @@ impl Case<'_> {
                 }
             }
         }
+        let delegated = self.delegated.map_err(Refusal::clone)?;
         for (place, (request, payload)) in self.requests.iter().zip(&payloads).enumerate() {
-            self.permits(request, payload.as_ref(), place as u64)?;
+            self.permits(request, payload.as_ref(), place as u64, delegated)?;
         }
         match self.over {
             Some(why) => Err(Refusal::new(Code::Refused, why)),
@@ -163,6 +167,11 @@ impl Case<'_> {
     /// What is asked for has the form it must have. The payloads, one per request.
     fn form(&self) -> Result<Vec<Option<Payload>>, Refusal> {
         let malformed = |why: String| Err(Refusal::new(Code::Malformed, why));
+        if let Err(refusal) = self.delegated
+            && refusal.code == Code::Malformed
+        {
+            return Err(refusal.clone());
+        }
         match (self.verb, self.requests.len()) {
             (Verb::Check, 0) => Ok(Vec::new()),
             (Verb::Check, _) => malformed("a check carries no request".into()),
@@ -173,8 +182,11 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
-            _ if !self.evidence.is_empty() => {
-                malformed("this agent takes no proofs, grants or approvals".into())
+            _ if self.evidence.proof.is_some() || !self.evidence.approvals.is_empty() => {
+                malformed("this agent takes no proofs or approvals".into())
+            }
+            _ if !self.evidence.grants.is_empty() && self.verb != Verb::Contribute => {
+                malformed(format!("{} is never granted", self.verb.as_str()))
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
                 "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",
@@ -258,22 +270,45 @@ impl Case<'_> {
         request: &Request,
         payload: Option<&Payload>,
         earlier: u64,
+        delegated: Option<&Delegated>,
     ) -> Result<(), Refusal> {
+        let refused = |why| Err(Refusal::new(Code::Refused, why));
         let question = Question {
             action: &request.action,
             suite: &request.suite,
             input: &request.input,
             key: &self.body.header.name,
             now: self.now,
-            minter: self.who.has(Role::Minter),
+            // A role is not passed on.
+            minter: delegated.is_none() && self.who.has(Role::Minter),
             payload,
             uses: Uses {
                 key: self.uses.key + earlier,
                 caller: self.uses.caller + earlier,
             },
         };
-        policy::permits(self.policy, &self.who.principal, question)
-            .map_err(|why| Refusal::new(Code::Refused, why))
+        let Some(delegated) = delegated else {
+            let verdict = policy::permits(self.policy, &self.who.principal, question);
+            return verdict.or_else(refused);
+        };
+        let most = self.policy.map_or(0, Compiled::delegable);
+        if delegated.chain.len() > most {
+            return refused(match most {
+                0 => "the token's policy does not let anybody delegate".into(),
+                _ => format!("the token's policy lets {most} grant follow, not more"),
+            });
+        }
+        delegated
+            .covers(&self.who.id, &self.body.id, request, payload, self.now)
+            .and_then(|()| policy::permits(self.policy, &delegated.grantor.principal, question))
+            .or_else(refused)?;
+        // Whoever takes part may be one whom the policy keeps out.
+        let others = delegated.between.iter().map(|known| &known.principal);
+        let mut others = others.chain([&self.who.principal]);
+        match others.find_map(|who| policy::forbids(self.policy, who, question)) {
+            Some(why) => refused(why),
+            None => Ok(()),
+        }
     }
 }
 

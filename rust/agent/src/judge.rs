@@ -62,7 +62,16 @@ impl Agent {
         }
         // Whatever releases a share is a use.
         let counts = work.verb == Verb::Contribute && policy.is_some_and(Compiled::counts);
-        let of = work.who.id;
+        let shown = &opening.evidence.grants;
+        let delegated = self.grants.read(shown, &self.directory, &self.revoked);
+        let chain = match &delegated {
+            Ok(Some(delegated)) => &delegated.chain[..],
+            _ => &[],
+        };
+        // What is done under a grant is the first grantor's use.
+        let of = chain
+            .first()
+            .map_or(work.who.id, |first| first.grant.grantor);
         let account = Account {
             token: &body.id,
             replaces: body.header.replaces.as_ref(),
@@ -79,6 +88,9 @@ impl Agent {
             before = uses.before(account);
             over = over.or_else(|| uses.refuses(account, bounds, count, now));
         }
+        if !chain.is_empty() {
+            over = over.or_else(|| self.uses.lock().refuses_grants(chain, count));
+        }
         let case = Case {
             verb: work.verb,
             who: &work.who,
@@ -89,6 +101,7 @@ impl Agent {
             salts: &opening.salts,
             evidence: &opening.evidence,
             retired: self.tombstones.contains(&body.id),
+            delegated: delegated.as_ref().map(Option::as_ref),
             uses: before,
             over: over.as_deref(),
             now: now / 1000,
@@ -99,8 +112,13 @@ impl Agent {
                 true => Code::Unrouted,
                 false => Code::Done,
             });
-        let spent = counts && matches!(verdict, Ok(Code::Done));
+        let done = matches!(verdict, Ok(Code::Done));
+        let spent = counts && done;
+        if done && !chain.is_empty() {
+            self.uses.lock().spend_grants(chain, count);
+        }
         let basis = Basis {
+            grants: chain.iter().map(|given| given.id).collect(),
             uses: spent.then(|| self.uses.lock().spend(account, bounds, count, now)),
             ..Basis::default()
         };

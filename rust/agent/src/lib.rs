@@ -12,10 +12,10 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `known`, the room `policy` |
+//! | what is permitted | `gate`, `known`, `delegated`, the room `policy` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `revoke`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
 //! | how often a key was used | `uses`, `recent`, `counts` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
@@ -38,6 +38,7 @@ mod clock;
 mod commit;
 mod config;
 mod counts;
+mod delegated;
 mod disk;
 mod error;
 mod events;
@@ -57,6 +58,7 @@ mod rate;
 mod recent;
 mod regenerate;
 mod replay;
+mod revoke;
 mod roll;
 mod room;
 mod run;

@@ -17,6 +17,7 @@ use evanesce_policy::{Bound, Uses as Before};
 use evanesce_wire::Id;
 use evanesce_wire::message::Counted;
 
+use crate::delegated::Given;
 use crate::recent::Recent;
 
 /// So many tokens may be counted under which no share was regenerated yet; the oldest give way.
@@ -45,6 +46,15 @@ pub struct Uses {
     pub(crate) tokens: BTreeMap<Id, Tally>,
     /// Tokens that were counted for the first time, the oldest first.
     newcomers: VecDeque<Id>,
+    pub(crate) grants: BTreeMap<Id, Granted>,
+}
+
+/// Operations under one grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub count: u64,
+    /// Unix seconds; 0 where only the log has spoken of it.
+    pub expires: u64,
 }
 
 /// Uses under one token.
@@ -168,6 +178,33 @@ impl Uses {
         caller.set(counted.caller);
         caller.remember(longest(true), count, now);
         counted
+    }
+
+    /// Why `count` more operations under these grants would be too many, if so.
+    pub fn refuses_grants(&self, chain: &[Arc<Given>], count: u64) -> Option<String> {
+        chain.iter().find_map(|given| {
+            let used = self.grants.get(&given.id).map_or(0, |granted| granted.count);
+            let most = given.grant.count?;
+            (used.saturating_add(count) > most)
+                .then(|| format!("the grant's count is reached at this agent: {used} of {most} operations are spent"))
+        })
+    }
+
+    /// Counts `count` operations under these grants.
+    pub fn spend_grants(&mut self, chain: &[Arc<Given>], count: u64) {
+        for given in chain.iter().filter(|given| given.grant.count.is_some()) {
+            let granted = self.grants.entry(given.id).or_default();
+            granted.count = granted.count.saturating_add(count);
+            granted.expires = given.grant.expires;
+        }
+    }
+
+    /// Takes up what an entry of the log says was done under grants.
+    pub fn take_up_grants(&mut self, grants: &[Id], count: u64) {
+        for id in grants {
+            let granted = self.grants.entry(*id).or_default();
+            granted.count = granted.count.saturating_add(count);
+        }
     }
 
     /// Takes up what an entry of the log says was counted; when, whatever its limits may be.

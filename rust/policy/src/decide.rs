@@ -91,6 +91,15 @@ pub struct Uses {
     pub caller: u64,
 }
 
+impl Uses {
+    fn to_cedar(self) -> Result<RestrictedExpression, String> {
+        let count = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+        let counts = [("key", self.key), ("caller", self.caller)];
+        let counts = counts.map(|(name, n)| (name.to_owned(), count(n)));
+        RestrictedExpression::new_record(counts).map_err(|e| e.to_string())
+    }
+}
+
 /// Whether `principal` may do what it asks; otherwise why not. `policy` is `None` for one of length zero.
 pub fn permits(
     policy: Option<&Compiled>,
@@ -100,6 +109,26 @@ pub fn permits(
     match weigh(policy, principal, question)? {
         Some((set, answer)) => verdict(set, &answer, question),
         None => Ok(()),
+    }
+}
+
+/// Why a statement of the policy forbids `principal` what is asked, whoever else may do it; whether one permits it is
+/// not asked.
+pub fn forbids(
+    policy: Option<&Compiled>,
+    principal: &Principal,
+    question: Question<'_>,
+) -> Option<String> {
+    let (set, answer) = match weigh(policy, principal, question) {
+        Ok(weighed) => weighed?,
+        Err(why) => return Some(why),
+    };
+    let diagnostics = answer.diagnostics();
+    let denied = answer.decision() == Decision::Deny && diagnostics.reason().next().is_some();
+    if denied || diagnostics.errors().next().is_some() {
+        verdict(set, &answer, question).err()
+    } else {
+        None
     }
 }
 
@@ -315,16 +344,14 @@ fn request(
 ) -> Result<Request, String> {
     let now = i64::try_from(question.now).map_err(|_| "the clock is beyond reason")?;
     let text = |text: String| RestrictedExpression::new_string(text);
-    let count = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
-    let Uses { key: all, caller } = question.uses;
-    let uses = [("key", count(all)), ("caller", count(caller))];
-    let uses = uses.map(|(name, count)| (name.to_owned(), count));
-    let uses = RestrictedExpression::new_record(uses).map_err(|e| e.to_string())?;
+    let uses = match policy.counts {
+        true => Some(("uses".to_owned(), question.uses.to_cedar()?)),
+        false => None,
+    };
     let asked = [
         ("suite".to_owned(), text(question.suite.to_owned())),
         ("input".to_owned(), text(hex::encode(question.input))),
         ("now".to_owned(), RestrictedExpression::new_long(now)),
-        ("uses".to_owned(), uses),
     ];
     let unlike = |why: &str| format!("the payload is not what the token's policy declares: {why}");
     let shown = match policy.declared.as_ref().zip(question.payload) {
@@ -336,10 +363,14 @@ fn request(
         }
     };
     let hidden = shown.is_some();
-    let context = Context::from_pairs(asked.into_iter().chain(shown))
+    let context = Context::from_pairs(asked.into_iter().chain(uses).chain(shown))
         .map_err(|e| cut(&e.to_string(), EXPLANATION))?;
     let schema = policy.declared.as_ref();
-    let schema = schema.map_or(&LANGUAGE.schema, |declared| &declared.schema);
+    let plain = match policy.counts {
+        true => &LANGUAGE.schema,
+        false => &LANGUAGE.without_uses,
+    };
+    let schema = schema.map_or(plain, |declared| &declared.schema);
     Request::new(
         principal.uid.clone(),
         action.clone(),
@@ -511,6 +542,47 @@ mod tests {
         assert_eq!(asked("ops", night), (false, "forbid night".into()));
         assert_eq!(asked("eve", ask("mac")), (false, "error overflow".into()));
         assert_eq!(asked("ops", ask("retire")), (false, "permit staff".into()));
+    }
+
+    #[test]
+    fn what_a_policy_forbids_is_told_apart_from_what_it_does_not_permit() {
+        let policy = Compiled::new(
+            "permit(principal == Caller::\"ops\", action, resource);
+             forbid(principal in Group::\"suspended\", action, resource);
+             forbid(principal == Caller::\"odd\", action, resource) when { context.now * 9223372036854775807 > 1 };",
+        );
+        let asked = |who: &str, groups: &[&str]| {
+            let groups: Vec<String> = groups.iter().map(|g| (*g).to_owned()).collect();
+            forbids(Some(&policy), &Principal::new(who, &groups), ask("mac"))
+        };
+        assert_eq!(asked("ops", &[]), None);
+        assert_eq!(
+            asked("bot", &[]),
+            None,
+            "nobody permits it, and nobody forbids it"
+        );
+        assert!(
+            asked("bot", &["suspended"])
+                .unwrap()
+                .contains("forbids it (policy1)")
+        );
+        assert!(asked("odd", &[]).unwrap().contains("errs"));
+        assert_eq!(forbids(None, &Principal::new("bot", &[]), ask("mac")), None);
+        for (text, expected) in [("", 0), ("@delegable(\"1\")", 1), ("@delegable(\"2\")", 2)] {
+            let policy = Compiled::new(&format!("{text} permit(principal, action, resource);"));
+            assert_eq!((policy.invalid(), policy.delegable()), (None, expected));
+        }
+        for text in [
+            "@delegable",
+            "@delegable(\"0\")",
+            "@delegable(\"3\")",
+            "@delegable(\"1 \")",
+        ] {
+            let policy = Compiled::new(&format!("{text} permit(principal, action, resource);"));
+            assert!(policy.invalid().unwrap().contains("@delegable"), "{text}");
+        }
+        let twice = "@delegable(\"1\") permit(principal, action, resource); @delegable(\"1\") permit(principal, action, resource);";
+        assert!(Compiled::new(twice).invalid().unwrap().contains("twice"));
     }
 
     #[test]
@@ -761,7 +833,7 @@ mod tests {
         ) {
             let Value::Object(members) = value_of(&kind, &mut bytes.into_iter()) else { return Ok(()) };
             let payload = Payload(members);
-            let schema = Schema::from_str(&crate::schema_with(&kind.to_string())).unwrap();
+            let schema = Schema::from_str(&crate::schema_with(schema(), &kind.to_string())).unwrap();
             let cedar = payload.to_cedar().is_some_and(|shown| {
                 let context = Context::from_pairs([
                     ("suite".to_owned(), RestrictedExpression::new_string("mac".into())),

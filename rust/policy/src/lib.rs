@@ -6,6 +6,7 @@
 
 mod decide;
 mod declared;
+mod delegable;
 mod limited;
 mod nesting;
 mod payload;
@@ -20,7 +21,7 @@ use cedar_policy::{
 };
 
 use decide::Slices;
-pub use decide::{Deciding, Principal, Question, Uses, explain, permits};
+pub use decide::{Deciding, Principal, Question, Uses, explain, forbids, permits};
 use declared::Kind;
 use evanesce_token::Gate;
 use evanesce_token::text::cut;
@@ -55,6 +56,8 @@ const EXPLANATION: usize = 1000;
 
 struct Language {
     schema: Schema,
+    /// The same without counts of uses, for policies that do not speak of them: a context takes its time to make.
+    without_uses: Schema,
     validator: Validator,
     caller: EntityTypeName,
     group: EntityTypeName,
@@ -69,6 +72,7 @@ static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
     let actions = OPERATIONS.into_iter().chain(GRAVE);
     Language {
         validator: Validator::new(schema.clone()),
+        without_uses: Schema::from_str(&without_uses()).expect("as valid without"),
         schema,
         caller: named("Caller"),
         group: named("Group"),
@@ -77,12 +81,21 @@ static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
     }
 });
 
-/// The published schema, for a policy that declares its payload to be of type `kind`.
-fn schema_with(kind: &str) -> String {
+/// The published schema without `context.uses`.
+fn without_uses() -> String {
+    let plain = schema().replace("    uses: { key: Long, caller: Long },\n", "");
+    assert!(
+        plain.len() < schema().len(),
+        "the published schema has them"
+    );
+    plain
+}
+
+/// A form of the published schema, for a policy that declares its payload to be of type `kind`.
+fn schema_with(plain: &str, kind: &str) -> String {
     const CONTEXT: &str = "type Asked = {";
     const ACTIONS: &str =
         "action sign, mac\n    appliesTo { principal: [Caller], resource: [Key], context: ";
-    let plain = schema();
     let members = plain
         .split_once(CONTEXT)
         .and_then(|(_, rest)| rest.split_once("};"));
@@ -145,6 +158,8 @@ struct Ready {
     declared: Option<Declared>,
     /// How often the key may be used.
     limits: Vec<Limit>,
+    /// How many grants may lie between a permitted caller and the one who asks.
+    delegable: usize,
     /// Whether what it decides may depend on how often the key was used.
     counts: bool,
     /// Whether any statement's scope names a key.
@@ -160,17 +175,17 @@ impl Compiled {
                 set,
                 declared,
                 limits,
+                delegable,
+                counts,
                 ..
             } = parsed;
-            // Where it may speak of them, however it is written, uses are counted: once too often does no harm.
-            let speaks = policy.contains("uses") || policy.contains('\\');
-            let counts = speaks || !limits.is_empty();
             let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
             let names_keys = set.policies().any(named);
             Ready {
                 set,
                 declared,
                 limits,
+                delegable,
                 counts,
                 names_keys,
                 slices: Mutex::default(),
@@ -187,6 +202,11 @@ impl Compiled {
     /// The limits that it states.
     pub fn limits(&self) -> &[Limit] {
         self.0.as_ref().map_or(&[], |ready| &ready.limits)
+    }
+
+    /// How many grants may follow one another from a caller that it permits to one who asks in its place.
+    pub fn delegable(&self) -> usize {
+        self.0.as_ref().map_or(0, |ready| ready.delegable)
     }
 
     /// Whether uses of the key are to be counted: it states limits, or speaks of uses.
@@ -219,6 +239,8 @@ struct Parsed {
     set: PolicySet,
     declared: Option<Declared>,
     limits: Vec<Limit>,
+    delegable: usize,
+    counts: bool,
     warnings: Vec<String>,
 }
 
@@ -230,15 +252,23 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
+    let limits = limited::stated(&set)?;
+    let delegable = delegable::stated(&set)?;
+    // Where it may speak of them, however it is written, uses are counted: once too often does no harm.
+    let speaks = policy.contains("uses") || policy.contains('\\');
+    let counts = speaks || !limits.is_empty();
     let declared = match declared::declared(&set)? {
         None => None,
         Some(kind) => {
-            let schema = Schema::from_str(&schema_with(&kind.to_string()));
+            let plain = match counts {
+                true => schema().to_owned(),
+                false => without_uses(),
+            };
+            let schema = Schema::from_str(&schema_with(&plain, &kind.to_string()));
             let schema = schema.map_err(|e| explain(vec![e.to_string()]))?;
             Some(Declared { kind, schema })
         }
     };
-    let limits = limited::stated(&set)?;
     let result = match &declared {
         None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
         Some(declared) => {
@@ -268,6 +298,8 @@ fn parse(policy: &str) -> Result<Parsed, String> {
         set,
         declared,
         limits,
+        delegable,
+        counts,
         warnings,
     })
 }

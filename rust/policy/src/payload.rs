@@ -50,6 +50,22 @@ impl Payload {
         ))
     }
 
+    /// The number at a place: keys of objects, from the outermost. `None` where there is something else, or nothing.
+    pub fn number(&self, at: &[String]) -> Option<i64> {
+        match find(&self.0, at)? {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text at a place.
+    pub fn text(&self, at: &[String]) -> Option<&str> {
+        match find(&self.0, at)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn canonical(&self) -> String {
         let mut out = String::new();
         write_object(&self.0, &mut out);
@@ -59,6 +75,16 @@ impl Payload {
     /// As Cedar sees it: objects are records, arrays are sets. `None` where there is a null in it.
     pub(crate) fn to_cedar(&self) -> Option<RestrictedExpression> {
         record(&self.0)
+    }
+}
+
+fn find<'a>(members: &'a Members, at: &[String]) -> Option<&'a Value> {
+    let (key, rest) = at.split_first()?;
+    let (_, value) = members.iter().find(|(name, _)| name == key)?;
+    match value {
+        _ if rest.is_empty() => Some(value),
+        Value::Object(members) => find(members, rest),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod error;
 mod evidence;
+mod grant;
 mod memory;
 mod offline;
 mod operation;
@@ -38,6 +39,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     policy::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
+    grant::register(m)?;
     #[cfg(feature = "audit")]
     audit::register(m)?;
     memory::register(m)

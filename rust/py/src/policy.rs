@@ -65,6 +65,11 @@ impl Policy {
         self.compiled.as_ref()?.declared()
     }
 
+    #[getter]
+    fn delegable(&self) -> usize {
+        self.compiled.as_ref().map_or(0, Compiled::delegable)
+    }
+
     fn limits(&self, py: Python<'_>, quorum: Option<&str>) -> PyResult<Vec<LimitRow>> {
         let Some(policy) = &self.compiled else {
             return Ok(Vec::new());

@@ -182,13 +182,14 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false))]
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false, grants=Vec::new()))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
         holders: Vec<(String, String, String, String, String)>,
         deadline_ms: Option<u64>,
         verify_before_release: bool,
+        grants: Vec<Vec<u8>>,
     ) -> PyResult<Self> {
         let holder =
             |(name, id, address, site, vendor): (String, String, String, String, String)| {
@@ -213,6 +214,7 @@ impl Reconstructor {
         }
         let mut settings = Settings {
             verify_before_release,
+            grants,
             ..Settings::default()
         };
         // One that the caller gives bounds whatever it calls.
@@ -467,6 +469,25 @@ impl Reconstructor {
             rows,
             retirement.receipts.into_iter().map(Receipt).collect(),
         ))
+    }
+
+    fn revoke_grant(
+        &self,
+        py: Python<'_>,
+        revocation: Vec<u8>,
+    ) -> PyResult<Vec<(String, String, String)>> {
+        let agents = self.wait(py, |done| self.inner.revoke_grant(revocation, done))?;
+        let row = |agent: evanesce_quorum::RevokedAt| {
+            let why = agent
+                .fault
+                .map(|fault| format!("{}: {}", fault.kind.as_str(), fault.detail));
+            (
+                agent.holder.name,
+                hex(&agent.holder.id),
+                why.unwrap_or_default(),
+            )
+        };
+        Ok(agents.into_iter().map(row).collect())
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<StatusTuple<'py>>> {

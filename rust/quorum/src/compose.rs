@@ -103,7 +103,10 @@ pub(crate) fn compose(
             context,
             requests,
             salts,
-            evidence: Evidence::default(),
+            evidence: Evidence {
+                grants: ask.work.grants.to_vec(),
+                ..Evidence::default()
+            },
             rows: rows(token, &ask.seats),
         });
         sent.push(Sent {

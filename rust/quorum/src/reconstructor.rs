@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, TlsDial};
-use evanesce_wire::{Identity, System, WireError, World};
+use evanesce_wire::grant::Signed;
+use evanesce_wire::{Id, Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::check::CheckTable;
@@ -15,6 +16,7 @@ use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Done, Operation, Outcome, Reply};
 use crate::retire::Retirement;
+use crate::revoke::RevokedAt;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -36,6 +38,8 @@ struct Inner {
     identity: IdentitySource,
     directory: Arc<Directory>,
     settings: Settings,
+    /// The settings' grants, and the token that they are for.
+    grants: Option<(Id, Arc<[Vec<u8>]>)>,
     world: Arc<dyn World>,
     dial: DialSource,
     /// The process it was made in, and the thread there.
@@ -76,11 +80,13 @@ impl Reconstructor {
         dial: DialSource,
     ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::new(holders)?);
+        let grants = granted(&settings.grants)?;
         let home = Running::start(&identity, &directory, &settings, &world, &dial)?;
         Ok(Self(Arc::new(Inner {
             identity,
             directory,
             settings,
+            grants,
             world,
             dial,
             home,
@@ -96,10 +102,16 @@ impl Reconstructor {
     /// Begins several operations at once. What the token itself forbids is refused without asking anyone.
     pub fn submit_all(&self, operations: Vec<(Operation, Done<Outcome>)>) {
         let (usual, world) = (self.0.settings.deadline, &*self.0.world);
-        let ready = operations
-            .into_iter()
-            .map(|(operation, done)| (Work::prepare(operation, usual, world), Reply::new(done)))
-            .collect();
+        let ready = operations.into_iter().map(|(operation, done)| {
+            let mut work = Work::prepare(operation, usual, world);
+            if let (Ok(work), Some((token, grants))) = (&mut work, &self.0.grants)
+                && work.token.id() == token
+            {
+                work.grants = grants.clone();
+            }
+            (work, Reply::new(done))
+        });
+        let ready = ready.collect();
         self.tell(Message::Submit(ready));
     }
 
@@ -129,6 +141,11 @@ impl Reconstructor {
         self.tell(Message::Retire(token, Reply::new(done)));
     }
 
+    /// Has every agent of the directory refuse a grant from now on; `revocation` is the grantor's word for it, encoded.
+    pub fn revoke_grant(&self, revocation: Vec<u8>, done: Done<Vec<RevokedAt>>) {
+        self.tell(Message::Revoke(revocation, Reply::new(done)));
+    }
+
     /// Asks every agent of the directory for its state.
     pub fn status(&self, done: Done<Vec<AgentStatus>>) {
         self.tell(Message::Status(Reply::new(done)));
@@ -154,6 +171,23 @@ impl Reconstructor {
             running.tell(message);
         }
     }
+}
+
+/// The token that a chain of grants is for. They are the agents' to judge.
+fn granted(grants: &[Vec<u8>]) -> Result<Option<(Id, Arc<[Vec<u8>]>)>, Error> {
+    let Some(first) = grants.first() else {
+        return Ok(None);
+    };
+    let (grant, _) = Signed::decode(first)
+        .and_then(|signed| signed.verify())
+        .map_err(|e| {
+            Error::new(
+                Code::BadInput,
+                e.to_string(),
+                "Ask its grantor for another.",
+            )
+        })?;
+    Ok(Some((grant.token, grants.into())))
 }
 
 impl Inner {

@@ -46,6 +46,8 @@ pub(crate) struct Work {
     pub salts: Vec<[u8; 32]>,
     pub budget: Duration,
     pub purpose: Purpose,
+    /// Under which it is asked for; none where it is asked in one's own name.
+    pub grants: Arc<[Vec<u8>]>,
 }
 
 impl Work {
@@ -102,6 +104,7 @@ impl Work {
             salts,
             budget: deadline.unwrap_or(usual),
             purpose: Purpose::Use,
+            grants: Arc::default(),
         })
     }
 
@@ -158,6 +161,7 @@ impl Work {
             salts: vec![salt],
             budget,
             purpose,
+            grants: Arc::default(),
         }
     }
 
@@ -182,7 +186,10 @@ impl Work {
     /// Bytes that its requests come to on the wire, about.
     pub fn wire_size(&self) -> usize {
         let payloads = self.jobs.iter().filter_map(|job| job.input.payload());
-        256 * self.statements.len() + payloads.map(|payload| payload.len() + 40).sum::<usize>()
+        let grants: usize = self.grants.iter().map(|grant| grant.len() + 8).sum();
+        256 * self.statements.len()
+            + payloads.map(|payload| payload.len() + 40).sum::<usize>()
+            + grants
     }
 }
 

@@ -77,6 +77,7 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         salts: &NO_SALTS[..requests.len()],
         evidence: &NONE,
         retired: false,
+        delegated: Ok(None),
         uses: Uses::default(),
         over: None,
         now: NOW,
@@ -421,3 +422,5 @@ proptest! {
         prop_assert_eq!(code, expected);
     }
 }
+
+mod grants;

@@ -31,7 +31,7 @@ use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
-use crate::{check, heal, mint, retire, status};
+use crate::{check, heal, mint, retire, revoke, status};
 use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
@@ -256,6 +256,11 @@ impl Driver {
                 self.aside(
                     async move { done.send(retire::retire(&side, token, budget, until).await) },
                 );
+            }
+            Message::Revoke(revocation, done) => {
+                self.aside(async move {
+                    done.send(Ok(revoke::revoke(&side, revocation, until).await));
+                });
             }
             Message::Status(done) => {
                 self.aside(async move { done.send(Ok(status::status(&side, until).await)) })

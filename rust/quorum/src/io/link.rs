@@ -211,6 +211,13 @@ impl Link {
         ))
     }
 
+    /// Posts a body as it is, over the connection alone.
+    pub async fn tell(self: &Arc<Self>, verb: &str, body: Vec<u8>) -> Result<Vec<u8>, Down> {
+        let live = self.ready().await?;
+        let answer = live.connection.post(&format!("/v1/{verb}"), body).await;
+        answer.map_err(|e| down(&e))
+    }
+
     /// Forgets the connection and the session.
     pub fn drop_way(&self, live: &Arc<Live>) {
         let mut state = self.state();

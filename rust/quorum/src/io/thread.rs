@@ -15,6 +15,7 @@ use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Outcome, Reply};
 use crate::retire::Retirement;
+use crate::revoke::RevokedAt;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -27,6 +28,7 @@ pub(crate) enum Message {
     Repair(Box<RepairSpec>, Reply<Healed>),
     Check(Arc<Token>, bool, Reply<CheckTable>),
     Retire(Arc<Token>, Reply<Retirement>),
+    Revoke(Vec<u8>, Reply<Vec<RevokedAt>>),
     Status(Reply<Vec<AgentStatus>>),
 }
 
@@ -42,6 +44,7 @@ impl Message {
             Self::Repair(_, done) => done.send(Err(error)),
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, done) => done.send(Err(error)),
+            Self::Revoke(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),
         }
     }
