@@ -166,6 +166,12 @@ def messages() -> dict[str, list[Any]]:
         "time": 1_700_000_000_000,
         "verb": "contribute",
         "agent": agent,
+        "basis": {
+            "uses": {"of": ID, "key": 7, "caller": 5},
+            "grants": [ID],
+            "approvals": [{"id": ID, "name": "cfo", "approver": ID}],
+            "reconstructor": None,
+        },
         "seats": [0, 254],
         "token": ID,
         "caller": ID,
@@ -191,7 +197,32 @@ def messages() -> dict[str, list[Any]]:
     whole = {"anchor": ID, "header": cbor(header()), "public": ID, "sealed": ID, "commitments": [ID] * 3}
     row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
     paid = {**request, "payload": b"{}"}
-    opening = {"rows": [row], "salts": [None, ID], "context": 1, "requests": [cbor(request), cbor(paid)]}
+    opening = {
+        "rows": [row],
+        "salts": [None, ID],
+        "context": 1,
+        "evidence": {"proof": None, "grants": [b"grant"], "approvals": []},
+        "requests": [cbor(request), cbor(paid)],
+    }
+    grant = {
+        "v": 1,
+        "count": 10,
+        "nonce": ID[:16],
+        "token": ID,
+        "bounds": [
+            {"at": ["amount"], "in": None, "max": 100, "min": 0},
+            {"at": ["to", "name"], "in": ["alice", "bob"], "max": None, "min": None},
+        ],
+        "parent": None,
+        "suites": ["ed25519"],
+        "actions": ["sign"],
+        "expires": 1_800_000_000,
+        "further": 1,
+        "grantor": ID,
+        "delegate": ID,
+        "not_before": 1_700_000_000,
+    }
+    signed = {"spki": SPKI, "grant": cbor(grant), "signature": SIGNATURE}
     share = {"seat": 1, "fault": None, "sealed": bytes(48), "counter": 9}
     good = {"seat": 2, "fault": None, "sealed": None, "counter": None}
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
@@ -201,7 +232,10 @@ def messages() -> dict[str, list[Any]]:
         "request": [request, paid],
         "batch": [
             {"contexts": [{"id": ID}, whole], "openings": [opening]},
-            {"contexts": [whole], "openings": [{"rows": [row, row], "salts": [], "context": 0, "requests": []}]},
+            {
+                "contexts": [whole],
+                "openings": [{"rows": [row, row], "salts": [], "context": 0, "evidence": None, "requests": []}],
+            },
         ],
         "answers": [
             {"openings": [answer, refusal], "checkpoint": note(agent, 4, ID)},
@@ -225,7 +259,10 @@ def messages() -> dict[str, list[Any]]:
         "session_offer": [{"agent": ID, "caller": ID, "not_after": 1, "signature": SIGNATURE, "session_key": ID}],
         "session_answer": [{"enc": ID, "log_key": KEY, "signature": SIGNATURE, "endorsement": SIGNATURE}],
         "envelope": [{"sealed": bytes(100), "counter": 3, "session": ID}],
-        "entry": [entry, {**entry, "verb": "seat", "operations": [], "seats": [], "weaknesses": []}],
+        "entry": [entry, {**entry, "verb": "seat", "basis": None, "operations": [], "seats": [], "weaknesses": []}],
+        "grant": [grant, {**grant, "parent": ID, "count": None, "bounds": [], "further": 0}],
+        "signed_grant": [signed],
+        "revocation": [{"grant": cbor(signed), "signature": SIGNATURE}],
         "receipt": [
             {
                 "path": [],
