@@ -62,7 +62,11 @@ impl Agent {
         }
         // Whatever releases a share is a use.
         let counts = work.verb == Verb::Contribute && policy.is_some_and(Compiled::counts);
-        let shown = &opening.evidence.grants;
+        // Other verbs take none, and say so.
+        let shown = match work.verb {
+            Verb::Contribute => &opening.evidence.grants[..],
+            _ => &[],
+        };
         let delegated = self.grants.read(shown, &self.directory, &self.revoked);
         let chain = match &delegated {
             Ok(Some(delegated)) => &delegated.chain[..],
@@ -115,7 +119,7 @@ impl Agent {
         let done = matches!(verdict, Ok(Code::Done));
         let spent = counts && done;
         if done && !chain.is_empty() {
-            self.uses.lock().spend_grants(chain, count);
+            self.uses.lock().spend_grants(chain, count, now / 1000);
         }
         let basis = Basis {
             grants: chain.iter().map(|given| given.id).collect(),

@@ -23,6 +23,9 @@ use crate::recent::Recent;
 /// So many tokens may be counted under which no share was regenerated yet; the oldest give way.
 const UNPROVEN: usize = 1 << 14;
 
+/// Counted grants are looked through for expired ones when there are so many more than last time.
+const GRANTS: usize = 1024;
+
 /// The counts, shared between who judges and who writes them down. Clones share them.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<Uses>>);
@@ -47,6 +50,8 @@ pub struct Uses {
     /// Tokens that were counted for the first time, the oldest first.
     newcomers: VecDeque<Id>,
     pub(crate) grants: BTreeMap<Id, Granted>,
+    /// When there are so many, it is seen which have expired.
+    grants_at_most: usize,
 }
 
 /// Operations under one grant.
@@ -190,8 +195,14 @@ impl Uses {
         })
     }
 
-    /// Counts `count` operations under these grants.
-    pub fn spend_grants(&mut self, chain: &[Arc<Given>], count: u64) {
+    /// Counts `count` operations under these grants, at `now` (Unix seconds).
+    pub fn spend_grants(&mut self, chain: &[Arc<Given>], count: u64, now: u64) {
+        if self.grants.len() >= self.grants_at_most {
+            // The agent's clock does not go back: what has expired is never asked for again.
+            self.grants
+                .retain(|_, granted| granted.expires == 0 || granted.expires > now);
+            self.grants_at_most = 2 * self.grants.len() + GRANTS;
+        }
         for given in chain.iter().filter(|given| given.grant.count.is_some()) {
             let granted = self.grants.entry(given.id).or_default();
             granted.count = granted.count.saturating_add(count);
@@ -427,6 +438,41 @@ mod tests {
             uses.before(account(&late.0, &late.1)),
             Before { key: 2, caller: 2 }
         );
+    }
+
+    #[test]
+    fn counts_of_grants_are_kept_until_they_have_expired() {
+        use evanesce_wire::grant::Grant;
+        let given = |n: u32, expires| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            let grant = Grant {
+                token: [1; 32],
+                grantor: [2; 32],
+                delegate: [3; 32],
+                parent: None,
+                further: false,
+                actions: vec!["sign".into()],
+                suites: vec![],
+                bounds: vec![],
+                count: Some(3),
+                not_before: 0,
+                expires,
+                nonce: [0; 16],
+            };
+            [Arc::new(Given { grant, id })]
+        };
+        let mut uses = Uses::default();
+        let lasting = given(0, 900_000);
+        uses.spend_grants(&lasting, 2, 0);
+        assert_eq!(uses.refuses_grants(&lasting, 1), None);
+        let why = uses.refuses_grants(&lasting, 2).unwrap();
+        assert!(why.contains("2 of 3 operations are spent"), "{why}");
+        for n in 1..100_000 {
+            uses.spend_grants(&given(n, u64::from(n) + 50), 1, u64::from(n));
+            assert!(uses.grants.len() <= 2 * 51 + 2 * GRANTS);
+        }
+        assert!(uses.refuses_grants(&lasting, 2).is_some());
     }
 
     proptest! {

@@ -101,14 +101,12 @@ fn most(gate: &Gate, each: u64, corrupt: usize) -> Vec<u64> {
         }
         sums[allowed]
     };
-    let mut largest = vec![0; below + 1];
-    for allowed in 0..=below {
+    let largest = |allowed: usize| {
         let enough = |m: u64| supply(m, allowed) >= u128::from(m) * gate.t as u128 && gate.t > 0;
-        let (mut low, mut high) = (0, NEVER_ENDS);
-        if enough(high) {
-            largest[allowed] = NEVER_ENDS;
-            continue;
+        if enough(NEVER_ENDS) {
+            return NEVER_ENDS;
         }
+        let (mut low, mut high) = (0, NEVER_ENDS);
         while low + 1 < high {
             let middle = low + (high - low) / 2;
             match enough(middle) {
@@ -116,9 +114,9 @@ fn most(gate: &Gate, each: u64, corrupt: usize) -> Vec<u64> {
                 false => high = middle,
             }
         }
-        largest[allowed] = low;
-    }
-    largest
+        low
+    };
+    (0..=below).map(largest).collect()
 }
 
 #[cfg(test)]
