@@ -86,6 +86,12 @@ class Connection:
             raise translate(e) from None
         warnings = [*warnings, *shared_seats(order.seats)]
         new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
+        held = {seat.holder_id for seat in token.seats}
+        fresh = [seat.name for seat in new.seats if seat.holder_id not in held]
+        if fresh and new.policy and _core.Policy(new.policy).limits(None):
+            warnings.append(
+                f"{', '.join(fresh)}: did not hold the old token: limits begin at nothing there"
+            )
         if token.pinned not in (None, "trusted"):
             try:
                 self.home.pins.add(new.id, new.name)

@@ -30,6 +30,9 @@ __all__ = [
     "element_probe",
     "encapsulate",
     "encrypt_to",
+    "grant_read",
+    "grant_revoke",
+    "grant_sign",
     "harden",
     "input_digest",
     "log_export",
@@ -289,7 +292,7 @@ class Policy:
         now: int | None = None,
         minter: bool = False,
         payload: Buffer | None = None,
-        uses: tuple[int, int] = (0, 0),
+        uses: tuple[int, int] | None = None,
     ) -> tuple[bool, str, list[tuple[str, str, str]]]:
         """(permitted, why not, the deciding statements: label, "permit", "forbid" or "error", text). `input`: the 32
         bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form; `uses`:

@@ -50,7 +50,7 @@ def test_every_code_the_core_can_raise_is_in_the_table() -> None:
 PROMISED = {
     errors.InputError: {
         1: "usage bad-input not-found exists suite-not-in-token unfit-operation closed payload",
-        2: "policy",
+        2: "policy grant-invalid",
     },
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},

@@ -92,6 +92,14 @@ def test_a_delegate_signs_within_the_bounds_and_its_receipts_say_under_what(
         entries = [receipt.verify() for receipt in signature.receipts if receipt.verify()["code"] == "done"]
         with pytest.raises(EvanesceError, match="refuse"):
             client.mac_payload(token, {"amount": 7, "currency": "USD"})
+    receipts = tmp_path / "receipts.json"
+    payment = bot.home / "payment.json"
+    payment.write_text('{"amount": 9, "currency": "EUR"}')
+    words = ("--suite", "ed25519", "--payload", payment, "--grant", grant, "--trust-token", "--receipts", receipts)
+    bot.run("sign", treasury, *words, "--out", tmp_path / "payment.sig")
+    judged = bot.run("audit", "verify", receipts, "--token", treasury, "--json").json["receipts"][0]
+    assert {tuple(word["grants"]) for word in judged["agents"]} == {(made["grant"],)}
+    assert "granted" in bot.run("audit", "verify", receipts).out.decode()
     assert len(entries) >= 3
     for entry in entries:
         assert entry["grants"] == [made["grant"]]

@@ -1,6 +1,6 @@
 //! Grants: signed with an identity that Python never sees, and read back verified.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evanesce_wire::grant::{Grant, Must, PayloadBound, Revocation, Signed, chained};
 use evanesce_wire::{FileIdentity, WireError};
@@ -18,7 +18,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// (keys of the place, least, most, one of these texts): a range, or texts.
 type BoundRow = (Vec<String>, Option<u64>, Option<u64>, Option<Vec<String>>);
 
-fn identity(path: &PathBuf) -> PyResult<FileIdentity> {
+fn identity(path: &Path) -> PyResult<FileIdentity> {
     FileIdentity::open(path).map_err(|e| plain("identity", e))
 }
 

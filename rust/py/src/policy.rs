@@ -92,7 +92,7 @@ impl Policy {
     }
 
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None, uses=(0, 0)))]
+    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None, uses=None))]
     fn decide(
         &self,
         py: Python<'_>,
@@ -105,11 +105,12 @@ impl Policy {
         now: Option<u64>,
         minter: bool,
         payload: Option<PyBuffer<u8>>,
-        uses: (u64, u64),
+        uses: Option<(u64, u64)>,
     ) -> PyResult<(bool, String, Vec<DecidingRow>)> {
+        let (key_uses, caller_uses) = uses.unwrap_or_default();
         let uses = Uses {
-            key: uses.0,
-            caller: uses.1,
+            key: key_uses,
+            caller: caller_uses,
         };
         if !evanesce_policy::is_action(action) {
             return Err(plain("bad-input", format!("{action:?} is no action")));

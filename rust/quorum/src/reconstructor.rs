@@ -34,12 +34,15 @@ pub type DialSource = Box<dyn Fn(&Arc<dyn Identity>) -> Arc<dyn Dial> + Send + S
 #[derive(Clone)]
 pub struct Reconstructor(Arc<Inner>);
 
+/// A chain of grants, and the token that it is for.
+type Granted = (Id, Arc<[Vec<u8>]>);
+
 struct Inner {
     identity: IdentitySource,
     directory: Arc<Directory>,
     settings: Settings,
     /// The settings' grants, and the token that they are for.
-    grants: Option<(Id, Arc<[Vec<u8>]>)>,
+    grants: Option<Granted>,
     world: Arc<dyn World>,
     dial: DialSource,
     /// The process it was made in, and the thread there.
@@ -174,7 +177,7 @@ impl Reconstructor {
 }
 
 /// The token that a chain of grants is for. They are the agents' to judge.
-fn granted(grants: &[Vec<u8>]) -> Result<Option<(Id, Arc<[Vec<u8>]>)>, Error> {
+fn granted(grants: &[Vec<u8>]) -> Result<Option<Granted>, Error> {
     let Some(first) = grants.first() else {
         return Ok(None);
     };
