@@ -192,6 +192,25 @@ def messages() -> dict[str, list[Any]]:
     row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
     paid = {**request, "payload": b"{}"}
     opening = {"rows": [row], "salts": [None, ID], "context": 1, "requests": [cbor(request), cbor(paid)]}
+    statement = {
+        "v": 1,
+        "text": 'sign with the key "k"',
+        "input": ID,
+        "nonce": ID[:16],
+        "suite": "ed25519",
+        "token": ID,
+        "action": "sign",
+        "caller": ID,
+        "expires": 1_700_000_000,
+    }
+    content = cbor(statement)
+    signed = th("approval", content)
+    said = {"type": "webauthn.get", "challenge": base64.urlsafe_b64encode(signed).decode().rstrip("=")}
+    client = json.dumps({**said, "origin": "https://example.com"}).encode()
+    assertion = {
+        "client_data": client,
+        "authenticator_data": hashlib.sha256(b"example.com").digest() + bytes([5, 0, 0, 0, 1]),
+    }
     share = {"seat": 1, "fault": None, "sealed": bytes(48), "counter": 9}
     good = {"seat": 2, "fault": None, "sealed": None, "counter": None}
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
@@ -225,6 +244,10 @@ def messages() -> dict[str, list[Any]]:
         "session_offer": [{"agent": ID, "caller": ID, "not_after": 1, "signature": SIGNATURE, "session_key": ID}],
         "session_answer": [{"enc": ID, "log_key": KEY, "signature": SIGNATURE, "endorsement": SIGNATURE}],
         "envelope": [{"sealed": bytes(100), "counter": 3, "session": ID}],
+        "approval": [
+            {"approver": SPKI, "webauthn": None, "signature": SIGNATURE, "statement": content},
+            {"approver": SPKI, "webauthn": assertion, "signature": SIGNATURE, "statement": content},
+        ],
         "entry": [entry, {**entry, "verb": "seat", "operations": [], "seats": [], "weaknesses": []}],
         "receipt": [
             {

@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
         now: 1_700_000_000,
         minter: false,
         payload: Some(&payload),
+        approvals: &[],
     };
     let verdict = permits(Some(&POLICY), &Principal::new("ops", &[]), question);
     // Nothing but a number, and what the type names beside it, is let through.

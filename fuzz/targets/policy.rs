@@ -46,6 +46,7 @@ fn judge(text: &str) {
         now: 1_700_000_000,
         minter: false,
         payload: None,
+        approvals: &[],
     };
     let principal = Principal::new("ops", &["eu".to_owned()]);
     let permitted = permits(Some(&compiled), &principal, question).is_ok();

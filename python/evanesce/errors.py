@@ -151,6 +151,7 @@ CODES: dict[str, Code] = {
     # The agents.
     "refused": Code(RefusedError, 2, "Ask those who run the agents that are named."),
     "role": Code(RefusedError, 2, "Have the agents allow it: `evanesce agent allow DIR --name NAME --id ID --role …`."),
+    "not-approved": Code(QuorumError, 1),
     "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
     "overloaded": Code(QuorumError, 1, "Try again, more slowly."),
     # What was checked.
@@ -158,6 +159,7 @@ CODES: dict[str, Code] = {
     "decryption-failed": Code(
         VerificationError, 2, "The ciphertext, its additional data or the key is not the right one."
     ),
+    "approval-invalid": Code(VerificationError, 2, "Ask the approver for it again."),
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     "log-invalid": Code(
         VerificationError,

@@ -13,6 +13,7 @@ use evanesce_element::Description;
 use evanesce_wire::Id;
 use evanesce_wire::session::SealingSession;
 
+use crate::approvals::Used;
 use crate::clock::Clock;
 use crate::known::Directory;
 use crate::limits::Limits;
@@ -48,6 +49,8 @@ pub struct Agent {
     pub shown: Shown,
     /// Request ids.
     pub replay: Replay,
+    /// Approvals.
+    pub used: Used,
     /// Seats that each caller may have checked.
     pub checks: Rate,
     /// Operations that each caller may ask for, where that is bounded.
@@ -74,6 +77,7 @@ impl Agent {
             tombstones,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
+            used: Used::default(),
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),
             operations: Rate::new(
                 limits.operations_per_second,

@@ -15,6 +15,7 @@ use http::Method;
 
 use crate::agent::{Agent, Me};
 use crate::api::Api;
+use crate::approvals::Used;
 use crate::body::Incoming;
 use crate::commit::Committer;
 use crate::config::{Commit, Config};
@@ -23,7 +24,7 @@ use crate::error::AgentError;
 use crate::events::{Event, Events};
 use crate::hardware::describe;
 use crate::known::Directory;
-use crate::log::{Log, Recovered, Signer};
+use crate::log::{Log, LogError, Recovered, Signer};
 use crate::metrics::Metrics;
 use crate::regenerate::Hands;
 use crate::room::Rooms;
@@ -92,6 +93,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    let used = recall(&log, &me.id, &*world).map_err(|e| storage(e.to_string()))?;
     let endorsement = identity
         .sign(&log_key_statement(&me.id, signer.public()))
         .map_err(AgentError::Identity)?;
@@ -137,15 +139,10 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let (queue, committer) = committer.start();
     let mut chance = [0; 16];
     world.random(&mut chance);
+    let mut agent = Agent::new(me, directory, retired, &config.limits, since, chance);
+    agent.used = used;
     let api = Api {
-        agent: Mutex::new(Agent::new(
-            me,
-            directory,
-            retired,
-            &config.limits,
-            since,
-            chance,
-        )),
+        agent: Mutex::new(agent),
         queue,
         identity,
         log_key,
@@ -210,6 +207,24 @@ impl Assembled {
             });
         }
     }
+}
+
+/// Approvals that may still last and were spent before: the log has them.
+fn recall(log: &Log, me: &Id, world: &dyn World) -> Result<Used, LogError> {
+    let lasting = evanesce_approval::AHEAD * 1000;
+    let since = world.unix_millis().saturating_sub(lasting);
+    let mut spent = Vec::new();
+    log.recent(me, since, |entry| {
+        if !entry.basis.approvals.is_empty() {
+            spent.push((entry.time / 1000, entry.basis.approvals));
+        }
+    })?;
+    spent.sort_by_key(|(time, _)| *time);
+    let mut used = Used::default();
+    for (time, approvals) in &spent {
+        used.spend(approvals, *time);
+    }
+    Ok(used)
 }
 
 fn status(config: &Config, me: &Me, current: u64) -> Status {

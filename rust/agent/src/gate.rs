@@ -7,9 +7,10 @@
 use evanesce_token::{Body, formula, quoted};
 use evanesce_wire::Id;
 use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
-use evanesce_wire::message::{Code, Evidence, Request, SeatFault, SeatRow};
+use evanesce_wire::message::{Basis, Code, Evidence, Request, SeatFault, SeatRow, Spent};
 
-use crate::known::{Known, Role};
+use crate::approvals::{self, Used};
+use crate::known::{Directory, Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
 use evanesce_policy::{self as policy, Compiled, Payload, Question};
@@ -106,6 +107,10 @@ pub struct Case<'a> {
     pub salts: &'a [Option<[u8; 32]>],
     /// What goes with the requests so that they may be permitted.
     pub evidence: &'a Evidence,
+    /// Whom the agent knows.
+    pub directory: &'a Directory,
+    /// Approvals that were spent.
+    pub used: &'a Used,
     /// Whether the token was retired here.
     pub retired: bool,
     /// Unix seconds by the agent's clock, which never goes back.
@@ -113,9 +118,10 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is.
-    pub fn decide(&self, replay: &mut Replay) -> Result<(), Refusal> {
+    /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is; gives what they were permitted by.
+    pub fn decide(&self, replay: &mut Replay) -> Result<Basis, Refusal> {
         let payloads = self.form()?;
+        let approvals = approvals::read(self.evidence)?;
         for (request, salt) in self.requests.iter().zip(self.salts) {
             self.names(request)?;
             digests(request, salt.as_ref())?;
@@ -147,10 +153,18 @@ impl Case<'_> {
                 }
             }
         }
-        for (request, payload) in self.requests.iter().zip(&payloads) {
-            self.permits(request, payload.as_ref())?;
+        let approved = approvals::verified(self, &approvals, &payloads)?;
+        for ((request, payload), by) in self.requests.iter().zip(&payloads).zip(&approved.by) {
+            let permitted = self.permits(request, payload.as_ref(), by);
+            permitted.map_err(|refusal| Refusal {
+                reason: refusal.reason + &approved.strangers,
+                ..refusal
+            })?;
         }
-        Ok(())
+        Ok(Basis {
+            approvals: approved.by.concat(),
+            ..Basis::default()
+        })
     }
 
     /// What is asked for has the form it must have. The payloads, one per request.
@@ -166,8 +180,8 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
-            _ if !self.evidence.is_empty() => {
-                malformed("this agent takes no proofs, grants or approvals".into())
+            _ if self.evidence.proof.is_some() || !self.evidence.grants.is_empty() => {
+                malformed("this agent takes no proofs or grants".into())
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
                 "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",
@@ -245,7 +259,13 @@ impl Case<'_> {
         }
     }
 
-    fn permits(&self, request: &Request, payload: Option<&Payload>) -> Result<(), Refusal> {
+    fn permits(
+        &self,
+        request: &Request,
+        payload: Option<&Payload>,
+        approved: &[Spent],
+    ) -> Result<(), Refusal> {
+        let approvals: Vec<&str> = approved.iter().map(|one| one.name.as_str()).collect();
         let question = Question {
             action: &request.action,
             suite: &request.suite,
@@ -254,6 +274,7 @@ impl Case<'_> {
             now: self.now,
             minter: self.who.has(Role::Minter),
             payload,
+            approvals: &approvals,
         };
         policy::permits(self.policy, &self.who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))

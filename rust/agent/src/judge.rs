@@ -68,15 +68,24 @@ impl Agent {
             requests: &requests,
             salts: &opening.salts,
             evidence: &opening.evidence,
+            directory: &self.directory,
+            used: &self.used,
             retired: self.tombstones.contains(&body.id),
             now: now / 1000,
         };
-        let verdict = case
-            .decide(&mut self.replay)
-            .map(|()| match mine.is_empty() {
+        let mut basis = Basis::default();
+        let verdict = case.decide(&mut self.replay).map(|found| {
+            basis = found;
+            match mine.is_empty() {
                 true => Code::Unrouted,
                 false => Code::Done,
-            });
+            }
+        });
+        match verdict {
+            Ok(Code::Done) => self.used.spend(&basis.approvals, now / 1000),
+            // Nothing follows from it, so that nothing was used up either.
+            _ => basis.approvals.clear(),
+        }
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let first = work.tasks.len();
@@ -116,7 +125,7 @@ impl Agent {
             })
             .collect()
         };
-        self.note(work, body, verdict, seats, operations, now);
+        self.note(work, body, verdict, seats, operations, basis, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.faults = match decision.code {
                 Code::Done | Code::Unrouted => faults,
@@ -168,7 +177,8 @@ impl Agent {
                 done: Done::default(),
             });
         }
-        self.note(work, body, verdict, vec![share.seat], Vec::new, now);
+        let basis = Basis::default();
+        self.note(work, body, verdict, vec![share.seat], Vec::new, basis, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.seat = share.seat;
             decision.tasks = first..work.tasks.len();
@@ -177,6 +187,7 @@ impl Agent {
 
     /// Adds a decision and its log entry. What says nothing about a token's use is not logged: a check, a
     /// malformed opening, and one that was turned away for want of room.
+    #[allow(clippy::too_many_arguments)] // an entry has as many fields
     fn note(
         &self,
         work: &mut Work,
@@ -184,6 +195,7 @@ impl Agent {
         verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
         operations: impl FnOnce() -> Vec<EntryOperation>,
+        basis: Basis,
         now: u64,
     ) {
         let (code, reason) = match verdict {
@@ -208,7 +220,7 @@ impl Agent {
                 reason: reason.clone(),
                 element: element.label.clone(),
                 weaknesses: element.weaknesses.clone(),
-                basis: Basis::default(),
+                basis,
             };
             work.entries.push(entry.encode());
         }

@@ -12,7 +12,7 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `known`, the room `policy` |
+//! | what is permitted | `gate`, `known`, `approvals`, the rooms `policy` and `approval` |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
@@ -30,6 +30,7 @@
 
 mod agent;
 mod api;
+mod approvals;
 pub mod assemble;
 mod body;
 mod cache;

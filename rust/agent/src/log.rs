@@ -8,6 +8,8 @@
 //!
 //! It does not sync (see `sync`), sign (see [`Signer`], on a crucible thread) or judge what it is given.
 
+mod recent;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;

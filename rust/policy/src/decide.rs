@@ -78,6 +78,8 @@ pub struct Question<'a> {
     /// What is to be signed, where the caller sent that rather than a digest alone. A policy that declares no payload
     /// does not see it.
     pub payload: Option<&'a Payload>,
+    /// Names of those whose approvals of it were verified, each once.
+    pub approvals: &'a [&'a str],
 }
 
 /// Whether `principal` may do what it asks; otherwise why not. `policy` is `None` for one of length zero.
@@ -309,6 +311,9 @@ fn request(
         ("input".to_owned(), text(hex::encode(question.input))),
         ("now".to_owned(), RestrictedExpression::new_long(now)),
     ];
+    let approved = policy
+        .approvals
+        .then(|| ("approvals".to_owned(), approvals(question.approvals)));
     let unlike = |why: &str| format!("the payload is not what the token's policy declares: {why}");
     let shown = match policy.declared.as_ref().zip(question.payload) {
         None => None,
@@ -319,10 +324,13 @@ fn request(
         }
     };
     let hidden = shown.is_some();
-    let context = Context::from_pairs(asked.into_iter().chain(shown))
+    let context = Context::from_pairs(asked.into_iter().chain(approved).chain(shown))
         .map_err(|e| cut(&e.to_string(), EXPLANATION))?;
-    let schema = policy.declared.as_ref();
-    let schema = schema.map_or(&LANGUAGE.schema, |declared| &declared.schema);
+    let schema = match &policy.declared {
+        Some(declared) => &declared.schema,
+        None if policy.approvals => &LANGUAGE.schema,
+        None => &LANGUAGE.unapproved,
+    };
     Request::new(
         principal.uid.clone(),
         action.clone(),
@@ -335,6 +343,33 @@ fn request(
         true => unlike("Cedar refuses it"),
         false => cut(&e.to_string(), EXPLANATION),
     })
+}
+
+/// Approvals as policies see them.
+fn approvals(names: &[&str]) -> RestrictedExpression {
+    static NONE: LazyLock<RestrictedExpression> = LazyLock::new(|| record_of(&[]));
+    match names {
+        [] => NONE.clone(),
+        names => record_of(names),
+    }
+}
+
+fn record_of(names: &[&str]) -> RestrictedExpression {
+    let texts = names
+        .iter()
+        .map(|name| RestrictedExpression::new_string((*name).to_owned()));
+    let people = names
+        .iter()
+        .map(|name| RestrictedExpression::new_entity_uid(uid(&LANGUAGE.approver, name)));
+    let fields = [
+        (
+            "count".to_owned(),
+            RestrictedExpression::new_long(names.len() as i64),
+        ),
+        ("names".to_owned(), RestrictedExpression::new_set(texts)),
+        ("by".to_owned(), RestrictedExpression::new_set(people)),
+    ];
+    RestrictedExpression::new_record(fields).expect("three names, each once")
 }
 
 /// What a statement calls itself: its `@id`, or its place in the text.
@@ -362,6 +397,7 @@ mod tests {
             now: 1000,
             minter: false,
             payload: None,
+            approvals: &[],
         }
     }
 
@@ -493,6 +529,98 @@ mod tests {
         assert_eq!(asked("ops", night), (false, "forbid night".into()));
         assert_eq!(asked("eve", ask("mac")), (false, "error overflow".into()));
         assert_eq!(asked("ops", ask("retire")), (false, "permit staff".into()));
+    }
+
+    #[test]
+    fn approvals_are_counted_and_named() {
+        let policy = "@id(\"two\") @approvers(\"cfo = 00, ceo = 01\")
+            permit(principal, action, resource) when { context.approvals.count >= 2 };
+            @id(\"both\") permit(principal, action == Action::\"sign\", resource)
+            when { context.approvals.names.containsAll([\"cfo\", \"ceo\"]) && context.approvals.by.contains(Approver::\"cfo\") };"
+            .replace("00", &"00".repeat(32))
+            .replace("01", &"01".repeat(32));
+        let compiled = Compiled::new(&policy);
+        assert_eq!(compiled.invalid(), None);
+        assert!(compiled.looks_at_approvals());
+        let names: Vec<&str> = compiled
+            .approvers()
+            .unwrap()
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(names, ["cfo", "ceo"]);
+        let who = Principal::new("ops", &[]);
+        let by = |action, approvals: &[&str]| {
+            let question = Question {
+                approvals,
+                ..ask(action)
+            };
+            let (verdict, deciding) = explain(Some(&compiled), &who, question);
+            assert_eq!(verdict, permits(Some(&compiled), &who, question));
+            deciding
+                .into_iter()
+                .map(|one| one.label)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(by("sign", &["cfo", "ceo"]), "two both");
+        assert_eq!(by("mac", &["cfo", "ceo"]), "two");
+        assert_eq!(by("sign", &["board-1", "board-2"]), "two");
+        assert_eq!(by("sign", &["cfo"]), "");
+        assert_eq!(by("sign", &[]), "");
+    }
+
+    #[test]
+    fn a_policy_that_cannot_look_at_approvals_is_judged_without_and_as_with_them() {
+        let looks = |policy: &str| Compiled::new(policy).looks_at_approvals();
+        let plain = "permit(principal, action, resource) when { context.now > 5 };";
+        let declared = format!("@payload(\"{{ amount: Long }}\") {plain}");
+        assert!(!looks(plain) && !looks(&declared) && !looks("permit(principal, action"));
+        let who = Principal::new("ops", &[]);
+        let payload = Payload::read(b"{\"amount\":1}").unwrap();
+        // A comment makes no difference but in how it is judged.
+        for policy in [plain, &declared] {
+            for policy in [policy.to_owned(), format!("{policy} // approvals")] {
+                let question = Question {
+                    payload: Some(&payload),
+                    approvals: &["cfo"],
+                    ..ask("mac")
+                };
+                assert_eq!(
+                    permits(Some(&Compiled::new(&policy)), &who, question),
+                    Ok(()),
+                    "{policy}"
+                );
+            }
+        }
+        // However the word is written.
+        for way in [
+            "context.approvals",
+            "context[\"approvals\"]",
+            "context[\"approv\\u{61}ls\"]",
+        ] {
+            let policy =
+                format!("permit(principal, action, resource) when {{ {way}.count == 1 }};");
+            assert!(looks(&policy), "{way}");
+            let question = Question {
+                approvals: &["cfo"],
+                ..ask("mac")
+            };
+            assert_eq!(
+                permits(Some(&Compiled::new(&policy)), &who, question),
+                Ok(()),
+                "{way}"
+            );
+        }
+        let twice = "@approvers(\"a = 00\") permit(principal, action, resource);"
+            .replace("00", &"00".repeat(32));
+        assert!(check(&twice).is_ok());
+        assert!(check(&twice.repeat(2)).unwrap_err().contains("twice"));
+        assert!(
+            check("@approvers(\"cfo\") permit(principal, action, resource);")
+                .unwrap_err()
+                .contains("no \"=\"")
+        );
     }
 
     #[test]
@@ -731,6 +859,7 @@ mod tests {
                     ("suite".to_owned(), RestrictedExpression::new_string("mac".into())),
                     ("input".to_owned(), RestrictedExpression::new_string("".into())),
                     ("now".to_owned(), RestrictedExpression::new_long(5)),
+                    ("approvals".to_owned(), approvals(&[])),
                     ("payload".to_owned(), shown),
                 ]);
                 let who = uid(&LANGUAGE.caller, "ops");

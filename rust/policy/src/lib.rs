@@ -4,6 +4,7 @@
 //! evaluated is a refusal, since Cedar itself skips a `forbid` that errs. Entity ids are built through the
 //! API, never by joining text: names are hostile. Nothing here knows the time, tokens or the network.
 
+mod approvers;
 mod decide;
 mod declared;
 mod nesting;
@@ -18,11 +19,12 @@ use cedar_policy::{
     ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
+pub use approvers::{Approver, RelyingParty};
 use decide::Slices;
 pub use decide::{Deciding, Principal, Question, explain, permits};
 use declared::Kind;
 use evanesce_token::text::cut;
-pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
+pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise, quoted};
 
 /// The published schema, in Cedar's own language.
 pub fn schema() -> &'static str {
@@ -51,25 +53,32 @@ pub const WITH_PAYLOAD: [&str; 2] = ["sign", "mac"];
 const EXPLANATION: usize = 1000;
 
 struct Language {
+    /// What requests fit whose policy cannot look at approvals: they go without, which is a third cheaper.
+    unapproved: Schema,
     schema: Schema,
     validator: Validator,
     caller: EntityTypeName,
     group: EntityTypeName,
     key: EntityTypeName,
+    approver: EntityTypeName,
     actions: HashMap<&'static str, EntityUid>,
 }
 
 static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
     let named = |name| EntityTypeName::from_str(name).expect("a type name");
-    let schema = Schema::from_str(schema()).expect("the published schema is valid");
+    let read = |text: &str| Schema::from_str(text).expect("the published schema is valid");
+    let unapproved = read(&without_approvals(schema()));
+    let schema = read(schema());
     let action = named("Action");
     let actions = OPERATIONS.into_iter().chain(GRAVE);
     Language {
+        unapproved,
         validator: Validator::new(schema.clone()),
         schema,
         caller: named("Caller"),
         group: named("Group"),
         key: named("Key"),
+        approver: named("Approver"),
         actions: actions.map(|name| (name, uid(&action, name))).collect(),
     }
 });
@@ -129,6 +138,10 @@ struct Ready {
     set: PolicySet,
     /// The payload that the policy declares.
     declared: Option<Declared>,
+    /// Who may approve, where the policy says.
+    approvers: Option<Vec<Approver>>,
+    /// Whether it may look at approvals; if not, it is not shown any.
+    approvals: bool,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -137,12 +150,20 @@ struct Ready {
 impl Compiled {
     /// Parses and validates. One that is not valid refuses everything, and says why.
     pub fn new(policy: &str) -> Self {
-        Self(parse(policy).map(|Parsed { set, declared, .. }| {
+        Self(parse(policy).map(|parsed| {
+            let Parsed {
+                set,
+                declared,
+                approvers,
+                ..
+            } = parsed;
             let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
             let names_keys = set.policies().any(named);
             Ready {
                 set,
                 declared,
+                approvers,
+                approvals: looks_at_approvals(policy),
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -155,6 +176,16 @@ impl Compiled {
         Some(declared.kind.to_string())
     }
 
+    /// Who may approve, where the policy itself says; then nobody else may.
+    pub fn approvers(&self) -> Option<&[Approver]> {
+        self.0.as_ref().ok()?.approvers.as_deref()
+    }
+
+    /// Whether any of its statements may look at approvals.
+    pub fn looks_at_approvals(&self) -> bool {
+        self.0.as_ref().is_ok_and(|ready| ready.approvals)
+    }
+
     /// Why it may not be seated, if so.
     pub fn invalid(&self) -> Option<&str> {
         self.0.as_ref().err().map(String::as_str)
@@ -164,13 +195,26 @@ impl Compiled {
 /// A declared payload.
 struct Declared {
     kind: Kind,
-    /// The published schema with it, which the policy fits and requests must fit.
+    /// The published schema with it, without approvals where the policy cannot look at them: what requests must fit.
     schema: Schema,
+}
+
+/// Whether a policy may look at approvals: it has the word, or could write it with escapes.
+fn looks_at_approvals(policy: &str) -> bool {
+    policy.contains("approvals") || policy.contains('\\')
+}
+
+/// A schema in which nobody approves anything.
+fn without_approvals(schema: &str) -> String {
+    const ATTRIBUTE: &str = "    approvals: Approvals,\n";
+    assert!(schema.contains(ATTRIBUTE), "the schema has the attribute");
+    schema.replace(ATTRIBUTE, "")
 }
 
 struct Parsed {
     set: PolicySet,
     declared: Option<Declared>,
+    approvers: Option<Vec<Approver>>,
     warnings: Vec<String>,
 }
 
@@ -182,20 +226,24 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
+    let approvers = approvers::named(&set)?;
     let declared = match declared::declared(&set)? {
         None => None,
         Some(kind) => {
-            let schema = Schema::from_str(&schema_with(&kind.to_string()));
-            let schema = schema.map_err(|e| explain(vec![e.to_string()]))?;
-            Some(Declared { kind, schema })
+            let text = schema_with(&kind.to_string());
+            let read =
+                |text: &str| Schema::from_str(text).map_err(|e| explain(vec![e.to_string()]));
+            let whole = read(&text)?;
+            let schema = match looks_at_approvals(policy) {
+                true => whole.clone(),
+                false => read(&without_approvals(&text))?,
+            };
+            Some((Declared { kind, schema }, Validator::new(whole)))
         }
     };
-    let result = match &declared {
-        None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
-        Some(declared) => {
-            Validator::new(declared.schema.clone()).validate(&set, ValidationMode::Strict)
-        }
-    };
+    let (declared, validator) = declared.unzip();
+    let validator = validator.as_ref().unwrap_or(&LANGUAGE.validator);
+    let result = validator.validate(&set, ValidationMode::Strict);
     if !result.validation_passed() {
         let mut errors: Vec<String> = result
             .validation_errors()
@@ -218,6 +266,7 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     Ok(Parsed {
         set,
         declared,
+        approvers,
         warnings,
     })
 }

@@ -140,6 +140,7 @@ mod tests {
                     now: 5,
                     minter: false,
                     payload: None,
+                    approvals: &[],
                 };
                 let _ = permits(Some(&compiled), &Principal::new("a", &[]), ask);
             }

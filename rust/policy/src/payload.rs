@@ -5,10 +5,14 @@
 //! exponents or repeated keys, and no two texts of one meaning differ. Bytes come from strangers: what is read
 //! is bounded in length and depth, and an error says where it is.
 
+mod shown;
+
 use std::cmp::Ordering;
 use std::fmt::Write;
 
 use cedar_policy::RestrictedExpression;
+
+pub use shown::quoted;
 
 /// Longest payload, in bytes.
 pub const PAYLOAD: usize = 64 << 10;

@@ -4,6 +4,7 @@
 //! makes a Python object of a secret; secret results leave as [`secret::Secret`] handles.
 
 mod agent;
+mod approval;
 #[cfg(feature = "audit")]
 mod audit;
 mod error;
@@ -36,6 +37,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
     policy::register(m)?;
+    approval::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
     #[cfg(feature = "audit")]

@@ -7,7 +7,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::{plain, raise};
+use crate::error::{hex, plain, raise};
 use crate::offline::bytes_of;
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -28,6 +28,9 @@ fn canonical_payload<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Bo
 fn policy_schema() -> &'static str {
     evanesce_policy::schema()
 }
+
+/// (name, id hex, (relying party, origins) of an authenticator's key or None).
+type ApproverRow = (String, String, Option<(String, Vec<String>)>);
 
 /// (label, "permit", "forbid" or "error", text).
 type DecidingRow = (String, &'static str, String);
@@ -62,8 +65,27 @@ impl Policy {
         self.compiled.as_ref()?.declared()
     }
 
+    #[getter]
+    fn approvers(&self) -> Option<Vec<ApproverRow>> {
+        let named = self.compiled.as_ref()?.approvers()?.iter();
+        let row = |one: &evanesce_policy::Approver| {
+            let site = one.webauthn.as_ref();
+            let site = site.map(|site| (site.id().to_owned(), site.origins().to_vec()));
+            (one.name.clone(), hex(&one.id), site)
+        };
+        Some(named.map(row).collect())
+    }
+
+    #[getter]
+    fn looks_at_approvals(&self) -> bool {
+        self.compiled
+            .as_ref()
+            .is_some_and(Compiled::looks_at_approvals)
+    }
+
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None))]
+    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None,
+                        approvals=Vec::new()))]
     fn decide(
         &self,
         py: Python<'_>,
@@ -76,6 +98,7 @@ impl Policy {
         now: Option<u64>,
         minter: bool,
         payload: Option<PyBuffer<u8>>,
+        approvals: Vec<String>,
     ) -> PyResult<(bool, String, Vec<DecidingRow>)> {
         if !evanesce_policy::is_action(action) {
             return Err(plain("bad-input", format!("{action:?} is no action")));
@@ -89,6 +112,9 @@ impl Policy {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             since.map_or(0, |since| since.as_secs())
         };
+        let mut approvals: Vec<&str> = approvals.iter().map(String::as_str).collect();
+        approvals.sort_unstable();
+        approvals.dedup();
         let question = Question {
             action,
             suite,
@@ -97,6 +123,7 @@ impl Policy {
             now: now.unwrap_or_else(clock),
             minter,
             payload: payload.as_ref(),
+            approvals: &approvals,
         };
         let principal = Principal::new(caller, &groups);
         let (verdict, deciding) =

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
-use crate::operation::{JobRow, Operation, operation};
+use crate::operation::{JobRow, Operation, Settled, operation};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
@@ -233,15 +233,16 @@ impl Reconstructor {
         PyBytes::new(py, &self.caller)
     }
 
-    #[pyo3(signature = (token, jobs, deadline_ms=None))]
+    #[pyo3(signature = (token, jobs, deadline_ms=None, settled=None))]
     fn run(
         &self,
         py: Python<'_>,
         token: &Token,
         jobs: Vec<JobRow>,
         deadline_ms: Option<u64>,
+        settled: Option<Settled>,
     ) -> PyResult<Outcome> {
-        let operation = operation(py, token, jobs, deadline_ms)?;
+        let operation = operation(py, token, jobs, deadline_ms, settled)?;
         let outcome = self.wait(py, |done| self.inner.submit(operation, done))?;
         Ok(outcome.into())
     }

@@ -103,7 +103,7 @@ pub(crate) fn compose(
             context,
             requests,
             salts,
-            evidence: Evidence::default(),
+            evidence: ask.work.evidence.clone(),
             rows: rows(token, &ask.seats),
         });
         sent.push(Sent {

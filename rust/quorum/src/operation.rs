@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evanesce_suite::{Input, Output};
 use evanesce_token::Token;
-use evanesce_wire::message::Receipt;
+use evanesce_wire::message::{Evidence, Receipt};
 use zeroize::Zeroize;
 
 use crate::error::Error;
@@ -52,6 +52,20 @@ pub struct Operation {
     pub jobs: Vec<Job>,
     /// Until the shares must be there; `None` is the reconstructor's own setting.
     pub deadline: Option<Duration>,
+    /// What goes along to every agent so that it may permit the jobs.
+    pub evidence: Evidence,
+}
+
+impl Operation {
+    /// Jobs with the usual deadline, by the caller's own name alone.
+    pub fn new(token: Arc<Token>, jobs: Vec<Job>) -> Self {
+        Self {
+            token,
+            jobs,
+            deadline: None,
+            evidence: Evidence::default(),
+        }
+    }
 }
 
 /// One use of one key.
@@ -60,6 +74,19 @@ pub struct Job {
     pub suite: String,
     /// What to do.
     pub input: OwnedInput,
+    /// The salt of its input digest, where that was settled before (people approved it); `None` draws one.
+    pub salt: Option<[u8; 32]>,
+}
+
+impl Job {
+    /// Under a salt that is drawn when it is asked for.
+    pub fn new(suite: impl Into<String>, input: OwnedInput) -> Self {
+        Self {
+            suite: suite.into(),
+            input,
+            salt: None,
+        }
+    }
 }
 
 /// [`Input`], owned. A plaintext is wiped when it is dropped.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
 use evanesce_wire::limits::{PAYLOADS, REQUESTS_PER_OPENING};
+use evanesce_wire::message::Evidence;
 use evanesce_wire::{Id, World};
 
 use crate::error::{Code, Error};
@@ -46,6 +47,8 @@ pub(crate) struct Work {
     pub salts: Vec<[u8; 32]>,
     pub budget: Duration,
     pub purpose: Purpose,
+    /// Goes along with the statements.
+    pub evidence: Evidence,
 }
 
 impl Work {
@@ -59,6 +62,7 @@ impl Work {
             token,
             jobs,
             deadline,
+            evidence,
         } = operation;
         refuse_expired(&token, world)?;
         if jobs.is_empty() || jobs.len() > REQUESTS_PER_OPENING {
@@ -79,7 +83,8 @@ impl Work {
         let mut ready = Vec::with_capacity(jobs.len());
         let mut salts = vec![[0; 32]; jobs.len()];
         world.random(salts.as_flattened_mut());
-        for (job, salt) in jobs.into_iter().zip(&salts) {
+        for (job, salt) in jobs.into_iter().zip(&mut salts) {
+            *salt = job.salt.unwrap_or(*salt);
             let suite = admit(&token, &job.suite, job.input.as_input().action())?;
             let parts = job.input.as_input();
             let (action, parts) = (parts.action(), parts.parts());
@@ -102,6 +107,7 @@ impl Work {
             salts,
             budget: deadline.unwrap_or(usual),
             purpose: Purpose::Use,
+            evidence,
         })
     }
 
@@ -158,6 +164,7 @@ impl Work {
             salts: vec![salt],
             budget,
             purpose,
+            evidence: Evidence::default(),
         }
     }
 
@@ -182,7 +189,8 @@ impl Work {
     /// Bytes that its requests come to on the wire, about.
     pub fn wire_size(&self) -> usize {
         let payloads = self.jobs.iter().filter_map(|job| job.input.payload());
-        256 * self.statements.len() + payloads.map(|payload| payload.len() + 40).sum::<usize>()
+        let payloads: usize = payloads.map(|payload| payload.len() + 40).sum();
+        256 * self.statements.len() + payloads + self.evidence.size()
     }
 }
 

@@ -52,10 +52,7 @@ fn mac(reconstructor: &Reconstructor, token: &Arc<Token>) -> Vec<u8> {
     let input = OwnedInput::Mac {
         message: b"m".to_vec(),
     };
-    let jobs = vec![Job {
-        suite: "hmac-sha256".into(),
-        input,
-    }];
+    let jobs = vec![Job::new("hmac-sha256", input)];
     match &good(run(reconstructor, token, jobs)).outputs[0] {
         Output::Public(bytes) => bytes.clone(),
         _ => panic!("no tag"),

@@ -4,6 +4,7 @@
 //! wherever a slice has one place per seat, that is its order.
 
 mod cheapest;
+mod disjoint;
 mod losses;
 mod reseat;
 mod text;

@@ -34,7 +34,7 @@ pub mod tls;
 pub mod world;
 
 pub use error::WireError;
-pub use identity::{FileIdentity, Identity, verify_statement};
+pub use identity::{FileIdentity, Identity, verify_message, verify_statement};
 pub use world::{System, World};
 
 /// The id of an agent or a caller: `TH("agent" | "caller", SubjectPublicKeyInfo)` (PROTOCOL §1).

@@ -1,11 +1,12 @@
 //! Every way in which an opening can be wrong, one by one and together: the first check in the protocol's
 //! order decides.
 
+use std::sync::LazyLock;
+
 use evanesce_token::{Gate, Header};
 use proptest::prelude::*;
 
 use super::*;
-use crate::known::Directory;
 
 const NOW: u64 = 1_800_000_000;
 const SESSION: Id = [9; 32];
@@ -76,10 +77,15 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         requests,
         salts: &NO_SALTS[..requests.len()],
         evidence: &NONE,
+        directory: &NOBODY,
+        used: &UNUSED,
         retired: false,
         now: NOW,
     }
 }
+
+static NOBODY: LazyLock<Directory> = LazyLock::new(Directory::default);
+static UNUSED: LazyLock<Used> = LazyLock::new(Used::default);
 
 static NONE: Evidence = Evidence {
     proof: None,
@@ -250,6 +256,7 @@ fn what_is_signed_is_the_payload_that_was_judged() {
             ..case(Verb::Contribute, &who, body, &requests)
         };
         case.decide(&mut Replay::new(64, [0; 16]))
+            .map(drop)
             .map_err(|refusal| (refusal.code, refusal.reason))
     };
     let salt = Some(SALT);

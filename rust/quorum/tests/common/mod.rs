@@ -668,12 +668,8 @@ pub fn retire(reconstructor: &Reconstructor, token: &Arc<Token>) -> Result<Retir
 }
 
 pub fn sign_job(suite: &str, message: &[u8]) -> Job {
-    Job {
-        suite: suite.into(),
-        input: OwnedInput::Sign {
-            message: message.to_vec(),
-        },
-    }
+    let message = message.to_vec();
+    Job::new(suite, OwnedInput::Sign { message })
 }
 
 pub fn run(
@@ -681,11 +677,7 @@ pub fn run(
     token: &Arc<Token>,
     jobs: Vec<Job>,
 ) -> Result<Outcome, Error> {
-    let operation = Operation {
-        token: token.clone(),
-        jobs,
-        deadline: None,
-    };
+    let operation = Operation::new(token.clone(), jobs);
     wait(|done| reconstructor.submit(operation, done))
 }
 

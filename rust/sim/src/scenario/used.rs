@@ -60,10 +60,7 @@ impl Act for Use {
         let this = *self;
         Box::pin(async move {
             let known = stage.tokens[this.token].clone();
-            let job = |suite: &str, input| Job {
-                suite: suite.into(),
-                input,
-            };
+            let job = |suite: &str, input| Job::new(suite, input);
             let message = MESSAGE.to_vec();
             let mac = || {
                 let message = message.clone();
@@ -75,11 +72,7 @@ impl Act for Use {
             };
             let macs = (0..this.macs).map(|_| mac());
             let jobs = macs.chain((0..this.signatures).map(|_| sign())).collect();
-            let operation = Operation {
-                token: known.token.clone(),
-                jobs,
-                deadline: None,
-            };
+            let operation = Operation::new(known.token.clone(), jobs);
             let began = stage.ledger.now();
             let (tell, told) = oneshot::channel();
             let done = Box::new(move |result| drop(tell.send(result)));
