@@ -51,6 +51,9 @@ class Word:
     weaknesses: tuple[str, ...]
     caller_name: str
     """What this agent knows the caller by."""
+    approvals: tuple[tuple[str, str, str], ...]
+    """The approvals that it spent: what it, or the token's policy, calls the approver; the approver's id; the
+    approval's id."""
     index: int
     size: int
     """Entry number, and entries of the log when it signed."""
@@ -179,6 +182,7 @@ def _word(
         element=entry["element"],
         weaknesses=tuple(entry["weaknesses"]),
         caller_name=entry["caller_name"],
+        approvals=tuple((one["name"], one["approver"], one["id"]) for one in entry["approvals"]),
         index=receipt.index,
         size=_core.checkpoint(receipt.checkpoint)[1],
         standing=standing,

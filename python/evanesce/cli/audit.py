@@ -147,6 +147,9 @@ def _show(app: App, verdict: Verdict) -> None:
     for place, (action, suite, digest) in enumerate(verdict.operations):
         match = "  (of the input given)" if place == verdict.matched else ""
         say(f"  what     {printable(action)} {printable(suite)}, digest {digest}{match}")
+    approved = sorted({(name, key) for word in verdict.words for name, key, _ in word.approvals})
+    for place, (name, key) in enumerate(approved):
+        say(f"  {'' if place else 'approved':9}by {printable(name)}, {key}")
     table = Table("agent", "id", "decided", "when", "entry", "element", "its log today", "witnesses")
     for word in verdict.words:
         table.add_row(*map(printable, _row(word)), style=None if word.code == "done" else "red")
@@ -180,6 +183,7 @@ def _row(word: Word) -> list[str]:
 @click.option("--until", metavar="WHEN", help="Likewise; not included.")
 @click.option("--code", metavar="CODE", help="done, refused, retired, …")
 @click.option("--action", metavar="ACTION", help="sign, mac, …, or contribute, seat, retire.")
+@click.option("--approver", metavar="ID", help="Where this key's approval was spent.")
 @click.option("--log-key", "keys", metavar="VKEY", multiple=True, help="A log's vkey, or a file with some.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Shown of each log, at most.")
 def search(
@@ -191,6 +195,7 @@ def search(
     until: str | None,
     code: str | None,
     action: str | None,
+    approver: str | None,
     keys: tuple[str, ...],
     limit: int,
 ) -> None:
@@ -209,6 +214,7 @@ def search(
         "until": _when(until),
         "code": code,
         "action": action,
+        "approver": approver and _hex(approver, "--approver").hex(),
         "limit": limit,
     }
     found: list[Entry] = []
