@@ -29,6 +29,7 @@ from evanesce import _core
 from evanesce._core import __version__, policy_schema
 from evanesce._heal import Changes
 from evanesce._mint import Terms
+from evanesce.approvals import Approval, Request
 from evanesce.client import Client
 from evanesce.errors import (
     Culprit,
@@ -81,6 +82,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "Agent",
     "AgentStatus",
+    "Approval",
     "AsyncClient",
     "Changes",
     "Check",
@@ -100,6 +102,7 @@ __all__ = [
     "QuorumError",
     "Receipt",
     "RefusedError",
+    "Request",
     "Retirement",
     "Secret",
     "SetupError",

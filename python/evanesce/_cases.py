@@ -41,6 +41,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "now": (int, datetime.datetime),
     "minter": bool,
     "payload": (dict, str),
+    "approvals": list,
     "by": (str, list),
 }
 """What a case may say, and as what. `by`: the labels of the statements that must have decided."""
@@ -126,6 +127,7 @@ def _case(table: Mapping[str, Any], place: int, file: str) -> Case:
         _seconds(table.get("now")),
         table.get("minter", False),
         table.get("payload"),
+        tuple(_texts(table.get("approvals", []), f"{printable(name)}: approvals", file)),
     )
     named = (
         None if by is None else frozenset([by] if isinstance(by, str) else _texts(by, f"{printable(name)}: by", file))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
-from evanesce._mint import Mint, shared_seats
+from evanesce._mint import Mint, shared_seats, spent_twice
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.home import Agent, Home, check_agents, read_agents
+from evanesce.policy import Policy
 from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
 from evanesce.tokens import Token
 
@@ -60,7 +61,7 @@ class Connection:
             core, receipts, warnings = self.core.mint(*order)
         except _core.CoreError as e:
             raise translate(e) from None
-        warnings = [*warnings, *shared_seats(order.seats)]
+        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(order.policy), order.quorum)]
         token = Token(core, "created", tuple(map(Receipt, receipts)))
         try:
             self.home.pins.add(token.id, token.name)
@@ -78,7 +79,7 @@ class Connection:
             core, receipts, warnings, faults, salt = self.core.reshare(token.core, *order)
         except _core.CoreError as e:
             raise translate(e) from None
-        warnings = [*warnings, *shared_seats(order.seats)]
+        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
         new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
         if token.pinned not in (None, "trusted"):
             try:

@@ -25,6 +25,7 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
+from evanesce.approvals import Approval, Request
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
@@ -204,6 +205,13 @@ class AsyncClient:
         """As `Client.decapsulate`."""
         return self._submit(token, _plan.decapsulate(token, ciphertext, suite), deadline)
 
+    def perform(
+        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
+    ) -> Future[Signature | Mac | Secret]:
+        """As `Client.perform`."""
+        settled = ([approval.data for approval in approvals], [request.salt])
+        return self._submit(request.token, request.plan(), deadline, settled)
+
     async def check(self, token: Token, *, open: bool = False) -> Check:
         """As `Client.check`."""
         return await asyncio.to_thread(self._open().check, token, open)
@@ -249,12 +257,15 @@ class AsyncClient:
 
     # From here on, what happens per operation. Every microsecond counts ten thousand times a second.
 
-    def _submit(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> Future[R]:
+    def _submit(
+        self, token: Token, plan: _plan.Plan[R], deadline: float | None, settled: _plan.Settled | None = None
+    ) -> Future[R]:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._watch(loop)
         # Copies what the caller may change or wipe next. What is wrong with it is this caller's error alone.
-        operation = _core.Operation(token.core, plan[0], None if deadline is None else milliseconds(deadline))
+        limit = None if deadline is None else milliseconds(deadline)
+        operation = _core.Operation(token.core, plan[0], limit, settled)
         return self._enqueue(loop, operation, plan)
 
     def _submit_each(

@@ -18,6 +18,7 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
+from evanesce.approvals import Approval, Request
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
 from evanesce.payload import Payload
@@ -207,6 +208,22 @@ class Client:
         """The shared secret of an encapsulation. A foreign ciphertext gives another secret, no error
         (FIPS 203)."""
         return self._run(token, _plan.decapsulate(token, ciphertext, suite), deadline)
+
+    def perform(
+        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
+    ) -> Signature | Mac | Secret:
+        """Does what was requested, with what people have approved of it. An agent that permits it has spent these
+        approvals, also where too few others do and nothing comes of it. Raises as the operation itself; `refused`
+        where approvals are missing."""
+        jobs, finish = request.plan()
+        limit = None if deadline is None else milliseconds(deadline)
+        settled = ([approval.data for approval in approvals], [request.salt])
+        try:
+            outcome = self._open().core.run(request.token.core, jobs, limit, settled)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        done: Signature | Mac | Secret = finish(outcome, jobs)
+        return done
 
     def check(self, token: Token, *, open: bool = False) -> Check:
         """Asks every seat whether it can regenerate its share; nothing is released. With `open`, a

@@ -36,6 +36,8 @@ class Question:
     minter: bool = False
     """Whether the caller has that role: reshare, repair and retire need it, or a permit that names them."""
     payload: Payload | None = None
+    approvals: tuple[str, ...] = ()
+    """Names of those who have approved it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,18 @@ class Policy:
         """The type of the payload that it declares, in Cedar's schema syntax; None where it declares none."""
         return self._core.payload
 
+    @property
+    def approvers(self) -> tuple[tuple[str, str, tuple[str, list[str]] | None], ...] | None:
+        """Whom it names: (name, id in hex, relying party and origins of an authenticator's key). None where it leaves
+        that to the agents' directories."""
+        named = self._core.approvers
+        return None if named is None else tuple(named)
+
+    @property
+    def looks_at_approvals(self) -> bool:
+        """Whether any of its statements does."""
+        return self._core.looks_at_approvals
+
     def decide(self, question: Question) -> Decision:
         """Raises `payload`, and `bad-input` for what is no action."""
         payload = None if question.payload is None else canonical_payload(question.payload)
@@ -96,6 +110,7 @@ class Policy:
                 question.now,
                 question.minter,
                 payload,
+                question.approvals,
             )
         except _core.CoreError as e:
             raise translate(e) from None

@@ -19,6 +19,7 @@ from rich.text import Text
 from evanesce import __version__
 from evanesce.cli import (
     agent,
+    approvals,
     audit,
     derive,
     doctor,
@@ -61,6 +62,7 @@ for module in (
     mac,
     encrypt,
     derive,
+    approvals,
     audit,
     doctor,
     drill,

@@ -305,6 +305,8 @@ def roll(app: App, folder: str, tokens: str, destroy_old: int | None) -> None:
 )
 @click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="May be repeated.")
 @click.option("--group", "groups", multiple=True, help="For policies; may be repeated.")
+@click.option("--webauthn", metavar="DOMAIN", help="An approver's key is an authenticator's, for this relying party.")
+@click.option("--origin", "origins", metavar="URL", multiple=True, help="Only this page of it may ask; repeatable.")
 @click.option("--remove", is_flag=True, help="Forget it instead.")
 def allow(
     app: App,
@@ -313,12 +315,14 @@ def allow(
     identifier: str | None,
     roles: tuple[str, ...],
     groups: tuple[str, ...],
+    webauthn: str | None,
+    origins: tuple[str, ...],
     remove: bool,
 ) -> None:
     """Let the agent of DIR know a caller.
 
-    Roles: caller; minter (may mint keys); reconstructor (shares are sealed to it: an SDK is one). A running
-    agent learns it at once.
+    Roles: caller; minter (may mint keys); reconstructor (shares are sealed to it: an SDK is one); approver (may
+    approve what others ask for). A running agent learns it at once.
     """
     at = AgentFolder(Path(folder).absolute())
     at.require()
@@ -329,7 +333,8 @@ def allow(
     else:
         if not roles:
             raise error("usage", "--role is missing", f"Choose among {', '.join(ROLES)}; several may be given.")
-        changed = at.allow(known_identity(name, identifier or own_id(app), roles, groups))
+        new = known_identity(name, identifier or own_id(app), roles, groups, webauthn or "", origins)
+        changed = at.allow(new)
     pid = at.reload() if changed else at.running()
     app.emit({"folder": str(at.root), "name": name, "changed": changed, "running": pid})
     verdict = "forgot" if remove else "knows"

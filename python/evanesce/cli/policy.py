@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from evanesce import Decision, Policy, Question, Token, _cases, policy_schema
+from evanesce._mint import spent_twice
 from evanesce._text import printable
 from evanesce.cli import _io
 from evanesce.cli._app import App, verb
@@ -34,16 +35,22 @@ def policy() -> None:
 
 @verb(policy)
 @click.argument("reference", metavar="POLICY")
-def check(app: App, reference: str) -> None:
+@click.option("--quorum", metavar="QUORUM", help="Whose agents are to enforce it. [default: the token's]")
+def check(app: App, reference: str, quorum: str | None) -> None:
     """Say whether POLICY may go into a token, and what is said of it at a mint. Exits 2 if it may not."""
-    given, _ = _policy(app, reference)
-    app.emit({"valid": True, "warnings": list(given.warnings), "payload": given.payload})
-    app.warn(map(printable, given.warnings))
+    given, token = _policy(app, reference)
+    quorum = quorum or (token.quorum if token is not None else None)
+    warnings = [*given.warnings, *(spent_twice(given, quorum) if quorum is not None else ())]
+    named = None if given.approvers is None else {name: identifier for name, identifier, _ in given.approvers}
+    app.emit({"valid": True, "warnings": warnings, "payload": given.payload, "approvers": named})
+    app.warn(map(printable, warnings))
     if not given.text:
         app.say("There is no policy: every caller that the agents know may use the key.", "yellow")
         return
     if given.payload:
         app.say(f"It looks at the payload, so that no bare digest is signed: {printable(given.payload)}")
+    if named:
+        app.say(f"It names who may approve: {', '.join(map(printable, named))}.")
     app.say("It may go into a token.", "green")
 
 
@@ -99,6 +106,7 @@ def test(app: App, reference: str, cases: str) -> None:
 @click.option("--now", metavar="WHEN", help="2030-01-31T12:00Z, or Unix seconds. [default: now]")
 @click.option("--minter", is_flag=True, help="The caller is a minter.")
 @click.option("--payload", metavar="FILE", help="A JSON object (- for stdin).")
+@click.option("--approval", "approvals", metavar="NAME", multiple=True, help="Somebody who has approved; repeatable.")
 def explain(
     app: App,
     reference: str,
@@ -110,6 +118,7 @@ def explain(
     now: str | None,
     minter: bool,
     payload: str | None,
+    approvals: tuple[str, ...],
 ) -> None:
     """Say what POLICY decides about one request, and which of its statements decide."""
     given, token = _policy(app, reference)
@@ -121,7 +130,7 @@ def explain(
         suite = _only_suite(token)
     shown = None if payload is None else bytes(_io.read_input(app, payload, "payload"))
     when = None if now is None else moment(now, datetime.datetime.now(datetime.UTC).timestamp())
-    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown)
+    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown, approvals)
     decision = given.decide(question)
     app.emit(asdict(decision))
     if not app.json:
