@@ -50,6 +50,7 @@ __all__ = [
     "show_identity",
     "suites",
     "verify",
+    "verify_approval",
     "witness_key",
 ]
 
@@ -354,6 +355,10 @@ def approval_from_assertion(
 
 def read_approval(approval: bytes) -> dict[str, Any]:
     """id, approver, webauthn, token, action, suite, input, caller, expires, text; nothing verified."""
+
+def verify_approval(approval: bytes, site: tuple[str, list[str]] | None = None) -> None:
+    """Raises CoreError `approval-invalid` unless the approver's key signed it, for `site` where it is an
+    authenticator's."""
 
 def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
     """Offline. Raises CoreError `invalid-signature`."""

@@ -58,6 +58,10 @@ class Approval:
     """Unix seconds."""
     text: str
     """What the person was shown."""
+    token: str
+    """Token id, 64 hex digits."""
+    caller: str
+    """Whose request it is of, 64 hex digits."""
     input: str
     """The input digest of what was approved, 64 hex digits."""
     webauthn: bool
@@ -70,9 +74,16 @@ class Approval:
             said = _core.read_approval(data)
         except _core.CoreError as e:
             raise translate(e) from None
-        return cls(
-            bytes(data), said["id"], said["approver"], said["expires"], said["text"], said["input"], said["webauthn"]
-        )
+        fields = ("id", "approver", "expires", "text", "token", "caller", "input", "webauthn")
+        return cls(bytes(data), *(said[name] for name in fields))
+
+    def verify(self, site: Site | None = None) -> None:
+        """Checks the approver's signature, that of an authenticator for its `site`. Raises `approval-invalid`. Whose
+        key it is, and whether what was approved is what was done, is yours to compare."""
+        try:
+            _core.verify_approval(self.data, None if site is None else (site.domain, list(site.origins)))
+        except _core.CoreError as e:
+            raise translate(e) from None
 
 
 @dataclass(frozen=True, slots=True)

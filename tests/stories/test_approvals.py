@@ -93,6 +93,9 @@ def test_an_operation_waits_for_people_and_is_done_when_the_last_has_approved(
             ("ceo", people.ceo.caller_id),
         }
     assert f"approved by ceo, {people.ceo.caller_id}" in caller.run("audit", "verify", receipts).out.decode()
+    files = [word for path in folder.glob("*.approval") for word in ("--approval", path)]
+    texts = caller.run("audit", "verify", receipts, *files, "--json").json["receipts"][0]["texts"]
+    assert list(texts.values()) == [shown["text"]] * 2
     folders = [agent.folder for agent in quorum.agents.values()]
     searched = ("audit", "search", *folders, "--approver")
     assert 3 <= caller.run(*searched, people.cfo.caller_id, "--code", "done", "--json").json["found"] <= 5
@@ -248,8 +251,15 @@ def test_an_authenticator_approves_on_its_own_site(caller: Machine, people: Peop
     assert "not verified" in people.cfo.fail(2, "approval-invalid", *words).error["message"]
     sign("https://login.example.com")
     people.cfo.run(*words)
-    done = caller.run("wait", asked["id"], "--json").json
+    receipts = tmp_path / "receipts.json"
+    done = caller.run("wait", asked["id"], "--receipts", receipts, "--json").json
     assert done["approved_by"] == ["board"]
+    (approval,) = folder.glob("*.approval")
+    audit = ("audit", "verify", receipts, "--approval", approval)
+    caller.fail(2, "approval-invalid", *audit)
+    caller.fail(2, "approval-invalid", *audit, "--site", "example.org")
+    for words in (("--token", made["file"]), ("--site", "example.com")):
+        assert "input digest" in caller.run(*audit, *words).out.decode()
     verify(Token.load(made["file"], home=caller.home), b"hello", base64.b64decode(done["signature"]))
 
 

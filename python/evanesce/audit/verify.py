@@ -13,6 +13,7 @@ from typing import Any
 
 from evanesce import _core
 from evanesce._text import printable, short
+from evanesce.approvals import Approval, Site, approvers
 from evanesce.audit.logs import Log, named
 from evanesce.audit.receipts import Kept
 from evanesce.errors import error, translate
@@ -130,6 +131,25 @@ def verify(
         known=known,
         sufficient=sufficient,
     )
+
+
+def approved(verdict: Verdict, approvals: Iterable[Approval], site: Site | None = None) -> list[Approval]:
+    """Of the approvals those that this opening has spent, each signed by its approver's key, over this token, caller
+    and input. `site`: of authenticators' keys that the policy of a token given does not name. Raises
+    `approval-invalid` for one that was spent here and is not."""
+    spent = {identifier for word in verdict.words for _, _, identifier in word.approvals}
+    sites = {} if verdict.known is None else {one.id: one.site for one in approvers(verdict.known) or ()}
+    found = [approval for approval in approvals if approval.id in spent]
+    for approval in found:
+        approval.verify(sites.get(approval.approver, site if approval.webauthn else None))
+        digests = [digest for _, _, digest in verdict.operations]
+        if (approval.token, approval.caller) != (verdict.token, verdict.caller) or approval.input not in digests:
+            raise error(
+                "approval-invalid",
+                f"{verdict.path}: the agents took {short(approval.id)} for an approval of this, and it is of another",
+                "Keep both as evidence: these agents do not verify what they say they do.",
+            )
+    return found
 
 
 def contradictions(kept: Iterable[Kept]) -> None:

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from evanesce import Token, _core, _files
 from evanesce._text import printable, short
+from evanesce.approvals import Approval, Site
 from evanesce.audit import receipts as kept_receipts
 from evanesce.audit.logs import Entry, Log, check_keys, open_all
 from evanesce.audit.reconcile import Missing, Reconciled
 from evanesce.audit.reconcile import reconcile as compare
-from evanesce.audit.verify import Verdict, Word, contradictions, sits
+from evanesce.audit.verify import Verdict, Word, approved, contradictions, sits
 from evanesce.audit.verify import verify as judge
 from evanesce.audit.witness import witness as look
 from evanesce.cli import _io
@@ -46,6 +47,8 @@ def audit() -> None:
 @click.option("--message", metavar="FILE", help="What was signed: is the digest of it?")
 @click.option("--input", "inputs", metavar="FILE", multiple=True, help="For actions with several inputs, in order.")
 @click.option("--salt", metavar="HEX", help="Where it is not kept with the receipts.")
+@click.option("--approval", "files", metavar="FILE", multiple=True, help="An approval: what did the person see?")
+@click.option("--site", metavar="DOMAIN", help="Of an authenticator's key that the policy of no --token names.")
 def verify(
     app: App,
     receipts: tuple[str, ...],
@@ -57,6 +60,8 @@ def verify(
     message: str | None,
     inputs: tuple[str, ...],
     salt: str | None,
+    files: tuple[str, ...],
+    site: str | None,
 ) -> None:
     """Say what each RECEIPT file proves, and check it.
 
@@ -87,10 +92,27 @@ def verify(
         )
         for kept in loaded_receipts
     ]
-    app.emit({"receipts": [_document(verdict) for verdict in verdicts]})
+    given_approvals = [Approval.decode(_files.read(Path(each), limit=8 << 10)) for each in files]
+    at = None if site is None else Site(site)
+    proven = [approved(verdict, given_approvals, at) for verdict in verdicts]
+    unused = {one.id for one in given_approvals} - {one.id for each in proven for one in each}
+    if unused:
+        raise error(
+            "approval-invalid",
+            f"none of these receipts is of the approval {short(min(unused))}",
+            "Give the receipts of the operation that it permitted.",
+        )
+    documents = [
+        {**_document(verdict), "texts": {one.id: one.text for one in each}}
+        for verdict, each in zip(verdicts, proven, strict=True)
+    ]
+    app.emit({"receipts": documents})
     if not app.json:
-        for verdict in verdicts:
+        for verdict, each in zip(verdicts, proven, strict=True):
             _show(app, verdict)
+            for one in each:
+                app.out.print(f"  {short(one.approver)} has approved, by its own signature:")
+                app.out.print(printable(one.text, lines=True, limit=None), soft_wrap=True)
     for verdict in verdicts:
         app.warn(_doubts(verdict, bool(loaded), bool(logs)))
 
@@ -147,8 +169,8 @@ def _show(app: App, verdict: Verdict) -> None:
     for place, (action, suite, digest) in enumerate(verdict.operations):
         match = "  (of the input given)" if place == verdict.matched else ""
         say(f"  what     {printable(action)} {printable(suite)}, digest {digest}{match}")
-    approved = sorted({(name, key) for word in verdict.words for name, key, _ in word.approvals})
-    for place, (name, key) in enumerate(approved):
+    people = sorted({(name, key) for word in verdict.words for name, key, _ in word.approvals})
+    for place, (name, key) in enumerate(people):
         say(f"  {'' if place else 'approved':9}by {printable(name)}, {key}")
     table = Table("agent", "id", "decided", "when", "entry", "element", "its log today", "witnesses")
     for word in verdict.words:

@@ -18,7 +18,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(approve, m)?)?;
     m.add_function(wrap_pyfunction!(approval_challenge, m)?)?;
     m.add_function(wrap_pyfunction!(approval_from_assertion, m)?)?;
-    m.add_function(wrap_pyfunction!(read_approval, m)?)
+    m.add_function(wrap_pyfunction!(read_approval, m)?)?;
+    m.add_function(wrap_pyfunction!(verify_approval, m)?)
 }
 
 fn invalid(e: impl std::fmt::Display) -> PyErr {
@@ -170,6 +171,16 @@ fn approval_from_assertion<'py>(
     };
     approval.verify(Some(&site)).map_err(invalid)?;
     Ok(PyBytes::new(py, &approval.encode()))
+}
+
+/// Raises unless the approver's key signed it: an authenticator's for that site, any other by itself.
+#[pyfunction]
+#[pyo3(signature = (approval, site=None))]
+fn verify_approval(approval: &[u8], site: Option<(String, Vec<String>)>) -> PyResult<()> {
+    let site = site.map(|(id, origins)| RelyingParty::new(&id, origins));
+    let site = site.transpose().map_err(|e| plain("bad-input", e))?;
+    let approval = Approval::decode(approval).map_err(invalid)?;
+    approval.verify(site.as_ref()).map(drop).map_err(invalid)
 }
 
 /// What an approval says, not verified.
