@@ -307,7 +307,7 @@ class Request:
         try:
             document = json.loads(data)
             return cls._read(document, home)
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
             raise error(
                 "bad-input", "this is no request that people could approve", "Get it again from whoever made it."
             ) from None
@@ -320,6 +320,8 @@ class Request:
         numbers = [document[name] for name in ("length", "made")]
         if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
             raise TypeError
+        if not 0 <= document["made"] < 1 << 40:
+            raise ValueError
         if len(bytes.fromhex(document["caller"])) != 32 or len(bytes.fromhex(document["salt"])) != 32:
             raise ValueError
         payload, content = document["payload"], document["content"]
