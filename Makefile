@@ -7,6 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN    := .venv/bin
 STAMPS := .build
 CORE   := python/evanesce/_core.abi3.so
+SERVICE := python/evanesce/bin/evanesce-reconstructor
 RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -name '*.cedarschema' 2>/dev/null | grep -v '^rust/target/') rust/Cargo.lock
 CARGO  := cargo
 
@@ -15,7 +16,7 @@ export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
 export EVANESCE_SHARED  = $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: help prerequisites build demo test test-rust test-python simulate lint bench fuzz residue clean
+.PHONY: help prerequisites build demo test test-rust test-python simulate faults lint bench fuzz residue clean
 
 help:
 	@echo "make demo      build, then watch a quorum mint, sign, lose agents, refuse and recover"
@@ -24,6 +25,7 @@ help:
 	@echo "make lint      formats, lints, types, licences"
 	@echo "make bench     measured beside OpenBao; results in bench/results/"
 	@echo "make simulate  schedules of faults in virtual time (SCHEDULES=100000; SEED= shows one)"
+	@echo "make faults    real agents, a fault every few seconds (MINUTES=10; SEED= draws the same ones again)"
 	@echo "make fuzz      every decoder under libFuzzer (SECONDS=60 each)"
 	@echo "make residue   the long search for secrets left in memory and files (RUNS=20)"
 
@@ -59,11 +61,16 @@ $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --skip-install --quiet
 	@test -f $(CORE) && touch $(CORE)
 
+# A program of its own, of the same crates in the same profile: what it adds is its own link.
+$(SERVICE): $(RUST) $(CORE)
+	cd rust && $(CARGO) build --locked --quiet --profile product -p evanesce-service
+	@mkdir -p $(@D) && cp rust/target/product/evanesce-reconstructor $@.new && mv $@.new $@
+
 $(STAMPS)/installed: pyproject.toml $(CORE)
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile product --quiet
 	@touch $@
 
-build: $(CORE) $(STAMPS)/installed
+build: $(CORE) $(SERVICE) $(STAMPS)/installed
 	@echo "built: .venv/bin/evanesce"
 
 demo: build
@@ -97,7 +104,7 @@ lint: build $(STAMPS)/venv-test
 	# A workspace of its own, which nothing else here compiles.
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
 	@# What is shipped has no planted faults.
-	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -e features,normal | grep planted
+	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep planted
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy
@@ -114,6 +121,10 @@ $(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py'
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench
 
+MINUTES ?= 10
+faults: build $(STAMPS)/venv-test
+	MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m pytest tests/faults
+
 SECONDS ?= 60
 fuzz: | prerequisites
 	scripts/fuzz $(SECONDS)
@@ -123,4 +134,4 @@ residue: build $(STAMPS)/venv-test $(STAMPS)/system-test audit
 	$(BIN)/python -m tests.residue --runs $(RUNS)
 
 clean:
-	rm -rf .venv .build $(CORE) rust/target fuzz/target
+	rm -rf .venv .build $(CORE) $(dir $(SERVICE)) rust/target fuzz/target

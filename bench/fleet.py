@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,16 +46,25 @@ class Agent:
 class Fleet:
     """`count` agents that know one caller; a context manager. Its `home` is the caller's."""
 
-    def __init__(self, folder: Path, *, count: int = 5, commit: str = "process", element: str | None = None) -> None:
-        """`element`: the `[element]` table's lines instead of software roots; `{name}` in it is the agent's name."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        count: int = 5,
+        commit: str = "process",
+        element: str | None = None,
+        groups: Sequence[str] = (),
+    ) -> None:
+        """`element`: the `[element]` table's lines instead of software roots; `{name}` in it is the agent's name.
+        `groups`: the caller's, as every agent has it."""
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         _, _, caller = _core.create_identity(str(self.home / "identity.key"))
         self.agents = [Agent(f"agent-{i + 1}", folder / f"agent-{i + 1}") for i in range(count)]
         for agent in self.agents:
-            self._furnish(agent, caller.hex(), commit, element)
+            self._furnish(agent, caller.hex(), commit, element, list(groups))
 
-    def _furnish(self, agent: Agent, caller: str, commit: str, element: str | None) -> None:
+    def _furnish(self, agent: Agent, caller: str, commit: str, element: str | None, groups: list[str]) -> None:
         agent.folder.mkdir()
         table = element.format(name=agent.name) if element else 'kind = "software"\nroots = "roots"'
         (agent.folder / "agent.toml").write_text(
@@ -62,7 +73,7 @@ class Fleet:
         )
         (agent.folder / "known.toml").write_text(
             f'[[identity]]\nname = "bench"\nid = "{caller}"\n'
-            'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
+            f'roles = ["caller", "minter", "reconstructor"]\ngroups = {json.dumps(groups)}\n'
         )
         if element is None:
             agent.root = secrets.token_bytes(32)

@@ -166,6 +166,12 @@ def messages() -> dict[str, list[Any]]:
         "time": 1_700_000_000_000,
         "verb": "contribute",
         "agent": agent,
+        "basis": {
+            "uses": {"of": ID, "key": 7, "caller": 5},
+            "grants": [ID],
+            "approvals": [{"id": ID, "name": "cfo", "approver": ID}],
+            "reconstructor": None,
+        },
         "seats": [0, 254],
         "token": ID,
         "caller": ID,
@@ -191,17 +197,71 @@ def messages() -> dict[str, list[Any]]:
     whole = {"anchor": ID, "header": cbor(header()), "public": ID, "sealed": ID, "commitments": [ID] * 3}
     row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
     paid = {**request, "payload": b"{}"}
-    opening = {"rows": [row], "salts": [None, ID], "context": 1, "requests": [cbor(request), cbor(paid)]}
+    opening = {
+        "rows": [row],
+        "salts": [None, ID],
+        "context": 1,
+        "evidence": {"proof": None, "grants": [b"grant"], "approvals": []},
+        "requests": [cbor(request), cbor(paid)],
+    }
+    grant = {
+        "v": 1,
+        "count": 10,
+        "nonce": ID[:16],
+        "token": ID,
+        "bounds": [
+            {"at": ["amount"], "in": None, "max": 100, "min": 0},
+            {"at": ["to", "name"], "in": ["alice", "bob"], "max": None, "min": None},
+        ],
+        "parent": None,
+        "suites": ["ed25519"],
+        "actions": ["sign"],
+        "expires": 1_800_000_000,
+        "further": 1,
+        "grantor": ID,
+        "delegate": ID,
+        "not_before": 1_700_000_000,
+    }
+    granted = {"spki": SPKI, "grant": cbor(grant), "signature": SIGNATURE}
+    statement = {
+        "v": 1,
+        "text": 'sign with the key "k"',
+        "input": ID,
+        "nonce": ID[:16],
+        "suite": "ed25519",
+        "token": ID,
+        "action": "sign",
+        "caller": ID,
+        "expires": 1_700_000_000,
+    }
+    content = cbor(statement)
+    challenge = th("approval", content)
+    said = {"type": "webauthn.get", "challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("=")}
+    client = json.dumps({**said, "origin": "https://example.com"}).encode()
+    assertion = {
+        "client_data": client,
+        "authenticator_data": hashlib.sha256(b"example.com").digest() + bytes([5, 0, 0, 0, 1]),
+    }
     share = {"seat": 1, "fault": None, "sealed": bytes(48), "counter": 9}
     good = {"seat": 2, "fault": None, "sealed": None, "counter": None}
     fault = {"seat": 3, "fault": "cannot-regenerate", "sealed": None, "counter": None}
     answer = {"code": "done", "seats": [share, good, fault], "reason": "", "receipt": proof}
     refusal = {"code": "refused", "seats": [], "reason": "policy", "receipt": None}
+    head = {"log_key": KEY, "checkpoint": note(NOTE_AGENT, 1, ID), "endorsement": bytes(64)}
+    orders = [
+        {"v": 1, "nonce": bytes(16), "token": ID, "caller": ID, "issued": 1_700_000_000_000, "command": command}
+        for command in ("revoke", "freeze", "thaw")
+    ]
+    proven = {"caller": SPKI, "hashes": [ID, ID], "signature": SIGNATURE}
+    standing = {"agents": [{"agent": ID, "session": ID, "not_after": 1_700_000_000}], "version": 3}
     return {
         "request": [request, paid],
         "batch": [
             {"contexts": [{"id": ID}, whole], "openings": [opening]},
-            {"contexts": [whole], "openings": [{"rows": [row, row], "salts": [], "context": 0, "requests": []}]},
+            {
+                "contexts": [whole],
+                "openings": [{"rows": [row, row], "salts": [], "context": 0, "evidence": None, "requests": []}],
+            },
         ],
         "answers": [
             {"openings": [answer, refusal], "checkpoint": note(agent, 4, ID)},
@@ -225,7 +285,14 @@ def messages() -> dict[str, list[Any]]:
         "session_offer": [{"agent": ID, "caller": ID, "not_after": 1, "signature": SIGNATURE, "session_key": ID}],
         "session_answer": [{"enc": ID, "log_key": KEY, "signature": SIGNATURE, "endorsement": SIGNATURE}],
         "envelope": [{"sealed": bytes(100), "counter": 3, "session": ID}],
-        "entry": [entry, {**entry, "verb": "seat", "operations": [], "seats": [], "weaknesses": []}],
+        "approval": [
+            {"approver": SPKI, "webauthn": None, "signature": SIGNATURE, "statement": content},
+            {"approver": SPKI, "webauthn": assertion, "signature": SIGNATURE, "statement": content},
+        ],
+        "entry": [entry, {**entry, "verb": "seat", "basis": None, "operations": [], "seats": [], "weaknesses": []}],
+        "grant": [grant, {**grant, "parent": ID, "count": None, "bounds": [], "further": 0}],
+        "signed_grant": [granted],
+        "revocation": [{"grant": cbor(granted), "signature": SIGNATURE}],
         "receipt": [
             {
                 "path": [],
@@ -243,21 +310,87 @@ def messages() -> dict[str, list[Any]]:
                 "name": "agent-1",
                 "agent": agent,
                 "clock": 1_700_000_000_000,
+                "heard": 3,
+                "peers": 4,
                 "roles": ["caller", "minter"],
                 "caller": "ops",
                 "commit": "process",
                 "epochs": [1, 2],
+                "frozen": 0,
                 "memory": "memfd_secret",
                 "current": 2,
                 "element": "software",
                 "entries": 17,
                 "version": "0.1.0",
+                "standing": "",
                 "tombstones": 0,
                 "weaknesses": [],
                 "development": 1,
             }
         ],
         "problem": [{"code": "role", "message": "not a minter"}],
+        "exchange": [
+            {"from": 0, "head": head, "life": bytes(16), "want": [], "after": None, "clock": 1_700_000_000_000},
+            {"from": 9, "head": head, "life": bytes(16), "want": [ID, KEY], "after": ID, "clock": 1_700_000_000_000},
+        ],
+        "exchanged": [
+            {
+                "ids": [ID] * seen,
+                "life": bytes(16),
+                "seen": [head] * seen,
+                "clock": 1_700_000_000_000,
+                "count": seen,
+                "orders": [b"order"] * seen,
+                "signature": bytes(64) if seen else None,
+            }
+            for seen in (0, 2)
+        ],
+        "kept": [[], [{"head": head, "agent": agent}]],
+        "order": orders,
+        "signed_order": [{"spki": bytes(44), "order": cbor(orders[0]), "context": whole, "signature": bytes(64)}],
+        "obeyed": [
+            {"code": "done", "reason": "", "receipt": None, "checkpoint": ""},
+            {"code": "refused", "reason": "no", "receipt": None, "checkpoint": ""},
+        ],
+        "proof": [proven],
+        "operate": [
+            {
+                "jobs": [{"suite": "aes-256-gcm", "action": "encrypt", "inputs": [b"plain", b""], "payload": 0}],
+                "salts": [ID],
+                "token": bytes(100),
+                "holders": [{"ids": [ID[:16]], "agent": ID, "session": ID}],
+                "version": 3,
+                "deadline": 2000,
+                "evidence": {"proof": cbor(proven), "grants": [], "approvals": []},
+                "not_after": 1_700_000_000,
+            }
+        ],
+        "operated": [
+            {
+                "faults": [{"kind": "refused", "seat": 1, "detail": "policy", "holder": ID}],
+                "outputs": [
+                    {"public": SIGNATURE, "sealed": None, "counter": None},
+                    {"public": None, "sealed": bytes(48), "counter": 2},
+                    {"public": None, "sealed": None, "counter": None},
+                ],
+                "problem": {"code": "refused", "hint": "", "message": "every agent asked refused"},
+                "receipts": [],
+                "sessions": standing,
+            }
+        ],
+        "sessions": [standing],
+        "serving": [
+            {
+                "name": "crucible",
+                "clock": 1_700_000_000_000,
+                "agents": 5,
+                "caller": "clerk",
+                "memory": "memfd_secret",
+                "applied": ["seccomp"],
+                "missing": [],
+                "version": "0.1.0",
+            }
+        ],
     }
 
 

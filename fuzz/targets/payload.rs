@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use evanesce_fuzz::{bounded, refusal_is_printable};
-use evanesce_policy::{Compiled, Payload, Principal, Question, canonicalise, permits};
+use evanesce_policy::{Compiled, Payload, Principal, Question, Uses, canonicalise, permits};
 use libfuzzer_sys::fuzz_target;
 
 static POLICY: LazyLock<Compiled> = LazyLock::new(|| {
@@ -38,6 +38,8 @@ fuzz_target!(|data: &[u8]| {
         now: 1_700_000_000,
         minter: false,
         payload: Some(&payload),
+        uses: Uses::default(),
+        approvals: &[],
     };
     let verdict = permits(Some(&POLICY), &Principal::new("ops", &[]), question);
     // Nothing but a number, and what the type names beside it, is let through.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use evanesce_policy::{Compiled, Principal, Question, check, permits};
+use evanesce_policy::{Compiled, Principal, Question, Uses, check, permits};
 use libfuzzer_sys::fuzz_target;
 
 /// Bytes of stack.
@@ -46,6 +46,8 @@ fn judge(text: &str) {
         now: 1_700_000_000,
         minter: false,
         payload: None,
+        uses: Uses::default(),
+        approvals: &[],
     };
     let principal = Principal::new("ops", &["eu".to_owned()]);
     let permitted = permits(Some(&compiled), &principal, question).is_ok();

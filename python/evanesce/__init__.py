@@ -29,6 +29,7 @@ from evanesce import _core
 from evanesce._core import __version__, policy_schema
 from evanesce._heal import Changes
 from evanesce._mint import Terms
+from evanesce.approvals import Approval, Request
 from evanesce.client import Client
 from evanesce.errors import (
     Culprit,
@@ -42,10 +43,11 @@ from evanesce.errors import (
     TrustError,
     VerificationError,
 )
+from evanesce.grant import Bound, Grant
 from evanesce.home import Agent
 from evanesce.offline import encapsulate, encrypt_to, verify
 from evanesce.payload import Payload, canonical_payload
-from evanesce.policy import Decision, Policy, Question, Statement
+from evanesce.policy import Decision, Limit, Policy, Question, Statement
 from evanesce.results import (
     AgentStatus,
     Check,
@@ -53,6 +55,9 @@ from evanesce.results import (
     Encapsulation,
     Healed,
     Mac,
+    OrderedAgent,
+    OrderedSeat,
+    OrderResult,
     Receipt,
     Retirement,
     Secret,
@@ -81,7 +86,9 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "Agent",
     "AgentStatus",
+    "Approval",
     "AsyncClient",
+    "Bound",
     "Changes",
     "Check",
     "Ciphertext",
@@ -90,16 +97,22 @@ __all__ = [
     "Decision",
     "Encapsulation",
     "EvanesceError",
+    "Grant",
     "Healed",
     "InputError",
     "InternalError",
+    "Limit",
     "Mac",
+    "OrderResult",
+    "OrderedAgent",
+    "OrderedSeat",
     "Payload",
     "Policy",
     "Question",
     "QuorumError",
     "Receipt",
     "RefusedError",
+    "Request",
     "Retirement",
     "Secret",
     "SetupError",

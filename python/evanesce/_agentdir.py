@@ -25,7 +25,7 @@ from evanesce import _files, _toml
 from evanesce._text import printable
 from evanesce.errors import error
 
-ROLES = ("caller", "minter", "reconstructor")
+ROLES = ("caller", "minter", "reconstructor", "approver")
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
@@ -38,11 +38,16 @@ class Known:
     """Caller id, 64 hex digits."""
     roles: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    webauthn: str = ""
+    """The relying party of an authenticator's key, which approves and does nothing else."""
+    origins: tuple[str, ...] = ()
+    """Pages of it that may ask for an approval; none: all of them."""
 
     def stanza(self) -> str:
         """Its lines in known.toml."""
+        site = {"webauthn": self.webauthn, "origins": self.origins} if self.webauthn else {}
         return "[[identity]]\n" + _toml.dumps(
-            {"name": self.name, "id": self.id, "roles": self.roles, "groups": self.groups}
+            {"name": self.name, "id": self.id, "roles": self.roles, "groups": self.groups, **site}
         )
 
 
@@ -86,12 +91,7 @@ class AgentFolder:
 
     def read_known(self) -> tuple[Known, ...]:
         """Whom the agent knows. Raises `config` for a file that it would not accept."""
-        if not self.known.exists():
-            return ()
-        entries = _toml.load(self.known).get("identity", [])
-        if not isinstance(entries, list):
-            raise error("config", f"{self.known}: identity must be a list of tables", "Correct the file.")
-        return tuple(_known(self.known, entry) for entry in entries)
+        return read_known(self.known) if self.known.exists() else ()
 
     def allow(self, new: Known) -> bool:
         """Lets the agent know an identity, or changes what it knows of it; returns whether anything
@@ -171,7 +171,22 @@ class AgentFolder:
         return descriptor
 
 
-def known_identity(name: str, identifier: str, roles: Sequence[str], groups: Sequence[str]) -> Known:
+def read_known(path: Path) -> tuple[Known, ...]:
+    """The identities of a known.toml. Raises `not-found`, `config`."""
+    entries = _toml.load(path).get("identity", [])
+    if not isinstance(entries, list):
+        raise error("config", f"{path}: identity must be a list of tables", "Correct the file.")
+    return tuple(_known(path, entry) for entry in entries)
+
+
+def known_identity(
+    name: str,
+    identifier: str,
+    roles: Sequence[str],
+    groups: Sequence[str],
+    webauthn: str = "",
+    origins: Sequence[str] = (),
+) -> Known:
     """A well-formed entry. Raises `bad-input`."""
     if not NAME.fullmatch(name):
         raise error("bad-input", f"{printable(name)!r} cannot be a name", "A name is 1 to 64 of A-Z a-z 0-9 . _ @ -")
@@ -183,12 +198,20 @@ def known_identity(name: str, identifier: str, roles: Sequence[str], groups: Seq
             "It is 64 hex digits: `evanesce identity show`, on the caller's machine.",
         )
     ordered = tuple(role for role in ROLES if role in roles)
-    return Known(name, compact, ordered, tuple(dict.fromkeys(groups)))
+    if webauthn and ordered != ("approver",):
+        raise error(
+            "bad-input", "an authenticator's key opens no connection", "Give it the role approver, and no other."
+        )
+    if origins and not webauthn:
+        raise error("bad-input", "origins are those of an authenticator's key", "Name its domain: --webauthn DOMAIN.")
+    return Known(name, compact, ordered, tuple(dict.fromkeys(groups)), webauthn, tuple(dict.fromkeys(origins)))
 
 
 def _known(path: Path, entry: Any) -> Known:
     ok = isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("id"), str)
-    lists = [entry.get(field, []) for field in ("roles", "groups")] if ok else []
+    ok = ok and isinstance(entry.get("webauthn", ""), str)
+    lists = [entry.get(field, []) for field in ("roles", "groups", "origins")] if ok else []
     if not ok or not all(isinstance(items, list) and all(isinstance(i, str) for i in items) for items in lists):
         raise error("config", f"{path}: an identity needs name, id, roles and groups", "Correct the file.")
-    return Known(entry["name"], entry["id"].lower(), tuple(lists[0]), tuple(lists[1]))
+    roles, groups, origins = map(tuple, lists)
+    return Known(entry["name"], entry["id"].lower(), roles, groups, entry.get("webauthn", ""), origins)

@@ -41,6 +41,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "now": (int, datetime.datetime),
     "minter": bool,
     "payload": (dict, str),
+    "uses": dict,
+    "approvals": list,
     "by": (str, list),
 }
 """What a case may say, and as what. `by`: the labels of the statements that must have decided."""
@@ -126,6 +128,8 @@ def _case(table: Mapping[str, Any], place: int, file: str) -> Case:
         _seconds(table.get("now")),
         table.get("minter", False),
         table.get("payload"),
+        _uses(table.get("uses", {}), name, file),
+        tuple(_texts(table.get("approvals", []), f"{printable(name)}: approvals", file)),
     )
     named = (
         None if by is None else frozenset([by] if isinstance(by, str) else _texts(by, f"{printable(name)}: by", file))
@@ -155,6 +159,13 @@ def _digest(text: str | None, name: str, file: str) -> bytes | None:
     if len(digest) != 32:
         raise _wrong(file, f"{printable(name)}: input is not 64 hexadecimal digits")
     return digest
+
+
+def _uses(table: dict[str, Any], name: str, file: str) -> tuple[int, int]:
+    counts = table.get("key", 0), table.get("caller", 0)
+    if set(table) - {"key", "caller"} or any(type(count) is not int or not 0 <= count < 2**53 for count in counts):
+        raise _wrong(file, f"{printable(name)}: uses are {{ key = 5, caller = 2 }}, before the request")
+    return counts
 
 
 def _seconds(moment: int | datetime.datetime | None) -> int | None:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
-from evanesce._mint import Mint, shared_seats
+from evanesce._mint import Mint, shared_seats, spent_twice
 from evanesce.errors import EvanesceError, culprits, error, translate
-from evanesce.home import Agent, Home, check_agents, read_agents
-from evanesce.results import AgentStatus, Check, Healed, Receipt, RetiredSeat, Retirement, SeatCheck
+from evanesce.grant import Grant, More, RevokedAt
+from evanesce.grant import sign as sign_grant
+from evanesce.home import Agent, Home, Reconstructor, check_agents, read_agents, read_reconstructor
+from evanesce.pins import parse_id
+from evanesce.policy import Policy
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Healed,
+    OrderCommand,
+    OrderedAgent,
+    OrderedSeat,
+    OrderResult,
+    Receipt,
+    RetiredSeat,
+    Retirement,
+    SeatCheck,
+)
 from evanesce.tokens import Token
 
 DEADLINES = {"mint": 10_000, "all else": 2000}
@@ -28,6 +46,7 @@ class Connection:
         agents: str | os.PathLike[str] | Sequence[Agent] | None,
         deadline: float | None,
         verify_before_release: bool,
+        grant: Grant | None = None,
     ) -> None:
         self.home = Home.at(home)
         path = Path(identity) if identity is not None else self.home.identity
@@ -37,12 +56,16 @@ class Connection:
                 f"there is no identity at {path}",
                 "Make one: `evanesce identity init`, on this machine.",
             )
+        self.reconstructor: Reconstructor | None = None
         if agents is None or isinstance(agents, str | os.PathLike):
-            self.agents = read_agents(Path(agents) if agents is not None else self.home.quorum)
+            quorum = Path(agents) if agents is not None else self.home.quorum
+            self.agents = read_agents(quorum)
+            self.reconstructor = read_reconstructor(quorum)
         else:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
         self._identity = str(path)
+        self._grants = () if grant is None else grant.parts
         self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release)
         self.reopen()
 
@@ -50,8 +73,10 @@ class Connection:
         """Begins anew with the same identity, agents and settings: no session, no connection, no pending
         operation."""
         holders = [(a.name, a.id, a.address, a.site, a.vendor) for a in self.agents]
+        other = self.reconstructor
+        service = None if other is None else (other.name, other.id, other.address, "", "")
         try:
-            self.core = _core.Reconstructor(self._identity, holders, *self._settings)
+            self.core = _core.Reconstructor(self._identity, holders, *self._settings, service, self._grants)
         except _core.CoreError as e:
             raise translate(e) from None
 
@@ -60,7 +85,7 @@ class Connection:
             core, receipts, warnings = self.core.mint(*order)
         except _core.CoreError as e:
             raise translate(e) from None
-        warnings = [*warnings, *shared_seats(order.seats)]
+        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(order.policy), order.quorum)]
         token = Token(core, "created", tuple(map(Receipt, receipts)))
         try:
             self.home.pins.add(token.id, token.name)
@@ -78,8 +103,12 @@ class Connection:
             core, receipts, warnings, faults, salt = self.core.reshare(token.core, *order)
         except _core.CoreError as e:
             raise translate(e) from None
-        warnings = [*warnings, *shared_seats(order.seats)]
+        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
         new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
+        held = {seat.holder_id for seat in token.seats}
+        fresh = [seat.name for seat in new.seats if seat.holder_id not in held]
+        if fresh and new.policy and _core.Policy(new.policy).limits(None):
+            warnings.append(f"{', '.join(fresh)}: did not hold the old token: limits begin at nothing there")
         if token.pinned not in (None, "trusted"):
             try:
                 self.home.pins.add(new.id, new.name)
@@ -117,6 +146,62 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+
+    def order(self, command: OrderCommand, tokens: Sequence[Token]) -> OrderResult:
+        try:
+            settled, rows, others, receipts = self.core.order([token.core for token in tokens], command)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return OrderResult(
+            command,
+            settled,
+            tuple(OrderedSeat(*row) for row in rows),
+            tuple(OrderedAgent(*row) for row in others),
+            tuple(map(Receipt, receipts)),
+        )
+
+    def serving(self) -> dict[str, Any]:
+        if self.reconstructor is None:
+            raise error(
+                "not-found",
+                "no reconstructor works for this home: its operations are done in this very process",
+                "Put a [reconstructor] into the quorum file, as `evanesce reconstructor show` prints it.",
+            )
+        try:
+            return self.core.serving()
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def grant(self, token: Token, delegate: str, actions: Iterable[str], expires: float, more: More) -> Grant:
+        chosen = (actions,) if isinstance(actions, str) else tuple(actions)
+        wanted = more.get("suites")
+        return sign_grant(
+            self._identity,
+            token.id,
+            parse_id(delegate),
+            chosen,
+            token.suites if wanted is None else tuple(wanted),
+            expires,
+            # Agents' clocks may be behind.
+            not_before=more.get("not_before", time.time() - 60),
+            count=more.get("count"),
+            bounds=tuple(more.get("bounds", ())),
+            further=more.get("further", False),
+            under=more.get("under"),
+        )
+
+    def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        try:
+            own = next(
+                (p for p, at in zip(grant.parts, grant.links, strict=True) if at.grantor == self.core.caller_id.hex()),
+                None,
+            )
+            if own is None:
+                raise error("grant-invalid", "this grant is not yours to revoke", "Its grantor revokes it.")
+            rows = self.core.revoke_grant(_core.grant_revoke(self._identity, own))
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return tuple(RevokedAt(*row) for row in rows)
 
     def status(self) -> tuple[AgentStatus, ...]:
         try:

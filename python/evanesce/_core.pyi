@@ -10,6 +10,8 @@ from typing import Any, Self, final
 from typing_extensions import Buffer
 
 __all__ = [
+    "APPROVAL_LIFE",
+    "Asked",
     "CoreError",
     "EmbeddedAgent",
     "Log",
@@ -21,6 +23,9 @@ __all__ = [
     "Secret",
     "Token",
     "__version__",
+    "approval_challenge",
+    "approval_from_assertion",
+    "approve",
     "canonical_payload",
     "checkpoint",
     "cosign",
@@ -30,22 +35,32 @@ __all__ = [
     "element_probe",
     "encapsulate",
     "encrypt_to",
+    "grant_read",
+    "grant_revoke",
+    "grant_sign",
     "harden",
     "input_digest",
+    "key_ids",
     "log_export",
     "log_key",
     "memory_report",
     "parse_quorum",
     "policy_schema",
+    "quorum_splits",
+    "read_approval",
     "roll_agent",
     "run_agent",
     "show_identity",
     "suites",
     "verify",
+    "verify_approval",
     "witness_key",
 ]
 
 __version__: str
+
+APPROVAL_LIFE: int
+"""Seconds that an approval is made to last."""
 
 class CoreError(Exception):
     """Raised by everything here. `faults` holds (seat or None, holder name, holder id hex, kind, detail)."""
@@ -169,6 +184,7 @@ class Log:
         code: str | None = None,
         action: str | None = None,
         limit: int | None = None,
+        approver: str | None = None,
     ) -> tuple[list[tuple[int, bytes, dict[str, Any]]], int]:
         """(index, leaf hash, entry) of the entries that fit, and how many fit in all. Ids in hex, times in Unix
         milliseconds, `until` exclusive. Checks the whole log on the way."""
@@ -192,11 +208,16 @@ _Job = tuple[str, str, Buffer, Buffer, int]
 """(suite, action, main input, second input: aad, mac or context, length in bytes for derive). The action may also
 be `sign-payload` or `mac-payload`, whose main input is in canonical form and is shown to the agents."""
 
+_Settled = tuple[Sequence[bytes], Sequence[bytes]]
+"""What people had to approve: their approvals, and the salt of each job's input digest."""
+
 @final
 class Operation:
     """Jobs under one opening, copied from the caller's buffers; to be submitted once."""
 
-    def __new__(cls, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Self:
+    def __new__(
+        cls, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None, settled: _Settled | None = None
+    ) -> Self:
         """Raises TypeError or BufferError for what is no suite, buffer or length."""
 
 _Healed = tuple[Token, list[Receipt], list[str], list[tuple[str | None, str, str, str, str]], bytes]
@@ -210,12 +231,20 @@ class Reconstructor:
         holders: Sequence[tuple[str, str, str, str, str]],
         deadline_ms: int | None = None,
         verify_before_release: bool = False,
+        service: tuple[str, str, str, str, str] | None = None,
+        grants: Sequence[bytes] = ...,
     ) -> Self:
         """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
-        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s."""
+        `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s. `service`, of the same
+        form: the reconstructor that does this side's operations; this one then only composes and proves them.
+        `grants`: a chain, under which operations of its token are asked for."""
+    def serving(self) -> dict[str, Any]:
+        """What the `service` says of itself."""
     @property
     def caller_id(self) -> bytes: ...
-    def run(self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None) -> Outcome:
+    def run(
+        self, token: Token, jobs: Sequence[_Job], deadline_ms: int | None = None, settled: _Settled | None = None
+    ) -> Outcome:
         """All jobs under one opening; blocks, the interpreter lock released."""
     def run_each(self, operations: Sequence[Operation]) -> list[Outcome | CoreError]:
         """All in one submission; blocks until the last is done, the interpreter lock released. In their order."""
@@ -258,6 +287,14 @@ class Reconstructor:
         `open`, the anchor is checked too; the error is why that failed."""
     def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
         """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
+    def order(
+        self, tokens: Sequence[Token], command: str
+    ) -> tuple[bool, list[tuple[str, str, str, str]], list[tuple[str, str, str]], list[Receipt]]:
+        """Gives every agent an order about a token, of which `tokens` are versions: `revoke`, `freeze` or `thaw`.
+        (settled, rows (seat, holder name, "revoked", "frozen", "thawed" or fault kind, detail), other agents that have
+        not obeyed (name, fault kind, detail), receipts)."""
+    def revoke_grant(self, revocation: bytes) -> list[tuple[str, str, str]]:
+        """Per holder: (name, id hex, why it has not revoked the grant, or "")."""
     def status(self) -> list[tuple[str, str, dict[str, Any] | None, str]]:
         """Per holder: (name, id hex, its status or None, why not). A status also has milliseconds (of the answer) and
         clock_offset_ms (its clock ahead of the local one)."""
@@ -274,6 +311,13 @@ class Policy:
     @property
     def payload(self) -> str | None:
         """The type of the payload that it declares, in Cedar's schema syntax."""
+    def could_open(self, caller: str, groups: Sequence[str]) -> bool:
+        """Whether some permit's scope admits this caller for an action by which the token is opened."""
+    @property
+    def approvers(self) -> list[tuple[str, str, tuple[str, list[str]] | None]] | None:
+        """Whom it names: (name, id hex, (relying party, origins) of an authenticator's key)."""
+    @property
+    def looks_at_approvals(self) -> bool: ...
     def decide(
         self,
         action: str,
@@ -285,10 +329,62 @@ class Policy:
         now: int | None = None,
         minter: bool = False,
         payload: Buffer | None = None,
+        uses: tuple[int, int] | None = None,
+        approvals: Sequence[str] = ...,
     ) -> tuple[bool, str, list[tuple[str, str, str]]]:
         """(permitted, why not, the deciding statements: label, "permit", "forbid" or "error", text). `input`: the 32
-        bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form. Raises
-        CoreError `bad-input`, `payload`."""
+        bytes of the input digest; `now`: Unix seconds, by default this machine's; `payload`: in canonical form; `uses`:
+        of the key and of the caller, before. Raises CoreError `bad-input`, `payload`."""
+    @property
+    def delegable(self) -> int:
+        """How many grants may follow one another from a caller that it permits."""
+    def limits(self, quorum: str | None) -> list[tuple[str, int | None, str | None]]:
+        """Each limit as stated, what each agent of the quorum permits, and what that comes to, in words. Raises
+        CoreError `malformed`, and `policy` for one that cannot be promised."""
+
+@final
+class Asked:
+    """An operation that people are asked to approve."""
+
+    def __new__(
+        cls,
+        token: bytes,
+        key: str,
+        action: str,
+        suite: str,
+        input: bytes,
+        caller: bytes,
+        payload: Buffer | None = None,
+    ) -> Self:
+        """`key`: the header's name; `payload`: in canonical form. Raises CoreError `payload`."""
+    def text(self, word: str = "") -> str:
+        """What an approver is shown. Raises CoreError `bad-input` where it is too long."""
+    def statement(self, expires: int, word: str = "") -> bytes:
+        """What is to be signed, with a fresh nonce; `expires`: Unix seconds."""
+    def approved_by(self, approval: bytes, now: int, site: tuple[str, list[str]] | None = None) -> None:
+        """Raises CoreError `approval-invalid` unless it is a good approval of this at `now` (Unix seconds); `site`:
+        relying party and origins, where the approver's key is an authenticator's."""
+
+def approve(statement: bytes, identity: str) -> bytes:
+    """An approval by the key in a file. Raises CoreError `identity`."""
+
+def approval_challenge(statement: bytes) -> bytes: ...
+def approval_from_assertion(
+    statement: bytes,
+    approver: bytes,
+    signature: bytes,
+    client_data: bytes,
+    authenticator_data: bytes,
+    site: tuple[str, list[str]],
+) -> bytes:
+    """An approval by an authenticator, verified; `approver`: SubjectPublicKeyInfo DER."""
+
+def read_approval(approval: bytes) -> dict[str, Any]:
+    """id, approver, webauthn, token, action, suite, input, caller, expires, text; nothing verified."""
+
+def verify_approval(approval: bytes, site: tuple[str, list[str]] | None = None) -> None:
+    """Raises CoreError `approval-invalid` unless the approver's key signed it, for `site` where it is an
+    authenticator's."""
 
 def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None:
     """Offline. Raises CoreError `invalid-signature`."""
@@ -301,12 +397,40 @@ def suites() -> list[tuple[str, bool, bool, list[str]]]:
 def parse_quorum(text: str) -> tuple[str, list[str]]:
     """Normal form and seat names, depth-first. Raises CoreError `malformed`."""
 
+def quorum_splits(text: str) -> bool:
+    """Whether two sufficient sets have no seat in common. Raises CoreError `malformed`."""
+
 def canonical_payload(payload: Buffer) -> bytes:
     """The canonical form (RFC 8785) of a JSON object. Raises CoreError `payload`, saying where it has none."""
 
 def policy_schema() -> str: ...
+def grant_sign(
+    identity_file: str,
+    token: Sequence[int],
+    delegate: Sequence[int],
+    actions: Sequence[str],
+    suites: Sequence[str],
+    bounds: Sequence[tuple[Sequence[str], int | None, int | None, Sequence[str] | None]],
+    count: int | None,
+    not_before: int,
+    expires: int,
+    further: bool,
+    under: bytes | None = None,
+) -> bytes:
+    """A grant signed by the identity in a file; `under` the grant that it passes on. Raises CoreError `grant-invalid`
+    for one that no agent would take, `identity`."""
+
+def grant_read(chain: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What a chain of grants says, verified but for who its people are. Raises CoreError `grant-invalid`."""
+
+def grant_revoke(identity_file: str, grant: bytes) -> bytes:
+    """The word of the identity in a file that its grant has ended. Raises CoreError `identity`."""
+
 def create_identity(path: str) -> tuple[bytes, bytes, bytes]:
     """Makes a new Ed25519 identity file (0600). Returns (SPKI DER, agent id, caller id)."""
+
+def key_ids(spki: bytes) -> tuple[bytes, bytes]:
+    """The ids of a public key, SubjectPublicKeyInfo DER: as an agent's, and as a caller's or an approver's."""
 
 def show_identity(path: str) -> tuple[bytes, bytes, bytes]: ...
 def element_create(folder: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from evanesce._text import printable
 from evanesce.errors import error, translate
 from evanesce.home import Agent
 from evanesce.pins import parse_id
+from evanesce.policy import Policy
 
 
 class Terms(TypedDict, total=False):
@@ -113,6 +114,17 @@ def parse_quorum(text: str) -> tuple[str, list[str]]:
             f"this quorum cannot be read: {e.message}",
             e.hint or 'Write it like "3 of (ceo, cfo, 2 of (board-1, board-2, board-3))".',
         ) from None
+
+
+def spent_twice(policy: Policy, quorum: str) -> list[str]:
+    """A warning where what people approve once could be done twice. Raises `bad-input`."""
+    text, _ = parse_quorum(quorum)
+    if not policy.looks_at_approvals or not _core.quorum_splits(text):
+        return []
+    return [
+        f"two sets of agents without a seat in common can open ({text}): an approval is spent once at each agent, "
+        "so that one could be used twice"
+    ]
 
 
 def majority(agents: Sequence[Agent]) -> str:

@@ -28,6 +28,8 @@ Job = tuple[str, str, Buffer, Buffer, int]
 
 Jobs = tuple[Job, ...]
 
+Settled = tuple[Sequence[bytes], Sequence[bytes]]
+"""What people had to approve: their approvals, and the salt of each job's input digest."""
 
 Plan = tuple[Jobs, Callable[[_core.Outcome, Jobs], R]]
 """Jobs under one opening, and what makes the verb's result of their outcome."""

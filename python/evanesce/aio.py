@@ -25,10 +25,23 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
+from evanesce.approvals import Approval, Request
 from evanesce.errors import EvanesceError, error, translate
-from evanesce.home import Agent
+from evanesce.grant import Grant, More, RevokedAt
+from evanesce.home import Agent, Reconstructor
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Ciphertext,
+    Healed,
+    Mac,
+    OrderResult,
+    Retirement,
+    Secret,
+    Signature,
+    Verified,
+)
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -47,9 +60,10 @@ class AsyncClient:
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
         deadline: float | None = None,
         verify_before_release: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         """As `Client`."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
         self._loop: AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._descriptor = -1
@@ -66,6 +80,15 @@ class AsyncClient:
     def agents(self) -> tuple[Agent, ...]:
         """As `Client.agents`."""
         return self._open().agents
+
+    @property
+    def reconstructor(self) -> Reconstructor | None:
+        """As `Client.reconstructor`."""
+        return self._open().reconstructor
+
+    async def reconstructor_status(self) -> dict[str, Any]:
+        """As `Client.reconstructor_status`."""
+        return await asyncio.to_thread(self._open().serving)
 
     async def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
         """As `Client.create`."""
@@ -204,6 +227,13 @@ class AsyncClient:
         """As `Client.decapsulate`."""
         return self._submit(token, _plan.decapsulate(token, ciphertext, suite), deadline)
 
+    def perform(
+        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
+    ) -> Future[Signature | Mac | Secret]:
+        """As `Client.perform`."""
+        settled = ([approval.data for approval in approvals], [request.salt])
+        return self._submit(request.token, request.plan(), deadline, settled)
+
     async def check(self, token: Token, *, open: bool = False) -> Check:
         """As `Client.check`."""
         return await asyncio.to_thread(self._open().check, token, open)
@@ -223,6 +253,28 @@ class AsyncClient:
     async def retire(self, token: Token) -> Retirement:
         """As `Client.retire`."""
         return await asyncio.to_thread(self._open().retire, token)
+
+    async def revoke(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.revoke`."""
+        return await asyncio.to_thread(self._open().order, "revoke", (token, *versions))
+
+    async def freeze(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.freeze`."""
+        return await asyncio.to_thread(self._open().order, "freeze", (token, *versions))
+
+    async def thaw(self, token: Token, *versions: Token) -> OrderResult:
+        """As `Client.thaw`."""
+        return await asyncio.to_thread(self._open().order, "thaw", (token, *versions))
+
+    async def grant(
+        self, token: Token, delegate: str, actions: Iterable[str], expires: float, **more: Unpack[More]
+    ) -> Grant:
+        """As `Client.grant`."""
+        return await asyncio.to_thread(self._open().grant, token, delegate, actions, expires, more)
+
+    async def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        """As `Client.revoke_grant`."""
+        return await asyncio.to_thread(self._open().revoke_grant, grant)
 
     async def status(self) -> tuple[AgentStatus, ...]:
         """As `Client.status`."""
@@ -249,12 +301,15 @@ class AsyncClient:
 
     # From here on, what happens per operation. Every microsecond counts ten thousand times a second.
 
-    def _submit(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> Future[R]:
+    def _submit(
+        self, token: Token, plan: _plan.Plan[R], deadline: float | None, settled: _plan.Settled | None = None
+    ) -> Future[R]:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._watch(loop)
         # Copies what the caller may change or wipe next. What is wrong with it is this caller's error alone.
-        operation = _core.Operation(token.core, plan[0], None if deadline is None else milliseconds(deadline))
+        limit = None if deadline is None else milliseconds(deadline)
+        operation = _core.Operation(token.core, plan[0], limit, settled)
         return self._enqueue(loop, operation, plan)
 
     def _submit_each(

@@ -2,7 +2,8 @@
 requests.
 
 The client is both *caller* and *reconstructor* (PROTOCOL §6): for the length of one operation the key
-exists in locked memory of this very process. What that concedes is in PROTOCOL §10.
+exists in locked memory of this very process. What that concedes is in PROTOCOL §10. Where its quorum file names a
+`[reconstructor]`, it is only a caller: keys exist over there (docs/reconstructor.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from typing_extensions import Buffer
 
@@ -18,10 +19,23 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
+from evanesce.approvals import Approval, Request
 from evanesce.errors import EvanesceError, error, translate
-from evanesce.home import Agent
+from evanesce.grant import Grant, More, RevokedAt
+from evanesce.home import Agent, Reconstructor
 from evanesce.payload import Payload
-from evanesce.results import AgentStatus, Check, Ciphertext, Healed, Mac, Retirement, Secret, Signature, Verified
+from evanesce.results import (
+    AgentStatus,
+    Check,
+    Ciphertext,
+    Healed,
+    Mac,
+    OrderResult,
+    Retirement,
+    Secret,
+    Signature,
+    Verified,
+)
 from evanesce.tokens import Token
 
 R = TypeVar("R")
@@ -43,13 +57,14 @@ class Client:
         agents: str | os.PathLike[str] | Sequence[Agent] | None = None,
         deadline: float | None = None,
         verify_before_release: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         """`home`: see `evanesce.home`. `identity`: a PKCS#8 PEM file (0600) instead of the home's.
         `agents`: a quorum file, or its entries, instead of the home's. `deadline`: seconds that
         a call may take as a whole, whatever it does; by default 2, and 10 for a mint.
         `verify_before_release`: check each signature before it is returned, against computing faults
-        (about 60 µs)."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release)
+        (about 60 µs). `grant`: under which operations of its token are asked for."""
+        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
 
     @property
     def caller_id(self) -> str:
@@ -60,6 +75,17 @@ class Client:
     def agents(self) -> tuple[Agent, ...]:
         """The agents this client asks; tokens cannot add to them."""
         return self._open().agents
+
+    @property
+    def reconstructor(self) -> Reconstructor | None:
+        """Who does this client's operations; None where it does them itself."""
+        return self._open().reconstructor
+
+    def reconstructor_status(self) -> dict[str, Any]:
+        """What that one says of itself: `name`, `version`, `clock` (Unix ms), `caller` (its name for this client),
+        `agents` (that it has a session with), `memory`, and in words what shuts it in, `applied` and `missing`. Raises
+        `not-found` where there is none, `reconstructor` where it cannot be reached."""
+        return self._open().serving()
 
     def create(self, name: str, suites: Iterable[str], **terms: Unpack[Terms]) -> Token:
         """Mints a new key and keeps its pin; save the token, for nothing else of the key exists
@@ -208,6 +234,22 @@ class Client:
         (FIPS 203)."""
         return self._run(token, _plan.decapsulate(token, ciphertext, suite), deadline)
 
+    def perform(
+        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
+    ) -> Signature | Mac | Secret:
+        """Does what was requested, with what people have approved of it. An agent that permits it has spent these
+        approvals, also where too few others do and nothing comes of it. Raises as the operation itself; `refused`
+        where approvals are missing."""
+        jobs, finish = request.plan()
+        limit = None if deadline is None else milliseconds(deadline)
+        settled = ([approval.data for approval in approvals], [request.salt])
+        try:
+            outcome = self._open().core.run(request.token.core, jobs, limit, settled)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        done: Signature | Mac | Secret = finish(outcome, jobs)
+        return done
+
     def check(self, token: Token, *, open: bool = False) -> Check:
         """Asks every seat whether it can regenerate its share; nothing is released. With `open`, a
         quorum also regenerates the seed once, and the anchor is checked: raises as any operation does,
@@ -235,6 +277,34 @@ class Client:
         """Asks every holder to tombstone the token, for good. See `Retirement.dead` for what that
         achieved."""
         return self._open().retire(token)
+
+    def revoke(self, token: Token, *versions: Token) -> OrderResult:
+        """Has the token tombstoned for good, by an order that every agent judges for itself and hands on to those that
+        are away. `versions` are older copies of the same token whose rows differ: every agent that holds one counts.
+        Needs no seat to answer, unlike `retire`. See `OrderResult.settled` for what that achieved. Raises `refused`,
+        `role`, `quorum-not-met`, `bad-input`."""
+        return self._open().order("revoke", (token, *versions))
+
+    def freeze(self, token: Token, *versions: Token) -> OrderResult:
+        """As `revoke`, until the token is thawed. Of two orders to freeze or thaw a token the later one holds, wherever
+        both arrive."""
+        return self._open().order("freeze", (token, *versions))
+
+    def thaw(self, token: Token, *versions: Token) -> OrderResult:
+        """Takes back a freeze; whoever may freeze may thaw."""
+        return self._open().order("thaw", (token, *versions))
+
+    def grant(self, token: Token, delegate: str, actions: Iterable[str], expires: float, **more: Unpack[More]) -> Grant:
+        """Lets another caller ask for these actions in this one's place until `expires` (Unix seconds), as
+        far as the agents let this one. `delegate`: its caller id. `more`: see `More`. No agent is asked.
+        Raises `grant-invalid`."""
+        return self._open().grant(token, delegate, actions, expires, more)
+
+    def revoke_grant(self, grant: Grant) -> tuple[RevokedAt, ...]:
+        """Has every agent of the quorum file refuse a grant of this caller's, and what was passed on under
+        it. It is dead for a token once the agents that have revoked it block its quorum. Raises
+        `grant-invalid`."""
+        return self._open().revoke_grant(grant)
 
     def status(self) -> tuple[AgentStatus, ...]:
         """Asks every agent of the quorum file how it is."""

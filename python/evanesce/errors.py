@@ -151,13 +151,17 @@ CODES: dict[str, Code] = {
     # The agents.
     "refused": Code(RefusedError, 2, "Ask those who run the agents that are named."),
     "role": Code(RefusedError, 2, "Have the agents allow it: `evanesce agent allow DIR --name NAME --id ID --role …`."),
+    "not-approved": Code(QuorumError, 1),
     "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
     "overloaded": Code(QuorumError, 1, "Try again, more slowly."),
+    "reconstructor": Code(QuorumError, 1, "Start or reach the reconstructor that is named, then try again."),
     # What was checked.
     "invalid-signature": Code(VerificationError, 2, "The message, the signature or the key is not the right one."),
     "decryption-failed": Code(
         VerificationError, 2, "The ciphertext, its additional data or the key is not the right one."
     ),
+    "grant-invalid": Code(InputError, 2, "Ask its grantor for another."),
+    "approval-invalid": Code(VerificationError, 2, "Ask the approver for it again."),
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     "log-invalid": Code(
         VerificationError,

@@ -3,7 +3,8 @@
 `$EVANESCE_HOME`, or `~/.config/evanesce`:
 
     identity.key    the caller's own signing key (0600); read by the core alone
-    quorum.toml     the agents it asks, `[[agent]]` each; tokens cannot add to them
+    quorum.toml     the agents it asks, `[[agent]]` each; tokens cannot add to them. With `[reconstructor]`, the one
+                    that does its operations
     pins            the token ids it trusts (see `pins`)
     tokens/         NAME.regen, public
 
@@ -44,6 +45,21 @@ class Agent:
     def stanza(self) -> str:
         """The lines that name it in a quorum file."""
         return "[[agent]]\n" + _toml.dumps({field: getattr(self, field) for field in _FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructor:
+    """A reconstructor that works for this caller, as a quorum file names it."""
+
+    name: str
+    id: str
+    """Its id to those who connect to it, 64 hex digits: `evanesce reconstructor show`."""
+    address: str
+    """host:port"""
+
+    def stanza(self) -> str:
+        """The lines that name it in a quorum file."""
+        return "[reconstructor]\n" + _toml.dumps({"name": self.name, "id": self.id, "address": self.address})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,7 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
             "as `evanesce agent init` prints it.",
         )
     document = _toml.load(path)
-    unknown = sorted(set(document) - {"agent"})
+    unknown = sorted(set(document) - {"agent", "reconstructor"})
     if unknown:
         raise _wrong(path, f"unknown entry {printable(unknown[0])!r}")
     entries = document.get("agent", [])
@@ -105,6 +121,26 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
     agents = tuple(_agent(path, number, entry) for number, entry in enumerate(entries, 1))
     check_agents(agents, str(path))
     return agents
+
+
+def read_reconstructor(path: Path) -> Reconstructor | None:
+    """The reconstructor that a quorum file names, if it names one. Raises `config`."""
+    entry = _toml.load(path).get("reconstructor")
+    if entry is None:
+        return None
+    fields = ("name", "id", "address")
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(field), str) for field in fields):
+        raise _wrong(path, "[reconstructor] needs name, id and address")
+    unknown = sorted(set(entry) - set(fields))
+    if unknown:
+        raise _wrong(path, f"[reconstructor]: unknown field {printable(unknown[0])!r}")
+    if not _SEAT.fullmatch(entry["name"]):
+        raise _wrong(path, "[reconstructor]: a name is 1 to 64 of A-Z a-z 0-9 . _ @ -")
+    if not _HEX_ID.fullmatch(entry["id"].lower()):
+        raise _wrong(path, "[reconstructor]: id must be 64 hex digits")
+    if not valid_address(entry["address"]):
+        raise _wrong(path, "[reconstructor]: address must be host:port")
+    return Reconstructor(entry["name"], entry["id"].lower(), entry["address"])
 
 
 def check_agents(agents: Iterable[Agent], where: str) -> None:

@@ -10,6 +10,7 @@ What an agent asks besides the policy (roles, expiry, the token's suites, limits
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evanesce import _core
@@ -36,6 +37,21 @@ class Question:
     minter: bool = False
     """Whether the caller has that role: reshare, repair and retire need it, or a permit that names them."""
     payload: Payload | None = None
+    uses: tuple[int, int] = (0, 0)
+    """Operations that the agent has permitted before: under the token, and of these the caller's."""
+    approvals: tuple[str, ...] = ()
+    """Names of those who have approved it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often a key may be used, as its policy states it (docs/limits.md)."""
+
+    text: str
+    each: int | None
+    """Operations that each agent permits; None where no quorum was given."""
+    explanation: str | None
+    """What that comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,36 @@ class Policy:
         """The type of the payload that it declares, in Cedar's schema syntax; None where it declares none."""
         return self._core.payload
 
+    @property
+    def delegable(self) -> int:
+        """How many grants may follow one another from a caller that it permits; 0 where it lets nobody delegate."""
+        return self._core.delegable
+
+    def limits(self, quorum: str | None = None) -> tuple[Limit, ...]:
+        """The limits that it states, and what they come to under a quorum. Raises `policy` where one cannot be
+        promised there, `malformed` for what is no quorum."""
+        try:
+            return tuple(Limit(*limit) for limit in self._core.limits(quorum))
+        except _core.CoreError as e:
+            raise translate(e) from None
+
+    def could_open(self, caller: str, groups: Sequence[str] = ()) -> bool:
+        """Whether some permit's scope admits this caller for an action by which the token is opened. Conditions and
+        forbids are left out, so that it may be too much and is never too little: for advice."""
+        return self._core.could_open(caller, list(groups))
+
+    @property
+    def approvers(self) -> tuple[tuple[str, str, tuple[str, list[str]] | None], ...] | None:
+        """Whom it names: (name, id in hex, relying party and origins of an authenticator's key). None where it leaves
+        that to the agents' directories."""
+        named = self._core.approvers
+        return None if named is None else tuple(named)
+
+    @property
+    def looks_at_approvals(self) -> bool:
+        """Whether any of its statements does."""
+        return self._core.looks_at_approvals
+
     def decide(self, question: Question) -> Decision:
         """Raises `payload`, and `bad-input` for what is no action."""
         payload = None if question.payload is None else canonical_payload(question.payload)
@@ -96,6 +142,8 @@ class Policy:
                 question.now,
                 question.minter,
                 payload,
+                question.uses,
+                question.approvals,
             )
         except _core.CoreError as e:
             raise translate(e) from None

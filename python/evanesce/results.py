@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 
 from typing_extensions import Buffer
 
@@ -343,6 +343,51 @@ class Retirement:
         return tuple(seat for seat in self.seats if seat.verdict != "retired")
 
 
+OrderCommand = Literal["revoke", "freeze", "thaw"]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedSeat:
+    """What one agent has made of an order, for one seat that it holds or has held."""
+
+    seat: str
+    holder: str
+    verdict: str
+    """`revoked`, `frozen` or `thawed`, or a fault as in `Culprit.kind`."""
+    detail: str
+
+    @property
+    def obeyed(self) -> bool:
+        return self.verdict in ("revoked", "frozen", "thawed")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedAgent:
+    """An agent without a seat that has not obeyed: others would not learn the order from it."""
+
+    holder: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult:
+    """What an order to revoke, freeze or thaw a token has achieved so far."""
+
+    command: OrderCommand
+    settled: bool
+    """Revoked or frozen: no sufficient set remains without the seats that have obeyed (PROTOCOL §9). Thawed: a
+    sufficient set has obeyed. A seat has when every agent that ever held a row for it, in the versions given, has."""
+    seats: tuple[OrderedSeat, ...]
+    others: tuple[OrderedAgent, ...]
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def missing(self) -> tuple[OrderedSeat, ...]:
+        """Seats, with the agent, that have not obeyed."""
+        return tuple(seat for seat in self.seats if not seat.obeyed)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
     """One agent of the quorum file, asked how it is."""
@@ -351,7 +396,8 @@ class AgentStatus:
     id: str
     report: Mapping[str, Any] | None
     """Its own words: version, clock (Unix milliseconds), element, development, weaknesses, epochs,
-    current, entries, tombstones, commit, memory, caller and roles (who you are to it). None when it did
-    not answer."""
+    current, entries, tombstones, frozen, peers (other agents that it compares with), heard (of these, since it
+    started), standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you are
+    to it). None when it did not answer."""
     problem: str
     """Why not; empty when it did."""

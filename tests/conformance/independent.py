@@ -166,21 +166,24 @@ def _combine(gate: Gate, shares: Iterator[bytes | None]) -> bytes | None:
         _combine(child, shares) if isinstance(child, Gate) else next(shares) for child in gate.of
     ]
     points = [(x, value) for x, value in enumerate(values, 1) if value is not None][: gate.t]
-    if len(points) < gate.t:
-        return None
+    return None if len(points) < gate.t else interpolate(points, 0)
+
+
+def interpolate(points: Sequence[tuple[int, bytes]], at: int) -> bytes:
+    """The polynomial through these points, at `at`, byte by byte in GF(2^8)."""
     out = bytearray(32)
     for x, value in points:
         weight = 1
         for other, _ in points:
             if other != x:
-                weight = _times(weight, _times(other, _inverse(other ^ x)))
+                weight = times(weight, times(other ^ at, _inverse(other ^ x)))
         for place in range(32):
-            out[place] ^= _times(weight, value[place])
+            out[place] ^= times(weight, value[place])
     return bytes(out)
 
 
 @functools.cache
-def _times(a: int, b: int) -> int:
+def times(a: int, b: int) -> int:
     """GF(2^8) modulo x^8+x^4+x^3+x+1."""
     product = 0
     while b:
@@ -193,7 +196,7 @@ def _times(a: int, b: int) -> int:
 
 @functools.cache
 def _inverse(a: int) -> int:
-    return next(b for b in range(1, 256) if _times(a, b) == 1)
+    return next(b for b in range(1, 256) if times(a, b) == 1)
 
 
 def _header(header: Any) -> Gate:

@@ -51,6 +51,18 @@ def test_a_name_is_not_given_to_another_key(folder: AgentFolder) -> None:
         folder.allow(Known("ops", DEV.id, ("caller",)))
 
 
+def test_an_authenticators_key_approves_and_nothing_else(folder: AgentFolder) -> None:
+    board = known_identity("board", "ef" * 32, ["approver"], [], "example.com", ["https://console.example.com"])
+    folder.allow(OPS)
+    folder.allow(board)
+    assert folder.read_known() == (OPS, board)
+    assert 'webauthn = "example.com"\norigins = ["https://console.example.com"]\n' in folder.known.read_text()
+    with pytest.raises(EvanesceError, match="opens no connection"):
+        known_identity("board", "ef" * 32, ["approver", "caller"], [], "example.com")
+    with pytest.raises(EvanesceError, match="those of an authenticator"):
+        known_identity("board", "ef" * 32, ["approver"], [], "", ["https://console.example.com"])
+
+
 def test_forgetting(folder: AgentFolder) -> None:
     folder.allow(OPS)
     folder.allow(DEV)

@@ -58,12 +58,12 @@ class FakeCore:
 class FakeOperation:
     """Stands in for the core's operation: copies, and refuses what is no buffer."""
 
-    def __init__(self, _: object, jobs: Sequence[Any], limit: int | None) -> None:
+    def __init__(self, _: object, jobs: Sequence[Any], limit: int | None, settled: Any = None) -> None:
         self.jobs = [
             (suite, action, bytes(memoryview(first)), bytes(memoryview(second)), length)
             for suite, action, first, second, length in jobs
         ]
-        self.limit = limit
+        self.limit, self.settled = limit, settled
 
 
 def refusal(code: str, *faults: tuple[str | None, str, str, str, str]) -> CoreError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from bench import __main__ as bench
-from bench import suites
+from bench import policies, suites
 from bench.peer import CONNECTIONS
 
-from evanesce import _core
+from evanesce import Policy, Question, _core
 
 LINE = re.compile(r"target [a-z0-9-]+: measured [0-9.e+]+(/s|ms|MiB|us), goal [0-9.e+]+(/s|ms|MiB|us), (ok|short)")
 
@@ -30,7 +31,8 @@ FLAT = {"memory_first_mib": 20.0, "memory_last_mib": 21.0, "cpu_us_fresh_beside_
 
 
 def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
-    lines = bench.targets(medians(21034.4, 0.366), 41.23, FLAT)
+    lines = bench.targets(medians(21034.4, 0.366), 41.23, FLAT, {"without": 20000.0, "with": 15100.0})
+    assert "target policy-ed25519-rate: measured 15100/s, goal 15000/s, ok" in lines
     assert lines[0] == "target ed25519-rate: measured 21034/s, goal 15923/s, ok"
     assert "target ed25519-p50-one: measured 0.366ms, goal 0.44ms, ok" in lines
     assert "target p50-across-40ms: measured 41.23ms, goal 45ms, ok" in lines
@@ -41,7 +43,7 @@ def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
 
 def test_what_is_missed_is_short() -> None:
     flat = {"memory_first_mib": 20.0, "memory_last_mib": 30.0, "cpu_us_fresh_beside_last": 100.0, "cpu_us_last": 94.9}
-    lines = bench.targets(medians(15922.0, 0.5), 46.0, flat)
+    lines = bench.targets(medians(15922.0, 0.5), 46.0, flat, {"without": 20000.0, "with": 14999.0})
     assert lines[0] == "target ed25519-rate: measured 15922/s, goal 15923/s, short"
     assert [line.rpartition(" ")[2] for line in lines] == ["short"] * len(lines)
 
@@ -64,3 +66,13 @@ def test_every_suite_has_a_row_or_there_is_no_result() -> None:
     suites.complete(rows, names)
     with pytest.raises(RuntimeError, match=names[3]):
         suites.complete(rows[:3] + rows[4:], names)
+
+
+def test_the_measured_policy_is_one_of_sixty_statements_that_decides() -> None:
+    text = policies.policy()
+    assert 18_000 < len(text) < 22_000
+    policy = Policy(text)
+    asked = Question("sign", "bench", "bench", policies.GROUPS, "ed25519", bytes(range(32)))
+    assert policy.decide(asked).permitted
+    for change in ({"groups": ()}, {"key": "treasury"}, {"caller": "service-03"}, {"now": 1_600_000_001}):
+        assert not policy.decide(replace(asked, **change)).permitted

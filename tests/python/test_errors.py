@@ -50,13 +50,13 @@ def test_every_code_the_core_can_raise_is_in_the_table() -> None:
 PROMISED = {
     errors.InputError: {
         1: "usage bad-input not-found exists suite-not-in-token unfit-operation closed payload",
-        2: "policy",
+        2: "policy grant-invalid",
     },
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
     errors.RefusedError: {2: "refused role"},
-    errors.QuorumError: {1: "quorum-not-met overloaded"},
-    errors.VerificationError: {2: "invalid-signature decryption-failed receipt-invalid log-invalid"},
+    errors.QuorumError: {1: "quorum-not-met not-approved overloaded reconstructor"},
+    errors.VerificationError: {2: "invalid-signature decryption-failed approval-invalid receipt-invalid log-invalid"},
     errors.SetupError: {1: "identity config io running memory element log roll"},
     errors.InternalError: {1: "internal"},
     EvanesceError: {1: "interrupted"},

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .conformance import Gate, Token, expand, hkdf, regenerate, th, times
+from .conformance import Gate, Token, expand, hkdf, interpolate, regenerate, th
 
 MATERIAL = {
     "ed25519": 32,
@@ -152,23 +152,6 @@ def _values(gate: Gate, shares: Iterator[bytes], path: str) -> Iterator[tuple[st
         else:
             points.append(next(shares))
     yield path or "/", interpolate(list(enumerate(points, 1))[: gate.t], 0)
-
-
-def interpolate(points: Sequence[tuple[int, bytes]], at: int) -> bytes:
-    """The polynomial through these points, at `at`, byte by byte in GF(2^8)."""
-    out = bytearray(32)
-    for x, value in points:
-        weight = 1
-        for other, _ in points:
-            if other != x:
-                weight = times(weight, times(other ^ at, _inverse(other ^ x)))
-        for place in range(32):
-            out[place] ^= times(weight, value[place])
-    return bytes(out)
-
-
-def _inverse(a: int) -> int:
-    return next(b for b in range(1, 256) if times(a, b) == 1)
 
 
 def _consequences(suite: str, material: bytes, messages: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:

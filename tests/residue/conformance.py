@@ -11,17 +11,15 @@ from independent import (
     ASYMMETRIC,
     Gate,
     Token,
-    _times,
     expand,
     hkdf,
+    interpolate,
     open_seed,
     regenerate,
     th,
+    times,
 )
 from independent_suites import agent_id, public
-
-times = _times
-"""Multiplication in GF(2^8)."""
 
 __all__ = [
     "ASYMMETRIC",
@@ -30,6 +28,7 @@ __all__ = [
     "agent_id",
     "expand",
     "hkdf",
+    "interpolate",
     "open_seed",
     "public",
     "regenerate",

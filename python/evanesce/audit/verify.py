@@ -13,6 +13,7 @@ from typing import Any
 
 from evanesce import _core
 from evanesce._text import printable, short
+from evanesce.approvals import Approval, Site, approvers
 from evanesce.audit.logs import Log, named
 from evanesce.audit.receipts import Kept
 from evanesce.errors import error, translate
@@ -51,10 +52,19 @@ class Word:
     weaknesses: tuple[str, ...]
     caller_name: str
     """What this agent knows the caller by."""
+    reconstructor: str | None
+    """The caller id of the reconstructor that carried the request, where it is not the caller itself."""
+    approvals: tuple[tuple[str, str, str], ...]
+    """The approvals that it spent: what it, or the token's policy, calls the approver; the approver's id; the
+    approval's id."""
     index: int
     size: int
     """Entry number, and entries of the log when it signed."""
     standing: Standing
+    grants: tuple[str, ...] = ()
+    """Ids of the grants under which the caller asked, the first grantor's first."""
+    uses: Mapping[str, Any] | None = None
+    """Where uses of the key are counted: how many there were with this one, in all (`key`) and `of` whom (`caller`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,25 @@ def verify(
     )
 
 
+def approved(verdict: Verdict, approvals: Iterable[Approval], site: Site | None = None) -> list[Approval]:
+    """Of the approvals those that this opening has spent, each signed by its approver's key, over this token, caller
+    and input. `site`: of authenticators' keys that the policy of a token given does not name. Raises
+    `approval-invalid` for one that was spent here and is not."""
+    spent = {identifier for word in verdict.words for _, _, identifier in word.approvals}
+    sites = {} if verdict.known is None else {one.id: one.site for one in approvers(verdict.known) or ()}
+    found = [approval for approval in approvals if approval.id in spent]
+    for approval in found:
+        approval.verify(sites.get(approval.approver, site if approval.webauthn else None))
+        digests = [digest for _, _, digest in verdict.operations]
+        if (approval.token, approval.caller) != (verdict.token, verdict.caller) or approval.input not in digests:
+            raise error(
+                "approval-invalid",
+                f"{verdict.path}: the agents took {short(approval.id)} for an approval of this, and it is of another",
+                "Keep both as evidence: these agents do not verify what they say they do.",
+            )
+    return found
+
+
 def contradictions(kept: Iterable[Kept]) -> None:
     """Compares the receipts with each other, without any log. Raises `log-invalid` where one agent signed two logs: two
     trees of one size, or two entries in one place."""
@@ -179,9 +208,13 @@ def _word(
         element=entry["element"],
         weaknesses=tuple(entry["weaknesses"]),
         caller_name=entry["caller_name"],
+        reconstructor=entry["reconstructor"],
+        approvals=tuple((one["name"], one["approver"], one["id"]) for one in entry["approvals"]),
         index=receipt.index,
         size=_core.checkpoint(receipt.checkpoint)[1],
         standing=standing,
+        grants=tuple(entry["grants"]),
+        uses=entry["uses"],
     )
 
 

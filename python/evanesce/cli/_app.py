@@ -24,6 +24,7 @@ from rich.text import Text
 from evanesce import Client, Culprit, Token
 from evanesce._text import printable, short
 from evanesce.errors import EvanesceError, error
+from evanesce.grant import Grant
 from evanesce.home import Home
 from evanesce.results import Receipt
 
@@ -80,9 +81,10 @@ class App:
         with self.err.status(Text(printable(text))):
             yield
 
-    def client(self, deadline: int | None = None) -> Client:
-        """The client of this home folder; `deadline` in milliseconds."""
-        return Client(self.home.root, deadline=None if deadline is None else deadline / 1000)
+    def client(self, deadline: int | None = None, grant: str | None = None) -> Client:
+        """The client of this home folder; `deadline` in milliseconds, `grant` a file."""
+        under = None if grant is None else Grant.load(grant)
+        return Client(self.home.root, deadline=None if deadline is None else deadline / 1000, grant=under)
 
     def token(self, reference: str, pin: str | None = None, trust_token: bool = False) -> Token:
         """A token by path, by name in the home folder, or `-` for stdin."""

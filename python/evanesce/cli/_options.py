@@ -47,6 +47,11 @@ def _deadline(what: str) -> Callable[[F], F]:
     return click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help=help)
 
 
+def grant_option(function: F) -> F:
+    """In whose place it is asked."""
+    return click.option("--grant", metavar="FILE", help="Ask in its grantor's place, within its bounds.")(function)
+
+
 def message_argument(function: F) -> F:
     """What is signed: a file, stdin, or a short text."""
     return _all(

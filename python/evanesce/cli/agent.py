@@ -305,6 +305,8 @@ def roll(app: App, folder: str, tokens: str, destroy_old: int | None) -> None:
 )
 @click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="May be repeated.")
 @click.option("--group", "groups", multiple=True, help="For policies; may be repeated.")
+@click.option("--webauthn", metavar="DOMAIN", help="An approver's key is an authenticator's, for this relying party.")
+@click.option("--origin", "origins", metavar="URL", multiple=True, help="Only this page of it may ask; repeatable.")
 @click.option("--remove", is_flag=True, help="Forget it instead.")
 def allow(
     app: App,
@@ -313,12 +315,14 @@ def allow(
     identifier: str | None,
     roles: tuple[str, ...],
     groups: tuple[str, ...],
+    webauthn: str | None,
+    origins: tuple[str, ...],
     remove: bool,
 ) -> None:
     """Let the agent of DIR know a caller.
 
-    Roles: caller; minter (may mint keys); reconstructor (shares are sealed to it: an SDK is one). A running
-    agent learns it at once.
+    Roles: caller; minter (may mint keys); reconstructor (shares are sealed to it: an SDK is one); approver (may
+    approve what others ask for). A running agent learns it at once.
     """
     at = AgentFolder(Path(folder).absolute())
     at.require()
@@ -329,7 +333,8 @@ def allow(
     else:
         if not roles:
             raise error("usage", "--role is missing", f"Choose among {', '.join(ROLES)}; several may be given.")
-        changed = at.allow(known_identity(name, identifier or own_id(app), roles, groups))
+        new = known_identity(name, identifier or own_id(app), roles, groups, webauthn or "", origins)
+        changed = at.allow(new)
     pid = at.reload() if changed else at.running()
     app.emit({"folder": str(at.root), "name": name, "changed": changed, "running": pid})
     verdict = "forgot" if remove else "knows"
@@ -368,7 +373,7 @@ def export(app: App, folder: str, target: str) -> None:
 def status(app: App, deadline: int | None) -> None:
     """Ask every agent how it is.
 
-    All those of the quorum file. Exits 1 when one does not answer.
+    All those of the quorum file. Exits 1 when one does not answer, or says that it answers nothing as things are.
     """
     with app.working("asking the agents"), app.client(deadline) as client:
         places = {entry.id: entry for entry in client.agents}
@@ -378,7 +383,7 @@ def status(app: App, deadline: int | None) -> None:
         app.out.print(status_table(answers, places))
         for answer in answers:
             app.warn(weaknesses(answer))
-    if any(answer.report is None for answer in answers):
+    if any(answer.report is None or answer.report["standing"] for answer in answers):
         raise click.exceptions.Exit(1)
 
 
@@ -397,8 +402,9 @@ def status_table(answers: tuple[AgentStatus, ...], places: Mapping[str, Agent]) 
             # The reason for it, in brackets, is for `doctor`.
             row += [report["element"], str(report["memory"]).partition(" (")[0]]
             row += [str(report[figure]) for figure in ("current", "entries", "tombstones")]
-            row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", "up"]
-        table.add_row(*map(printable, row), style=None if report is not None else "red")
+            row[-1] += f", {report['frozen']} frozen" if report["frozen"] else ""
+            row += [f"{report['caller']}: {', '.join(report['roles']) or 'no role'}", report["standing"] or "up"]
+        table.add_row(*map(printable, row), style=None if report is not None and not report["standing"] else "red")
     return table
 
 

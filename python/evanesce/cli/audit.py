@@ -13,11 +13,12 @@ from rich.table import Table
 
 from evanesce import Token, _core, _files
 from evanesce._text import printable, short
+from evanesce.approvals import Approval, Site
 from evanesce.audit import receipts as kept_receipts
 from evanesce.audit.logs import Entry, Log, check_keys, open_all
 from evanesce.audit.reconcile import Missing, Reconciled
 from evanesce.audit.reconcile import reconcile as compare
-from evanesce.audit.verify import Verdict, Word, contradictions, sits
+from evanesce.audit.verify import Verdict, Word, approved, contradictions, sits
 from evanesce.audit.verify import verify as judge
 from evanesce.audit.witness import witness as look
 from evanesce.cli import _io
@@ -46,6 +47,8 @@ def audit() -> None:
 @click.option("--message", metavar="FILE", help="What was signed: is the digest of it?")
 @click.option("--input", "inputs", metavar="FILE", multiple=True, help="For actions with several inputs, in order.")
 @click.option("--salt", metavar="HEX", help="Where it is not kept with the receipts.")
+@click.option("--approval", "files", metavar="FILE", multiple=True, help="An approval: what did the person see?")
+@click.option("--site", metavar="DOMAIN", help="Of an authenticator's key that the policy of no --token names.")
 def verify(
     app: App,
     receipts: tuple[str, ...],
@@ -57,6 +60,8 @@ def verify(
     message: str | None,
     inputs: tuple[str, ...],
     salt: str | None,
+    files: tuple[str, ...],
+    site: str | None,
 ) -> None:
     """Say what each RECEIPT file proves, and check it.
 
@@ -87,10 +92,27 @@ def verify(
         )
         for kept in loaded_receipts
     ]
-    app.emit({"receipts": [_document(verdict) for verdict in verdicts]})
+    given_approvals = [Approval.decode(_files.read(Path(each), limit=8 << 10)) for each in files]
+    at = None if site is None else Site(site)
+    proven = [approved(verdict, given_approvals, at) for verdict in verdicts]
+    unused = {one.id for one in given_approvals} - {one.id for each in proven for one in each}
+    if unused:
+        raise error(
+            "approval-invalid",
+            f"none of these receipts is of the approval {short(min(unused))}",
+            "Give the receipts of the operation that it permitted.",
+        )
+    documents = [
+        {**_document(verdict), "texts": {one.id: one.text for one in each}}
+        for verdict, each in zip(verdicts, proven, strict=True)
+    ]
+    app.emit({"receipts": documents})
     if not app.json:
-        for verdict in verdicts:
+        for verdict, each in zip(verdicts, proven, strict=True):
             _show(app, verdict)
+            for one in each:
+                app.out.print(f"  {short(one.approver)} has approved, by its own signature:")
+                app.out.print(printable(one.text, lines=True, limit=None), soft_wrap=True)
     for verdict in verdicts:
         app.warn(_doubts(verdict, bool(loaded), bool(logs)))
 
@@ -142,11 +164,22 @@ def _show(app: App, verdict: Verdict) -> None:
     say(f"  token    {verdict.token}" + (f"  {printable(token.name)}" if token else ""))
     names = sorted({printable(word.caller_name) for word in verdict.words})
     say(f"  caller   {verdict.caller}  known as {', '.join(names)}")
+    for carrier in sorted({word.reconstructor for word in verdict.words if word.reconstructor}):
+        say(f"  carried by {carrier}, the reconstructor")
     if not verdict.operations:
         say(f"  what     {printable(verdict.verb)}")
     for place, (action, suite, digest) in enumerate(verdict.operations):
         match = "  (of the input given)" if place == verdict.matched else ""
         say(f"  what     {printable(action)} {printable(suite)}, digest {digest}{match}")
+    for word in verdict.words:
+        if word.grants:
+            say(f"  granted  {printable(word.name)}: {', '.join(word.grants)}", soft_wrap=True)
+        if word.uses:
+            counts = f"use {word.uses['key']} of the key, {word.uses['caller']} of {word.uses['of']}"
+            say(f"  counted  {printable(word.name)}: {counts}", soft_wrap=True)
+    people = sorted({(name, key) for word in verdict.words for name, key, _ in word.approvals})
+    for place, (name, key) in enumerate(people):
+        say(f"  {'' if place else 'approved':9}by {printable(name)}, {key}")
     table = Table("agent", "id", "decided", "when", "entry", "element", "its log today", "witnesses")
     for word in verdict.words:
         table.add_row(*map(printable, _row(word)), style=None if word.code == "done" else "red")
@@ -180,6 +213,7 @@ def _row(word: Word) -> list[str]:
 @click.option("--until", metavar="WHEN", help="Likewise; not included.")
 @click.option("--code", metavar="CODE", help="done, refused, retired, …")
 @click.option("--action", metavar="ACTION", help="sign, mac, …, or contribute, seat, retire.")
+@click.option("--approver", metavar="ID", help="Where this key's approval was spent.")
 @click.option("--log-key", "keys", metavar="VKEY", multiple=True, help="A log's vkey, or a file with some.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Shown of each log, at most.")
 def search(
@@ -191,6 +225,7 @@ def search(
     until: str | None,
     code: str | None,
     action: str | None,
+    approver: str | None,
     keys: tuple[str, ...],
     limit: int,
 ) -> None:
@@ -209,6 +244,7 @@ def search(
         "until": _when(until),
         "code": code,
         "action": action,
+        "approver": approver and _hex(approver, "--approver").hex(),
         "limit": limit,
     }
     found: list[Entry] = []

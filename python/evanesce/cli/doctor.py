@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 from rich.table import Table
 
-from evanesce import AgentStatus, EvanesceError, _core
+from evanesce import AgentStatus, Client, EvanesceError, _core
 from evanesce._agentdir import AgentFolder
 from evanesce._text import printable
 from evanesce.cli import _options
@@ -146,6 +146,9 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
     try:
         with app.client(deadline) as client:
             answers = client.status()
+            elsewhere = client.reconstructor is not None
+            if elsewhere:
+                yield from reconstructor(client)
     except EvanesceError as e:
         yield Finding("agents", "bad", e.message, e.hint)
         return
@@ -160,9 +163,13 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             continue
         roles = list(answer.report["roles"])
         known = f"up; knows you as {answer.report['caller']} ({', '.join(roles) or 'no role'})"
-        usable = {"caller", "reconstructor"} <= set(roles)
-        advice = "" if usable else "It must allow you the roles caller and reconstructor (`agent allow`)."
+        needed = {"caller"} if elsewhere else {"caller", "reconstructor"}
+        usable = needed <= set(roles)
+        advice = "" if usable else f"It must allow you the role {' and '.join(sorted(needed))} (`agent allow`)."
+        if elsewhere and "reconstructor" in roles:
+            usable, advice = False, "Take the role reconstructor away: another one does what this caller asks for."
         yield Finding(f"agent {answer.name}", "ok" if usable else "weak", known, advice)
+        yield from standing(answer.name, answer.report)
         yield from _element(
             f"element of {answer.name}",
             str(answer.report["element"]),
@@ -171,6 +178,32 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
         )
         yield agent_memory(answer.name, str(answer.report["memory"]))
     yield from clocks(answers)
+
+
+def standing(name: str, report: Mapping[str, Any]) -> Iterator[Finding]:
+    """How an agent stands with its peers (docs/revocation.md)."""
+    what = f"peers of {name}"
+    if report["standing"]:
+        yield Finding(what, "bad", str(report["standing"]), "See docs/revocation.md: it answers nothing until then.")
+    elif report["peers"]:
+        yield Finding(what, "ok", f"{report['heard']} of {report['peers']} heard since it started")
+    else:
+        advice = "Give it peers (`agent peers`): alone it cannot know that it was restored from an old copy."
+        yield Finding(what, "note", "none", advice)
+
+
+def reconstructor(client: Client) -> Iterator[Finding]:
+    """The reconstructor that works for this home, by its own word."""
+    try:
+        found = client.reconstructor_status()
+    except EvanesceError as e:
+        yield Finding("reconstructor", "bad", e.message, e.hint)
+        return
+    known = f"up; knows you as {found['caller']}; has a session with {found['agents']} agents"
+    yield Finding(f"reconstructor {found['name']}", "ok", known)
+    yield agent_memory(str(found["name"]), str(found["memory"]))
+    for missing in found["missing"]:
+        yield Finding(f"confinement of {found['name']}", "weak", missing, "Run it on a newer kernel.")
 
 
 def agent_memory(name: str, said: str) -> Finding:

@@ -47,10 +47,28 @@ def init(app: App) -> None:
 
 @verb(identity)
 @click.argument("file", metavar="[FILE]", required=False)
-def show(app: App, file: str | None) -> None:
+@click.option("--public-key", metavar="KEY", help="Of a public key instead, PEM or DER: an authenticator's, say.")
+def show(app: App, file: str | None, public_key: str | None) -> None:
     """Show the ids and public key of the home's identity, or of FILE. Never the private key."""
+    if public_key is not None:
+        if file is not None:
+            raise error("usage", "FILE and --public-key name two keys", "Give one of them.")
+        spki = public_key_bytes(_files.read(Path(public_key), limit=1 << 16))
+        agent, caller = _core.key_ids(spki)
+        return _show(app, Path(public_key), spki, agent, caller)
     path = Path(file) if file else app.home.identity
-    _show(app, path, *_read(path))
+    return _show(app, path, *_read(path))
+
+
+def public_key_bytes(data: bytes) -> bytes:
+    """SubjectPublicKeyInfo DER, of PEM or of itself. Raises `bad-input`."""
+    if b"-----BEGIN PUBLIC KEY-----" not in data:
+        return data
+    body = data.split(b"-----BEGIN PUBLIC KEY-----")[1].split(b"-----END PUBLIC KEY-----")[0]
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True)
+    except ValueError:
+        raise error("bad-input", "the public key is not PEM", "Give SubjectPublicKeyInfo, PEM or DER.") from None
 
 
 def own_id(app: App) -> str:

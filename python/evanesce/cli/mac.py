@@ -22,6 +22,7 @@ def register(root: click.Group) -> None:
 @_options.suite_option
 @_options.out_options
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def mac(
     app: App,
@@ -36,6 +37,7 @@ def mac(
     form: str | None,
     force: bool,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """MAC a FILE, stdin (-), --message TEXT or a --payload that the agents read."""
@@ -43,7 +45,7 @@ def mac(
     loaded = app.token(token, pin, trust_token)
     content = message_bytes(app, message, text, payload)
     watch = Stopwatch()
-    with app.client(deadline) as client:
+    with app.client(deadline, grant) as client:
         made = (client.mac if payload is None else client.mac_payload)(loaded, content, suite)
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.table import Table
 
 from evanesce import Decision, Policy, Question, Token, _cases, policy_schema
+from evanesce._agentdir import read_known
+from evanesce._mint import spent_twice
 from evanesce._text import printable
 from evanesce.cli import _io
 from evanesce.cli._app import App, verb
@@ -34,16 +37,48 @@ def policy() -> None:
 
 @verb(policy)
 @click.argument("reference", metavar="POLICY")
-def check(app: App, reference: str) -> None:
+@click.option("--quorum", metavar="TEXT", help='"3 of (a, b, c, d, e)". [default: the token\'s]')
+@click.option(
+    "--known", metavar="FILE", help="An agent's known.toml: names permitted callers who are reconstructors too."
+)
+def check(app: App, reference: str, quorum: str | None, known: str | None) -> None:
     """Say whether POLICY may go into a token, and what is said of it at a mint. Exits 2 if it may not."""
-    given, _ = _policy(app, reference)
-    app.emit({"valid": True, "warnings": list(given.warnings), "payload": given.payload})
-    app.warn(map(printable, given.warnings))
+    given, token = _policy(app, reference)
+    if quorum is None and token is not None:
+        quorum = token.quorum
+    limits = given.limits(quorum)
+    warnings = [*given.warnings, *(spent_twice(given, quorum) if quorum is not None else ())]
+    own = [] if known is None else _own_reconstructors(given, Path(known))
+    named = None if given.approvers is None else {name: identifier for name, identifier, _ in given.approvers}
+    app.emit(
+        {
+            "valid": True,
+            "warnings": warnings,
+            "payload": given.payload,
+            "limits": [asdict(limit) for limit in limits],
+            "approvers": named,
+            "own_reconstructors": None if known is None else own,
+        }
+    )
+    app.warn(map(printable, warnings))
+    app.warn(
+        f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, nothing "
+        "but its own process keeps it to what it asked for"
+        for name in own
+    )
+    if known is None:
+        app.say("Who of the permitted is its own reconstructor, is not looked at: --known known.toml.")
     if not given.text:
         app.say("There is no policy: every caller that the agents know may use the key.", "yellow")
         return
     if given.payload:
         app.say(f"It looks at the payload, so that no bare digest is signed: {printable(given.payload)}")
+    for limit in limits:
+        app.say(f"Limit: {limit.explanation or limit.text}.")
+    if limits and quorum is None:
+        app.say("What each agent permits follows from the quorum: say --quorum.", "yellow")
+    if named:
+        app.say(f"It names who may approve: {', '.join(map(printable, named))}.")
     app.say("It may go into a token.", "green")
 
 
@@ -99,6 +134,8 @@ def test(app: App, reference: str, cases: str) -> None:
 @click.option("--now", metavar="WHEN", help="2030-01-31T12:00Z, or Unix seconds. [default: now]")
 @click.option("--minter", is_flag=True, help="The caller is a minter.")
 @click.option("--payload", metavar="FILE", help="A JSON object (- for stdin).")
+@click.option("--uses", nargs=2, type=int, default=(0, 0), metavar="KEY CALLER", help="How often it was used before.")
+@click.option("--approval", "approvals", metavar="NAME", multiple=True, help="Somebody who has approved; repeatable.")
 def explain(
     app: App,
     reference: str,
@@ -110,6 +147,8 @@ def explain(
     now: str | None,
     minter: bool,
     payload: str | None,
+    uses: tuple[int, int],
+    approvals: tuple[str, ...],
 ) -> None:
     """Say what POLICY decides about one request, and which of its statements decide."""
     given, token = _policy(app, reference)
@@ -121,7 +160,7 @@ def explain(
         suite = _only_suite(token)
     shown = None if payload is None else bytes(_io.read_input(app, payload, "payload"))
     when = None if now is None else moment(now, datetime.datetime.now(datetime.UTC).timestamp())
-    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown)
+    question = Question(action, caller, key, groups, suite or "", None, when, minter, shown, uses, approvals)
     decision = given.decide(question)
     app.emit(asdict(decision))
     if not app.json:
@@ -162,6 +201,13 @@ def _policy(app: App, reference: str) -> tuple[Policy, Token | None]:
 
 def _only_suite(token: Token) -> str | None:
     return token.suites[0] if len(token.suites) == 1 else None
+
+
+def _own_reconstructors(policy: Policy, path: Path) -> list[str]:
+    """Callers to whom shares may be sent, and whom the policy could permit (docs/reconstructor.md)."""
+    both = {"caller", "reconstructor"}
+    known = [one for one in read_known(path) if both <= set(one.roles)]
+    return [one.name for one in known if policy.could_open(one.name, one.groups)]
 
 
 def _word(allowed: bool) -> str:

@@ -28,6 +28,7 @@ def register(root: click.Group) -> None:
 @_options.out_options
 @click.option("--out-dir", metavar="DIR", help="For several messages: one FILE.sig each, there.")
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def sign(
     app: App,
@@ -43,6 +44,7 @@ def sign(
     force: bool,
     out_dir: str | None,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Sign a FILE, stdin (-), --message TEXT or a --payload that the agents read.
@@ -52,7 +54,9 @@ def sign(
     """
     one_message(bool(messages), text, payload)
     if len(messages) > 1:
-        return _sign_many(app, token, pin, trust_token, messages, suites, form, force, out_dir, receipts, deadline)
+        return _sign_many(
+            app, token, pin, trust_token, messages, suites, form, force, out_dir, receipts, grant, deadline
+        )
     if out_dir is not None:
         raise error("usage", "--out-dir is for several messages", "Use --out.")
     if len(suites) > 2:
@@ -65,7 +69,7 @@ def sign(
     loaded = app.token(token, pin, trust_token)
     message = message_bytes(app, messages[0] if messages else None, text, payload)
     watch = Stopwatch()
-    with app.client(deadline) as client:
+    with app.client(deadline, grant) as client:
         if hybrid:
             made = list(client.sign_hybrid(loaded, message, suites))
         elif payload is not None:
@@ -96,6 +100,7 @@ def _sign_many(
     force: bool,
     out_dir: str | None,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     if out_dir is None and not app.json:
@@ -109,7 +114,7 @@ def _sign_many(
     loaded = app.token(token, pin, trust_token)
     contents = [_io.read_input(app, name, "message") for name in messages]
     watch = Stopwatch()
-    with app.client(deadline) as client:
+    with app.client(deadline, grant) as client:
         made = client.sign_many(loaded, contents, suites[0] if suites else None)
     took = str(watch)
     if out_dir:

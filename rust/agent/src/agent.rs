@@ -13,14 +13,18 @@ use evanesce_element::Description;
 use evanesce_wire::Id;
 use evanesce_wire::session::SealingSession;
 
+use crate::approvals::Used;
 use crate::clock::Clock;
+use crate::delegated::Grants;
 use crate::known::Directory;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
+use crate::orders::Book;
 use crate::rate::Rate;
 use crate::replay::Replay;
 use crate::sessions::Sessions;
 use crate::shown::Shown;
 use crate::tombstones::Retired;
+use crate::uses::Shared;
 
 /// What an agent says of itself in every entry.
 pub struct Me {
@@ -30,6 +34,20 @@ pub struct Me {
     pub element: Description,
     /// Epochs whose roots the element has.
     pub epochs: Vec<u64>,
+}
+
+/// What an agent remembers across its starts.
+pub struct Kept {
+    /// What was retired here.
+    pub tombstones: Retired,
+    /// Orders that hold here.
+    pub orders: Book,
+    /// How often keys were used here.
+    pub uses: Shared,
+    /// Grants that were revoked here.
+    pub revoked: Retired,
+    /// Approvals that were spent here.
+    pub used: Used,
 }
 
 /// The agent's memory.
@@ -44,14 +62,26 @@ pub struct Agent {
     pub sessions: Sessions,
     /// What was retired here.
     pub tombstones: Retired,
+    /// Orders that hold here.
+    pub orders: Book,
+    /// How often keys were used here.
+    pub uses: Shared,
+    /// Grants that were verified.
+    pub grants: Grants,
+    /// Grants that were revoked here.
+    pub revoked: Retired,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
     pub replay: Replay,
+    /// Approvals.
+    pub used: Used,
     /// Seats that each caller may have checked.
     pub checks: Rate,
     /// Operations that each caller may ask for, where that is bounded.
     pub operations: Rate,
+    /// Orders that each caller may give.
+    pub orders_asked: Rate,
     /// Bytes of new policies that each caller may have compiled.
     pub compiles: Rate,
 }
@@ -61,24 +91,37 @@ impl Agent {
     pub fn new(
         me: Me,
         directory: Directory,
-        tombstones: Retired,
+        kept: Kept,
         limits: &Limits,
         since: u64,
         chance: [u8; 16],
     ) -> Self {
+        let Kept {
+            tombstones,
+            orders,
+            uses,
+            revoked,
+            used,
+        } = kept;
         Self {
             me,
             directory,
             clock: Clock::new(since),
             sessions: Sessions::new(limits.sessions, limits.sessions_per_caller),
             tombstones,
+            orders,
+            uses,
+            grants: Grants::default(),
+            revoked,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
+            used,
             checks: Rate::new(limits.checks_per_second, 4 * limits.checks_per_second),
             operations: Rate::new(
                 limits.operations_per_second,
                 4 * limits.operations_per_second,
             ),
+            orders_asked: Rate::new(limits::ORDERS_PER_SECOND, 10 * limits::ORDERS_PER_SECOND),
             compiles: Rate::new(limits.compile_per_second, 16 * limits.compile_per_second),
         }
     }
@@ -93,6 +136,7 @@ impl Agent {
     pub fn know(&mut self, directory: Directory) {
         self.checks.keep(|id| directory.find(id).is_some());
         self.operations.keep(|id| directory.find(id).is_some());
+        self.orders_asked.keep(|id| directory.find(id).is_some());
         self.replay.keep(|id| directory.find(id).is_some());
         self.compiles.keep(|id| directory.find(id).is_some());
         self.directory = directory;

@@ -24,8 +24,10 @@ use crate::judge::too_much;
 use crate::known::Known;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
+use crate::peers::meeting::{Meeting, PATH};
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
+use crate::tombstones::Tombstones;
 use crate::work::Work;
 use evanesce_policy::Compiled;
 
@@ -33,6 +35,8 @@ use evanesce_policy::Compiled;
 pub struct Api {
     /// Memory and judgement.
     pub agent: Mutex<Agent>,
+    /// Grants that were revoked, as the disk has them.
+    pub revocations: Arc<Mutex<Tombstones>>,
     /// Where permitted work goes.
     pub queue: Queue,
     /// The agent's key.
@@ -51,12 +55,14 @@ pub struct Api {
     pub rooms: Arc<Rooms>,
     /// The system's clock.
     pub world: Arc<dyn World>,
+    /// Other agents that this one compares with; none for an agent alone.
+    pub meeting: Option<Arc<Meeting>>,
 }
 
 /// An answer other than 200.
 pub struct Trouble(StatusCode, &'static str, String);
 
-type Answer = Result<(Vec<u8>, Room), Trouble>;
+pub(crate) type Answer = Result<(Vec<u8>, Room), Trouble>;
 
 /// An error of that status and code.
 pub fn trouble<T>(
@@ -80,7 +86,7 @@ impl Api {
     }
 
     /// The agent's time, in Unix milliseconds.
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         let system = self.world.unix_millis();
         self.agent().clock.read(system)
     }
@@ -128,6 +134,14 @@ impl Api {
         path: &str,
         body: Incoming,
     ) -> Answer {
+        if let (&Method::POST, PATH, Some(meeting)) = (method, path, &self.meeting)
+            && let Some(peer) = meeting.find(spki)
+        {
+            let mut room = self.rooms.bytes(None);
+            let body = body.receive(&mut room).await?;
+            let answer = meeting.answer(peer, spki, &body, self.now()).await?;
+            return Ok((answer, room));
+        }
         let Some(who) = self.agent().directory.find(caller).cloned() else {
             return trouble(
                 StatusCode::UNAUTHORIZED,
@@ -151,10 +165,32 @@ impl Api {
                 }
                 self.sealed(verb, who, body).await
             }
+            (&Method::POST, None, "revoke-grant") => self.revoke_grant(&who, body).await,
             (&Method::POST, None, "session") => self.session(&who, spki, body).await,
+            (&Method::POST, None, "order") => self.order(&who, body).await,
             (&Method::GET, None, "status") => Ok((self.describe(&who), self.rooms.bytes(None))),
             _ => trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         }
+    }
+
+    /// Whether the peer of a connection may ask anything: an identity of the directory, or another agent.
+    pub fn knows(&self, caller: &Id, spki: &[u8]) -> bool {
+        let meeting = self.meeting.as_ref();
+        self.agent().directory.find(caller).is_some()
+            || meeting.is_some_and(|meeting| meeting.find(spki).is_some())
+    }
+
+    /// Why nothing may be answered now that could have been revoked, or decided otherwise, without this agent.
+    fn refusal(&self) -> Option<String> {
+        self.meeting.as_ref()?.standing().refusal()
+    }
+
+    /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
+    fn refuses(&self, verb: Verb) -> Option<String> {
+        let meeting = self.meeting.as_ref()?;
+        let timely = matches!(verb, Verb::Contribute | Verb::Check);
+        self.refusal()
+            .or_else(|| timely.then(|| meeting.wrong_clock(self.now()))?)
     }
 
     fn describe(&self, who: &Known) -> Vec<u8> {
@@ -162,6 +198,17 @@ impl Api {
         status.clock = self.now();
         status.entries = self.metrics.entries.load(Relaxed);
         status.tombstones = self.agent().tombstones.len() as u64;
+        if let Some(meeting) = &self.meeting {
+            let standing = meeting.standing();
+            status.peers = meeting.peers.all.len() as u64;
+            status.heard = standing.count() as u64;
+            status.standing = standing.refusal().unwrap_or_default();
+            drop(standing);
+            if status.standing.is_empty() {
+                status.standing = meeting.wrong_clock(status.clock).unwrap_or_default();
+            }
+        }
+        status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
         status.roles = who
             .roles
@@ -169,6 +216,15 @@ impl Api {
             .map(|role| role.as_str().to_owned())
             .collect();
         status.encode()
+    }
+
+    async fn order(&self, who: &Arc<Known>, body: Incoming) -> Answer {
+        if let Some(why) = self.refusal() {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
+        let mut room = self.rooms.bytes(Some(who));
+        let body = body.receive(&mut room).await?;
+        Ok((self.take_order(who, &body).await?, room))
     }
 
     async fn session(&self, who: &Arc<Known>, spki: &[u8], body: Incoming) -> Answer {
@@ -211,6 +267,9 @@ impl Api {
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, body: Incoming) -> Answer {
+        if let Some(why) = self.refuses(verb) {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
         let mut room = match self.rooms.request(&who) {
             Ok(room) => room,
             Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),
@@ -334,7 +393,7 @@ impl Api {
     }
 
     /// Compiles policies that were not seen before, away from this thread: it takes milliseconds.
-    async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
+    pub async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
         for (hash, body) in shown::missing(ready) {
             let bytes = body.header.policy.len();
             let now = self.now();

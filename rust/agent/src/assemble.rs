@@ -9,25 +9,34 @@ use std::sync::{Arc, Mutex};
 
 use evanesce_element::Element;
 use evanesce_secret::Backing;
+use evanesce_wire::client::Dial;
 use evanesce_wire::message::{Status, log_key_statement};
 use evanesce_wire::{Id, Identity, World};
 use http::Method;
 
-use crate::agent::{Agent, Me};
+use crate::agent::{Agent, Kept, Me};
 use crate::api::Api;
+use crate::approvals::Used;
 use crate::body::Incoming;
 use crate::commit::Committer;
 use crate::config::{Commit, Config};
+use crate::counts::{COUNTS, Keeper};
 use crate::disk::Disk;
 use crate::error::AgentError;
 use crate::events::{Event, Events};
 use crate::hardware::describe;
 use crate::known::Directory;
-use crate::log::{Log, Recovered, Signer};
+use crate::log::{Log, LogError, Recovered, Signer};
 use crate::metrics::Metrics;
+use crate::orders::Orders;
+use crate::peers::Peers;
+use crate::peers::meeting::{self, Exchanging, Meeting};
+use crate::peers::own::Own;
+use crate::peers::seen::Seen;
 use crate::regenerate::Hands;
+use crate::revoke::REVOKED;
 use crate::room::Rooms;
-use crate::sync::{Duty, MakeSyncer};
+use crate::sync::{Duty, MakeSyncer, Stored};
 use crate::tombstones::Tombstones;
 
 /// What an agent is put together from.
@@ -50,6 +59,8 @@ pub struct Parts<'a> {
     pub world: Arc<dyn World>,
     /// Where things are told.
     pub events: Events,
+    /// Other agents to compare with, and the way to them; none for an agent alone.
+    pub peers: Option<(Peers, Arc<dyn Dial>)>,
 }
 
 /// An agent that can be asked.
@@ -80,6 +91,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         syncer,
         world,
         events,
+        peers,
     } = parts;
     let me = Me {
         id: identity.agent_id(),
@@ -90,8 +102,14 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let storage =
         |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
+    let orders = Orders::open(&*disk).map_err(|e| storage(e.to_string()))?;
+    let revocations = Tombstones::open(&*disk, REVOKED).map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    let counts = Keeper::open(disk.clone(), &*log.journal(), log.place(), &me.id)
+        .map_err(|e| storage(format!("{COUNTS} {e}")))?;
+    let uses = counts.uses().clone();
+    let used = recall(&log, &me.id, &*world).map_err(|e| storage(e.to_string()))?;
     let endorsement = identity
         .sign(&log_key_statement(&me.id, signer.public()))
         .map_err(AgentError::Identity)?;
@@ -100,6 +118,9 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     metrics.log_works.store(1, Relaxed);
     metrics.entries.store(log.size(), Relaxed);
     let retired = tombstones.retired();
+    // An order is written before its tombstone.
+    retired.extend(orders.revoked());
+    let book = orders.book();
     metrics.tombstones.store(retired.len() as u64, Relaxed);
     let status = status(config, &me, element.current());
     let since = match config.accept_earlier_clock {
@@ -107,8 +128,27 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         false => log.time(),
     };
     let log_key = (*signer.public(), endorsement);
-    let syncer = syncer(Duty::new(log.journal(), disk, events.clone()))
-        .map_err(|e| AgentError::System("start a thread", e))?;
+    let duty = Duty::new(log.journal(), disk.clone(), events.clone());
+    let stored = duty.stored();
+    let syncer = syncer(duty).map_err(|e| AgentError::System("start a thread", e))?;
+    let meeting = match peers {
+        None => None,
+        Some((peers, dial)) => {
+            let own = own(&log, &signer, stored)?;
+            let seen = Seen::open(disk).map_err(|e| storage(e.to_string()))?;
+            let means = meeting::Means {
+                identity: identity.clone(),
+                log_key: log_key.clone(),
+                dial,
+                world: world.clone(),
+                events: events.clone(),
+                own,
+                seen,
+                book: book.clone(),
+            };
+            Some(Arc::new(Meeting::new(peers, means)))
+        }
+    };
     // In a world of one thread every element is asked on it.
     let here = me.element.kind == "software" || world.single_threaded();
     let committer = Committer {
@@ -129,6 +169,8 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         }),
         log,
         tombstones,
+        orders,
+        counts,
         commit: config.commit,
         queued: config.limits.pending,
         metrics: metrics.clone(),
@@ -137,15 +179,17 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let (queue, committer) = committer.start();
     let mut chance = [0; 16];
     world.random(&mut chance);
+    let kept = Kept {
+        tombstones: retired,
+        orders: book,
+        uses,
+        revoked: revocations.retired().copy(),
+        used,
+    };
+    let agent = Agent::new(me, directory, kept, &config.limits, since, chance);
     let api = Api {
-        agent: Mutex::new(Agent::new(
-            me,
-            directory,
-            retired,
-            &config.limits,
-            since,
-            chance,
-        )),
+        agent: Mutex::new(agent),
+        revocations: Arc::new(Mutex::new(revocations)),
         queue,
         identity,
         log_key,
@@ -155,6 +199,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         metrics,
         events,
         world,
+        meeting,
     };
     let assembled = Assembled {
         api: Arc::new(api),
@@ -164,7 +209,22 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     Ok((assembled, Box::pin(committer)))
 }
 
+/// What others are told of the log: all that was found in it is on the disk by now.
+fn own(log: &Log, signer: &Arc<Signer>, stored: Stored) -> Result<Own, AgentError> {
+    let (size, root) = (log.size(), log.root());
+    let checkpoint = evanesce_secret::on_crucible(|| signer.checkpoint(size, &root));
+    let checkpoint = checkpoint.map_err(|e| AgentError::Storage(e.to_string()))?;
+    stored.set(log.head(&checkpoint));
+    Ok(Own::new(log.journal(), stored))
+}
+
 impl Assembled {
+    /// What asks the agent's peers, one task each: to be run beside it. Until enough of them were heard the agent answers
+    /// nothing that could have been revoked.
+    pub fn exchanges(&self) -> Vec<Exchanging> {
+        meeting::exchanges(&self.api)
+    }
+
     /// Answers one request of the peer who has proven the key `spki` (SubjectPublicKeyInfo DER), whose caller id is
     /// `caller`: an HTTP status and a body. Dropped, it is as when the peer gave up.
     pub async fn handle(
@@ -212,6 +272,24 @@ impl Assembled {
     }
 }
 
+/// Approvals that may still last and were spent before: the log has them.
+fn recall(log: &Log, me: &Id, world: &dyn World) -> Result<Used, LogError> {
+    let lasting = evanesce_approval::AHEAD * 1000;
+    let since = world.unix_millis().saturating_sub(lasting);
+    let mut spent = Vec::new();
+    log.recent(me, since, |entry| {
+        if !entry.basis.approvals.is_empty() {
+            spent.push((entry.time / 1000, entry.basis.approvals));
+        }
+    })?;
+    spent.sort_by_key(|(time, _)| *time);
+    let mut used = Used::default();
+    for (time, approvals) in &spent {
+        used.spend(approvals, *time);
+    }
+    Ok(used)
+}
+
 fn status(config: &Config, me: &Me, current: u64) -> Status {
     let memory = match evanesce_secret::report().backing {
         Backing::MemfdSecret => "memfd_secret".to_owned(),
@@ -230,6 +308,10 @@ fn status(config: &Config, me: &Me, current: u64) -> Status {
         current,
         entries: 0,
         tombstones: 0,
+        frozen: 0,
+        peers: 0,
+        heard: 0,
+        standing: String::new(),
         commit: match config.commit {
             Commit::Process => "process".into(),
             Commit::Power => "power".into(),

@@ -2,7 +2,8 @@
 //!
 //! One task owns the log. It takes all work that has queued up, however many requests it came in, as one commit
 //! group: one write, one signed checkpoint, and one crucible job (a few, where the element is slow or the group
-//! large). While a group is under way, or its sync in mode `power`, the next one gathers. There are no timers.
+//! large). While a group is under way, or its sync in mode `power`, the next one gathers. No group waits for a timer:
+//! the only one stores the head of what was written last, if nothing more comes.
 //!
 //! If the entries cannot be written, nothing of the group is done; if they cannot be synced where they must be,
 //! nothing of it is released.
@@ -15,16 +16,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use evanesce_wire::merkle::{Group, Hash};
-use evanesce_wire::message::Code;
+use evanesce_wire::message::{Code, Command, LogProof, Obeyed};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Commit;
+use crate::counts::Keeper;
 use crate::events::{Event, Events};
-use crate::gate::Verb;
+use crate::gate::{Refusal, Verb};
 use crate::limits::{ENTRY, HEAD_EVERY};
 use crate::log::{Log, LogError, Signed, Signer};
 use crate::metrics::Metrics;
+use crate::obey::{self, Ordered, refused};
+use crate::orders::Orders;
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
 use crate::tell::tell;
@@ -33,14 +37,28 @@ use crate::work::{Logged, Work};
 
 /// Where work is handed in.
 #[derive(Clone)]
-pub struct Queue(mpsc::Sender<(Work, oneshot::Sender<Work>)>);
+pub struct Queue(mpsc::Sender<Job>);
+
+/// What is handed in, with who waits for it.
+enum Job {
+    Work(Work, oneshot::Sender<Work>),
+    Order(Ordered, oneshot::Sender<Obeyed>),
+}
 
 impl Queue {
     /// Has `work` logged and done. `None` when the agent failed over it. Work whose asker stops waiting before its
     /// group begins is dropped, but for a retire.
     pub async fn run(&self, work: Work) -> Option<Work> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send((work, sender)).await.ok()?;
+        self.0.send(Job::Work(work, sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Has an order logged and written down. `None` when the agent failed over it. It is meant whether or not its answer
+    /// is heard.
+    pub async fn order(&self, ordered: Ordered) -> Option<Obeyed> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Job::Order(ordered, sender)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -51,6 +69,10 @@ pub struct Committer {
     pub log: Log,
     /// What was retired, which nothing else writes.
     pub tombstones: Tombstones,
+    /// What was ordered, which nothing else writes.
+    pub orders: Orders,
+    /// How often keys were used, which nothing else writes.
+    pub counts: Keeper,
     /// The log's key.
     pub signer: Arc<Signer>,
     /// What does the work.
@@ -81,14 +103,46 @@ impl Committer {
         (Queue(sender), self.drive(receiver))
     }
 
-    async fn drive(mut self, mut queue: mpsc::Receiver<(Work, oneshot::Sender<Work>)>) {
+    async fn drive(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut head_stored: Option<Instant> = None;
-        while let Some(first) = queue.recv().await {
+        // The newest checkpoint, until a head is stored for it, and the size that it covers.
+        let mut unstored: Option<(u64, String)> = None;
+        // Set at most once for each head: setting a timer costs a system call.
+        let alarm = sleep_until(Instant::now());
+        tokio::pin!(alarm);
+        let mut is_set = false;
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = queue.recv() => match first {
+                    Some(first) => first,
+                    None => break,
+                },
+                () = &mut alarm, if is_set => {
+                    let due = head_stored.map(|then| then + HEAD_EVERY);
+                    match due.filter(|due| unstored.is_some() && Instant::now() < *due) {
+                        Some(due) => alarm.as_mut().reset(due),
+                        None => {
+                            is_set = false;
+                            self.store_head(&mut unstored, &mut head_stored);
+                        }
+                    }
+                    continue;
+                }
+            };
             // Lets what has already arrived be read and judged, and so join.
             tokio::task::yield_now().await;
             let (mut works, mut askers) = (Vec::new(), Vec::new());
-            let mut next = Some(first);
-            while let Some((work, asker)) = next {
+            let (mut next, mut order) = (Some(first), None);
+            while let Some(job) = next {
+                let (work, asker) = match job {
+                    Job::Work(work, asker) => (work, asker),
+                    // What is behind it is held against it.
+                    Job::Order(ordered, asker) => {
+                        order = Some((ordered, asker));
+                        break;
+                    }
+                };
                 // What is behind it is judged again once its tombstones are there.
                 let last = work.verb == Verb::Retire;
                 // What nobody waits for costs no more. A retire was meant whether or not its answer is heard.
@@ -98,23 +152,43 @@ impl Committer {
                 }
                 next = if last { None } else { queue.try_recv().ok() };
             }
-            if works.is_empty() {
-                continue;
+            let grave = works.iter().any(|work| work.verb == Verb::Retire);
+            let mut checkpoint = None;
+            if !works.is_empty() {
+                match self.commit(&mut works).await {
+                    Some(signed) => checkpoint = signed,
+                    // Dropping the askers tells them.
+                    None => askers.clear(),
+                }
             }
-            let Some(checkpoint) = self.commit(&mut works).await else {
-                // Dropping the askers tells them.
-                continue;
-            };
             for (work, asker) in works.into_iter().zip(askers) {
                 tell(&work, &self.metrics, &self.events);
                 // An asker that has gone away needs no answer.
                 let _ = asker.send(work);
             }
-            let due = head_stored.is_none_or(|then| then.elapsed() >= HEAD_EVERY);
-            if let (Some(checkpoint), true) = (checkpoint, due) {
-                self.syncer.head(self.log.head(&checkpoint));
-                head_stored = Some(Instant::now());
+            let grave = grave || order.is_some();
+            let mut covered = self.log.size();
+            if let Some((ordered, asker)) = order {
+                let (obeyed, signed) = self.obey(ordered).await;
+                if signed.is_some() {
+                    (checkpoint, covered) = (signed, self.log.size());
+                }
+                let _ = asker.send(obeyed);
             }
+            if let Some(checkpoint) = checkpoint {
+                unstored = Some((covered, checkpoint));
+                match head_stored.map(|then| then + HEAD_EVERY) {
+                    // What was retired or ordered is in the next head that peers are told of.
+                    Some(due) if !grave && Instant::now() < due => {
+                        if !is_set {
+                            is_set = true;
+                            alarm.as_mut().reset(due);
+                        }
+                    }
+                    _ => self.store_head(&mut unstored, &mut head_stored),
+                }
+            }
+            self.keep_counts(false);
         }
         let (size, root) = (self.log.size(), self.log.root());
         let signer = self.signer.clone();
@@ -124,12 +198,28 @@ impl Committer {
         {
             self.syncer.head(self.log.head(&checkpoint));
         }
+        self.keep_counts(true);
+    }
+
+    fn keep_counts(&mut self, last: bool) {
+        let (journal, place) = (self.log.journal(), self.log.place());
+        self.counts.keep(&*journal, place, &*self.syncer, last);
+    }
+
+    /// Has the newest head stored, unless something was written since that got no checkpoint.
+    fn store_head(&self, unstored: &mut Option<(u64, String)>, stored: &mut Option<Instant>) {
+        if let Some((size, checkpoint)) = unstored.take()
+            && size == self.log.size()
+        {
+            self.syncer.head(self.log.head(&checkpoint));
+            *stored = Some(Instant::now());
+        }
     }
 
     /// One commit group. Gives its checkpoint, if anything was logged; `None` when a job did not come back.
     async fn commit(&mut self, works: &mut [Work]) -> Option<Option<String>> {
-        let retired = self.tombstones.retired();
-        works.iter_mut().for_each(|work| work.bar(&retired));
+        let (retired, book) = (self.tombstones.retired(), self.orders.book());
+        works.iter_mut().for_each(|work| work.bar(&retired, &book));
         let group = match self.write(works) {
             Ok(group) => group,
             Err(e) => {
@@ -152,6 +242,7 @@ impl Committer {
             (None, _) => None,
         };
         let checkpoint = self.perform(works, group.as_ref()).await?;
+        self.settle(works);
         if let Some(synced) = synced
             && !synced.await.unwrap_or(false)
         {
@@ -220,6 +311,97 @@ impl Committer {
         let why = format!("the tombstone cannot be written: {why}");
         self.events.emit(Event::LogFailed { why: &why });
         work.withdraw(Code::Unavailable, &why);
+    }
+
+    /// Logs an order, writes it down once its entry is synced, and the tombstone of one that revokes. Gives what its
+    /// bearer is told, and the checkpoint.
+    async fn obey(&mut self, ordered: Ordered) -> (Obeyed, Option<String>) {
+        let Ordered {
+            signed,
+            line,
+            entry,
+        } = ordered;
+        let unavailable = |why: String| refused(Refusal::new(Code::Unavailable, why));
+        // What came before it was not there yet when it was judged.
+        if self.orders.book().has(&line.id) {
+            return (obey::done(None, String::new()), None);
+        }
+        let buried = self.tombstones.retired().contains(&line.token);
+        let dead = match line.command {
+            Command::Revoke => self.orders.book().is_revoked(&line.token),
+            Command::Freeze | Command::Thaw => buried,
+        };
+        if dead {
+            let why = "the token was retired here";
+            return (refused(Refusal::new(Code::Retired, why)), None);
+        }
+        if let Some(why) = self.orders.book().stands_against(&line) {
+            return (refused(Refusal::new(Code::Replayed, why)), None);
+        }
+        let logged = match self.syncer.failed() {
+            Some(why) => Err(LogError::Uncertain(why.to_owned())),
+            None => self.log.append(std::iter::once(entry.as_slice())),
+        };
+        let group = match logged {
+            Ok(group) => group,
+            Err(e) => return (unavailable(e.to_string()), None),
+        };
+        self.metrics.entries.store(self.log.size(), Relaxed);
+        let checkpoint = match sign_on_crucible(&self.signer, group.size, &group.root) {
+            Ok(checkpoint) => checkpoint,
+            Err(e) => return (unavailable(e.to_string()), None),
+        };
+        let revoked = match line.command {
+            Command::Revoke if !buried => vec![line.token],
+            _ => Vec::new(),
+        };
+        let (record, burial) = (self.orders.record(&signed), self.tombstones.bury(&revoked));
+        let buries = !revoked.is_empty();
+        let (sender, receiver) = oneshot::channel();
+        self.syncer.now(Box::new(move |good| {
+            let write = || {
+                record.write()?;
+                if buries { burial.write() } else { Ok(()) }
+            };
+            let _ = sender.send(good.then(write));
+        }));
+        let why = match receiver.await.ok().flatten() {
+            Some(Ok(())) => {
+                self.orders.recorded(&line, signed.len());
+                if buries {
+                    self.tombstones.buried(&revoked);
+                }
+                let (all, frozen) = (self.tombstones.retired().len(), self.orders.book().frozen());
+                self.metrics.tombstones.store(all as u64, Relaxed);
+                self.metrics.frozen.store(frozen as u64, Relaxed);
+                let (what, token) = obey::event(&line);
+                self.events.emit(Event::Ordered {
+                    what,
+                    token: &token,
+                });
+                let proof = LogProof {
+                    entry,
+                    index: group.first,
+                    path: group.path(group.first),
+                };
+                return (
+                    obey::done(Some(proof), checkpoint.clone()),
+                    Some(checkpoint),
+                );
+            }
+            Some(Err(e)) => e.to_string(),
+            None => self.why_unsynced(),
+        };
+        let why = format!("the order cannot be written: {why}");
+        self.events.emit(Event::LogFailed { why: &why });
+        (unavailable(why), None)
+    }
+
+    /// Counts of tokens that somebody made up are forgotten.
+    fn settle(&self, works: &[Work]) {
+        for (token, counted) in works.iter().flat_map(Work::counted) {
+            self.counts.uses().lock().settle(token, counted);
+        }
     }
 
     fn why_unsynced(&self) -> String {

@@ -36,7 +36,7 @@ pub struct Config {
     /// Write no events to standard error.
     #[serde(default)]
     pub quiet: bool,
-    /// The folder that holds `agent.toml`, `known.toml`, `log/` and `tombstones`.
+    /// The folder that holds `agent.toml`, `known.toml`, `peers.toml`, `log/`, `tombstones`, `orders` and `seen`.
     #[serde(skip)]
     pub folder: PathBuf,
 }

@@ -62,6 +62,20 @@ pub enum Event<'a> {
         token: &'a str,
         key: &'a str,
     },
+    /// A token was revoked, frozen or thawed here by an order.
+    Ordered { what: &'a str, token: &'a str },
+    /// An order was not obeyed.
+    OrderRefused {
+        order: &'a str,
+        code: &'a str,
+        why: &'a str,
+    },
+    /// Enough peers were heard since the start: from now on the agent answers.
+    PeersHeard { heard: usize, needed: usize },
+    /// Peers have seen what this agent no longer has: it answers nothing until its operator has acted.
+    StateLost { what: &'a str },
+    /// A peer's log is not what it was.
+    PeerBehind { peer: &'a str, why: &'a str },
     /// The agent could not regenerate a share that it was asked for, or its element did not answer.
     Faulty {
         token: &'a str,

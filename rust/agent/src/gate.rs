@@ -7,12 +7,17 @@
 use evanesce_token::{Body, formula, quoted};
 use evanesce_wire::Id;
 use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
-use evanesce_wire::message::{Code, Evidence, Request, SeatFault, SeatRow};
+use evanesce_wire::message::{Basis, Code, Evidence, Request, SeatFault, SeatRow, Spent};
 
-use crate::known::{Known, Role};
+use crate::approvals::{self, Used};
+use crate::delegated::Delegated;
+use crate::known::{Directory, Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
-use evanesce_policy::{self as policy, Compiled, Payload, Question};
+use evanesce_policy::{self as policy, Compiled, Payload, Question, Uses};
+
+/// Why nothing is done for a token that is frozen.
+pub const FROZEN: &str = "the token is frozen here, until it is thawed";
 
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +53,6 @@ impl Verb {
             Self::Contribute if !has(Role::Reconstructor) => {
                 Some("shares are sealed only to a reconstructor's session")
             }
-            Self::Contribute if !has(Role::Caller) => Some("operations are a caller's to ask for"),
             Self::Retire if !has(Role::Caller) && !has(Role::Minter) => {
                 Some("retiring is a caller's or a minter's to ask for")
             }
@@ -92,8 +96,10 @@ pub fn route(row: &SeatRow, me: &Id, epochs: &[u64]) -> Result<(), SeatFault> {
 pub struct Case<'a> {
     /// What is asked of the agent.
     pub verb: Verb,
-    /// Who asks, as TLS has proven.
+    /// Who asks: the connection's identity, or the caller whose proof it carries.
     pub who: &'a Known,
+    /// Why the proof that came along does not hold, where it does not.
+    pub unproven: Option<&'a Refusal>,
     /// The session that the request came under.
     pub session: &'a Id,
     /// What the agent was shown of the token, and its id as computed from that.
@@ -106,22 +112,49 @@ pub struct Case<'a> {
     pub salts: &'a [Option<[u8; 32]>],
     /// What goes with the requests so that they may be permitted.
     pub evidence: &'a Evidence,
+    /// Whom the agent knows.
+    pub directory: &'a Directory,
+    /// Approvals that were spent.
+    pub used: &'a Used,
     /// Whether the token was retired here.
     pub retired: bool,
+    /// Whether it is frozen here, which does not keep it from being retired.
+    pub frozen: bool,
+    /// Under whose grant the caller asks, if under one; or what is wrong with it.
+    pub delegated: Result<Option<&'a Delegated>, &'a Refusal>,
+    /// How often the key was used here before, where that is counted.
+    pub uses: Uses,
+    /// Why the limits of the token's policy leave no room for these requests, if so.
+    pub over: Option<&'a str>,
     /// Unix seconds by the agent's clock, which never goes back.
     pub now: u64,
 }
 
+/// One request as the policy is asked about it.
+struct Asked<'a> {
+    request: &'a Request,
+    payload: Option<&'a Payload>,
+    /// Whose approvals of it count.
+    approved: &'a [Spent],
+    /// Requests of the same opening that were permitted before it.
+    earlier: u64,
+}
+
 impl Case<'_> {
-    /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is.
-    pub fn decide(&self, replay: &mut Replay) -> Result<(), Refusal> {
+    /// Decides, in the order of PROTOCOL §5. All requests are permitted or none is; gives what they were permitted by.
+    pub fn decide(&self, replay: &mut Replay) -> Result<Basis, Refusal> {
         let payloads = self.form()?;
+        let approvals = approvals::read(self.evidence)?;
+        self.asks()?;
         for (request, salt) in self.requests.iter().zip(self.salts) {
             self.names(request)?;
             digests(request, salt.as_ref())?;
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
+        }
+        if self.frozen && self.verb != Verb::Retire {
+            return Err(Refusal::new(Code::Refused, FROZEN));
         }
         if self.body.header.expired_at(self.now) {
             let why = format!("the token has expired by this agent's clock ({})", self.now);
@@ -147,15 +180,39 @@ impl Case<'_> {
                 }
             }
         }
-        for (request, payload) in self.requests.iter().zip(&payloads) {
-            self.permits(request, payload.as_ref())?;
+        let delegated = self.delegated.map_err(Refusal::clone)?;
+        let approved = approvals::verified(self, delegated, &approvals, &payloads)?;
+        let each = self.requests.iter().zip(&payloads).zip(&approved.by);
+        for (place, ((request, payload), by)) in each.enumerate() {
+            let asked = Asked {
+                request,
+                payload: payload.as_ref(),
+                approved: by,
+                earlier: place as u64,
+            };
+            let permitted = self.permits(asked, delegated);
+            permitted.map_err(|refusal| Refusal {
+                reason: refusal.reason + &approved.strangers,
+                ..refusal
+            })?;
         }
-        Ok(())
+        if let Some(why) = self.over {
+            return Err(Refusal::new(Code::Refused, why));
+        }
+        Ok(Basis {
+            approvals: approved.by.concat(),
+            ..Basis::default()
+        })
     }
 
     /// What is asked for has the form it must have. The payloads, one per request.
     fn form(&self) -> Result<Vec<Option<Payload>>, Refusal> {
         let malformed = |why: String| Err(Refusal::new(Code::Malformed, why));
+        if let Err(refusal) = self.delegated
+            && refusal.code == Code::Malformed
+        {
+            return Err(refusal.clone());
+        }
         match (self.verb, self.requests.len()) {
             (Verb::Check, 0) => Ok(Vec::new()),
             (Verb::Check, _) => malformed("a check carries no request".into()),
@@ -166,8 +223,8 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
-            _ if !self.evidence.is_empty() => {
-                malformed("this agent takes no proofs, grants or approvals".into())
+            _ if !self.evidence.grants.is_empty() && self.verb != Verb::Contribute => {
+                malformed(format!("{} is never granted", self.verb.as_str()))
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
                 "{} bytes of payloads under one opening, at most {PAYLOADS}: open again for the rest",
@@ -190,6 +247,21 @@ impl Case<'_> {
         payloads.map(Vec::len).sum()
     }
 
+    /// Whoever asks is proven to, and may ask for operations. A reconstructor that carries requests need not.
+    fn asks(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.unproven {
+            return Err(why.clone());
+        }
+        if self.verb == Verb::Contribute && !self.who.has(Role::Caller) {
+            let why = format!(
+                "operations are a caller's to ask for, and {} is none here",
+                self.who.name
+            );
+            return Err(Refusal::new(Code::Refused, why));
+        }
+        Ok(())
+    }
+
     /// The request is about this token, from this caller, under this session, and of this time.
     fn names(&self, request: &Request) -> Result<(), Refusal> {
         let now = self.now;
@@ -198,7 +270,7 @@ impl Case<'_> {
             return refused("the request names another token");
         }
         if request.caller != self.who.id {
-            return refused("the request names another caller than the connection's");
+            return refused("the request names another caller than who asks");
         }
         if request.session != *self.session {
             return refused("the request names another session");
@@ -245,18 +317,53 @@ impl Case<'_> {
         }
     }
 
-    fn permits(&self, request: &Request, payload: Option<&Payload>) -> Result<(), Refusal> {
+    /// The policy permits the request.
+    fn permits(&self, asked: Asked<'_>, delegated: Option<&Delegated>) -> Result<(), Refusal> {
+        let Asked {
+            request,
+            payload,
+            approved,
+            earlier,
+        } = asked;
+        let refused = |why| Err(Refusal::new(Code::Refused, why));
+        let approvals: Vec<&str> = approved.iter().map(|one| one.name.as_str()).collect();
         let question = Question {
             action: &request.action,
             suite: &request.suite,
             input: &request.input,
             key: &self.body.header.name,
             now: self.now,
-            minter: self.who.has(Role::Minter),
+            // A role is not passed on.
+            minter: delegated.is_none() && self.who.has(Role::Minter),
             payload,
+            uses: Uses {
+                key: self.uses.key + earlier,
+                caller: self.uses.caller + earlier,
+            },
+            approvals: &approvals,
         };
-        policy::permits(self.policy, &self.who.principal, question)
-            .map_err(|why| Refusal::new(Code::Refused, why))
+        let Some(delegated) = delegated else {
+            let verdict = policy::permits(self.policy, &self.who.principal, question);
+            return verdict.or_else(refused);
+        };
+        let most = self.policy.map_or(0, Compiled::delegable);
+        if delegated.chain.len() > most {
+            return refused(match most {
+                0 => "the token's policy does not let anybody delegate".into(),
+                _ => format!("the token's policy lets {most} grant follow, not more"),
+            });
+        }
+        delegated
+            .covers(&self.who.id, &self.body.id, request, payload, self.now)
+            .and_then(|()| policy::permits(self.policy, &delegated.grantor.principal, question))
+            .or_else(refused)?;
+        // Whoever takes part may be one whom the policy keeps out.
+        let others = delegated.between.iter().map(|known| &known.principal);
+        let mut others = others.chain([&self.who.principal]);
+        match others.find_map(|who| policy::forbids(self.policy, who, question)) {
+            Some(why) => refused(why),
+            None => Ok(()),
+        }
     }
 }
 

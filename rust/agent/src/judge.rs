@@ -10,11 +10,14 @@ use evanesce_wire::message::{
 
 use crate::agent::Agent;
 use crate::gate::{self, Case, Refusal, Verb};
+use crate::known::Known;
 use crate::limits;
+use crate::proven;
 use crate::regenerate::{Ask, Done, Task};
 use crate::shown::Ready;
+use crate::uses::Account;
 use crate::work::{Decision, Work};
-use evanesce_policy::Compiled;
+use evanesce_policy::{Bound, Compiled, Uses};
 
 impl Agent {
     /// Judges one opening of a request, the system's clock saying `now` (Unix milliseconds), and adds what follows to `work`.
@@ -59,26 +62,87 @@ impl Agent {
                 }
             }
         }
+        let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
+        let request = formula::request_hash(&parts);
+        let (verb, evidence) = (work.verb, &opening.evidence);
+        let asker = proven::asker(verb, &work.who, evidence, &request, &self.directory);
+        // What is not proven is the carrier's own doing.
+        let (who, unproven) = match asker {
+            Ok(who) => (who, None),
+            Err(why) => (work.who.clone(), Some(why)),
+        };
+        // Whatever releases a share is a use.
+        let counts = work.verb == Verb::Contribute && policy.is_some_and(Compiled::counts);
+        // Other verbs take none, and say so.
+        let shown = match verb {
+            Verb::Contribute => &evidence.grants[..],
+            _ => &[],
+        };
+        let delegated = self.grants.read(shown, &self.directory, &self.revoked);
+        let chain = match &delegated {
+            Ok(Some(delegated)) => &delegated.chain[..],
+            _ => &[],
+        };
+        // What is done under a grant is the first grantor's use.
+        let of = chain.first().map_or(who.id, |first| first.grant.grantor);
+        let account = Account {
+            token: &body.id,
+            replaces: body.header.replaces.as_ref(),
+            of: &of,
+        };
+        let (count, mut before, mut over) = (requests.len() as u64, Uses::default(), None);
+        let mut bounds: &[Bound] = &[];
+        if counts {
+            match ready.bounds() {
+                Ok(found) => bounds = found,
+                Err(why) => over = Some(why.to_owned()),
+            }
+            let uses = self.uses.lock();
+            before = uses.before(account);
+            over = over.or_else(|| uses.refuses(account, bounds, count, now));
+        }
+        if !chain.is_empty() {
+            over = over.or_else(|| self.uses.lock().refuses_grants(chain, count));
+        }
         let case = Case {
-            verb: work.verb,
-            who: &work.who,
+            verb,
+            who: &who,
+            unproven: unproven.as_ref(),
             session: &work.session.id,
             body,
             policy,
             requests: &requests,
             salts: &opening.salts,
-            evidence: &opening.evidence,
+            evidence,
+            directory: &self.directory,
+            used: &self.used,
             retired: self.tombstones.contains(&body.id),
+            frozen: self.orders.is_frozen(&body.id),
+            delegated: delegated.as_ref().map(Option::as_ref),
+            uses: before,
+            over: over.as_deref(),
             now: now / 1000,
         };
-        let verdict = case
-            .decide(&mut self.replay)
-            .map(|()| match mine.is_empty() {
+        let mut basis = Basis::default();
+        let verdict = case.decide(&mut self.replay).map(|found| {
+            basis = found;
+            match mine.is_empty() {
                 true => Code::Unrouted,
                 false => Code::Done,
-            });
-        let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
-        let request = formula::request_hash(&parts);
+            }
+        });
+        basis.grants = chain.iter().map(|given| given.id).collect();
+        basis.reconstructor = (who.id != work.who.id).then_some(work.who.id);
+        if matches!(verdict, Ok(Code::Done)) {
+            self.used.spend(&basis.approvals, now / 1000);
+            let mut uses = self.uses.lock();
+            uses.spend_grants(chain, count, now / 1000);
+            basis.uses = counts.then(|| uses.spend(account, bounds, count, now));
+        } else {
+            // Nothing follows from it, so that nothing was used up either.
+            basis.approvals.clear();
+        }
+        let counted = basis.uses.clone();
         let first = work.tasks.len();
         if verdict.is_ok() {
             work.tasks.extend(mine.iter().map(|row| {
@@ -116,8 +180,9 @@ impl Agent {
             })
             .collect()
         };
-        self.note(work, body, verdict, seats, operations, now);
+        self.note(work, &who, basis, body, verdict, seats, operations, now);
         if let Some(decision) = work.decisions.last_mut() {
+            decision.counted = counted;
             decision.faults = match decision.code {
                 Code::Done | Code::Unrouted => faults,
                 _ => Vec::new(),
@@ -151,7 +216,11 @@ impl Agent {
             None if self.tombstones.contains(&body.id) => {
                 refused("the token was retired here".into())
             }
-            None => Ok(Code::Done),
+            None if self.orders.is_frozen(&body.id) => refused(gate::FROZEN.into()),
+            None => match ready.bounds() {
+                Ok(_) => Ok(Code::Done),
+                Err(why) => refused(format!("the policy cannot be enforced: {why}")),
+            },
         };
         let first = work.tasks.len();
         if verdict.is_ok() {
@@ -168,7 +237,8 @@ impl Agent {
                 done: Done::default(),
             });
         }
-        self.note(work, body, verdict, vec![share.seat], Vec::new, now);
+        let (who, basis, seats) = (work.who.clone(), Basis::default(), vec![share.seat]);
+        self.note(work, &who, basis, body, verdict, seats, Vec::new, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.seat = share.seat;
             decision.tasks = first..work.tasks.len();
@@ -177,9 +247,12 @@ impl Agent {
 
     /// Adds a decision and its log entry. What says nothing about a token's use is not logged: a check, a
     /// malformed opening, and one that was turned away for want of room.
+    #[allow(clippy::too_many_arguments)] // what an entry says
     fn note(
         &self,
         work: &mut Work,
+        who: &Known,
+        basis: Basis,
         body: &Arc<Body>,
         verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
@@ -201,14 +274,14 @@ impl Agent {
                 token: body.id,
                 key_name: body.header.name.clone(),
                 seats,
-                caller: work.who.id,
-                caller_name: work.who.name.clone(),
+                caller: who.id,
+                caller_name: who.name.clone(),
                 operations: operations(),
                 code: code.as_str().into(),
                 reason: reason.clone(),
                 element: element.label.clone(),
                 weaknesses: element.weaknesses.clone(),
-                basis: Basis::default(),
+                basis,
             };
             work.entries.push(entry.encode());
         }

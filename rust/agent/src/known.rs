@@ -10,7 +10,7 @@ use evanesce_wire::Id;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, parse_id};
-use evanesce_policy::Principal;
+use evanesce_policy::{Approver, Principal, RelyingParty};
 
 /// What an identity may do (PROTOCOL §6, Request).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Role {
     Minter,
     /// May be sent shares.
     Reconstructor,
+    /// May approve what others ask for; needs no connection to do so.
+    Approver,
 }
 
 impl Role {
@@ -31,6 +33,7 @@ impl Role {
             Self::Caller => "caller",
             Self::Minter => "minter",
             Self::Reconstructor => "reconstructor",
+            Self::Approver => "approver",
         }
     }
 }
@@ -45,6 +48,8 @@ pub struct Known {
     pub roles: Vec<Role>,
     /// The caller as policies see it.
     pub principal: Principal,
+    /// As whom it approves, if it does.
+    pub approver: Option<Approver>,
     /// What it takes up of what all callers share.
     pub under_way: UnderWay,
 }
@@ -84,6 +89,40 @@ struct Line {
     roles: Vec<Role>,
     #[serde(default)]
     groups: Vec<String>,
+    /// The relying party of an authenticator's key.
+    webauthn: Option<String>,
+    /// Pages of it that may ask for an approval.
+    #[serde(default)]
+    origins: Vec<String>,
+}
+
+impl Line {
+    /// As whom it approves, if it does.
+    fn approver(&self, id: Id) -> Result<Option<Approver>, String> {
+        let approves = self.roles.contains(&Role::Approver);
+        let webauthn = match &self.webauthn {
+            None if self.origins.is_empty() => None,
+            None => {
+                return Err(format!(
+                    "{:?} has origins, but webauthn is missing",
+                    self.name
+                ));
+            }
+            // Such a key opens no connection, and signs nothing but assertions.
+            Some(_) if self.roles != [Role::Approver] => {
+                return Err(format!(
+                    "{:?} has a WebAuthn key: its role is approver alone",
+                    self.name
+                ));
+            }
+            Some(domain) => {
+                let site = RelyingParty::new(domain, self.origins.clone());
+                Some(site.map_err(|why| format!("{:?}: {why}", self.name))?)
+            }
+        };
+        let name = self.name.clone();
+        Ok(approves.then_some(Approver { name, id, webauthn }))
+    }
 }
 
 impl Directory {
@@ -127,11 +166,13 @@ impl Directory {
                 ));
             }
             let principal = Principal::new(name, &line.groups);
+            let approver = line.approver(id)?;
             let one = Known {
                 id,
                 name: line.name.clone(),
                 roles: line.roles,
                 principal,
+                approver,
                 under_way: UnderWay::default(),
             };
             if known.insert(id, one.into()).is_some() {
@@ -170,6 +211,7 @@ mod tests {
         let directory = Directory::parse(&text).unwrap();
         let ops = directory.find(&[0xab; 32]).unwrap();
         assert!(ops.has(Role::Caller) && ops.has(Role::Reconstructor) && !ops.has(Role::Minter));
+        assert_eq!(ops.approver, None);
         assert_eq!(Directory::parse("").unwrap().len(), 0);
         for (what, broken) in [
             ("64 hex digits", text.replace("abab", "xyxy")),
@@ -183,9 +225,35 @@ mod tests {
             ),
             ("unknown variant", text.replace("caller", "king")),
             ("unknown field", text.replace("groups", "group")),
+            (
+                "approver alone",
+                format!("{text}webauthn = \"example.com\"\n"),
+            ),
+            (
+                "webauthn is missing",
+                format!("{text}origins = [\"https://example.com\"]\n"),
+            ),
         ] {
             let why = Directory::parse(&broken).err().unwrap();
             assert!(why.contains(what), "{why}");
         }
+    }
+    #[test]
+    fn a_directory_names_who_approves_and_how() {
+        let (a, b) = ("aa".repeat(32), "bb".repeat(32));
+        let text = format!(
+            "[[identity]]\nname = \"cfo\"\nid = \"{a}\"\nroles = [\"approver\", \"caller\"]\n\
+             [[identity]]\nname = \"ceo\"\nid = \"{b}\"\nroles = [\"approver\"]\nwebauthn = \"example.com\"\n\
+             origins = [\"https://console.example.com\"]\n"
+        );
+        let directory = Directory::parse(&text).unwrap();
+        let approver = |id: u8| directory.find(&[id; 32]).unwrap().approver.clone().unwrap();
+        assert_eq!(approver(0xaa).name, "cfo");
+        assert_eq!(approver(0xaa).webauthn, None);
+        let site = approver(0xbb).webauthn.unwrap();
+        assert!(site.admits("https://console.example.com") && !site.admits("https://example.com"));
+        let broken = text.replace("https://console.", "http://console.");
+        let why = Directory::parse(&broken).err().unwrap();
+        assert!(why.contains("no page of example.com"), "{why}");
     }
 }

@@ -4,7 +4,7 @@
 //! itself (identity, role, the token's own policy, expiry, tombstones), writes the decision to its log, asks the
 //! element once, checks the share it regenerates against the token's commitment, and releases it sealed to the
 //! reconstructor's session. It also *seat*s shares for minters, *check*s that it could contribute, and
-//! *retire*s tokens. It keeps nothing per key but tombstones. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
+//! *retire*s tokens. It keeps nothing per key but tombstones and orders. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
 //! every byte of its API.
 //!
 //! Guaranteed: a pad never leaves; nothing is released that is not in the log first; every bound is kept before
@@ -12,12 +12,14 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what is permitted | `gate`, `known`, the room `policy` |
+//! | what is permitted | `gate`, `proven`, `known`, `delegated`, `approvals`, the rooms `policy` and `approval`; `obey` for orders |
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
-//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `tell` |
+//! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `orders`, `revoke`, `tell` |
 //! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
+//! | how often a key was used | `uses`, `recent`, `counts` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
+//! | what it compares with other agents | `peers` |
 //! | how it moves to a new root | `roll` |
 //! | how it starts | `config`, `setup`, `hardware`, `start`, `run` |
 //! | what others are given of the log | `export` |
@@ -30,12 +32,15 @@
 
 mod agent;
 mod api;
+mod approvals;
 pub mod assemble;
 mod body;
 mod cache;
 mod clock;
 mod commit;
 mod config;
+mod counts;
+mod delegated;
 mod disk;
 mod error;
 mod events;
@@ -47,13 +52,19 @@ mod known;
 mod limits;
 mod log;
 mod metrics;
+mod obey;
 mod observe;
+mod orders;
+mod peers;
 mod places;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod proven;
 mod rate;
+mod recent;
 mod regenerate;
 mod replay;
+mod revoke;
 mod roll;
 mod room;
 mod run;
@@ -65,6 +76,7 @@ mod start;
 mod sync;
 mod tell;
 mod tombstones;
+mod uses;
 mod work;
 
 pub use config::{
@@ -76,6 +88,8 @@ pub use error::AgentError;
 pub use events::Events;
 pub use export::{Export, export};
 pub use known::Directory;
+pub use peers::{Exchanging, Peer, Peers};
+pub use regenerate::{Rerooted, reroot};
 pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};

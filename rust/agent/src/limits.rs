@@ -41,6 +41,8 @@ pub const SYNC_AFTER: Duration = Duration::from_millis(5);
 pub const HEAD_EVERY: Duration = Duration::from_secs(1);
 /// Of what all callers have in common, one caller may take up one part of so many.
 pub const PARTS: usize = 4;
+/// Orders to revoke, freeze or thaw that one caller may give, per second; ten times that at once.
+pub const ORDERS_PER_SECOND: u64 = 20;
 /// The judge lets other work of its thread run after this long.
 pub const TURN: Duration = Duration::from_millis(1);
 
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
     use crate::hardware::named;
     use evanesce_wire::limits as wire;
-    use evanesce_wire::message::{Basis, Entry, EntryOperation, Spent};
+    use evanesce_wire::message::{Basis, Counted, Entry, EntryOperation, Spent};
 
     #[test]
     fn the_longest_entry_that_can_be_asked_for_keeps_within_its_bound() {
@@ -143,6 +145,11 @@ mod tests {
                 grants: vec![[8; 32]; wire::GRANTS],
                 approvals: vec![spent; wire::APPROVALS],
                 reconstructor: Some([9; 32]),
+                uses: Some(Counted {
+                    of: [9; 32],
+                    key: (1 << 53) - 1,
+                    caller: (1 << 53) - 1,
+                }),
             },
         };
         // As many as are named, short or long.

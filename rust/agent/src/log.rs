@@ -8,6 +8,8 @@
 //!
 //! It does not sync (see `sync`), sign (see [`Signer`], on a crucible thread) or judge what it is given.
 
+mod recent;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -150,6 +152,17 @@ pub struct Recovered {
     pub replayed: u64,
     /// Bytes of an unfinished write that were cut off.
     pub torn: u64,
+}
+
+/// How far a log has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Entries.
+    pub size: u64,
+    /// Bytes of their frames.
+    pub length: u64,
+    /// Where the last of them begins, if that is known.
+    pub last: Option<u64>,
 }
 
 /// The log, open for appending.
@@ -307,6 +320,15 @@ impl Log {
     /// Entries in all.
     pub fn size(&self) -> u64 {
         self.frontier.size()
+    }
+
+    /// How far it has come.
+    pub fn place(&self) -> Place {
+        Place {
+            size: self.frontier.size(),
+            length: self.length,
+            last: self.last,
+        }
     }
 
     /// Unix milliseconds of the newest entry that was there when the log was opened; 0 where there was none.

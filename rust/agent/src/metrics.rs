@@ -40,6 +40,8 @@ pub struct Metrics {
     pub entries: AtomicU64,
     /// Tombstones.
     pub tombstones: AtomicU64,
+    /// Tokens that are frozen.
+    pub frozen: AtomicU64,
     /// Connections now.
     pub connections: AtomicU64,
     /// Requests in flight now: until their answers have left.
@@ -85,6 +87,7 @@ impl Metrics {
             ("log_entries", "gauge", &self.entries),
             ("log_works", "gauge", &self.log_works),
             ("tombstones", "gauge", &self.tombstones),
+            ("frozen", "gauge", &self.frozen),
             ("connections", "gauge", &self.connections),
             ("requests_in_flight", "gauge", &self.pending),
             ("sessions", "gauge", &self.sessions),

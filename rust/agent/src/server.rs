@@ -96,8 +96,8 @@ enum Admitted {
 }
 
 impl Arrival {
-    fn admit(self, api: &Api, caller: Id) -> Option<Admitted> {
-        if api.agent().directory.find(&caller).is_none() {
+    fn admit(self, api: &Api, caller: Id, spki: &[u8]) -> Option<Admitted> {
+        if !api.knows(&caller, spki) {
             api.turn_away(self.peer, "an identity that this agent does not know");
             let _place = self.strangers.try_acquire_owned().ok()?;
             return Some(Admitted::Stranger { _place });
@@ -153,7 +153,7 @@ impl Api {
         };
         let spki: Arc<[u8]> = spki.into();
         let caller = formula::caller_id(&spki);
-        let Some(admitted) = arrival.admit(self, caller) else {
+        let Some(admitted) = arrival.admit(self, caller, &spki) else {
             return;
         };
         let http = h2::server::Builder::new()

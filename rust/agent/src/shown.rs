@@ -4,7 +4,7 @@
 //! kept once it is shown a second time. Forgetting costs time alone, or one answer `context-unknown`.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use evanesce_token::Body;
 use evanesce_wire::Id;
@@ -14,13 +14,15 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
 use crate::gate::Refusal;
-use evanesce_policy::Compiled;
+use evanesce_policy::{Bound, Compiled};
 
 /// A token as an agent was shown it.
 struct Subject {
     body: Arc<Body>,
     /// SHA-256 of the policy; `None` where its length is zero.
     policy: Option<[u8; 32]>,
+    /// What the policy's limits come to under this quorum, once that was asked.
+    bounds: OnceLock<Result<Vec<Bound>, String>>,
 }
 
 /// A context of a request, made ready to be judged.
@@ -46,6 +48,17 @@ impl Ready {
             )),
             (_, policy) => Ok(policy.as_deref()),
         }
+    }
+}
+
+impl Ready {
+    /// What the limits of its policy come to here; or why one of them cannot be promised.
+    pub fn bounds(&self) -> Result<&[Bound], &str> {
+        let bounds = self.subject.bounds.get_or_init(|| match &self.policy {
+            Some(policy) => policy.bounds(&self.subject.body.header.quorum),
+            None => Ok(Vec::new()),
+        });
+        bounds.as_deref().map_err(String::as_str)
     }
 }
 
@@ -150,6 +163,7 @@ fn subject(body: Body) -> Arc<Subject> {
     Arc::new(Subject {
         body: Arc::new(body),
         policy,
+        bounds: OnceLock::new(),
     })
 }
 

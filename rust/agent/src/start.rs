@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use evanesce_wire::client::{Dial, TlsDial};
 use evanesce_wire::{FileIdentity, System, World, tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::api::Api;
 use crate::assemble::{self, Assembled, Committing, assemble};
@@ -20,8 +22,12 @@ use crate::known::Directory;
 use crate::limits;
 use crate::log;
 use crate::observe::observe;
+use crate::peers::{Exchanging, Peers};
 use crate::server::serve;
 use crate::sync::SyncThread;
+
+/// Where an operator names the agent's peers.
+const PEERS: &str = "peers.toml";
 
 /// An agent that is ready to answer.
 pub struct Listening {
@@ -33,6 +39,7 @@ pub struct Listening {
     observe: Option<TcpListener>,
     tls: Arc<rustls::ServerConfig>,
     committer: Committing,
+    exchanges: Vec<Exchanging>,
 }
 
 impl Listening {
@@ -40,10 +47,12 @@ impl Listening {
     pub async fn run(self, stopped: watch::Receiver<bool>) {
         let (events, api) = (self.api.events.clone(), self.api);
         let committing = tokio::spawn(self.committer);
+        let mut exchanging: JoinSet<()> = self.exchanges.into_iter().collect();
         if let Some(listener) = self.observe {
             tokio::spawn(observe(listener, api.metrics.clone()));
         }
         let unfinished = serve(api, self.listener, self.tls, stopped).await;
+        exchanging.abort_all();
         // The committer ends with the last request's clone of the queue. What hung once is not waited for again.
         let patience = if unfinished == 0 {
             limits::STOPPING
@@ -72,6 +81,12 @@ pub async fn start(config: &Config) -> Result<Listening, AgentError> {
     })?;
     let key = log_key(&folder, &config.folder)?;
     let tls = tls::server(identity.clone()).map_err(AgentError::Identity)?;
+    let peers =
+        Peers::read(&config.path(PEERS), &identity.agent_id()).map_err(AgentError::Config)?;
+    let peers = peers.map(|peers| {
+        let dial: Arc<dyn Dial> = Arc::new(TlsDial::new(identity.clone()));
+        (peers, dial)
+    });
     let (assembled, committer) = assemble(assemble::Parts {
         config,
         element,
@@ -82,6 +97,7 @@ pub async fn start(config: &Config) -> Result<Listening, AgentError> {
         syncer: Box::new(|duty| Ok(Box::new(SyncThread::start(duty)?))),
         world,
         events,
+        peers,
     })?;
     listen(config, assembled, tls, committer).await
 }
@@ -101,6 +117,7 @@ async fn listen(
         None => None,
     };
     assembled.announce(&address.to_string());
+    let exchanges = assembled.exchanges();
     Ok(Listening {
         api: assembled.api,
         listener,
@@ -108,6 +125,7 @@ async fn listen(
         observe,
         tls,
         committer,
+        exchanges,
     })
 }
 

@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::{Disk, Journal};
@@ -58,6 +58,23 @@ pub trait Syncer: Send + Sync {
 /// Makes a syncer for a log that was opened.
 pub type MakeSyncer = Box<dyn FnOnce(Duty) -> std::io::Result<Box<dyn Syncer>>>;
 
+/// The newest head whose entries are on the disk for good, as `log/head` has it. Clones share it.
+#[derive(Clone, Default)]
+pub struct Stored(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Stored {
+    /// The head, if there is one.
+    pub fn head(&self) -> Option<Vec<u8>> {
+        let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        head.clone()
+    }
+
+    /// `head` covers nothing but what is on the disk.
+    pub fn set(&self, head: Vec<u8>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+}
+
 /// The journal to sync and the disk to store heads on. Clones are one duty.
 #[derive(Clone)]
 pub struct Duty {
@@ -65,6 +82,7 @@ pub struct Duty {
     disk: Arc<dyn Disk>,
     events: Events,
     failed: Arc<OnceLock<String>>,
+    stored: Stored,
 }
 
 impl Duty {
@@ -75,7 +93,13 @@ impl Duty {
             disk,
             events,
             failed: Arc::default(),
+            stored: Stored::default(),
         }
+    }
+
+    /// The newest head that was stored.
+    pub fn stored(&self) -> Stored {
+        self.stored.clone()
     }
 
     /// Why nothing more may be logged, if a sync has failed.
@@ -106,14 +130,14 @@ impl Duty {
         for done in waiting {
             done(good);
         }
-        if good
-            && let Some(head) = head
-            && let Err(e) = self.disk.replace(HEAD, &head)
-        {
-            // The old head still holds, and the next one is a second away.
-            self.events.emit(Event::LogFailed {
-                why: &format!("its head cannot be stored: {e}"),
-            });
+        if good && let Some(head) = head {
+            match self.disk.replace(HEAD, &head) {
+                Ok(()) => self.stored.set(head),
+                // The old head still holds, and the next one is a second away.
+                Err(e) => self.events.emit(Event::LogFailed {
+                    why: &format!("its head cannot be stored: {e}"),
+                }),
+            }
         }
     }
 }

@@ -10,14 +10,15 @@ use evanesce_token::Body;
 use evanesce_wire::Id;
 use evanesce_wire::merkle::Group;
 use evanesce_wire::message::{
-    Answers, Code, Entry, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult, Seated,
-    SeatedResult, SeatedRow,
+    Answers, Code, Counted, Entry, LogProof, OpeningAnswer, SeatAnswer, SeatFault, SeatResult,
+    Seated, SeatedResult, SeatedRow,
 };
 use evanesce_wire::session::SealingSession;
 
-use crate::gate::{Refusal, Verb};
+use crate::gate::{FROZEN, Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
+use crate::orders::Book;
 use crate::regenerate::{Outcome, Task};
 use crate::room::Room;
 use crate::tombstones::Retired;
@@ -68,6 +69,8 @@ pub struct Decision {
     pub tasks: Range<usize>,
     /// Whether it has an entry.
     pub logged: bool,
+    /// What was counted as a use of the key.
+    pub counted: Option<Counted>,
 }
 
 impl Default for Decision {
@@ -80,6 +83,7 @@ impl Default for Decision {
             faults: Vec::new(),
             tasks: 0..0,
             logged: false,
+            counted: None,
         }
     }
 }
@@ -131,31 +135,39 @@ impl Work {
             .any(|task| matches!(task.done.outcome(), Outcome::Seat(SeatResult::Good, _)))
     }
 
-    /// Takes back what was permitted for tokens that were `retired` since: decisions, entries and tasks.
-    pub fn bar(&mut self, retired: &Retired) {
+    /// Takes back what was permitted for tokens that were `retired` or frozen since: decisions, entries and tasks.
+    pub fn bar(&mut self, retired: &Retired, orders: &Book) {
+        let verb = self.verb;
         let barred = |decision: &Decision| {
-            let token = decision.token.as_ref();
             // Where there is no task, nothing would be released either way.
-            !decision.tasks.is_empty() && token.is_some_and(|token| retired.contains(&token.id))
+            let token = decision
+                .token
+                .as_ref()
+                .filter(|_| !decision.tasks.is_empty())?;
+            if retired.contains(&token.id) {
+                let code = match verb {
+                    Verb::Seat => Code::Refused,
+                    _ => Code::Retired,
+                };
+                return Some((code, "the token was retired here"));
+            }
+            let frozen = verb != Verb::Retire && orders.is_frozen(&token.id);
+            frozen.then_some((Code::Refused, FROZEN))
         };
-        if !self.decisions.iter().any(barred) {
+        if !self.decisions.iter().any(|one| barred(one).is_some()) {
             return;
         }
-        let refusal = match self.verb {
-            Verb::Seat => Code::Refused,
-            _ => Code::Retired,
-        };
         let mut tasks = std::mem::take(&mut self.tasks).into_iter();
         let mut entries = self.entries.iter_mut();
         for decision in &mut self.decisions {
             let entry = decision.logged.then(|| entries.next()).flatten();
             let own = tasks.by_ref().take(decision.tasks.len());
             let first = self.tasks.len();
-            if barred(decision) {
+            if let Some((refusal, why)) = barred(decision) {
                 own.for_each(drop);
                 decision.faults.clear();
                 decision.code = refusal;
-                decision.reason = "the token was retired here".into();
+                decision.reason = why.into();
                 // It was encoded here and decodes; one that did not would record what was decided first.
                 if let Some(entry) = entry
                     && let Ok(decided) = Entry::decode(entry)
@@ -173,6 +185,18 @@ impl Work {
             }
             decision.tasks = first..self.tasks.len();
         }
+    }
+
+    /// Tokens under which uses were counted, and what was, where a share was regenerated for it.
+    pub fn counted(&self) -> impl Iterator<Item = (&Id, Option<&Counted>)> {
+        self.decisions.iter().filter_map(|decision| {
+            let counted = decision.counted.as_ref()?;
+            let regenerated = self.tasks[decision.tasks.clone()].iter().any(|task| {
+                let outcome = task.done.outcome();
+                matches!(outcome, Outcome::Seat(SeatResult::Share { .. }, _))
+            });
+            Some((&decision.token.as_ref()?.id, regenerated.then_some(counted)))
+        })
     }
 
     /// Tokens that `retire` is to tombstone.

@@ -13,6 +13,7 @@ use cedar_policy::{
     Response, RestrictedExpression,
 };
 
+use crate::steady::Slice;
 use crate::{
     Compiled, EXPLANATION, GRAVE, LANGUAGE, Payload, Ready, WITH_PAYLOAD, names, nesting, uid,
 };
@@ -22,7 +23,7 @@ use evanesce_token::text::cut;
 const SLICES: usize = 64;
 
 /// A policy's statements that can match, by principal, action and key (where the policy names any).
-pub type Slices = HashMap<(u64, &'static str, Option<String>), Arc<PolicySet>>;
+pub type Slices = HashMap<(u64, &'static str, Option<String>), Arc<Slice>>;
 
 static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
 
@@ -78,6 +79,28 @@ pub struct Question<'a> {
     /// What is to be signed, where the caller sent that rather than a digest alone. A policy that declares no payload
     /// does not see it.
     pub payload: Option<&'a Payload>,
+    /// How often the key was used before.
+    pub uses: Uses,
+    /// Names of those whose approvals of it were verified, each once.
+    pub approvals: &'a [&'a str],
+}
+
+/// Operations that this agent has permitted under a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// In all.
+    pub key: u64,
+    /// To this caller.
+    pub caller: u64,
+}
+
+impl Uses {
+    fn to_cedar(self) -> Result<RestrictedExpression, String> {
+        let count = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+        let counts = [("key", self.key), ("caller", self.caller)];
+        let counts = counts.map(|(name, n)| (name.to_owned(), count(n)));
+        RestrictedExpression::new_record(counts).map_err(|e| e.to_string())
+    }
 }
 
 /// Whether `principal` may do what it asks; otherwise why not. `policy` is `None` for one of length zero.
@@ -89,6 +112,26 @@ pub fn permits(
     match weigh(policy, principal, question)? {
         Some((set, answer)) => verdict(set, &answer, question),
         None => Ok(()),
+    }
+}
+
+/// Why a statement of the policy forbids `principal` what is asked, whoever else may do it; whether one permits it is
+/// not asked.
+pub fn forbids(
+    policy: Option<&Compiled>,
+    principal: &Principal,
+    question: Question<'_>,
+) -> Option<String> {
+    let (set, answer) = match weigh(policy, principal, question) {
+        Ok(weighed) => weighed?,
+        Err(why) => return Some(why),
+    };
+    let diagnostics = answer.diagnostics();
+    let denied = answer.decision() == Decision::Deny && diagnostics.reason().next().is_some();
+    if denied || diagnostics.errors().next().is_some() {
+        verdict(set, &answer, question).err()
+    } else {
+        None
     }
 }
 
@@ -178,9 +221,10 @@ fn weigh<'p>(
         ));
     }
     let key = uid(&LANGUAGE.key, question.key);
-    let set = slice(policy, principal, (action, kind), (question.key, &key));
+    let slice = slice(policy, principal, (action, kind), (question.key, &key));
     let request = request(policy, principal, kind, key, question)?;
-    let answer = AUTHORIZER.is_authorized(&request, &set, &principal.entities);
+    let ask = |set: &PolicySet| AUTHORIZER.is_authorized(&request, set, &principal.entities);
+    let answer = ask(&slice.at(question.suite, question.now, ask));
     Ok(Some((&policy.set, answer)))
 }
 
@@ -220,7 +264,7 @@ fn slice(
     who: &Principal,
     (action, kind): (&'static str, &EntityUid),
     (name, key): (&str, &EntityUid),
-) -> Arc<PolicySet> {
+) -> Arc<Slice> {
     let mut slices = policy.slices.lock().unwrap_or_else(PoisonError::into_inner);
     // Tokens under one policy often have names of their own; most policies do not care.
     let named = policy.names_keys;
@@ -232,11 +276,7 @@ fn slice(
         .set
         .policies()
         .filter(|policy| can_match(policy, who, kind, named.then_some(key)));
-    // Ids are distinct in the whole, so they are in a part.
-    let part = PolicySet::from_policies(can.map(without_scope)).map(Arc::new);
-    let Ok(part) = part else {
-        return Arc::new(policy.set.clone());
-    };
+    let part = Arc::new(Slice::new(can.map(without_scope)));
     if slices.len() >= SLICES {
         slices.clear();
     }
@@ -245,7 +285,7 @@ fn slice(
 }
 
 /// False only if the statement's scope is false for these, whatever the context.
-fn can_match(
+pub(crate) fn can_match(
     policy: &Policy,
     who: &Principal,
     action: &EntityUid,
@@ -304,11 +344,19 @@ fn request(
 ) -> Result<Request, String> {
     let now = i64::try_from(question.now).map_err(|_| "the clock is beyond reason")?;
     let text = |text: String| RestrictedExpression::new_string(text);
+    let uses = match policy.looks.uses {
+        true => Some(("uses".to_owned(), question.uses.to_cedar()?)),
+        false => None,
+    };
     let asked = [
         ("suite".to_owned(), text(question.suite.to_owned())),
         ("input".to_owned(), text(hex::encode(question.input))),
         ("now".to_owned(), RestrictedExpression::new_long(now)),
     ];
+    let approved = policy
+        .looks
+        .approvals
+        .then(|| ("approvals".to_owned(), approvals(question.approvals)));
     let unlike = |why: &str| format!("the payload is not what the token's policy declares: {why}");
     let shown = match policy.declared.as_ref().zip(question.payload) {
         None => None,
@@ -319,10 +367,12 @@ fn request(
         }
     };
     let hidden = shown.is_some();
-    let context = Context::from_pairs(asked.into_iter().chain(shown))
-        .map_err(|e| cut(&e.to_string(), EXPLANATION))?;
-    let schema = policy.declared.as_ref();
-    let schema = schema.map_or(&LANGUAGE.schema, |declared| &declared.schema);
+    let pairs = asked.into_iter().chain(uses).chain(approved).chain(shown);
+    let context = Context::from_pairs(pairs).map_err(|e| cut(&e.to_string(), EXPLANATION))?;
+    let schema = match &policy.declared {
+        Some(declared) => &declared.schema,
+        None => &LANGUAGE.narrow[policy.looks.place()],
+    };
     Request::new(
         principal.uid.clone(),
         action.clone(),
@@ -337,6 +387,33 @@ fn request(
     })
 }
 
+/// Approvals as policies see them.
+fn approvals(names: &[&str]) -> RestrictedExpression {
+    static NONE: LazyLock<RestrictedExpression> = LazyLock::new(|| record_of(&[]));
+    match names {
+        [] => NONE.clone(),
+        names => record_of(names),
+    }
+}
+
+fn record_of(names: &[&str]) -> RestrictedExpression {
+    let texts = names
+        .iter()
+        .map(|name| RestrictedExpression::new_string((*name).to_owned()));
+    let people = names
+        .iter()
+        .map(|name| RestrictedExpression::new_entity_uid(uid(&LANGUAGE.approver, name)));
+    let fields = [
+        (
+            "count".to_owned(),
+            RestrictedExpression::new_long(names.len() as i64),
+        ),
+        ("names".to_owned(), RestrictedExpression::new_set(texts)),
+        ("by".to_owned(), RestrictedExpression::new_set(people)),
+    ];
+    RestrictedExpression::new_record(fields).expect("three names, each once")
+}
+
 /// What a statement calls itself: its `@id`, or its place in the text.
 fn label(policy: &Policy) -> String {
     let id: &PolicyId = policy.id();
@@ -344,7 +421,7 @@ fn label(policy: &Policy) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::declared::tests::value_of;
     use crate::payload::Value;
@@ -353,7 +430,7 @@ mod tests {
     use proptest::prelude::*;
     use std::str::FromStr;
 
-    fn ask(action: &str) -> Question<'_> {
+    pub(crate) fn ask(action: &str) -> Question<'_> {
         Question {
             action,
             suite: "mac",
@@ -362,6 +439,8 @@ mod tests {
             now: 1000,
             minter: false,
             payload: None,
+            uses: Uses::default(),
+            approvals: &[],
         }
     }
 
@@ -493,6 +572,157 @@ mod tests {
         assert_eq!(asked("ops", night), (false, "forbid night".into()));
         assert_eq!(asked("eve", ask("mac")), (false, "error overflow".into()));
         assert_eq!(asked("ops", ask("retire")), (false, "permit staff".into()));
+    }
+
+    #[test]
+    fn what_a_policy_forbids_is_told_apart_from_what_it_does_not_permit() {
+        let policy = Compiled::new(
+            "permit(principal == Caller::\"ops\", action, resource);
+             forbid(principal in Group::\"suspended\", action, resource);
+             forbid(principal == Caller::\"odd\", action, resource) when { context.now * 9223372036854775807 > 1 };",
+        );
+        let asked = |who: &str, groups: &[&str]| {
+            let groups: Vec<String> = groups.iter().map(|g| (*g).to_owned()).collect();
+            forbids(Some(&policy), &Principal::new(who, &groups), ask("mac"))
+        };
+        assert_eq!(asked("ops", &[]), None);
+        assert_eq!(
+            asked("bot", &[]),
+            None,
+            "nobody permits it, and nobody forbids it"
+        );
+        assert!(
+            asked("bot", &["suspended"])
+                .unwrap()
+                .contains("forbids it (policy1)")
+        );
+        assert!(asked("odd", &[]).unwrap().contains("errs"));
+        assert_eq!(forbids(None, &Principal::new("bot", &[]), ask("mac")), None);
+        for (text, expected) in [("", 0), ("@delegable(\"1\")", 1), ("@delegable(\"2\")", 2)] {
+            let policy = Compiled::new(&format!("{text} permit(principal, action, resource);"));
+            assert_eq!((policy.invalid(), policy.delegable()), (None, expected));
+        }
+        for text in [
+            "@delegable",
+            "@delegable(\"0\")",
+            "@delegable(\"3\")",
+            "@delegable(\"1 \")",
+        ] {
+            let policy = Compiled::new(&format!("{text} permit(principal, action, resource);"));
+            assert!(policy.invalid().unwrap().contains("@delegable"), "{text}");
+        }
+        let twice = "@delegable(\"1\") permit(principal, action, resource); @delegable(\"1\") permit(principal, action, resource);";
+        assert!(Compiled::new(twice).invalid().unwrap().contains("twice"));
+    }
+
+    #[test]
+    fn uses_can_be_spoken_of() {
+        let policy = "permit(principal, action, resource) when { context.uses.key < 10 && context.uses.caller < 3 };";
+        let used = |key, caller| {
+            let uses = Uses { key, caller };
+            decide(policy, "ops", &[], Question { uses, ..ask("mac") })
+        };
+        assert_eq!(used(9, 2), Ok(()));
+        assert!(used(10, 2).is_err() && used(9, 3).is_err());
+        assert!(Compiled::new(policy).counts());
+        // However it is written.
+        let escaped = policy.replace(".uses.key", "[\"u\\u{73}es\"][\"key\"]");
+        assert!(check(&escaped).is_ok() && Compiled::new(&escaped).counts());
+        let plain = "permit(principal, action, resource);";
+        assert!(!Compiled::new(plain).counts());
+        assert!(Compiled::new(&format!("@limits(\"agent 5\") {plain}")).counts());
+    }
+
+    #[test]
+    fn approvals_are_counted_and_named() {
+        let policy = "@id(\"two\") @approvers(\"cfo = 00, ceo = 01\")
+            permit(principal, action, resource) when { context.approvals.count >= 2 };
+            @id(\"both\") permit(principal, action == Action::\"sign\", resource)
+            when { context.approvals.names.containsAll([\"cfo\", \"ceo\"]) && context.approvals.by.contains(Approver::\"cfo\") };"
+            .replace("00", &"00".repeat(32))
+            .replace("01", &"01".repeat(32));
+        let compiled = Compiled::new(&policy);
+        assert_eq!(compiled.invalid(), None);
+        assert!(compiled.looks_at_approvals());
+        let names: Vec<&str> = compiled
+            .approvers()
+            .unwrap()
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(names, ["cfo", "ceo"]);
+        let who = Principal::new("ops", &[]);
+        let by = |action, approvals: &[&str]| {
+            let question = Question {
+                approvals,
+                ..ask(action)
+            };
+            let (verdict, deciding) = explain(Some(&compiled), &who, question);
+            assert_eq!(verdict, permits(Some(&compiled), &who, question));
+            deciding
+                .into_iter()
+                .map(|one| one.label)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(by("sign", &["cfo", "ceo"]), "two both");
+        assert_eq!(by("mac", &["cfo", "ceo"]), "two");
+        assert_eq!(by("sign", &["board-1", "board-2"]), "two");
+        assert_eq!(by("sign", &["cfo"]), "");
+        assert_eq!(by("sign", &[]), "");
+    }
+
+    #[test]
+    fn a_policy_that_cannot_look_at_approvals_is_judged_without_and_as_with_them() {
+        let looks = |policy: &str| Compiled::new(policy).looks_at_approvals();
+        let plain = "permit(principal, action, resource) when { context.now > 5 };";
+        let declared = format!("@payload(\"{{ amount: Long }}\") {plain}");
+        assert!(!looks(plain) && !looks(&declared) && !looks("permit(principal, action"));
+        let who = Principal::new("ops", &[]);
+        let payload = Payload::read(b"{\"amount\":1}").unwrap();
+        // A comment makes no difference but in how it is judged.
+        for policy in [plain, &declared] {
+            for policy in [policy.to_owned(), format!("{policy} // approvals")] {
+                let question = Question {
+                    payload: Some(&payload),
+                    approvals: &["cfo"],
+                    ..ask("mac")
+                };
+                assert_eq!(
+                    permits(Some(&Compiled::new(&policy)), &who, question),
+                    Ok(()),
+                    "{policy}"
+                );
+            }
+        }
+        // However the word is written.
+        for way in [
+            "context.approvals",
+            "context[\"approvals\"]",
+            "context[\"approv\\u{61}ls\"]",
+        ] {
+            let policy =
+                format!("permit(principal, action, resource) when {{ {way}.count == 1 }};");
+            assert!(looks(&policy), "{way}");
+            let question = Question {
+                approvals: &["cfo"],
+                ..ask("mac")
+            };
+            assert_eq!(
+                permits(Some(&Compiled::new(&policy)), &who, question),
+                Ok(()),
+                "{way}"
+            );
+        }
+        let twice = "@approvers(\"a = 00\") permit(principal, action, resource);"
+            .replace("00", &"00".repeat(32));
+        assert!(check(&twice).is_ok());
+        assert!(check(&twice.repeat(2)).unwrap_err().contains("twice"));
+        assert!(
+            check("@approvers(\"cfo\") permit(principal, action, resource);")
+                .unwrap_err()
+                .contains("no \"=\"")
+        );
     }
 
     #[test]
@@ -731,6 +961,11 @@ mod tests {
                     ("suite".to_owned(), RestrictedExpression::new_string("mac".into())),
                     ("input".to_owned(), RestrictedExpression::new_string("".into())),
                     ("now".to_owned(), RestrictedExpression::new_long(5)),
+                    ("uses".to_owned(), RestrictedExpression::new_record([
+                        ("key".to_owned(), RestrictedExpression::new_long(0)),
+                        ("caller".to_owned(), RestrictedExpression::new_long(0)),
+                    ]).unwrap()),
+                    ("approvals".to_owned(), approvals(&[])),
                     ("payload".to_owned(), shown),
                 ]);
                 let who = uid(&LANGUAGE.caller, "ops");
@@ -807,14 +1042,18 @@ mod tests {
             let part = slice(ready, &who, (action, kind), ("treasury", &key));
             let request = request(ready, &who, kind, key, ask(action)).unwrap();
             let whole = Authorizer::new().is_authorized(&request, &ready.set, &who.entities);
-            let sliced = Authorizer::new().is_authorized(&request, &part, &who.entities);
-            prop_assert_eq!(whole.decision(), sliced.decision());
-            let reasons = |answer: &Response| answer.diagnostics().reason().cloned().collect::<BTreeSet<_>>();
-            prop_assert_eq!(reasons(&whole), reasons(&sliced));
-            let errors = |answer: &Response| {
-                answer.diagnostics().errors().map(ToString::to_string).collect::<BTreeSet<_>>()
-            };
-            prop_assert_eq!(errors(&whole), errors(&sliced));
+            // The second time without what was found not to hold the first.
+            for _ in 0..2 {
+                let set = part.at("mac", 1000, |set| Authorizer::new().is_authorized(&request, set, &who.entities));
+                let sliced = Authorizer::new().is_authorized(&request, &set, &who.entities);
+                prop_assert_eq!(whole.decision(), sliced.decision());
+                let reasons = |answer: &Response| answer.diagnostics().reason().cloned().collect::<BTreeSet<_>>();
+                prop_assert_eq!(reasons(&whole), reasons(&sliced));
+                let errors = |answer: &Response| {
+                    answer.diagnostics().errors().map(ToString::to_string).collect::<BTreeSet<_>>()
+                };
+                prop_assert_eq!(errors(&whole), errors(&sliced));
+            }
         }
     }
 
@@ -862,7 +1101,7 @@ mod tests {
             };
             let asked = request(ready, &who, kind.1, key.clone(), ask("mac")).unwrap();
             let part = || slice(ready, &who, (kind.0, kind.1), ("treasury", &key));
-            let set = part();
+            let set = &*part().at("mac", 1000, |_| unreachable!("the first time"));
             time("a decision", &|| {
                 let _ = std::hint::black_box(permits(Some(&compiled), &who, ask("mac")));
             });
@@ -873,7 +1112,7 @@ mod tests {
                 let _ = std::hint::black_box(request(ready, &who, kind.1, key.clone(), ask("mac")));
             });
             time("Cedar", &|| {
-                std::hint::black_box(AUTHORIZER.is_authorized(&asked, &set, &who.entities));
+                std::hint::black_box(AUTHORIZER.is_authorized(&asked, set, &who.entities));
             });
             let resident = || {
                 let status = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -4,10 +4,16 @@
 //! evaluated is a refusal, since Cedar itself skips a `forbid` that errs. Entity ids are built through the
 //! API, never by joining text: names are hostile. Nothing here knows the time, tokens or the network.
 
+mod approvers;
 mod decide;
 mod declared;
+mod delegable;
+mod limited;
+mod looks;
 mod nesting;
 mod payload;
+mod reach;
+mod steady;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -18,11 +24,16 @@ use cedar_policy::{
     ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
+pub use approvers::{Approver, RelyingParty};
 use decide::Slices;
-pub use decide::{Deciding, Principal, Question, explain, permits};
+pub use decide::{Deciding, Principal, Question, Uses, explain, forbids, permits};
 use declared::Kind;
+use evanesce_token::Gate;
 use evanesce_token::text::cut;
-pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise};
+pub use limited::{Bound, Limit, Most, explain as explain_bound};
+use looks::Looks;
+pub use payload::{PAYLOAD, PAYLOAD_DEPTH, Payload, canonicalise, quoted};
+pub use reach::could_open;
 
 /// The published schema, in Cedar's own language.
 pub fn schema() -> &'static str {
@@ -51,25 +62,28 @@ pub const WITH_PAYLOAD: [&str; 2] = ["sign", "mac"];
 const EXPLANATION: usize = 1000;
 
 struct Language {
-    schema: Schema,
+    /// By what a policy can look at, what its requests must fit.
+    narrow: [Schema; 4],
     validator: Validator,
     caller: EntityTypeName,
     group: EntityTypeName,
     key: EntityTypeName,
+    approver: EntityTypeName,
     actions: HashMap<&'static str, EntityUid>,
 }
 
 static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
     let named = |name| EntityTypeName::from_str(name).expect("a type name");
-    let schema = Schema::from_str(schema()).expect("the published schema is valid");
+    let read = |text: &str| Schema::from_str(text).expect("the published schema is valid");
     let action = named("Action");
     let actions = OPERATIONS.into_iter().chain(GRAVE);
     Language {
-        validator: Validator::new(schema.clone()),
-        schema,
+        narrow: Looks::all().map(|looks| read(&looks.narrow(schema()))),
+        validator: Validator::new(read(schema())),
         caller: named("Caller"),
         group: named("Group"),
         key: named("Key"),
+        approver: named("Approver"),
         actions: actions.map(|name| (name, uid(&action, name))).collect(),
     }
 });
@@ -122,6 +136,17 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
     Ok(warnings)
 }
 
+/// The same for a token under `quorum`, whose seats have these `holders`, or each its own where none are given: what the
+/// policy promises must be possible there.
+pub fn check_for(policy: &str, quorum: &Gate, holders: &[String]) -> Result<Vec<String>, String> {
+    let warnings = check(policy)?;
+    if !policy.is_empty() {
+        let bounds = limited::bounds(&parse(policy)?.limits, quorum)?;
+        limited::held(&bounds, quorum, holders)?;
+    }
+    Ok(warnings)
+}
+
 /// A policy made ready; immutable, to be shared.
 pub struct Compiled(Result<Ready, String>);
 
@@ -129,6 +154,14 @@ struct Ready {
     set: PolicySet,
     /// The payload that the policy declares.
     declared: Option<Declared>,
+    /// How often the key may be used.
+    limits: Vec<Limit>,
+    /// How many grants may lie between a permitted caller and the one who asks.
+    delegable: usize,
+    /// Who may approve, where the policy says.
+    approvers: Option<Vec<Approver>>,
+    /// What it is shown.
+    looks: Looks,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -137,12 +170,24 @@ struct Ready {
 impl Compiled {
     /// Parses and validates. One that is not valid refuses everything, and says why.
     pub fn new(policy: &str) -> Self {
-        Self(parse(policy).map(|Parsed { set, declared, .. }| {
+        Self(parse(policy).map(|parsed| {
+            let Parsed {
+                set,
+                declared,
+                limits,
+                delegable,
+                approvers,
+                ..
+            } = parsed;
             let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
             let names_keys = set.policies().any(named);
             Ready {
                 set,
                 declared,
+                limits,
+                delegable,
+                approvers,
+                looks: Looks::of(policy),
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -155,6 +200,41 @@ impl Compiled {
         Some(declared.kind.to_string())
     }
 
+    /// The limits that it states.
+    pub fn limits(&self) -> &[Limit] {
+        self.0.as_ref().map_or(&[], |ready| &ready.limits)
+    }
+
+    /// How many grants may follow one another from a caller that it permits to one who asks in its place.
+    pub fn delegable(&self) -> usize {
+        self.0.as_ref().map_or(0, |ready| ready.delegable)
+    }
+
+    /// Whether uses of the key are to be counted: it states limits, or speaks of uses.
+    pub fn counts(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_ok_and(|ready| ready.looks.uses || !ready.limits.is_empty())
+    }
+
+    /// What its limits come to at each agent of `quorum`; or why one cannot be promised.
+    pub fn bounds(&self, quorum: &Gate) -> Result<Vec<Bound>, String> {
+        match &self.0 {
+            Ok(ready) => limited::bounds(&ready.limits, quorum),
+            Err(why) => Err(why.clone()),
+        }
+    }
+
+    /// Who may approve, where the policy itself says; then nobody else may.
+    pub fn approvers(&self) -> Option<&[Approver]> {
+        self.0.as_ref().ok()?.approvers.as_deref()
+    }
+
+    /// Whether any of its statements may look at approvals.
+    pub fn looks_at_approvals(&self) -> bool {
+        self.0.as_ref().is_ok_and(|ready| ready.looks.approvals)
+    }
+
     /// Why it may not be seated, if so.
     pub fn invalid(&self) -> Option<&str> {
         self.0.as_ref().err().map(String::as_str)
@@ -164,13 +244,16 @@ impl Compiled {
 /// A declared payload.
 struct Declared {
     kind: Kind,
-    /// The published schema with it, which the policy fits and requests must fit.
+    /// The published schema with it, as narrow as what the policy can look at: what requests must fit.
     schema: Schema,
 }
 
 struct Parsed {
     set: PolicySet,
     declared: Option<Declared>,
+    limits: Vec<Limit>,
+    delegable: usize,
+    approvers: Option<Vec<Approver>>,
     warnings: Vec<String>,
 }
 
@@ -182,20 +265,22 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
+    let limits = limited::stated(&set)?;
+    let delegable = delegable::stated(&set)?;
+    let approvers = approvers::named(&set)?;
     let declared = match declared::declared(&set)? {
         None => None,
         Some(kind) => {
-            let schema = Schema::from_str(&schema_with(&kind.to_string()));
-            let schema = schema.map_err(|e| explain(vec![e.to_string()]))?;
-            Some(Declared { kind, schema })
+            let text = schema_with(&kind.to_string());
+            let read =
+                |text: &str| Schema::from_str(text).map_err(|e| explain(vec![e.to_string()]));
+            let schema = read(&Looks::of(policy).narrow(&text))?;
+            Some((Declared { kind, schema }, Validator::new(read(&text)?)))
         }
     };
-    let result = match &declared {
-        None => LANGUAGE.validator.validate(&set, ValidationMode::Strict),
-        Some(declared) => {
-            Validator::new(declared.schema.clone()).validate(&set, ValidationMode::Strict)
-        }
-    };
+    let (declared, validator) = declared.unzip();
+    let validator = validator.as_ref().unwrap_or(&LANGUAGE.validator);
+    let result = validator.validate(&set, ValidationMode::Strict);
     if !result.validation_passed() {
         let mut errors: Vec<String> = result
             .validation_errors()
@@ -218,6 +303,9 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     Ok(Parsed {
         set,
         declared,
+        limits,
+        delegable,
+        approvers,
         warnings,
     })
 }

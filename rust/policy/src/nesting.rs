@@ -140,6 +140,8 @@ mod tests {
                     now: 5,
                     minter: false,
                     payload: None,
+                    uses: crate::Uses::default(),
+                    approvals: &[],
                 };
                 let _ = permits(Some(&compiled), &Principal::new("a", &[]), ask);
             }

@@ -5,10 +5,14 @@
 //! exponents or repeated keys, and no two texts of one meaning differ. Bytes come from strangers: what is read
 //! is bounded in length and depth, and an error says where it is.
 
+mod shown;
+
 use std::cmp::Ordering;
 use std::fmt::Write;
 
 use cedar_policy::RestrictedExpression;
+
+pub use shown::quoted;
 
 /// Longest payload, in bytes.
 pub const PAYLOAD: usize = 64 << 10;
@@ -50,6 +54,22 @@ impl Payload {
         ))
     }
 
+    /// The number at a place: keys of objects, from the outermost. `None` where there is something else, or nothing.
+    pub fn number(&self, at: &[String]) -> Option<i64> {
+        match find(&self.0, at)? {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text at a place.
+    pub fn text(&self, at: &[String]) -> Option<&str> {
+        match find(&self.0, at)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn canonical(&self) -> String {
         let mut out = String::new();
         write_object(&self.0, &mut out);
@@ -59,6 +79,16 @@ impl Payload {
     /// As Cedar sees it: objects are records, arrays are sets. `None` where there is a null in it.
     pub(crate) fn to_cedar(&self) -> Option<RestrictedExpression> {
         record(&self.0)
+    }
+}
+
+fn find<'a>(members: &'a Members, at: &[String]) -> Option<&'a Value> {
+    let (key, rest) = at.split_first()?;
+    let (_, value) = members.iter().find(|(name, _)| name == key)?;
+    match value {
+        _ if rest.is_empty() => Some(value),
+        Value::Object(members) => find(members, rest),
+        _ => None,
     }
 }
 

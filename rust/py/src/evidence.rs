@@ -143,6 +143,7 @@ struct Wanted {
     until: Option<u64>,
     code: Option<String>,
     action: Option<String>,
+    approver: Option<Id>,
 }
 
 impl Wanted {
@@ -156,6 +157,13 @@ impl Wanted {
             && self.until.is_none_or(|until| entry.time < until)
             && self.code.as_ref().is_none_or(|code| entry.code == *code)
             && self.action.as_ref().is_none_or(action)
+            && self.approver.is_none_or(|approver| {
+                entry
+                    .basis
+                    .approvals
+                    .iter()
+                    .any(|one| one.approver == approver)
+            })
     }
 }
 
@@ -258,7 +266,8 @@ impl Log {
         Ok(since == Since::Grown)
     }
 
-    #[pyo3(signature = (token=None, caller=None, since=None, until=None, code=None, action=None, limit=None))]
+    #[pyo3(signature = (token=None, caller=None, since=None, until=None, code=None, action=None, limit=None,
+                        approver=None))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -270,6 +279,7 @@ impl Log {
         code: Option<String>,
         action: Option<String>,
         limit: Option<usize>,
+        approver: Option<&str>,
     ) -> PyResult<(Vec<Found<'py>>, u64)> {
         let wanted = Wanted {
             token: token.map(id_from_hex).transpose()?,
@@ -278,6 +288,7 @@ impl Log {
             until,
             code,
             action,
+            approver: approver.map(id_from_hex).transpose()?,
         };
         let (mut found, mut count) = (Vec::new(), 0);
         self.check(|index, bytes, entry| {

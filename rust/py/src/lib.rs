@@ -4,10 +4,12 @@
 //! makes a Python object of a secret; secret results leave as [`secret::Secret`] handles.
 
 mod agent;
+mod approval;
 #[cfg(feature = "audit")]
 mod audit;
 mod error;
 mod evidence;
+mod grant;
 mod memory;
 mod offline;
 mod operation;
@@ -36,8 +38,10 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;
     policy::register(m)?;
+    approval::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
+    grant::register(m)?;
     #[cfg(feature = "audit")]
     audit::register(m)?;
     memory::register(m)

@@ -1,7 +1,7 @@
 //! What needs no quorum: verification, encryption to a public key, encapsulation, and looking things up.
 
 use evanesce_suite::{Error, Suite};
-use evanesce_token::Gate;
+use evanesce_token::{Gate, formula};
 use evanesce_wire::{FileIdentity, Identity};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -18,6 +18,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(encapsulate, m)?)?;
     m.add_function(wrap_pyfunction!(suites, m)?)?;
     m.add_function(wrap_pyfunction!(parse_quorum, m)?)?;
+    m.add_function(wrap_pyfunction!(quorum_splits, m)?)?;
+    m.add_function(wrap_pyfunction!(key_ids, m)?)?;
     m.add_function(wrap_pyfunction!(create_identity, m)?)?;
     m.add_function(wrap_pyfunction!(show_identity, m)?)
 }
@@ -127,6 +129,21 @@ fn parse_quorum(text: &str) -> PyResult<(String, Vec<String>)> {
         gate.to_string(),
         gate.seats().into_iter().map(str::to_owned).collect(),
     ))
+}
+
+/// The ids of a public key (SubjectPublicKeyInfo DER): as an agent's, and as a caller's or approver's.
+#[pyfunction]
+fn key_ids<'py>(py: Python<'py>, spki: &[u8]) -> (Bound<'py, PyBytes>, Bound<'py, PyBytes>) {
+    let ids = [formula::agent_id(spki), formula::caller_id(spki)];
+    let [agent, caller] = ids.map(|id| PyBytes::new(py, &id));
+    (agent, caller)
+}
+
+/// Whether two sufficient sets have no seat in common.
+#[pyfunction]
+fn quorum_splits(text: &str) -> PyResult<bool> {
+    let gate = Gate::parse(text).map_err(|e| plain("malformed", e))?;
+    Ok(gate.splits())
 }
 
 type IdentityRow<'py> = (

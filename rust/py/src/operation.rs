@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use evanesce_quorum::{Job, OwnedInput};
+use evanesce_wire::message::Evidence;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 
@@ -15,6 +16,9 @@ use crate::token::Token;
 /// (suite, action, main input, second input, length).
 pub type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
 
+/// What was settled before an operation that people had to approve: their approvals, and a salt for each job.
+pub type Settled = (Vec<Vec<u8>>, Vec<[u8; 32]>);
+
 /// Jobs under one opening, to be submitted once.
 #[pyclass(frozen, module = "evanesce._core")]
 pub struct Operation(Mutex<Option<evanesce_quorum::Operation>>);
@@ -22,14 +26,15 @@ pub struct Operation(Mutex<Option<evanesce_quorum::Operation>>);
 #[pymethods]
 impl Operation {
     #[new]
-    #[pyo3(signature = (token, jobs, deadline_ms=None))]
+    #[pyo3(signature = (token, jobs, deadline_ms=None, settled=None))]
     fn new(
         py: Python<'_>,
         token: &Token,
         jobs: Vec<JobRow>,
         deadline_ms: Option<u64>,
+        settled: Option<Settled>,
     ) -> PyResult<Self> {
-        let operation = operation(py, token, jobs, deadline_ms)?;
+        let operation = operation(py, token, jobs, deadline_ms, settled)?;
         Ok(Self(Mutex::new(Some(operation))))
     }
 }
@@ -49,15 +54,21 @@ pub fn operation(
     token: &Token,
     jobs: Vec<JobRow>,
     deadline_ms: Option<u64>,
+    settled: Option<Settled>,
 ) -> PyResult<evanesce_quorum::Operation> {
-    let jobs = jobs
-        .into_iter()
-        .map(|row| job(py, row))
-        .collect::<PyResult<Vec<_>>>()?;
+    let jobs = jobs.into_iter().map(|row| job(py, row));
+    let mut jobs = jobs.collect::<PyResult<Vec<_>>>()?;
+    let (approvals, salts) = settled.unwrap_or_default();
+    for (job, salt) in jobs.iter_mut().zip(salts) {
+        job.salt = Some(salt);
+    }
     Ok(evanesce_quorum::Operation {
-        token: token.0.clone(),
-        jobs,
         deadline: deadline_ms.map(Duration::from_millis),
+        evidence: Evidence {
+            approvals,
+            ..Evidence::default()
+        },
+        ..evanesce_quorum::Operation::new(token.0.clone(), jobs)
     })
 }
 
@@ -94,5 +105,5 @@ fn job(py: Python<'_>, (suite, action, first, second, length): JobRow) -> PyResu
             ));
         }
     };
-    Ok(Job { suite, input })
+    Ok(Job::new(suite, input))
 }

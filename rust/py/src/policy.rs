@@ -2,12 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use evanesce_policy::{Compiled, Payload, Principal, Question};
+use evanesce_policy::{Compiled, Payload, Principal, Question, Uses};
+use evanesce_token::Gate;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::{plain, raise};
+use crate::error::{hex, plain, raise};
 use crate::offline::bytes_of;
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -28,6 +29,11 @@ fn canonical_payload<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Bo
 fn policy_schema() -> &'static str {
     evanesce_policy::schema()
 }
+
+/// (as stated, what each agent permits, what that comes to), the last two where a quorum is given.
+type LimitRow = (String, Option<u64>, Option<String>);
+/// (name, id hex, (relying party, origins) of an authenticator's key or None).
+type ApproverRow = (String, String, Option<(String, Vec<String>)>);
 
 /// (label, "permit", "forbid" or "error", text).
 type DecidingRow = (String, &'static str, String);
@@ -57,13 +63,63 @@ impl Policy {
         self.warnings.clone()
     }
 
+    /// Whether some permit's scope admits this caller for an action by which the token is opened.
+    fn could_open(&self, caller: &str, groups: Vec<String>) -> bool {
+        evanesce_policy::could_open(self.compiled.as_ref(), &Principal::new(caller, &groups))
+    }
+
     #[getter]
     fn payload(&self) -> Option<String> {
         self.compiled.as_ref()?.declared()
     }
 
+    #[getter]
+    fn delegable(&self) -> usize {
+        self.compiled.as_ref().map_or(0, Compiled::delegable)
+    }
+
+    fn limits(&self, py: Python<'_>, quorum: Option<&str>) -> PyResult<Vec<LimitRow>> {
+        let Some(policy) = &self.compiled else {
+            return Ok(Vec::new());
+        };
+        let Some(quorum) = quorum else {
+            let stated = policy.limits().iter();
+            return Ok(stated
+                .map(|limit| (limit.to_string(), None, None))
+                .collect());
+        };
+        let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
+        let bounds = py.detach(|| policy.bounds(&quorum));
+        let hint = "Promise less, or a larger quorum: docs/limits.md.";
+        let bounds = bounds.map_err(|e| raise("policy", e, hint, Vec::new()))?;
+        let row = |bound: &evanesce_policy::Bound| {
+            let said = evanesce_policy::explain_bound(bound, &quorum);
+            (bound.limit.to_string(), Some(bound.most), Some(said))
+        };
+        Ok(bounds.iter().map(row).collect())
+    }
+
+    #[getter]
+    fn approvers(&self) -> Option<Vec<ApproverRow>> {
+        let named = self.compiled.as_ref()?.approvers()?.iter();
+        let row = |one: &evanesce_policy::Approver| {
+            let site = one.webauthn.as_ref();
+            let site = site.map(|site| (site.id().to_owned(), site.origins().to_vec()));
+            (one.name.clone(), hex(&one.id), site)
+        };
+        Some(named.map(row).collect())
+    }
+
+    #[getter]
+    fn looks_at_approvals(&self) -> bool {
+        self.compiled
+            .as_ref()
+            .is_some_and(Compiled::looks_at_approvals)
+    }
+
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None))]
+    #[pyo3(signature = (action, caller, groups, key, suite="", input=None, now=None, minter=false, payload=None,
+                        uses=None, approvals=Vec::new()))]
     fn decide(
         &self,
         py: Python<'_>,
@@ -76,7 +132,14 @@ impl Policy {
         now: Option<u64>,
         minter: bool,
         payload: Option<PyBuffer<u8>>,
+        uses: Option<(u64, u64)>,
+        approvals: Vec<String>,
     ) -> PyResult<(bool, String, Vec<DecidingRow>)> {
+        let (key_uses, caller_uses) = uses.unwrap_or_default();
+        let uses = Uses {
+            key: key_uses,
+            caller: caller_uses,
+        };
         if !evanesce_policy::is_action(action) {
             return Err(plain("bad-input", format!("{action:?} is no action")));
         }
@@ -89,6 +152,9 @@ impl Policy {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             since.map_or(0, |since| since.as_secs())
         };
+        let mut approvals: Vec<&str> = approvals.iter().map(String::as_str).collect();
+        approvals.sort_unstable();
+        approvals.dedup();
         let question = Question {
             action,
             suite,
@@ -97,6 +163,8 @@ impl Policy {
             now: now.unwrap_or_else(clock),
             minter,
             payload: payload.as_ref(),
+            uses,
+            approvals: &approvals,
         };
         let principal = Principal::new(caller, &groups);
         let (verdict, deciding) =

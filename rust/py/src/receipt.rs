@@ -96,6 +96,14 @@ pub fn as_dict<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDic
     let grants: Vec<String> = entry.basis.grants.iter().map(|id| hex(id)).collect();
     dict.set_item("grants", grants)?;
     dict.set_item("approvals", approvals)?;
+    let uses = entry.basis.uses.as_ref().map(|counted| {
+        let dict = PyDict::new(py);
+        dict.set_item("of", hex(&counted.of))?;
+        dict.set_item("key", counted.key)?;
+        dict.set_item("caller", counted.caller)?;
+        Ok::<_, PyErr>(dict)
+    });
+    dict.set_item("uses", uses.transpose()?)?;
     let reconstructor = entry.basis.reconstructor.as_ref().map(|id| hex(id));
     dict.set_item("reconstructor", reconstructor)?;
     Ok(dict)

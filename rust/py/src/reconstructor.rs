@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use evanesce_element::SecretSource;
 use evanesce_quorum::{
-    CheckRow, Done, Error, Healed, Holder, MintSpec, RepairSpec, ReshareSpec, Settings,
+    CheckRow, Done, Error, Healed, Holder, MintSpec, PolicyCheck, RepairSpec, ReshareSpec, Settings,
 };
 use evanesce_suite::Output;
 use evanesce_token::Gate;
+use evanesce_wire::message::Command;
 use evanesce_wire::{FileIdentity, Identity};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
-use crate::operation::{JobRow, Operation, operation};
+use crate::operation::{JobRow, Operation, Settled, operation};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
@@ -31,6 +32,14 @@ type Finished = Result<evanesce_quorum::Outcome, Error>;
 type SeatTuple = (String, String, String, String, String, Option<f64>);
 /// (seat, holder name, "retired" or fault kind, detail).
 type RetiredTuple = (String, String, String, String);
+/// (settled, rows (seat, holder name, `revoked`, `frozen`, `thawed` or fault kind, detail), other agents that have not
+/// obeyed (name, fault kind, detail), receipts).
+type OrderTuple = (
+    bool,
+    Vec<RetiredTuple>,
+    Vec<(String, String, String)>,
+    Vec<Receipt>,
+);
 /// (holder name, id hex, its status or None, why not).
 type StatusTuple<'py> = (String, String, Option<Bound<'py, PyDict>>, String);
 
@@ -51,6 +60,14 @@ fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
         rows(&healed.faults),
         PyBytes::new(py, &healed.salt),
     )
+}
+
+/// Judges a policy for the quorum that it is to be minted for.
+fn checking(quorum: &Gate, seats: &BTreeMap<String, String>) -> PolicyCheck {
+    let holder = |seat: &str| seats.get(seat).map_or(seat, String::as_str).to_owned();
+    let holders: Vec<String> = quorum.seats().into_iter().map(holder).collect();
+    let quorum = quorum.clone();
+    Box::new(move |policy| evanesce_policy::check_for(policy, &quorum, &holders))
 }
 
 /// Finished operations, and the eventfd that says there are some.
@@ -174,13 +191,15 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false))]
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false, service=None, grants=Vec::new()))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
         holders: Vec<(String, String, String, String, String)>,
         deadline_ms: Option<u64>,
         verify_before_release: bool,
+        service: Option<(String, String, String, String, String)>,
+        grants: Vec<Vec<u8>>,
     ) -> PyResult<Self> {
         let holder =
             |(name, id, address, site, vendor): (String, String, String, String, String)| {
@@ -196,6 +215,7 @@ impl Reconstructor {
             .into_iter()
             .map(holder)
             .collect::<PyResult<Vec<_>>>()?;
+        let service = service.map(holder).transpose()?;
         let names = holders.iter().map(|h| (h.id, h.name.clone())).collect();
         if deadline_ms == Some(0) {
             return Err(plain(
@@ -205,6 +225,7 @@ impl Reconstructor {
         }
         let mut settings = Settings {
             verify_before_release,
+            grants,
             ..Settings::default()
         };
         // One that the caller gives bounds whatever it calls.
@@ -217,8 +238,14 @@ impl Reconstructor {
             // A forked child cannot see its parent's locked memory, so it reads the key again.
             let open =
                 move || FileIdentity::open(&identity).map(|i| Arc::new(i) as Arc<dyn Identity>);
-            let inner = evanesce_quorum::Reconstructor::new(Box::new(open), holders, settings)
-                .map_err(translate)?;
+            let open = Box::new(open);
+            let inner = match service {
+                Some(service) => {
+                    evanesce_quorum::Reconstructor::through(service, open, holders, settings)
+                }
+                None => evanesce_quorum::Reconstructor::new(open, holders, settings),
+            };
+            let inner = inner.map_err(translate)?;
             Ok(Self {
                 inner,
                 caller,
@@ -233,15 +260,31 @@ impl Reconstructor {
         PyBytes::new(py, &self.caller)
     }
 
-    #[pyo3(signature = (token, jobs, deadline_ms=None))]
+    /// What the reconstructor that works for this side says of itself.
+    fn serving<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let serving = self.wait(py, |done| self.inner.serving(done))?;
+        let dict = PyDict::new(py);
+        dict.set_item("name", serving.name)?;
+        dict.set_item("version", serving.version)?;
+        dict.set_item("clock", serving.clock)?;
+        dict.set_item("caller", serving.caller)?;
+        dict.set_item("agents", serving.agents)?;
+        dict.set_item("memory", serving.memory)?;
+        dict.set_item("applied", serving.applied)?;
+        dict.set_item("missing", serving.missing)?;
+        Ok(dict)
+    }
+
+    #[pyo3(signature = (token, jobs, deadline_ms=None, settled=None))]
     fn run(
         &self,
         py: Python<'_>,
         token: &Token,
         jobs: Vec<JobRow>,
         deadline_ms: Option<u64>,
+        settled: Option<Settled>,
     ) -> PyResult<Outcome> {
-        let operation = operation(py, token, jobs, deadline_ms)?;
+        let operation = operation(py, token, jobs, deadline_ms, settled)?;
         let outcome = self.wait(py, |done| self.inner.submit(operation, done))?;
         Ok(outcome.into())
     }
@@ -329,6 +372,7 @@ impl Reconstructor {
                     Vec::new(),
                 )
             })?;
+        let policy_check = checking(&quorum, &seats);
         let spec = MintSpec {
             name: name.to_owned(),
             suites,
@@ -339,7 +383,7 @@ impl Reconstructor {
             replaces,
             key: None,
             imported,
-            policy_check: Box::new(evanesce_policy::check),
+            policy_check,
         };
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();
@@ -359,13 +403,18 @@ impl Reconstructor {
         expires: Option<u64>,
     ) -> PyResult<HealedTuple<'py>> {
         let quorum = quorum.map(Gate::parse).transpose();
+        let quorum = quorum.map_err(|e| plain("malformed", e))?;
+        let policy_check = checking(
+            quorum.as_ref().unwrap_or(&token.0.body.header.quorum),
+            &seats,
+        );
         let spec = ReshareSpec {
             token: token.0.clone(),
-            quorum: quorum.map_err(|e| plain("malformed", e))?,
+            quorum,
             seats,
             policy,
             expires: (!keep_expires).then_some(expires),
-            policy_check: Box::new(evanesce_policy::check),
+            policy_check,
         };
         let healed = self.wait(py, |done| self.inner.reshare(spec, done))?;
         Ok(healed_tuple(py, healed))
@@ -453,6 +502,59 @@ impl Reconstructor {
             rows,
             retirement.receipts.into_iter().map(Receipt).collect(),
         ))
+    }
+
+    fn order(
+        &self,
+        py: Python<'_>,
+        tokens: Vec<PyRef<'_, Token>>,
+        command: &str,
+    ) -> PyResult<OrderTuple> {
+        let versions = tokens.iter().map(|token| token.0.clone()).collect();
+        let command = Command::parse(command)
+            .ok_or_else(|| raise("bad-input", "no such command", "", Vec::new()))?;
+        let done = match command {
+            Command::Revoke => "revoked",
+            Command::Freeze => "frozen",
+            Command::Thaw => "thawed",
+        };
+        let ordered = self.wait(py, |done| self.inner.order(versions, command, done))?;
+        let seats = ordered.seats.into_iter().map(|(seat, holder, fault)| {
+            let (verdict, detail) = match fault {
+                None => (done.to_owned(), String::new()),
+                Some(fault) => (fault.kind.as_str().to_owned(), fault.detail),
+            };
+            (seat, holder, verdict, detail)
+        });
+        let others = ordered.others.into_iter().map(|fault| {
+            let kind = fault.kind.as_str().to_owned();
+            (fault.holder, kind, fault.detail)
+        });
+        Ok((
+            ordered.settled,
+            seats.collect(),
+            others.collect(),
+            ordered.receipts.into_iter().map(Receipt).collect(),
+        ))
+    }
+
+    fn revoke_grant(
+        &self,
+        py: Python<'_>,
+        revocation: Vec<u8>,
+    ) -> PyResult<Vec<(String, String, String)>> {
+        let agents = self.wait(py, |done| self.inner.revoke_grant(revocation, done))?;
+        let row = |agent: evanesce_quorum::RevokedAt| {
+            let why = agent
+                .fault
+                .map(|fault| format!("{}: {}", fault.kind.as_str(), fault.detail));
+            (
+                agent.holder.name,
+                hex(&agent.holder.id),
+                why.unwrap_or_default(),
+            )
+        };
+        Ok(agents.into_iter().map(row).collect())
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<StatusTuple<'py>>> {
@@ -574,6 +676,10 @@ fn status_dict<'py>(
     dict.set_item("current", status.current)?;
     dict.set_item("entries", status.entries)?;
     dict.set_item("tombstones", status.tombstones)?;
+    dict.set_item("frozen", status.frozen)?;
+    dict.set_item("peers", status.peers)?;
+    dict.set_item("heard", status.heard)?;
+    dict.set_item("standing", &status.standing)?;
     dict.set_item("commit", &status.commit)?;
     dict.set_item("memory", &status.memory)?;
     dict.set_item("caller", &status.caller)?;

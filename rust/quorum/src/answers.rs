@@ -88,6 +88,18 @@ pub(crate) fn judge(
         Code::ContextUnknown => {
             return all(Trouble::Lied, "asks for a context that it was given".into());
         }
+        code => trouble_of(code),
+    };
+    let mut detail = answer.code.as_str().to_owned();
+    if !answer.reason.is_empty() {
+        detail = format!("{detail}: {}", remark(&answer.reason));
+    }
+    all(trouble, detail)
+}
+
+/// What a code other than `done` means of the agent; one that is no answer to what was asked is a lie.
+pub(crate) fn trouble_of(code: Code) -> Trouble {
+    match code {
         Code::Refused => Trouble::Refused,
         Code::Expired => Trouble::Expired,
         Code::Retired => Trouble::Retired,
@@ -96,12 +108,8 @@ pub(crate) fn judge(
         Code::Replayed => Trouble::Replayed,
         Code::Overloaded => Trouble::Overloaded,
         Code::Unavailable => Trouble::Unavailable,
-    };
-    let mut detail = answer.code.as_str().to_owned();
-    if !answer.reason.is_empty() {
-        detail = format!("{detail}: {}", remark(&answer.reason));
+        Code::Done | Code::Unrouted | Code::ContextUnknown => Trouble::Lied,
     }
-    all(trouble, detail)
 }
 
 fn seats(

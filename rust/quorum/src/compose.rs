@@ -11,12 +11,12 @@ use evanesce_wire::message::{Batch, Context, Evidence, Opening, Request, SeatRow
 use evanesce_wire::{Id, World};
 
 use crate::outbox::Ask;
-use crate::work::Statement;
+use crate::work::{Statement, Work};
 
 /// Most tokens of which it is remembered that an agent holds their context.
 const CONTEXTS_KNOWN: usize = 4096;
 /// A request is good for this long, in seconds: room for clocks that differ by as much.
-const REQUEST_LIFE: u64 = 60;
+pub(crate) const REQUEST_LIFE: u64 = 60;
 
 /// An ask under way.
 pub(crate) struct Sent {
@@ -87,14 +87,16 @@ pub(crate) fn compose(
                 place
             }
         };
-        let statements = ask.work.statements.iter().enumerate();
-        let (requests, salts): (Vec<Vec<u8>>, Vec<_>) = statements
-            .map(|(place, statement)| {
-                let (payload, salt) = ask.work.payload(place).unzip();
-                let request = request(statement, payload, token, asker, ids.next());
-                (request.encode(), salt)
-            })
-            .unzip();
+        let requests = match &ask.work.carried {
+            None => own(&ask.work, asker, ids),
+            // One that is not for this session gets no request at all: in its own name this side asks for nothing.
+            Some(carried) => match carried.under(asker.session) {
+                Some(to) => carried.requests(&ask.work, to),
+                None => Vec::new(),
+            },
+        };
+        let salts = (0..requests.len()).map(|place| ask.work.payload(place).map(|(_, salt)| salt));
+        let salts = salts.collect();
         let request_hash = match &requests[..] {
             [one] => formula::request_hash(&[one]),
             many => formula::request_hash(&many.iter().map(Vec::as_slice).collect::<Vec<_>>()),
@@ -103,7 +105,7 @@ pub(crate) fn compose(
             context,
             requests,
             salts,
-            evidence: Evidence::default(),
+            evidence: ask.work.evidence.clone(),
             rows: rows(token, &ask.seats),
         });
         sent.push(Sent {
@@ -131,22 +133,46 @@ pub(crate) fn compose_check(token: &Token, seats: &[u32]) -> Vec<u8> {
     .encode()
 }
 
-fn request(
+/// The requests of an operation of this side's own.
+fn own(work: &Work, asker: &Asker, ids: &mut Ids) -> Vec<Vec<u8>> {
+    let not_after = asker.now + REQUEST_LIFE;
+    let each = work.statements.iter().enumerate();
+    each.map(|(place, statement)| {
+        let payload = work.payload(place).map(|(payload, _)| payload);
+        let (caller, session, id) = (asker.caller, asker.session, ids.next());
+        request(
+            statement,
+            payload,
+            &work.token,
+            caller,
+            session,
+            id,
+            not_after,
+        )
+        .encode()
+    })
+    .collect()
+}
+
+/// One request (PROTOCOL §6).
+pub(crate) fn request(
     statement: &Statement,
     payload: Option<&[u8]>,
     token: &Token,
-    asker: &Asker,
+    caller: &Id,
+    session: &Id,
     id: [u8; 16],
+    not_after: u64,
 ) -> Request {
     Request {
         token: *token.id(),
         action: statement.action.to_owned(),
         suite: statement.suite.to_owned(),
         input: statement.input,
-        caller: *asker.caller,
-        session: *asker.session,
+        caller: *caller,
+        session: *session,
         id,
-        not_after: asker.now + REQUEST_LIFE,
+        not_after,
         payload: payload.map(<[u8]>::to_vec),
     }
 }
@@ -193,7 +219,7 @@ impl Ids {
         }
     }
 
-    fn next(&mut self) -> [u8; 16] {
+    pub fn next(&mut self) -> [u8; 16] {
         if self.used == IDS {
             self.world.random(self.drawn.as_flattened_mut());
             self.used = 0;

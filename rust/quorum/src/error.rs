@@ -43,11 +43,35 @@ pub enum Code {
     Identity,
     /// No locked memory is left.
     Memory,
+    /// The reconstructor that does this side's operations cannot be reached, or broke off.
+    Reconstructor,
     /// A fault of this software.
     Internal,
 }
 
 impl Code {
+    /// Every one.
+    pub const ALL: [Self; 18] = [
+        Self::Malformed,
+        Self::Expired,
+        Self::Refused,
+        Self::QuorumNotMet,
+        Self::TokenAltered,
+        Self::Inconsistent,
+        Self::SuiteNotInToken,
+        Self::UnfitOperation,
+        Self::BadInput,
+        Self::InvalidSignature,
+        Self::DecryptionFailed,
+        Self::Policy,
+        Self::Role,
+        Self::Overloaded,
+        Self::Identity,
+        Self::Memory,
+        Self::Reconstructor,
+        Self::Internal,
+    ];
+
     /// The word, in kebab case.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,8 +91,14 @@ impl Code {
             Self::Overloaded => "overloaded",
             Self::Identity => "identity",
             Self::Memory => "memory",
+            Self::Reconstructor => "reconstructor",
             Self::Internal => "internal",
         }
+    }
+
+    /// The code of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == word)
     }
 }
 

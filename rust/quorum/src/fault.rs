@@ -44,11 +44,32 @@ pub enum FaultKind {
     ElementUnavailable,
     /// The holder cannot take more now, which is no decision.
     Overloaded,
-    /// The holder would, but cannot write down that it did.
+    /// The holder would, but cannot now: it cannot write down that it did, its key does not answer, or it has not heard
+    /// from enough of its peers.
     Unavailable,
 }
 
 impl FaultKind {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::RowAltered,
+        Self::EpochNotHeld,
+        Self::CannotRegenerate,
+        Self::Lied,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Slow,
+        Self::UnknownHolder,
+        Self::ElementUnavailable,
+        Self::Overloaded,
+        Self::Unavailable,
+    ];
+
+    /// The kind of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word, in kebab case.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -37,6 +37,9 @@ pub struct Settings {
     pub hedge: bool,
     /// Whether a signature is verified before it is released, against faults of the hardware.
     pub verify_before_release: bool,
+    /// A chain of signed grants, the first grantor's first: operations under the token that it is for are asked for under
+    /// it. Others are asked for in one's own name.
+    pub grants: Vec<Vec<u8>>,
 }
 
 impl Default for Settings {
@@ -46,6 +49,7 @@ impl Default for Settings {
             mint_deadline: Duration::from_secs(10),
             hedge: true,
             verify_before_release: false,
+            grants: Vec::new(),
         }
     }
 }

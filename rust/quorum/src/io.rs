@@ -5,5 +5,6 @@ mod driver;
 pub(crate) mod link;
 mod opening;
 mod recent;
+pub(crate) mod remote;
 pub(crate) mod side;
 pub(crate) mod thread;

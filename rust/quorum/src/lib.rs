@@ -15,11 +15,13 @@
 //! | what a failure is called | [`verdict`]; pure |
 //! | what waits, what goes into a request, what an answer is worth | `outbox`, `compose`, `answers`; pure |
 //! | the opening itself | `open`, on the crucible |
+//! | requests that a caller of its own composes and proves | `carry`; pure |
 //! | a key minted, resharing it, repairing a seat | `mint`, `heal` |
 //! | sockets and clocks, or what a simulator puts in their place | `io` |
 #![forbid(unsafe_code)]
 
 mod answers;
+mod carry;
 mod check;
 mod compose;
 mod error;
@@ -33,16 +35,20 @@ pub mod latency;
 mod mint;
 mod open;
 mod operation;
+mod order;
 mod outbox;
 pub mod plan;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod reconstructor;
 mod retire;
+mod revoke;
+mod sessions;
 mod status;
 pub mod verdict;
 mod work;
 
+pub use carry::Carried;
 pub use check::{CheckRow, CheckTable};
 pub use error::{Code, Error};
 pub use fault::{Fault, FaultKind, Trouble};
@@ -50,6 +56,8 @@ pub use heal::{Healed, RepairSpec, ReshareSpec};
 pub use holder::{Holder, Settings};
 pub use mint::{MintSpec, Minted, PolicyCheck};
 pub use operation::{Done, Job, Operation, Outcome, OwnedInput};
+pub use order::Ordered;
 pub use reconstructor::{DialSource, IdentitySource, Reconstructor};
 pub use retire::Retirement;
+pub use revoke::RevokedAt;
 pub use status::AgentStatus;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evanesce_suite::{Input, Output};
 use evanesce_token::Token;
-use evanesce_wire::message::Receipt;
+use evanesce_wire::message::{Evidence, Receipt};
 use zeroize::Zeroize;
 
 use crate::error::Error;
@@ -52,6 +52,20 @@ pub struct Operation {
     pub jobs: Vec<Job>,
     /// Until the shares must be there; `None` is the reconstructor's own setting.
     pub deadline: Option<Duration>,
+    /// What goes along to every agent so that it may permit the jobs.
+    pub evidence: Evidence,
+}
+
+impl Operation {
+    /// Jobs with the usual deadline, by the caller's own name alone.
+    pub fn new(token: Arc<Token>, jobs: Vec<Job>) -> Self {
+        Self {
+            token,
+            jobs,
+            deadline: None,
+            evidence: Evidence::default(),
+        }
+    }
 }
 
 /// One use of one key.
@@ -60,6 +74,19 @@ pub struct Job {
     pub suite: String,
     /// What to do.
     pub input: OwnedInput,
+    /// The salt of its input digest, where that was settled before (people approved it); `None` draws one.
+    pub salt: Option<[u8; 32]>,
+}
+
+impl Job {
+    /// Under a salt that is drawn when it is asked for.
+    pub fn new(suite: impl Into<String>, input: OwnedInput) -> Self {
+        Self {
+            suite: suite.into(),
+            input,
+            salt: None,
+        }
+    }
 }
 
 /// [`Input`], owned. A plaintext is wiped when it is dropped.
@@ -105,6 +132,38 @@ impl OwnedInput {
             Self::Agree { peer } => Input::Agree { peer },
             Self::Decapsulate { ciphertext } => Input::Decapsulate { ciphertext },
         }
+    }
+
+    /// The same, owned, of an action, its inputs in the order in which the input digest has them, and whether they are a
+    /// payload; `None` where that is no action of a key's.
+    pub fn of(action: &str, inputs: Vec<Vec<u8>>, payload: bool) -> Option<Self> {
+        let mut inputs = inputs.into_iter();
+        let (first, second, none) = (inputs.next()?, inputs.next(), inputs.next());
+        Some(match (action, second, payload, none) {
+            ("sign", None, true, None) => Self::SignPayload { payload: first },
+            ("mac", None, true, None) => Self::MacPayload { payload: first },
+            ("sign", None, false, None) => Self::Sign { message: first },
+            ("mac", None, false, None) => Self::Mac { message: first },
+            ("verify-mac", Some(mac), false, None) => Self::VerifyMac {
+                message: first,
+                mac,
+            },
+            ("encrypt", Some(aad), false, None) => Self::Encrypt {
+                plaintext: first,
+                aad,
+            },
+            ("decrypt", Some(aad), false, None) => Self::Decrypt {
+                ciphertext: first,
+                aad,
+            },
+            ("derive", Some(length), false, None) => Self::Derive {
+                context: first,
+                length: u32::from_be_bytes(length.try_into().ok()?) as usize,
+            },
+            ("agree", None, false, None) => Self::Agree { peer: first },
+            ("decapsulate", None, false, None) => Self::Decapsulate { ciphertext: first },
+            _ => return None,
+        })
     }
 
     /// What the agents are shown of it.

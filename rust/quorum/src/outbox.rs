@@ -93,6 +93,11 @@ impl Outbox {
         Some(asks)
     }
 
+    /// So many shares of a request that [`take`](Self::take) gave were left out of it.
+    pub fn without(&mut self, shares: usize) {
+        self.shares_under_way -= shares;
+    }
+
     /// A request that [`take`](Self::take) gave, with this many shares in it, has ended, however it did.
     pub fn ended(&mut self, shares: usize) {
         self.under_way -= 1;

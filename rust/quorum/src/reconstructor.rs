@@ -1,12 +1,16 @@
 //! The reconstructor: the public face of this crate, and what survives a fork.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, TlsDial};
-use evanesce_wire::{Identity, System, WireError, World};
+use evanesce_wire::grant::Signed;
+use evanesce_wire::message::{Command, Serving, Standing};
+use evanesce_wire::{Id, Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::carry::Carried;
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
 use crate::heal::{Healed, RepairSpec, ReshareSpec};
@@ -14,7 +18,9 @@ use crate::holder::{Directory, Holder, Settings};
 use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Done, Operation, Outcome, Reply};
+use crate::order::Ordered;
 use crate::retire::Retirement;
+use crate::revoke::RevokedAt;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -32,12 +38,18 @@ pub type DialSource = Box<dyn Fn(&Arc<dyn Identity>) -> Arc<dyn Dial> + Send + S
 #[derive(Clone)]
 pub struct Reconstructor(Arc<Inner>);
 
+/// A chain of grants, and the token that it is for.
+type Granted = (Id, Arc<[Vec<u8>]>);
+
 struct Inner {
     identity: IdentitySource,
     directory: Arc<Directory>,
     settings: Settings,
+    /// The settings' grants, and the token that they are for.
+    grants: Option<Granted>,
     world: Arc<dyn World>,
     dial: DialSource,
+    service: Option<Holder>,
     /// The process it was made in, and the thread there.
     home: Running,
     /// The same in a forked child. Never locked at home: a lock that is held in the moment of a fork stays so.
@@ -63,6 +75,23 @@ impl Reconstructor {
         Self::in_world(identity, holders, settings, Arc::new(System), dial)
     }
 
+    /// The same, with all operations done by another reconstructor, the `service`: this side composes them and proves them to
+    /// the agents, and holds no key at any moment. Mints, checks and retirements are this side's own; whoever reshares or
+    /// repairs must regenerate, and these are refused.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn through(
+        service: Holder,
+        identity: IdentitySource,
+        holders: Vec<Holder>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let dial: DialSource = Box::new(|identity| Arc::new(TlsDial::new(identity.clone())));
+        let world = Arc::new(System);
+        Self::assemble(identity, holders, settings, world, dial, Some(service))
+    }
+
     /// The same with another clock, other randomness and another network than the real ones. In a world of one thread
     /// it runs as a task of the tokio runtime that this is called in.
     ///
@@ -75,17 +104,49 @@ impl Reconstructor {
         world: Arc<dyn World>,
         dial: DialSource,
     ) -> Result<Self, Error> {
+        Self::assemble(identity, holders, settings, world, dial, None)
+    }
+
+    fn assemble(
+        identity: IdentitySource,
+        holders: Vec<Holder>,
+        settings: Settings,
+        world: Arc<dyn World>,
+        dial: DialSource,
+        service: Option<Holder>,
+    ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::new(holders)?);
-        let home = Running::start(&identity, &directory, &settings, &world, &dial)?;
+        let grants = granted(&settings.grants)?;
+        let home = Running::start(&identity, &directory, &settings, &world, &dial, &service)?;
         Ok(Self(Arc::new(Inner {
             identity,
             directory,
             settings,
+            grants,
             world,
             dial,
+            service,
             home,
             away: Mutex::new(None),
         })))
+    }
+
+    /// Begins an operation of another's, who has composed its requests and proven them to the agents; without jobs, an
+    /// opening. What the agents are asked is exactly what was proven.
+    pub fn carry(&self, operation: Operation, carried: Carried, done: Done<Outcome>) {
+        let (usual, world) = (self.0.settings.deadline, &*self.0.world);
+        let ready = Work::carried(operation, carried, usual, world);
+        self.tell(Message::Submit(vec![(ready, Reply::new(done))]));
+    }
+
+    /// What the reconstructor that does this side's operations says of itself.
+    pub fn serving(&self, done: Done<Serving>) {
+        self.tell(Message::Serving(Reply::new(done)));
+    }
+
+    /// The sessions that stand with the agents. Those that do not stand are reached for, for as long as `patience`.
+    pub fn sessions(&self, patience: Duration, done: Done<Vec<Standing>>) {
+        self.tell(Message::Sessions(patience, Reply::new(done)));
     }
 
     /// Begins an operation. Never blocks on an agent; operations submitted close together share requests.
@@ -96,10 +157,16 @@ impl Reconstructor {
     /// Begins several operations at once. What the token itself forbids is refused without asking anyone.
     pub fn submit_all(&self, operations: Vec<(Operation, Done<Outcome>)>) {
         let (usual, world) = (self.0.settings.deadline, &*self.0.world);
-        let ready = operations
-            .into_iter()
-            .map(|(operation, done)| (Work::prepare(operation, usual, world), Reply::new(done)))
-            .collect();
+        let ready = operations.into_iter().map(|(operation, done)| {
+            let mut work = Work::prepare(operation, usual, world);
+            if let (Ok(work), Some((token, grants))) = (&mut work, &self.0.grants)
+                && work.token.id() == token
+            {
+                work.evidence.grants = grants.to_vec();
+            }
+            (work, Reply::new(done))
+        });
+        let ready = ready.collect();
         self.tell(Message::Submit(ready));
     }
 
@@ -129,6 +196,17 @@ impl Reconstructor {
         self.tell(Message::Retire(token, Reply::new(done)));
     }
 
+    /// Orders that a token be revoked, frozen or thawed, at every agent of the directory. `versions` are versions of that
+    /// token which differ in their rows: every agent that holds one in any of them counts.
+    pub fn order(&self, versions: Vec<Arc<Token>>, command: Command, done: Done<Ordered>) {
+        self.tell(Message::Order(versions, command, Reply::new(done)));
+    }
+
+    /// Has every agent of the directory refuse a grant from now on; `revocation` is the grantor's word for it, encoded.
+    pub fn revoke_grant(&self, revocation: Vec<u8>, done: Done<Vec<RevokedAt>>) {
+        self.tell(Message::Revoke(revocation, Reply::new(done)));
+    }
+
     /// Asks every agent of the directory for its state.
     pub fn status(&self, done: Done<Vec<AgentStatus>>) {
         self.tell(Message::Status(Reply::new(done)));
@@ -156,6 +234,23 @@ impl Reconstructor {
     }
 }
 
+/// The token that a chain of grants is for. They are the agents' to judge.
+fn granted(grants: &[Vec<u8>]) -> Result<Option<Granted>, Error> {
+    let Some(first) = grants.first() else {
+        return Ok(None);
+    };
+    let (grant, _) = Signed::decode(first)
+        .and_then(|signed| signed.verify())
+        .map_err(|e| {
+            Error::new(
+                Code::BadInput,
+                e.to_string(),
+                "Ask its grantor for another.",
+            )
+        })?;
+    Ok(Some((grant.token, grants.into())))
+}
+
 impl Inner {
     fn start(&self) -> Result<Running, Error> {
         Running::start(
@@ -164,6 +259,7 @@ impl Inner {
             &self.settings,
             &self.world,
             &self.dial,
+            &self.service,
         )
     }
 }
@@ -175,6 +271,7 @@ impl Running {
         settings: &Settings,
         world: &Arc<dyn World>,
         dial: &DialSource,
+        service: &Option<Holder>,
     ) -> Result<Self, Error> {
         // Locked memory first: from then on a fork is noticed.
         evanesce_secret::on_crucible(|| ());
@@ -195,6 +292,7 @@ impl Running {
                 directory,
                 settings,
                 world: world.clone(),
+                service: service.clone(),
             })?,
         })
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use evanesce_suite::Suite;
 use evanesce_token::{Token, formula, quoted};
 use evanesce_wire::limits::{PAYLOADS, REQUESTS_PER_OPENING};
+use evanesce_wire::message::Evidence;
 use evanesce_wire::{Id, World};
 
+use crate::carry::Carried;
 use crate::error::{Code, Error};
 use crate::heal::{Remint, Repair};
 use crate::operation::{Operation, OwnedInput};
@@ -46,6 +48,10 @@ pub(crate) struct Work {
     pub salts: Vec<[u8; 32]>,
     pub budget: Duration,
     pub purpose: Purpose,
+    /// Where the operation is another's: what that caller has composed and proven.
+    pub carried: Option<Carried>,
+    /// Goes along with the statements.
+    pub evidence: Evidence,
 }
 
 impl Work {
@@ -55,10 +61,51 @@ impl Work {
         usual: Duration,
         world: &dyn World,
     ) -> Result<Self, Error> {
+        let mut salts = vec![[0; 32]; operation.jobs.len()];
+        world.random(salts.as_flattened_mut());
+        for (job, salt) in operation.jobs.iter().zip(&mut salts) {
+            *salt = job.salt.unwrap_or(*salt);
+        }
+        Self::salted(operation, salts, usual, world)
+    }
+
+    /// An operation of a caller's, who has composed and proven its requests; without jobs, `open`.
+    pub fn carried(
+        operation: Operation,
+        carried: Carried,
+        usual: Duration,
+        world: &dyn World,
+    ) -> Result<Self, Error> {
+        let salts = carried.salts.clone();
+        if salts.len() != operation.jobs.len().max(1) {
+            let message = format!("{} salts, and one salt for each job is needed", salts.len());
+            return Err(Error::new(Code::BadInput, message, ""));
+        }
+        let mut work = match operation.jobs.is_empty() {
+            false => Self::salted(operation, salts, usual, world)?,
+            true => {
+                refuse_expired(&operation.token, world)?;
+                let budget = operation.deadline.unwrap_or(usual);
+                Self::of(operation.token, "open", &[], Purpose::Use, budget, salts[0])
+            }
+        };
+        carried.check(&work)?;
+        work.evidence = carried.evidence.clone();
+        work.carried = Some(carried);
+        Ok(work)
+    }
+
+    fn salted(
+        operation: Operation,
+        salts: Vec<[u8; 32]>,
+        usual: Duration,
+        world: &dyn World,
+    ) -> Result<Self, Error> {
         let Operation {
             token,
             jobs,
             deadline,
+            evidence,
         } = operation;
         refuse_expired(&token, world)?;
         if jobs.is_empty() || jobs.len() > REQUESTS_PER_OPENING {
@@ -77,8 +124,6 @@ impl Work {
         }
         let mut statements = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
-        let mut salts = vec![[0; 32]; jobs.len()];
-        world.random(salts.as_flattened_mut());
         for (job, salt) in jobs.into_iter().zip(&salts) {
             let suite = admit(&token, &job.suite, job.input.as_input().action())?;
             let parts = job.input.as_input();
@@ -102,6 +147,8 @@ impl Work {
             salts,
             budget: deadline.unwrap_or(usual),
             purpose: Purpose::Use,
+            carried: None,
+            evidence,
         })
     }
 
@@ -112,14 +159,14 @@ impl Work {
         budget: Duration,
         world: &dyn World,
     ) -> Self {
-        Self::of(token, action, &[], Purpose::Use, budget, world)
+        Self::of(token, action, &[], Purpose::Use, budget, salt(world))
     }
 
     /// An opening to mint the seed anew: its input is the new `deal`.
     pub fn remint(token: Arc<Token>, remint: Remint, budget: Duration, world: &dyn World) -> Self {
         let deal = remint.deal();
         let purpose = Purpose::Remint(Box::new(remint));
-        Self::of(token, "reshare", &[&deal], purpose, budget, world)
+        Self::of(token, "reshare", &[&deal], purpose, budget, salt(world))
     }
 
     /// An opening to regenerate a lost seat's share for `holder`: its inputs are the two.
@@ -132,7 +179,8 @@ impl Work {
     ) -> Self {
         let seat = repair.seat.to_be_bytes();
         let purpose = Purpose::Repair(repair);
-        Self::of(token, "repair", &[&seat, holder], purpose, budget, world)
+        let inputs: [&[u8]; 2] = [&seat, holder];
+        Self::of(token, "repair", &inputs, purpose, budget, salt(world))
     }
 
     fn of(
@@ -141,10 +189,8 @@ impl Work {
         inputs: &[&[u8]],
         purpose: Purpose,
         budget: Duration,
-        world: &dyn World,
+        salt: [u8; 32],
     ) -> Self {
-        let mut salt = [0; 32];
-        world.random(&mut salt);
         let input = formula::input_digest(&salt, action, "", inputs);
         let statements = vec![Statement {
             action,
@@ -158,6 +204,8 @@ impl Work {
             salts: vec![salt],
             budget,
             purpose,
+            carried: None,
+            evidence: Evidence::default(),
         }
     }
 
@@ -179,11 +227,25 @@ impl Work {
         Some((payload, self.salts[statement]))
     }
 
+    /// Whether there are requests for this session: those of this side's own are made for any.
+    pub fn may_go_under(&self, session: &Id) -> bool {
+        let carried = self.carried.as_ref();
+        carried.is_none_or(|carried| carried.under(session).is_some())
+    }
+
     /// Bytes that its requests come to on the wire, about.
     pub fn wire_size(&self) -> usize {
         let payloads = self.jobs.iter().filter_map(|job| job.input.payload());
-        256 * self.statements.len() + payloads.map(|payload| payload.len() + 40).sum::<usize>()
+        let payloads: usize = payloads.map(|payload| payload.len() + 40).sum();
+        256 * self.statements.len() + payloads + self.evidence.size()
     }
+}
+
+/// A fresh one.
+fn salt(world: &dyn World) -> [u8; 32] {
+    let mut salt = [0; 32];
+    world.random(&mut salt);
+    salt
 }
 
 /// The suite, if the token lists it and it does that.

@@ -265,20 +265,12 @@ fn agents_judge_the_payload_and_what_is_signed_is_its_bytes() {
         wait(|done| five.reconstructor.mint(spec(policy), done)).unwrap_or_else(|e| panic!("{e}"));
     let token = Arc::new(minted.token);
     let pay = |amounts: &[u32]| {
-        let job = |amount: &u32| Job {
-            suite: "ed25519".into(),
-            input: OwnedInput::SignPayload {
-                payload: format!("{{\"amount\":{amount},\"currency\":\"EUR\"}}").into_bytes(),
-            },
+        let job = |amount: &u32| {
+            let payload = format!("{{\"amount\":{amount},\"currency\":\"EUR\"}}").into_bytes();
+            Job::new("ed25519", OwnedInput::SignPayload { payload })
         };
         let jobs = amounts.iter().map(job).collect();
-        let token = token.clone();
-        let deadline = None;
-        let operation = Operation {
-            token,
-            jobs,
-            deadline,
-        };
+        let operation = Operation::new(token.clone(), jobs);
         wait(|done| five.reconstructor.submit(operation, done))
     };
     let outcome = pay(&[100_000]).unwrap_or_else(|e| panic!("{e}"));

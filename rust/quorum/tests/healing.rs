@@ -52,10 +52,7 @@ fn mac(reconstructor: &Reconstructor, token: &Arc<Token>) -> Vec<u8> {
     let input = OwnedInput::Mac {
         message: b"m".to_vec(),
     };
-    let jobs = vec![Job {
-        suite: "hmac-sha256".into(),
-        input,
-    }];
+    let jobs = vec![Job::new("hmac-sha256", input)];
     match &good(run(reconstructor, token, jobs)).outputs[0] {
         Output::Public(bytes) => bytes.clone(),
         _ => panic!("no tag"),
@@ -218,6 +215,20 @@ fn a_seat_that_no_quorum_can_reach_is_said_to_be_lost_in_time() {
         "{error}"
     );
     sign(&quorum.reconstructor, &old).unwrap();
+}
+
+#[test]
+fn a_seat_that_every_quorum_needs_is_said_to_be_lost_at_once() {
+    let quorum = Quorum::of(5);
+    let old = quorum.mint("2 of (s0, 2 of (s1, s2, s3))", &["ed25519"]);
+    let error = repair(&quorum.reconstructor, to(&old, "s0", "s4"))
+        .err()
+        .unwrap();
+    assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+    assert_eq!(error.faults.len(), 1);
+    assert_eq!(error.faults[0].seat.as_deref(), Some("s0"));
+    assert!(error.message.contains("without seat s0"), "{error}");
+    assert!(repair(&quorum.reconstructor, to(&old, "s1", "s4")).is_ok());
 }
 
 #[test]

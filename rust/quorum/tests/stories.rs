@@ -441,10 +441,7 @@ fn a_job_that_cannot_be_done_is_an_error_with_its_code() {
         &["ed25519", "aes-256-gcm", "x25519", "hmac-sha256"],
     );
     let fails = |suite: &str, input| {
-        let job = Job {
-            suite: suite.into(),
-            input,
-        };
+        let job = Job::new(suite, input);
         run(&quorum.reconstructor, &token, vec![job])
             .err()
             .unwrap()
@@ -520,10 +517,7 @@ fn secrets_come_back_as_the_caller_gave_them() {
         plaintext: b"attack at dawn".to_vec(),
         aad: b"x".to_vec(),
     };
-    let job = Job {
-        suite: "xaes-256-gcm".into(),
-        input,
-    };
+    let job = Job::new("xaes-256-gcm", input);
     let outcome = run(&quorum.reconstructor, &token, vec![job]).unwrap();
     let Output::Public(ciphertext) = &outcome.outputs[0] else {
         panic!()
@@ -532,22 +526,19 @@ fn secrets_come_back_as_the_caller_gave_them() {
         ciphertext: ciphertext.clone(),
         aad: b"x".to_vec(),
     };
-    let job = Job {
-        suite: "xaes-256-gcm".into(),
-        input,
-    };
+    let job = Job::new("xaes-256-gcm", input);
     let outcome = run(&quorum.reconstructor, &token, vec![job]).unwrap();
     let Output::Secret(plain) = &outcome.outputs[0] else {
         panic!()
     };
     assert_eq!(plain.expose(), b"attack at dawn");
-    let job = Job {
-        suite: "hkdf-sha256".into(),
-        input: OwnedInput::Derive {
+    let job = Job::new(
+        "hkdf-sha256",
+        OwnedInput::Derive {
             context: b"disk".to_vec(),
             length: 40,
         },
-    };
+    );
     let outcome = run(&quorum.reconstructor, &token, vec![job]).unwrap();
     assert!(matches!(&outcome.outputs[0], Output::Secret(key) if key.len() == 40));
 }
@@ -868,14 +859,7 @@ fn the_last_clone_takes_the_thread_along_only_when_all_is_done() {
     let outcome = wait(|done| {
         let passing = quorum.fresh(Settings::default());
         let jobs = vec![sign_job("ed25519", b"m")];
-        passing.submit(
-            evanesce_quorum::Operation {
-                token: token.clone(),
-                jobs,
-                deadline: None,
-            },
-            done,
-        );
+        passing.submit(evanesce_quorum::Operation::new(token.clone(), jobs), done);
     });
     assert!(outcome.is_ok());
 }
@@ -924,11 +908,7 @@ fn many_tokens_in_one_call_are_each_opened_for_themselves() {
     let operation = |token: &Arc<evanesce_token::Token>| {
         let (tell, public) = (tell.clone(), token.public["ed25519"].clone());
         let jobs = vec![sign_job("ed25519", b"m")];
-        let operation = evanesce_quorum::Operation {
-            token: token.clone(),
-            jobs,
-            deadline: None,
-        };
+        let operation = evanesce_quorum::Operation::new(token.clone(), jobs);
         let done = move |result: Result<evanesce_quorum::Outcome, evanesce_quorum::Error>| {
             tell.send((public, result)).unwrap();
         };

@@ -9,6 +9,7 @@ use evanesce_wire::Id;
 use evanesce_wire::disk::{FRAME, take_frame};
 use evanesce_wire::message::Code as Decision;
 
+use crate::heals::{AHEAD, opens};
 use crate::ledger::{Inner, Loss, Opening, Verb};
 use crate::node::Node;
 use crate::people::people;
@@ -27,13 +28,15 @@ pub struct Evidence<'a> {
     pub seen: &'a Inner,
     /// What callers were told.
     pub told: &'a [Told],
+    /// Tokens minted before, and those that healing has made of them.
+    pub tokens: Vec<Known>,
 }
 
 /// One of them.
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 10] = [
+pub const INVARIANTS: [(&str, Invariant); 11] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
@@ -44,15 +47,14 @@ pub const INVARIANTS: [(&str, Invariant); 10] = [
     ("an answer by the deadline", answered_in_time),
     ("success where t agree", success_where_enough_agree),
     ("logs are whole", logs_are_whole),
+    ("healing loses nothing", healing_loses_nothing),
 ];
 
 impl Evidence<'_> {
-    fn tokens(&self) -> impl Iterator<Item = &Known> {
-        self.stage.tokens.iter()
-    }
-
+    /// With the newest of its rows.
     fn find(&self, id: &Id) -> Option<&Known> {
-        self.tokens().find(|known| known.token.id() == id)
+        let mut newest = self.tokens.iter().rev();
+        newest.find(|known| known.token.id() == id)
     }
 
     fn nodes(&self) -> &[std::sync::Arc<Node>] {
@@ -312,11 +314,13 @@ impl Evidence<'_> {
 /// A mint that counts has a row at every seat from which that seat's honest holder regenerates the share that was dealt,
 /// was checked there, and whose shares give the seed of the anchor.
 fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
+    let altered = evidence.told_by_altered_answers();
     for told in evidence.told {
-        let Ok(Good::Minted(minted)) = &told.result else {
-            continue;
+        let token = match &told.result {
+            Ok(Good::Minted(minted)) => &minted.token,
+            Ok(Good::Reshared(token)) => token,
+            _ => continue,
         };
-        let token = &minted.token;
         let honest = |seat: u32| {
             agent_at(token, seat).is_some_and(|agent| evidence.nodes()[agent].is_honest())
         };
@@ -328,7 +332,8 @@ fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>
             let checked = |opening: &&Opening| {
                 let in_time = (told.began..=told.ended).contains(&opening.at);
                 let same = opening.verb == Verb::Check && Some(opening.agent) == agent;
-                same && in_time && opening.good.contains(&seat)
+                // What was said may have been altered on its way into what was heard.
+                same && in_time && (altered || opening.good.contains(&seat))
             };
             if evidence.seen.openings.iter().filter(checked).count() == 0 {
                 broken.push(format!("a mint counted whose seat {seat} was not checked"));
@@ -371,11 +376,6 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
         };
         let is_use = told.act.starts_with("Use");
         let token = &known.token;
-        let retired = |agent: usize| {
-            let line = hex::encode(token.id());
-            let stones = evidence.nodes()[agent].disk.file("tombstones");
-            String::from_utf8_lossy(&stones).contains(&line)
-        };
         let permitted = known.permits.contains(&told.caller);
         let now = (BEGIN + told.ended) / 1000;
         let would = |seat: u32, surely: bool| {
@@ -384,7 +384,7 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
                 let ahead = node.farthest_ahead();
                 let of_this_time =
                     ahead <= AHEAD && !token.expired_at(now + ahead.max(0) as u64 / 1000 + 3);
-                let up = node.is_up() && node.is_honest() && !retired(agent);
+                let up = node.is_up() && opens(evidence.stage, token, seat);
                 up && (!surely || of_this_time)
             })
         };
@@ -404,9 +404,6 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
         }
     }
 }
-
-/// An agent whose clock was this far ahead, in ms, may find requests ended: they live for a minute.
-const AHEAD: i64 = 45_000;
 
 /// At the end every agent's log is a row of whole entries with nothing torn behind, in the order of its clock, which
 /// never goes back.
@@ -431,5 +428,13 @@ fn logs_are_whole(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
         if times.windows(2).any(|two| two[1] < two[0]) {
             broken.push(format!("agent {}'s clock went back", node.place));
         }
+    }
+}
+
+/// Whatever stops an operator who heals a key: the old token's file or the new one's opens the same key, with the honest
+/// seats that it would have opened with before; and the old token is retired only once the new one is durable.
+fn healing_loses_nothing(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
+    for case in evidence.stage.heals() {
+        case.judge(&evidence.seen.openings, evidence.stage, broken);
     }
 }

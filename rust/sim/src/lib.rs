@@ -8,13 +8,15 @@
 //! | to learn | read |
 //! |---|---|
 //! | what happens | `schedule`, `scenario` |
-//! | what must hold | `invariants` |
-//! | what stands in for the world | `disk`, `syncer`, `world`, `net`, `node`, `liar`, `people` |
+//! | what must hold | `invariants`, `heals` |
+//! | what stands in for the world | `disk`, `syncer`, `world`, `net`, `node`, `coordinator`, `liar`, `people` |
 //! | how a schedule is played | `run`, `stage`, `ledger` |
 //! | what it would find | `planted` |
 #![forbid(unsafe_code)]
 
+pub mod coordinator;
 pub mod disk;
+pub mod heals;
 pub mod invariants;
 pub mod ledger;
 mod liar;

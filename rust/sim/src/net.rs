@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use crate::coordinator::Lifeline;
 use crate::ledger::{Ledger, Verb};
 use crate::liar::alter;
 use crate::node::Node;
@@ -97,11 +98,12 @@ impl Net {
         self.changed.notify_waiters();
     }
 
-    /// What makes ways for a caller.
-    pub fn dial(self: &Arc<Self>, caller: usize) -> Arc<dyn Dial> {
+    /// What makes ways for a process of a caller's.
+    pub fn dial(self: &Arc<Self>, caller: usize, life: Arc<Lifeline>) -> Arc<dyn Dial> {
         Arc::new(SimDial {
             net: self.clone(),
             caller,
+            life,
         })
     }
 
@@ -141,6 +143,10 @@ impl Net {
     /// A message travels: it takes its time, waits where it is held up, and may not arrive.
     async fn travel(&self, way: &SimWay) -> Result<(), WireError> {
         let (caller, agent) = (way.caller, way.agent);
+        if !way.life.step() {
+            // Who has ended sends nothing and hears nothing.
+            std::future::pending::<()>().await;
+        }
         let weather = self.weather(caller, agent);
         let delay = {
             let chance = &mut self.state().chance;
@@ -175,6 +181,7 @@ impl Net {
 struct SimDial {
     net: Arc<Net>,
     caller: usize,
+    life: Arc<Lifeline>,
 }
 
 impl Dial for SimDial {
@@ -185,6 +192,7 @@ impl Dial for SimDial {
             let way = SimWay {
                 net: self.net.clone(),
                 caller: self.caller,
+                life: self.life.clone(),
                 agent,
                 start: node.life().start,
                 broken: AtomicBool::new(false),
@@ -202,6 +210,8 @@ impl Dial for SimDial {
 struct SimWay {
     net: Arc<Net>,
     caller: usize,
+    /// Of the process that it belongs to.
+    life: Arc<Lifeline>,
     agent: usize,
     /// The process at its other end.
     start: u64,

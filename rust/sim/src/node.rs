@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use evanesce_agent::assemble::{Assembled, Parts, assemble};
 use evanesce_agent::{Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits};
-use evanesce_wire::{Identity, World};
+use evanesce_wire::{Id, Identity, World};
 use http::Method;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::disk::{SimDisk, Snapshot};
 use crate::ledger::{Ledger, Life, Loss, Verb};
 use crate::liar::Liar;
-use crate::people::{Key, KnownRoot, Shared, people};
+use crate::people::{Key, KnownRoots, Roots, Shared, people};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::syncer::SimSyncer;
@@ -41,8 +41,8 @@ pub struct Node {
     pub disk: SimDisk,
     /// Its clock.
     pub world: Arc<SimWorld>,
-    /// Its element is away.
-    pub element_away: Arc<AtomicBool>,
+    /// Its element.
+    pub roots: Arc<Roots>,
     /// When it syncs.
     pub commit: Commit,
     ledger: Arc<Ledger>,
@@ -101,7 +101,7 @@ impl Node {
             identity,
             disk: SimDisk::new(planted),
             world: Arc::new(world),
-            element_away: Arc::default(),
+            roots: Roots::new(place),
             commit,
             ledger,
             state: Mutex::new(State {
@@ -140,6 +140,12 @@ impl Node {
         self.state().life
     }
 
+    /// Whether its disk says that a token was retired.
+    pub fn has_retired(&self, token: &Id) -> bool {
+        let stones = self.disk.file("tombstones");
+        !stones.is_empty() && String::from_utf8_lossy(&stones).contains(&hex::encode(token))
+    }
+
     /// How far ahead of true time its clock has ever been, in ms.
     pub fn farthest_ahead(&self) -> i64 {
         self.state().farthest
@@ -168,10 +174,7 @@ impl Node {
         let (tell, told) = oneshot::channel();
         let parts = Parts {
             config: &config(self.place, self.commit),
-            element: Arc::new(KnownRoot {
-                agent: self.place,
-                away: self.element_away.clone(),
-            }),
+            element: Arc::new(KnownRoots(self.roots.clone())),
             identity: self.identity.clone(),
             log_key: Box::new(Shared(people().logs[self.place].clone())),
             directory: Directory::parse(&people().known).expect("a directory"),
@@ -183,6 +186,7 @@ impl Node {
             }),
             world: self.world.clone(),
             events: Events::silent(),
+            peers: None,
         };
         match assemble(parts) {
             Ok((assembled, committing)) => {

@@ -1,6 +1,6 @@
 //! The keys of everybody who takes part, the same in every schedule: identities, log keys and roots from fixed seeds.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -87,23 +87,66 @@ impl Identity for Shared {
     }
 }
 
-/// The epoch of every root.
+/// The epoch of every root in the beginning.
 pub const EPOCH: u64 = 1;
 
-/// The root of an agent, which the invariants know too.
-pub fn root(agent: usize) -> [u8; 32] {
-    th("simulated root", &[&agent.to_be_bytes()])
+/// A root of an agent, which the invariants know too, whether or not its element has it.
+pub fn root(agent: usize, epoch: u64) -> [u8; 32] {
+    th(
+        "simulated root",
+        &[&agent.to_be_bytes(), &epoch.to_be_bytes()],
+    )
 }
 
-/// An element with a known root, that can be away.
-pub struct KnownRoot {
-    /// Whose.
-    pub agent: usize,
-    /// It does not answer.
-    pub away: Arc<AtomicBool>,
+/// An agent's element, with known roots. It can be away; roots can be added and destroyed.
+pub struct Roots {
+    agent: usize,
+    away: AtomicBool,
+    /// In their order.
+    held: Mutex<Vec<u64>>,
 }
 
-impl Element for KnownRoot {
+impl Roots {
+    /// With one root.
+    pub fn new(agent: usize) -> Arc<Self> {
+        Arc::new(Self {
+            agent,
+            away: AtomicBool::new(false),
+            held: Mutex::new(vec![EPOCH]),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It does not answer, or does again.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Relaxed);
+    }
+
+    /// Whether it has a root of that epoch.
+    pub fn has(&self, epoch: u64) -> bool {
+        self.held().contains(&epoch)
+    }
+
+    /// Another root, unless there is one.
+    pub fn add(&self, epoch: u64) {
+        if !self.has(epoch) {
+            self.held().push(epoch);
+        }
+    }
+
+    /// A root is gone for good.
+    pub fn destroy(&self, epoch: u64) {
+        self.held().retain(|held| *held != epoch);
+    }
+}
+
+/// A handle on it, as its agent has.
+pub struct KnownRoots(pub Arc<Roots>);
+
+impl Element for KnownRoots {
     fn description(&self) -> Description {
         Description {
             kind: "software",
@@ -115,22 +158,22 @@ impl Element for KnownRoot {
     }
 
     fn epochs(&self) -> Vec<u64> {
-        vec![EPOCH]
+        self.0.held().clone()
     }
 
     fn current(&self) -> u64 {
-        EPOCH
+        self.0.held().last().copied().unwrap_or(EPOCH)
     }
 
     fn evaluate(&self, epoch: u64, input: &[u8; 32], y: &mut [u8; 32]) -> Result<(), ElementError> {
         *y = [0; 32];
-        if epoch != EPOCH {
+        if !self.0.has(epoch) {
             return Err(ElementError::EpochNotHeld(epoch));
         }
-        if self.away.load(Relaxed) {
+        if self.0.away.load(Relaxed) {
             return Err(ElementError::Unavailable("it was pulled out".into()));
         }
-        hmac_sha256(&root(self.agent), input, y);
+        hmac_sha256(&root(self.0.agent, epoch), input, y);
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub enum Planted {
     TrustsShares,
     /// The reconstructor takes a mint for done whatever the check of its seats says.
     CountsUnchecked,
+    /// An operator has an old token retired before the new one is anywhere but in memory.
+    RetiresFirst,
 }
 
 impl Planted {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use evanesce_agent::Commit;
 use evanesce_quorum::Minted;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -34,6 +33,8 @@ pub struct Verdict {
     pub print: u64,
     /// What was asked and answered, for a summary: successes and failures.
     pub told: (usize, usize),
+    /// Healings that got to their end, and the others.
+    pub healed: (usize, usize),
 }
 
 /// From the begin of the last fault to its end, in ms, at most.
@@ -113,6 +114,10 @@ async fn perform(schedule: Schedule, tokens: Vec<Known>, trace: bool) -> Verdict
     calm(&stage, &schedule);
     sleep_until(at(schedule.calm + LONGEST + SETTLING)).await;
     stage.calm.store(true, Relaxed);
+    // First: roots that go here are then not there for what follows.
+    for case in stage.heals() {
+        case.in_the_calm(&stage).await;
+    }
     for caller in 0..2 {
         for token in [0, 1] {
             let one = Use {
@@ -142,7 +147,7 @@ fn calm(stage: &Stage, schedule: &Schedule) {
         node.disk.set_full(false);
         node.disk.set_unsyncable(false);
         node.disk.die_in(None);
-        node.element_away.store(false, Relaxed);
+        node.roots.set_away(false);
         node.world.set_off(0);
         node.pause(false);
         if schedule.lost.contains(&node.place) || !well {
@@ -234,6 +239,7 @@ async fn befall(fault: Fault, stage: &Stage, mut chance: Rng) {
         Fault::SentAgain => stage.net.send_again(&mut chance),
         Fault::AgentClock { agent, ms } => nodes[agent].turn_clock(ms),
         Fault::CallerClock { caller, ms } => stage.clocks[caller].set_off(ms),
+        Fault::CallerDeath { caller } => stage.restart(caller),
         Fault::Full { agent, time } => {
             nodes[agent].disk.set_full(true);
             sleep(ms(time)).await;
@@ -249,9 +255,9 @@ async fn befall(fault: Fault, stage: &Stage, mut chance: Rng) {
             start(node);
         }
         Fault::ElementAway { agent, time } => {
-            nodes[agent].element_away.store(true, Relaxed);
+            nodes[agent].roots.set_away(true);
             sleep(ms(time)).await;
-            nodes[agent].element_away.store(false, Relaxed);
+            nodes[agent].roots.set_away(false);
         }
     }
 }
@@ -275,18 +281,22 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
         stage,
         seen: &seen,
         told: &told,
+        tokens: [&stage.tokens[..], &stage.healed()[..]].concat(),
     };
     for (name, invariant) in INVARIANTS {
         let mut found = Vec::new();
         invariant(&evidence, &mut found);
         broken.extend(found.into_iter().map(|what| format!("{name}: {what}")));
     }
+    let heals = stage.heals();
+    let done = heals.iter().filter(|case| case.is_done()).count();
     let good = told.iter().filter(|told| told.result.is_ok()).count();
     Verdict {
         broken,
         trace: seen.trace.take().unwrap_or_default(),
         print: seen.print,
         told: (good, told.len() - good),
+        healed: (done, heals.len() - done),
         schedule,
     }
 }
@@ -297,7 +307,8 @@ thread_local! {
     static TOKENS: RefCell<HashMap<usize, Vec<Known>>> = RefCell::default();
 }
 
-/// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone. Minted once
+/// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, and one that
+/// is healed. Minted once
 /// each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
@@ -310,6 +321,7 @@ fn tokens(shape: usize) -> Vec<Known> {
         commit: Commit::Process,
         liars: Vec::new(),
         lost: Vec::new(),
+        spare: false,
         faults: Vec::new(),
         acts: Vec::new(),
         calm: 0,
@@ -323,11 +335,11 @@ fn tokens(shape: usize) -> Vec<Known> {
             ("", None, &[0, 1][..]),
             ("", soon, &[0, 1]),
             (ONLY_ALICE, None, &[0]),
+            ("", None, &[0, 1]),
         ] {
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |result| drop(tell.send(result)));
-            stage.reconstructors[0].mint(stage.spec(policy, expires), done);
-            let minted: Minted = told.await.expect("an answer").expect("a mint in calm");
+            let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
+            let asked = coordinator.hear(|of, done| of.mint(spec, done));
+            let minted: Minted = asked.await.expect("an answer").expect("a mint in calm");
             let token = Arc::new(minted.token);
             let seed = seed(&token, |_| true).expect("the seed of its anchor");
             made.push(Known {

@@ -1,6 +1,7 @@
 //! What is asked meanwhile: one scenario a verb. A new verb adds a file beside these and a line to [`SCENARIOS`].
 
 mod check;
+pub mod heal;
 mod mint;
 mod replay;
 mod retire;
@@ -19,7 +20,7 @@ pub trait Scenario: Sync {
     fn draw(&self, chance: &mut Rng, calm: u64, acts: &mut Vec<(u64, Arc<dyn Act>)>);
 }
 
-/// Every one of them.
+/// Every one of them, but for [`heal`], which asks for an agent more.
 pub const SCENARIOS: &[&dyn Scenario] = &[
     &used::Used,
     &check::Checked,

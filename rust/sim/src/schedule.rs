@@ -8,9 +8,10 @@ use std::sync::Arc;
 use evanesce_agent::Commit;
 
 use crate::node::Death;
+use crate::people::AGENTS;
 use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::scenario::SCENARIOS;
+use crate::scenario::{SCENARIOS, heal};
 use crate::stage::Stage;
 
 /// A quorum.
@@ -86,6 +87,8 @@ pub enum Fault {
     AgentClock { agent: usize, ms: i64 },
     /// A caller's does.
     CallerClock { caller: usize, ms: i64 },
+    /// A caller's process ends, and starts again.
+    CallerDeath { caller: usize },
     /// An agent's disk is full.
     Full { agent: usize, time: u64 },
     /// An agent's disk does not sync, until its next start.
@@ -115,6 +118,8 @@ pub struct Schedule {
     pub liars: Vec<usize>,
     /// Agents that end for good before the calm.
     pub lost: Vec<usize>,
+    /// Whether there is one agent more, in no quorum yet.
+    pub spare: bool,
     /// Faults by time.
     pub faults: Vec<(u64, Fault)>,
     /// Acts by time.
@@ -126,6 +131,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        self.shape.agents + usize::from(self.spare)
+    }
+
     /// Draws one.
     pub fn draw(seed: u64, planted: Planted) -> Self {
         let mut chance = Rng::new(seed);
@@ -157,6 +167,7 @@ impl Schedule {
         for scenario in SCENARIOS {
             scenario.draw(&mut chance, calm, &mut acts);
         }
+        let healed = heal::draw(&mut chance, shape, calm, &mut acts);
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -165,6 +176,7 @@ impl Schedule {
             commit,
             liars,
             lost,
+            spare: healed && agents < AGENTS,
             faults,
             acts,
             calm,
@@ -184,7 +196,7 @@ fn fault(chance: &mut Rng, agents: usize) -> Fault {
         let span = [3, 40, 400, 5000][chance.index(4)] * 1000;
         chance.below(2 * span) as i64 - span as i64
     };
-    match chance.below(16) {
+    match chance.below(17) {
         0..=2 => Fault::Death {
             agent,
             death,
@@ -233,6 +245,7 @@ fn fault(chance: &mut Rng, agents: usize) -> Fault {
             true => Fault::Full { agent, time },
             false => Fault::Unsyncable { agent, time },
         },
+        15 => Fault::CallerDeath { caller },
         _ => Fault::ElementAway { agent, time },
     }
 }

@@ -1,19 +1,22 @@
 //! Where acts are played: agents, a network, callers with a reconstructor each, tokens; and what callers were told.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evanesce_quorum::{Code, Error, Fault, Holder, MintSpec, Minted, Reconstructor, Settings};
+use evanesce_quorum::{Code, Error, Fault, MintSpec, Minted};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
-use evanesce_wire::{Id, Identity};
+use evanesce_wire::Id;
 use tokio::time::Instant;
 
+use crate::coordinator::{Coordinator, Lifeline};
+use crate::heals::Case;
 use crate::ledger::Ledger;
 use crate::net::Net;
 use crate::node::Node;
-use crate::people::{EPOCH, people, root};
+use crate::people::{people, root};
+use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::schedule::Schedule;
 use crate::world::SimWorld;
@@ -60,6 +63,8 @@ pub enum Good {
     Used(Vec<[u8; 32]>),
     /// A token was minted.
     Minted(Box<Minted>),
+    /// A key was minted anew.
+    Reshared(Arc<Token>),
     /// Seats that are tombstoned, and whether that is said to be the end.
     Retired(Vec<String>, bool),
     /// Seats that are good by their holders' word.
@@ -76,16 +81,24 @@ pub struct Stage {
     pub net: Arc<Net>,
     /// Callers' clocks.
     pub clocks: Vec<Arc<SimWorld>>,
-    /// Callers' reconstructors.
-    pub reconstructors: Vec<Reconstructor>,
+    /// Callers' processes.
+    coordinators: Vec<Mutex<Arc<Coordinator>>>,
     /// Tokens, minted before.
     pub tokens: Vec<Known>,
+    /// Tokens that healing made, numbered behind these.
+    pub healed: Mutex<Vec<Known>>,
+    /// Healings, each with its operator's files.
+    pub heals: Mutex<Vec<Arc<Case>>>,
     /// The quorum as people write it.
     pub quorum: &'static str,
     /// What callers were told.
     pub told: Mutex<Vec<Told>>,
     /// Whether the calm has begun.
     pub calm: std::sync::atomic::AtomicBool,
+    /// When the last fault begins, in ms: what is begun anew later begins in the calm.
+    pub last_fault: u64,
+    /// A fault that is there on purpose.
+    pub planted: Planted,
     /// Chance of the acts.
     pub chance: Mutex<Rng>,
 }
@@ -108,27 +121,77 @@ impl Stage {
                 chance.fork(),
             )
         };
-        let nodes: Vec<_> = (0..schedule.shape.agents).map(node).collect();
+        let nodes: Vec<_> = (0..schedule.agents()).map(node).collect();
         nodes.iter().for_each(Node::start);
         let net = Net::new(nodes, ledger.clone(), chance.fork());
         let clock = |_| Arc::new(SimWorld::new(begin, chance.fork()));
         let clocks: Vec<_> = (0..2).map(clock).collect();
-        let reconstructors = clocks
-            .iter()
-            .enumerate()
-            .map(|(caller, clock)| reconstructor(&net, caller, clock.clone()))
-            .collect();
+        let coordinators = clocks.iter().enumerate().map(|(caller, clock)| {
+            let life = Lifeline::new(None);
+            Mutex::new(Arc::new(Coordinator::start(
+                &net,
+                caller,
+                clock.clone(),
+                life,
+            )))
+        });
+        let coordinators = coordinators.collect();
         Arc::new(Self {
             ledger,
             net,
             clocks,
-            reconstructors,
+            coordinators,
             tokens,
+            healed: Mutex::default(),
+            heals: Mutex::default(),
             quorum: schedule.shape.quorum,
             told: Mutex::default(),
             calm: false.into(),
+            last_fault: schedule.calm,
+            planted: schedule.planted,
             chance: Mutex::new(chance.fork()),
         })
+    }
+
+    /// A caller's process, as it is now.
+    pub fn coordinator(&self, caller: usize) -> Arc<Coordinator> {
+        let place = &self.coordinators[caller];
+        place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A caller's process ends, and another one begins that knows nothing of what was under way.
+    pub fn restart(&self, caller: usize) {
+        let life = Lifeline::new(None);
+        let new = Coordinator::start(&self.net, caller, self.clocks[caller].clone(), life);
+        let place = &self.coordinators[caller];
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, Arc::new(new)).life.end();
+    }
+
+    /// A token by its number: those minted before, then those that healing made.
+    pub fn known(&self, number: usize) -> Known {
+        match self.tokens.get(number) {
+            Some(known) => known.clone(),
+            None => self.healed()[number - self.tokens.len()].clone(),
+        }
+    }
+
+    /// The number of a token that healing has made.
+    pub fn keep(&self, known: Known) -> usize {
+        let mut healed = self.healed();
+        healed.push(known);
+        self.tokens.len() + healed.len() - 1
+    }
+
+    /// Tokens that healing made.
+    pub fn healed(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.healed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Healings.
+    pub fn heals(&self) -> Vec<Arc<Case>> {
+        let heals = self.heals.lock().unwrap_or_else(PoisonError::into_inner);
+        heals.clone()
     }
 
     /// Notes what a caller was told.
@@ -179,26 +242,6 @@ impl Stage {
     }
 }
 
-fn reconstructor(net: &Arc<Net>, caller: usize, world: Arc<SimWorld>) -> Reconstructor {
-    let holders = net.nodes.iter().map(|node| Holder {
-        name: format!("s{}", node.place),
-        id: people().ids[node.place],
-        address: node.place.to_string(),
-        site: String::new(),
-        vendor: String::new(),
-    });
-    let settings = Settings {
-        deadline: DEADLINE,
-        mint_deadline: MINT_DEADLINE,
-        ..Settings::default()
-    };
-    let identity = Box::new(move || Ok(people().callers[caller].clone() as Arc<dyn Identity>));
-    let net = net.clone();
-    let dial = Box::new(move |_: &Arc<dyn Identity>| net.dial(caller));
-    Reconstructor::in_world(identity, holders.collect(), settings, world, dial)
-        .expect("a directory without doubles")
-}
-
 fn spec(quorum: &str, policy: &str, expires: Option<u64>) -> MintSpec {
     MintSpec {
         name: "treasury".into(),
@@ -218,12 +261,9 @@ fn spec(quorum: &str, policy: &str, expires: Option<u64>) -> MintSpec {
 pub fn share(token: &Token, seat: u32) -> Option<[u8; 32]> {
     let row = &token.rows[seat as usize];
     let agent = people().ids.iter().position(|id| *id == row.holder)?;
-    if row.epoch != EPOCH {
-        return None;
-    }
     let (mut y, mut share) = ([0; 32], [0; 32]);
     hmac_sha256(
-        &root(agent),
+        &root(agent, row.epoch),
         &formula::contribution(token.id(), seat),
         &mut y,
     );

@@ -39,6 +39,11 @@ fn an_agent_that_forgets_its_tombstones_when_it_starts() {
     found(Planted::ForgetsTombstones, "retired stays retired");
 }
 
+#[test]
+fn an_operator_who_retires_a_token_before_the_new_one_is_durable() {
+    found(Planted::RetiresFirst, "healing loses nothing");
+}
+
 #[cfg(feature = "planted")]
 #[test]
 fn an_agent_that_takes_a_requests_id_twice() {

@@ -19,6 +19,7 @@ fn the_same_seed_gives_the_same_run() {
 fn both_success_and_failure_are_common() {
     let mut seeds = Rng::new(18);
     let (mut good, mut bad) = (0, 0);
+    let (mut healed, mut unhealed) = (0, 0);
     for _ in 0..200 {
         let verdict = play(seeds.draw(), Planted::None, false);
         let seed = verdict.schedule.seed;
@@ -28,6 +29,12 @@ fn both_success_and_failure_are_common() {
             verdict.broken
         );
         (good, bad) = (good + verdict.told.0, bad + verdict.told.1);
+        healed += verdict.healed.0;
+        unhealed += verdict.healed.1;
     }
+    assert!(
+        healed > 20 && unhealed > 2,
+        "{healed} healings ended, {unhealed} did not"
+    );
     assert!(good > 300 && bad > 300, "{good} succeeded, {bad} failed");
 }

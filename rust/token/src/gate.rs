@@ -4,7 +4,9 @@
 //! wherever a slice has one place per seat, that is its order.
 
 mod cheapest;
+mod disjoint;
 mod losses;
+mod packing;
 mod reseat;
 mod text;
 

@@ -15,7 +15,8 @@ pub fn cut(text: &str, most: usize) -> String {
     out
 }
 
-fn harmless(c: char) -> bool {
+/// Whether a character, shown to people, does nothing but stand there.
+pub fn harmless(c: char) -> bool {
     // Bidirectional controls and invisible formatting, beside what char calls control.
     let formatting = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'

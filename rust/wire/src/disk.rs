@@ -28,14 +28,37 @@ pub fn put_frame(out: &mut Vec<u8>, entry: &[u8]) -> Option<Hash> {
 
 /// The leaf hash and time of the whole, unchanged entry of this agent that `bytes` begins with, and what follows it.
 pub fn take_frame<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, u64, &'a [u8])> {
+    let (leaf, entry, rest) = take(bytes, agent)?;
+    Some((leaf, entry.time, rest))
+}
+
+/// The entry itself, and what follows it.
+pub fn take_entry<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Entry, &'a [u8])> {
+    let (_, entry, rest) = take(bytes, agent)?;
+    Some((entry, rest))
+}
+
+fn take<'a>(bytes: &'a [u8], agent: &Id) -> Option<(Hash, Entry, &'a [u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let (tag, rest) = rest.split_first_chunk::<TAG>()?;
     let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     let leaf = leaf_hash(entry);
     let unchanged = leaf[..TAG] == tag[..];
     let entry = Entry::decode(entry).ok().filter(|_| unchanged)?;
-    (entry.agent == *agent).then_some((leaf, entry.time, rest))
+    (entry.agent == *agent).then_some((leaf, entry, rest))
 }
+
+/// Where the first whole, unchanged frame of this agent in `bytes` begins, whatever it is preceded by.
+pub fn find_frame(bytes: &[u8], agent: &Id) -> Option<usize> {
+    (0..bytes.len()).find(|&place| {
+        // Hashing is for what can be an entry at all.
+        let entry = bytes.get(place + FRAME + 1..).unwrap_or_default();
+        entry.starts_with(BEGINNING) && take(&bytes[place..], agent).is_some()
+    })
+}
+
+/// What every entry begins with, behind the number of its fields.
+const BEGINNING: &[u8] = b"\x61v\x01\x64code";
 
 /// Whether a good frame lies somewhere behind a bad one that `rest` begins with: a torn write has nothing whole behind
 /// it, so a bad entry with a good one behind it was changed.

@@ -56,13 +56,18 @@ pub trait Identity: Send + Sync {
 
 /// Checks an identity's signature over a 32-byte statement. Keys of any other kind verify nothing.
 pub fn verify_statement(spki: &[u8], statement: &[u8; 32], signature: &[u8]) -> bool {
+    verify_message(spki, statement, signature)
+}
+
+/// The same over a message of any length: what authenticators sign is longer.
+pub fn verify_message(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
     if let Some(point) = spki.strip_prefix(&ED25519_SPKI) {
         UnparsedPublicKey::new(&signature::ED25519, point)
-            .verify(statement, signature)
+            .verify(message, signature)
             .is_ok()
     } else if let Some(point) = spki.strip_prefix(&P256_SPKI) {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
-            .verify(statement, signature)
+            .verify(message, signature)
             .is_ok()
     } else {
         false

@@ -4,6 +4,7 @@
 //! * [`tls`]: mutual TLS 1.3 over X25519MLKEM768 alone, peers pinned by key.
 //! * [`session`]: the end-to-end sealing of requests and shares inside TLS (PROTOCOL §6).
 //! * [`message`]: every body as a CBOR type with strict decoding.
+//! * [`grant`]: what one caller lets another ask for, and its end.
 //! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them, proofs
 //!   between them, and witnesses' cosignatures.
 //! * [`disk`]: what an agent keeps of its log and its tombstones, as bytes.
@@ -21,6 +22,7 @@ pub mod client;
 pub mod disk;
 pub mod error;
 pub mod exported;
+pub mod grant;
 pub mod identity;
 pub mod limits;
 pub mod live;
@@ -34,7 +36,7 @@ pub mod tls;
 pub mod world;
 
 pub use error::WireError;
-pub use identity::{FileIdentity, Identity, verify_statement};
+pub use identity::{FileIdentity, Identity, verify_message, verify_statement};
 pub use world::{System, World};
 
 /// The id of an agent or a caller: `TH("agent" | "caller", SubjectPublicKeyInfo)` (PROTOCOL §1).

@@ -7,7 +7,12 @@
 mod contribute;
 mod evidence;
 mod log;
+mod operate;
+mod order;
+mod peer;
+mod proof;
 mod seat;
+mod serving;
 mod session;
 mod status;
 
@@ -19,9 +24,17 @@ pub use contribute::{
     Answers, Batch, Code, Context, Envelope, Opening, OpeningAnswer, Request, SeatAnswer,
     SeatFault, SeatResult, SeatRow,
 };
-pub use evidence::{Basis, Evidence, Spent};
+pub use evidence::{Basis, Counted, Evidence, Spent};
 pub use log::{Entry, EntryOperation, LogProof, Receipt};
+pub use operate::{
+    Addressed, Operate, OperateFault, OperateJob, OperateOutput, OperateProblem, Operated,
+    Sessions, Standing, result_aad,
+};
+pub use order::{Command, Obeyed, Order, SIGNED, SignedOrder};
+pub use peer::{Exchange, Exchanged, Head, IDS, Kept, LOGS, WANTED, seen_statement};
+pub use proof::Proof;
 pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
+pub use serving::Serving;
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};
 
@@ -131,6 +144,11 @@ mod tests {
                     approver: [9; 32],
                 }],
                 reconstructor: Some([10; 32]),
+                uses: Some(Counted {
+                    of: [11; 32],
+                    key: 7,
+                    caller: 5,
+                }),
             },
         };
         let encoded = entry.encode();
@@ -256,6 +274,64 @@ mod tests {
         };
         assert_eq!(Seated::decode(&seated.encode()).unwrap(), seated);
 
+        let head = Head {
+            log_key: [1; 32],
+            checkpoint: "note".into(),
+            endorsement: vec![2; 64],
+        };
+        let exchange = Exchange {
+            from: 3,
+            life: [6; 16],
+            want: vec![[7; 32]; WANTED],
+            head: head.clone(),
+            after: Some([5; 32]),
+            clock: 7,
+        };
+        assert_eq!(Exchange::decode(&exchange.encode()).unwrap(), exchange);
+        for signature in [None, Some(vec![3; 72])] {
+            let exchanged = Exchanged {
+                ids: vec![[1; 32]; IDS],
+                life: [2; 16],
+                count: 5000,
+                orders: vec![vec![1]; WANTED],
+                seen: vec![head.clone(); LOGS],
+                clock: 8,
+                signature,
+            };
+            assert_eq!(Exchanged::decode(&exchanged.encode()).unwrap(), exchanged);
+        }
+        for command in [Command::Revoke, Command::Freeze, Command::Thaw] {
+            let order = Order {
+                token: [1; 32],
+                command,
+                caller: [2; 32],
+                issued: 3,
+                nonce: [4; 16],
+            };
+            assert_eq!(Order::decode(&order.encode()).unwrap(), order);
+            let signed = SignedOrder {
+                order: order.encode(),
+                spki: vec![5; 44],
+                signature: vec![6; 64],
+                context: batch.contexts[1].clone(),
+            };
+            assert_eq!(SignedOrder::decode(&signed.encode()).unwrap(), signed);
+            let by_id = SignedOrder {
+                context: batch.contexts[0].clone(),
+                ..signed
+            };
+            assert!(SignedOrder::decode(&by_id.encode()).is_err());
+        }
+        let obeyed = Obeyed {
+            code: Code::Done,
+            reason: String::new(),
+            receipt: Some(proof()),
+            checkpoint: "note".into(),
+        };
+        assert_eq!(Obeyed::decode(&obeyed.encode()).unwrap(), obeyed);
+        let kept = Kept(vec![([4; 32], head)]);
+        assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+
         let answer = SessionAnswer {
             answer: Answer {
                 enc: [1; 32],
@@ -335,6 +411,12 @@ mod tests {
             let _ = Seated::decode(&bytes);
             let _ = Receipt::decode(&bytes);
             let _ = Status::decode(&bytes);
+            let _ = Exchange::decode(&bytes);
+            let _ = SignedOrder::decode(&bytes);
+            let _ = Order::decode(&bytes);
+            let _ = Obeyed::decode(&bytes);
+            let _ = Exchanged::decode(&bytes);
+            let _ = Kept::decode(&bytes);
         }
     }
 }

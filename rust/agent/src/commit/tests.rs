@@ -10,15 +10,16 @@ use evanesce_policy::Compiled;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
-    Code, Context, Entry, Evidence, Opening, OpeningAnswer, Request, SeatAnswer, SeatFault,
-    SeatResult, SeatRow, SeatShare, SeatedResult,
+    Basis, Code, Context, Entry, Evidence, Opening, OpeningAnswer, Order, Request, SeatAnswer,
+    SeatFault, SeatResult, SeatRow, SeatShare, SeatedResult, SignedOrder,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::agent::{Agent, Me};
+use crate::agent::{Agent, Kept, Me};
+use crate::approvals::Used;
 use crate::disk::Memory;
 use crate::gate::{Refusal, Verb};
 use crate::known::Directory;
@@ -27,7 +28,7 @@ use crate::log::{ENTRIES, HEAD};
 use crate::room::Rooms;
 use crate::shown::{Ready, fill, missing};
 use crate::sync::{Duty, SyncThread};
-use crate::tombstones::Tombstones;
+use crate::tombstones::{Retired, Tombstones};
 
 const NOW: u64 = 1_800_000_000;
 const SEED: [u8; 32] = [9; 32];
@@ -72,6 +73,8 @@ struct World {
     asked: u64,
     /// The system's clock, in Unix seconds.
     now: u64,
+    /// The log's public key.
+    signer_key: [u8; 32],
 }
 
 /// An agent with two tokens seated, and its committer running on the present runtime.
@@ -93,7 +96,10 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
 
     let disk = Memory::default();
     let signer = Arc::new(Signer::new(&me, Box::new(key("log"))).unwrap());
-    let (log, _) = Log::open(&disk, &me, signer.public()).unwrap();
+    let signer_key = *signer.public();
+    let (log, _) = Log::open(&disk, &me, &signer_key).unwrap();
+    let counts = Keeper::open(Arc::new(disk.clone()), &*log.journal(), log.place(), &me).unwrap();
+    let uses = counts.uses().clone();
     let element = Arc::new(Watched::default());
     let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
     let metrics = Arc::new(Metrics::default());
@@ -104,6 +110,8 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         ),
         log,
         tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
+        orders: Orders::open(&disk).unwrap(),
+        counts,
         signer,
         hands: Arc::new(Hands {
             element: element.clone(),
@@ -119,6 +127,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         events: Events::silent(),
     };
     let retired = committer.tombstones.retired();
+    let book = committer.orders.book();
     let (queue, committing) = committer.start();
 
     let directory = directory(&caller.caller_id(), &["caller", "minter", "reconstructor"]);
@@ -127,7 +136,15 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         element: element.description(),
         epochs: element.epochs(),
     };
-    let mut agent = Agent::new(about, directory, retired, &Limits::default(), 0, [0; 16]);
+    let limits = Limits::default();
+    let kept = Kept {
+        tombstones: retired,
+        orders: book,
+        uses,
+        revoked: Retired::default(),
+        used: Used::default(),
+    };
+    let mut agent = Agent::new(about, directory, kept, &limits, 0, [0; 16]);
 
     let (id, caller) = (session.id, caller.caller_id());
     agent.sessions.keep(session, caller, NOW);
@@ -144,6 +161,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         tokens: [2, 3].map(|nonce| seated(me, nonce)),
         asked: 0,
         now: NOW,
+        signer_key,
     }
 }
 
@@ -154,16 +172,21 @@ fn directory(caller: &Id, roles: &[&str]) -> Directory {
 }
 
 fn seated(holder: Id, nonce: u8) -> (Body, SeatRow) {
+    seated_under(holder, nonce, "", None)
+}
+
+/// A token of that policy that replaces another.
+fn seated_under(holder: Id, nonce: u8, policy: &str, replaces: Option<Id>) -> (Body, SeatRow) {
     let header = Header {
         key: [1; 32],
         nonce: [nonce; 32],
         name: "treasury".into(),
         suites: vec!["ed25519".into()],
         quorum: Gate::parse("1 of (a)").unwrap(),
-        policy: String::new(),
+        policy: policy.into(),
         created: NOW,
         expires: None,
-        replaces: None,
+        replaces,
     };
     let bytes = header.encode();
     let deal = formula::deal(&bytes);
@@ -455,6 +478,20 @@ async fn in_mode_process_what_was_answered_is_synced_soon() {
 }
 
 #[tokio::test]
+async fn what_was_written_last_is_in_a_head_soon_though_nothing_follows() {
+    let mut world = world(Commit::Process, false);
+    for _ in 0..3 {
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+    }
+    let length = format!("\nlength {}\n", world.disk.file(ENTRIES).len());
+    let asked = Instant::now();
+    while !String::from_utf8_lossy(&world.disk.file(HEAD)).contains(&length) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(asked.elapsed() < HEAD_EVERY + Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
 async fn what_one_caller_asks_for_fails_no_other_of_its_commit_group() {
     let mut world = world(Commit::Process, false);
     // Every word that has a place in an entry, as long as its form allows.
@@ -726,6 +763,107 @@ async fn a_tombstone_that_cannot_be_written_is_said_to_be_missing() {
     }
 }
 
+/// An order about the token of that number, as if it had been judged.
+fn ordered(world: &World, token: usize, command: Command) -> Ordered {
+    let body = &world.tokens[token].0;
+    let order = Order {
+        token: body.id,
+        command,
+        caller: world.caller,
+        issued: NOW * 1000,
+        nonce: [token as u8; 16],
+    };
+    let signed = SignedOrder {
+        order: order.encode(),
+        spki: vec![1; 44],
+        signature: vec![2; 64],
+        context: Context::Full {
+            header: body.header_bytes.clone(),
+            anchor: body.anchor,
+            commitments: body.commitments.clone(),
+            public: body.public_hash,
+            sealed: body.sealed_hash,
+        },
+    };
+    let me = &world.agent.me;
+    let entry = Entry {
+        agent: me.id,
+        time: NOW * 1000,
+        verb: "order".into(),
+        token: body.id,
+        key_name: "k".into(),
+        seats: vec![],
+        caller: world.caller,
+        caller_name: "ops".into(),
+        operations: vec![],
+        code: "done".into(),
+        reason: String::new(),
+        element: me.element.label.clone(),
+        weaknesses: vec![],
+        basis: Basis::default(),
+    };
+    Ordered {
+        line: crate::orders::line(&signed, &order),
+        signed: signed.encode(),
+        entry: entry.encode(),
+    }
+}
+
+#[tokio::test]
+async fn an_order_holds_once_it_is_written_and_against_what_was_judged_before() {
+    for (command, barred) in [
+        (Command::Freeze, Code::Refused),
+        (Command::Revoke, Code::Retired),
+    ] {
+        let mut world = world(Commit::Process, false);
+        let before = world.judged(Verb::Contribute, &[0, 1, 0]);
+        // The entry fits the disk, the order does not.
+        let order = ordered(&world, 0, command);
+        let room = world.disk.file(ENTRIES).len() + order.entry.len() + 20;
+        world.disk.set_room(Some(room));
+        let obeyed = world.queue.order(order).await.unwrap();
+        assert_eq!(obeyed.code, Code::Unavailable, "{}", obeyed.reason);
+        world.disk.set_room(None);
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+        let obeyed = world
+            .queue
+            .order(ordered(&world, 0, command))
+            .await
+            .unwrap();
+        assert_eq!(obeyed.code, Code::Done, "{}", obeyed.reason);
+        let entry_of = |proof: &LogProof| Entry::decode(&proof.entry).unwrap();
+        assert_eq!(entry_of(obeyed.receipt.as_ref().unwrap()).verb, "order");
+        // The same again is there, and is not logged once more.
+        let again = world
+            .queue
+            .order(ordered(&world, 0, command))
+            .await
+            .unwrap();
+        assert_eq!((again.code, again.receipt), (Code::Done, None));
+
+        let asked = world.evaluations();
+        let answers = world.queue.run(before).await.unwrap().answers().openings;
+        let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+        assert_eq!(codes, [barred, Code::Done, barred]);
+        assert_eq!(entry(&answers[0]).code, barred.as_str());
+        assert_eq!(world.evaluations(), asked + 1, "for the other token alone");
+        assert_eq!(world.ask(Verb::Check, 1).await.0[0].code, barred);
+        // As a start finds it.
+        let orders = Orders::open(&world.disk.copy()).unwrap();
+        let token = &world.tokens[0].0.id;
+        assert_eq!(orders.book().is_frozen(token), command == Command::Freeze);
+        assert_eq!(orders.revoked().contains(token), command == Command::Revoke);
+        assert_eq!(world.tombstoned(0), command == Command::Revoke);
+        // A frozen token is retired all the same.
+        let retired = world.ask(Verb::Retire, 1).await.0[0].code;
+        let expected = match command {
+            Command::Freeze => Code::Done,
+            _ => Code::Retired,
+        };
+        assert_eq!(retired, expected);
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_waits_for_is_neither_logged_nor_asked_and_takes_up_its_room_until_then() {
     let mut world = waiting_world(Commit::Process, false);
@@ -759,3 +897,5 @@ async fn what_nobody_waits_for_is_neither_logged_nor_asked_and_takes_up_its_room
     assert_eq!(world.metrics.pending.load(Relaxed), 0);
     assert!(rooms.bytes(None).grow(2000));
 }
+
+mod limits;

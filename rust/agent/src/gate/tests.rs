@@ -1,11 +1,12 @@
 //! Every way in which an opening can be wrong, one by one and together: the first check in the protocol's
 //! order decides.
 
+use std::sync::LazyLock;
+
 use evanesce_token::{Gate, Header};
 use proptest::prelude::*;
 
 use super::*;
-use crate::known::Directory;
 
 const NOW: u64 = 1_800_000_000;
 const SESSION: Id = [9; 32];
@@ -70,16 +71,26 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
     Case {
         verb,
         who,
+        unproven: None,
         session: &SESSION,
         body,
         policy: None,
         requests,
         salts: &NO_SALTS[..requests.len()],
         evidence: &NONE,
+        directory: &NOBODY,
+        used: &UNUSED,
         retired: false,
+        frozen: false,
+        delegated: Ok(None),
+        uses: Uses::default(),
+        over: None,
         now: NOW,
     }
 }
+
+static NOBODY: LazyLock<Directory> = LazyLock::new(Directory::default);
+static UNUSED: LazyLock<Used> = LazyLock::new(Used::default);
 
 static NONE: Evidence = Evidence {
     proof: None,
@@ -188,11 +199,36 @@ fn a_batch_is_permitted_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_reconstructor_that_is_no_caller_gets_nothing_of_its_own() {
+    let (alone, body) = (known("\"reconstructor\", \"minter\""), body("", None));
+    for (action, suite) in [("sign", "ed25519"), ("open", ""), ("reshare", "")] {
+        let requests = [request(&body, action, suite)];
+        let code = decide(&case(Verb::Contribute, &alone, &body, &requests));
+        assert_eq!(code, Some(Code::Refused), "{action}");
+    }
+    let both = known("\"caller\", \"reconstructor\"");
+    let requests = [request(&body, "sign", "ed25519")];
+    let why = Refusal::new(Code::Refused, "the proof does not hold");
+    let case = Case {
+        unproven: Some(&why),
+        ..case(Verb::Contribute, &both, &body, &requests)
+    };
+    assert_eq!(
+        decide(&case),
+        Some(Code::Refused),
+        "nor does a proof that fails leave it what it may do itself"
+    );
+}
+
+#[test]
 fn roles_open_verbs() {
     let closed = |verb: Verb, roles: &str| verb.closed_to(&known(roles)).is_some();
     assert!(!closed(Verb::Contribute, "\"caller\", \"reconstructor\""));
     assert!(closed(Verb::Contribute, "\"caller\", \"minter\""));
-    assert!(closed(Verb::Contribute, "\"reconstructor\", \"minter\""));
+    assert!(
+        !closed(Verb::Contribute, "\"reconstructor\""),
+        "it may carry what callers ask for"
+    );
     assert!(!closed(Verb::Check, ""));
     assert!(closed(Verb::Seat, "\"caller\", \"reconstructor\""));
     assert!(!closed(Verb::Seat, "\"minter\""));
@@ -250,6 +286,7 @@ fn what_is_signed_is_the_payload_that_was_judged() {
             ..case(Verb::Contribute, &who, body, &requests)
         };
         case.decide(&mut Replay::new(64, [0; 16]))
+            .map(drop)
             .map_err(|refusal| (refusal.code, refusal.reason))
     };
     let salt = Some(SALT);
@@ -419,3 +456,6 @@ proptest! {
         prop_assert_eq!(code, expected);
     }
 }
+
+mod attempts;
+mod grants;

@@ -313,3 +313,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_newest_entries_are_read_back_from_the_end() {
+    let disk = Memory::default();
+    let (mut log, _) = open(&disk).unwrap();
+    // About three chunks, and the clock set back in between.
+    append(&mut log, 0..9_000).unwrap();
+    append(&mut log, 8_000..10_000).unwrap();
+    let recent = |log: &Log, since| {
+        let mut times = std::collections::BTreeMap::<u64, u32>::new();
+        log.recent(&AGENT, since, |entry| {
+            *times.entry(entry.time).or_default() += 1
+        })
+        .map(|()| times)
+    };
+    for since in [9_999, 9_000, 8_000, 6_000, 100, 0] {
+        let times = recent(&log, since).unwrap();
+        for n in since..10_000 {
+            let twice = (8_000..9_000).contains(&n);
+            assert_eq!(
+                times.get(&n),
+                Some(&(1 + u32::from(twice))),
+                "{n} since {since}"
+            );
+        }
+    }
+    assert!(
+        recent(&log, 9_999).unwrap().len() < 6_000,
+        "not the whole log"
+    );
+    let (empty, _) = open(&Memory::default()).unwrap();
+    assert_eq!(recent(&empty, 0).unwrap().len(), 0);
+    let journal = log.journal();
+    let mut byte = [0];
+    journal.read_at(log.length - 300, &mut byte).unwrap();
+    journal.write_at(log.length - 300, &[byte[0] ^ 1]).unwrap();
+    assert!(matches!(recent(&log, 9_999), Err(LogError::Damaged(_))));
+}

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of stories uses a part of this")]
 
+pub mod company;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::{Code, Error};
 use crate::everyone::{Verb, Word, ask};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::heal::{Healed, Slot};
 use crate::io::side::Side;
 use crate::mint::draft::margins;
@@ -96,6 +96,7 @@ pub(crate) async fn repair(
     let token = spec.token.clone();
     refuse_expired(&token, &*side.world)?;
     let (seat, place) = admit(side, &spec)?;
+    refuse_hopeless(side, &token, seat)?;
     reach(side, &[place], WORDS, until).await?;
     let share: Slot<Secret<32>> = Slot::default();
     let lost = Repair {
@@ -194,6 +195,31 @@ fn admit(side: &Side, spec: &RepairSpec) -> Result<(u32, usize), Error> {
         );
     }
     Ok((seat as u32, place))
+}
+
+/// Refuses a seat without which no sufficient set is left: nobody needs to be asked, and it alone is to blame.
+fn refuse_hopeless(side: &Side, token: &Token, seat: u32) -> Result<(), Error> {
+    let (quorum, lost) = (&token.body.header.quorum, seat as usize);
+    let others = (0..token.rows.len()).map(|other| (other != lost).then_some(0));
+    if quorum
+        .cheapest_to_reseat(lost, &others.collect::<Vec<_>>())
+        .is_some()
+    {
+        return Ok(());
+    }
+    let (name, holder) = (quorum.seats()[lost], token.rows[lost].holder);
+    let message = format!("without seat {name} nobody can open the token: its share is lost");
+    let hint =
+        "No repair can bring it back, only its own root could. Use another token of this key.";
+    let fault = Fault {
+        seat: Some(name.to_owned()),
+        seat_number: Some(seat),
+        holder: side.directory.name_of(&holder),
+        holder_id: holder,
+        kind: FaultKind::Unreachable,
+        detail: "the seat that is to be repaired is not asked".into(),
+    };
+    Err(Error::new(Code::QuorumNotMet, message, hint).with_faults(vec![fault]))
 }
 
 /// What is worth a second thought about who holds what now, where all holders are known.

@@ -19,11 +19,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use crate::compose::{Contexts, Ids};
+use crate::error::Error;
 use crate::holder::{Directory, Settings};
 use crate::io::crucible;
 use crate::io::link::{Down, Link};
 use crate::io::opening::Opening;
 use crate::io::recent::Recent;
+use crate::io::remote::Remote;
 use crate::io::side::Side;
 use crate::io::thread::{Message, Setup};
 use crate::latency::Latency;
@@ -31,7 +33,7 @@ use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
-use crate::{check, heal, mint, retire, status};
+use crate::{check, heal, mint, order, retire, revoke, sessions, status};
 use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
@@ -83,6 +85,8 @@ pub(crate) struct Driver {
     directory: Arc<Directory>,
     caller: Id,
     holders: Vec<Seatholder>,
+    /// Who does the operations, where it is not this process.
+    remote: Option<Arc<Remote>>,
     dirty: Vec<usize>,
     openings: HashMap<u64, Opening>,
     /// Requests under way.
@@ -117,11 +121,18 @@ impl Driver {
             settings,
             world,
             dial,
+            service,
         } = setup;
         let link = |holder: &crate::Holder| {
             let (identity, world, dial) = (identity.clone(), world.clone(), dial.clone());
             Arc::new(Link::new(holder.clone(), identity, world, dial))
         };
+        let remote = service.as_ref().map(|service| {
+            let (identity, world) = (identity.clone(), world.clone());
+            let verify = settings.verify_before_release;
+            let (link, directory) = (link(service), directory.clone());
+            Arc::new(Remote::new(link, identity, directory, world, verify))
+        });
         let links: Vec<Arc<Link>> = directory.all().iter().map(link).collect();
         let (tell, events) = unbounded_channel();
         let (crucible, opened) = unbounded_channel();
@@ -141,11 +152,13 @@ impl Driver {
             directory: directory.clone(),
             world: world.clone(),
             caller: identity.caller_id(),
+            identity: identity.clone(),
             tell: tell.clone(),
         };
         Self {
             holders: links.iter().map(holder).collect(),
             side: Arc::new(side),
+            remote,
             settings,
             directory,
             caller: identity.caller_id(),
@@ -256,6 +269,28 @@ impl Driver {
                 self.aside(
                     async move { done.send(retire::retire(&side, token, budget, until).await) },
                 );
+            }
+            Message::Order(versions, command, done) => {
+                self.aside(async move {
+                    done.send(order::order(&side, &versions, command, until).await)
+                });
+            }
+            Message::Sessions(patience, done) => self.aside(async move {
+                done.send(Ok(sessions::standing(&side, patience).await));
+            }),
+            Message::Serving(done) => {
+                let remote = self.remote.clone();
+                self.aside(async move {
+                    done.send(match remote {
+                        Some(remote) => remote.serving(until).await,
+                        None => Err(Error::internal("no reconstructor works for this side")),
+                    });
+                });
+            }
+            Message::Revoke(revocation, done) => {
+                self.aside(async move {
+                    done.send(Ok(revoke::revoke(&side, revocation, until).await));
+                });
             }
             Message::Status(done) => {
                 self.aside(async move { done.send(Ok(status::status(&side, until).await)) })

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evanesce_wire::client::{CallError, Dial, Way};
-use evanesce_wire::message::{Envelope, SessionAnswer, Status, envelope_aad};
+use evanesce_wire::message::{Envelope, Obeyed, SessionAnswer, Status, envelope_aad};
 use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, WireError, World};
 use tokio::spawn;
@@ -195,6 +195,12 @@ impl Link {
         }
     }
 
+    /// Gets what is public there, over a connection that is made if need be.
+    pub async fn get(self: &Arc<Self>, path: &str) -> Result<Vec<u8>, Down> {
+        let live = self.ready().await?;
+        live.connection.get(path).await.map_err(|e| down(&e))
+    }
+
     /// The agent's own account of itself.
     pub async fn status(self: &Arc<Self>) -> Result<(Status, Duration), Down> {
         let live = self.ready().await?;
@@ -209,6 +215,30 @@ impl Link {
             Status::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?,
             took,
         ))
+    }
+
+    /// Gives the agent an order, which needs no seal: it is signed, and no secret.
+    pub async fn order(self: &Arc<Self>, body: Vec<u8>) -> Result<(Obeyed, Arc<Live>), Down> {
+        let mut again = true;
+        loop {
+            let stood = self.live().is_some();
+            let live = self.ready().await?;
+            match live.connection.post("/v1/order", body.clone()).await {
+                Ok(answer) => {
+                    let answer = Obeyed::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?;
+                    return Ok((answer, live));
+                }
+                Err(e) if again && self.worth_another(&e, &live, stood) => again = false,
+                Err(e) => return Err(down(&e)),
+            }
+        }
+    }
+
+    /// Posts a body as it is, over the connection alone.
+    pub async fn tell(self: &Arc<Self>, verb: &str, body: Vec<u8>) -> Result<Vec<u8>, Down> {
+        let live = self.ready().await?;
+        let answer = live.connection.post(&format!("/v1/{verb}"), body).await;
+        answer.map_err(|e| down(&e))
     }
 
     /// Forgets the connection and the session.
@@ -386,6 +416,7 @@ pub(crate) fn down(error: &CallError) -> Down {
                 403 => Trouble::Role,
                 400 | 413 => Trouble::Malformed,
                 429 => Trouble::Overloaded,
+                503 => Trouble::Unavailable,
                 _ => Trouble::Unreachable,
             };
             (

@@ -33,6 +33,22 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// Holders that the caller could not name, or would not, are not asked on its behalf.
+    pub fn leave_out_unnamed(&mut self) {
+        let Some(carried) = &self.work.carried else {
+            return;
+        };
+        for (row, seat) in self.work.token.rows.iter().zip(0..) {
+            if let Some(holder) = self.plan.holder(seat)
+                && !carried.names(&row.holder)
+            {
+                self.plan.give_up_on(holder, Trouble::Unreachable);
+                let detail = "the reconstructor had no session with it when this was proven";
+                self.details.push((seat, detail.to_owned()));
+            }
+        }
+    }
+
     /// Ends it for want of a quorum.
     pub fn fail(self, directory: &Directory) {
         let troubles: Vec<(u32, Trouble)> = self.plan.troubles().collect();

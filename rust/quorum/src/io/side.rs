@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evanesce_wire::{Id, World};
+use evanesce_wire::{Id, Identity, World};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -20,6 +20,8 @@ pub(crate) struct Side {
     pub world: Arc<dyn World>,
     /// This side's id.
     pub caller: Id,
+    /// Its key.
+    pub identity: Arc<dyn Identity>,
     pub tell: UnboundedSender<Event>,
 }
 

@@ -1,20 +1,24 @@
 //! The one thread that talks to the agents, and how others talk to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evanesce_token::Token;
 use evanesce_wire::client::Dial;
+use evanesce_wire::message::{Command, Serving, Standing};
 use evanesce_wire::{Identity, World};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::check::CheckTable;
 use crate::error::{Code, Error};
 use crate::heal::{Healed, RepairSpec, ReshareSpec};
-use crate::holder::{Directory, Settings};
+use crate::holder::{Directory, Holder, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Outcome, Reply};
+use crate::order::Ordered;
 use crate::retire::Retirement;
+use crate::revoke::RevokedAt;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -27,7 +31,11 @@ pub(crate) enum Message {
     Repair(Box<RepairSpec>, Reply<Healed>),
     Check(Arc<Token>, bool, Reply<CheckTable>),
     Retire(Arc<Token>, Reply<Retirement>),
+    Order(Vec<Arc<Token>>, Command, Reply<Ordered>),
+    Revoke(Vec<u8>, Reply<Vec<RevokedAt>>),
     Status(Reply<Vec<AgentStatus>>),
+    Sessions(Duration, Reply<Vec<Standing>>),
+    Serving(Reply<Serving>),
 }
 
 impl Message {
@@ -42,7 +50,11 @@ impl Message {
             Self::Repair(_, done) => done.send(Err(error)),
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, done) => done.send(Err(error)),
+            Self::Order(_, _, done) => done.send(Err(error)),
+            Self::Revoke(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),
+            Self::Sessions(_, done) => done.send(Err(error)),
+            Self::Serving(done) => done.send(Err(error)),
         }
     }
 }
@@ -54,6 +66,8 @@ pub(crate) struct Setup {
     pub settings: Settings,
     pub world: Arc<dyn World>,
     pub dial: Arc<dyn Dial>,
+    /// The reconstructor that does this side's operations, if that is not this process.
+    pub service: Option<Holder>,
 }
 
 /// Starts the thread, or in a world of one thread a task of the present runtime. It ends when every sender is gone

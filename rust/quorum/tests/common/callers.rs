@@ -23,14 +23,7 @@ pub fn closed_loop(
             let _ = tell.send(begun.elapsed());
         });
         let jobs = vec![sign_job("ed25519", b"a message")];
-        reconstructor.submit(
-            Operation {
-                token: token.clone(),
-                jobs,
-                deadline: None,
-            },
-            done,
-        );
+        reconstructor.submit(Operation::new(token.clone(), jobs), done);
     };
     for _ in 0..callers {
         begin();

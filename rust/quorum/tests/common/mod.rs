@@ -549,6 +549,10 @@ impl Shared {
             current: 1,
             entries: 0,
             tombstones: 0,
+            frozen: 0,
+            peers: 0,
+            heard: 0,
+            standing: String::new(),
             commit: "process".into(),
             memory: "none".into(),
             caller: "test".into(),
@@ -668,12 +672,8 @@ pub fn retire(reconstructor: &Reconstructor, token: &Arc<Token>) -> Result<Retir
 }
 
 pub fn sign_job(suite: &str, message: &[u8]) -> Job {
-    Job {
-        suite: suite.into(),
-        input: OwnedInput::Sign {
-            message: message.to_vec(),
-        },
-    }
+    let message = message.to_vec();
+    Job::new(suite, OwnedInput::Sign { message })
 }
 
 pub fn run(
@@ -681,11 +681,7 @@ pub fn run(
     token: &Arc<Token>,
     jobs: Vec<Job>,
 ) -> Result<Outcome, Error> {
-    let operation = Operation {
-        token: token.clone(),
-        jobs,
-        deadline: None,
-    };
+    let operation = Operation::new(token.clone(), jobs);
     wait(|done| reconstructor.submit(operation, done))
 }
 

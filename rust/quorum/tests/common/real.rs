@@ -55,6 +55,10 @@ impl Caller {
         }
     }
 
+    pub fn identity(&self) -> FileIdentity {
+        FileIdentity::open(&self.folder.path().join("caller.key")).unwrap()
+    }
+
     pub fn reconstructor(&self, holders: Vec<Holder>) -> Reconstructor {
         let path = self.folder.path().join("caller.key");
         let identity = move || {
@@ -131,20 +135,8 @@ pub fn operate(
     suite: &str,
     input: OwnedInput,
 ) -> Result<Outcome, Error> {
-    let jobs = vec![Job {
-        suite: suite.into(),
-        input,
-    }];
-    wait(|done| {
-        reconstructor.submit(
-            Operation {
-                token: token.clone(),
-                jobs,
-                deadline: None,
-            },
-            done,
-        )
-    })
+    let jobs = vec![Job::new(suite, input)];
+    wait(|done| reconstructor.submit(Operation::new(token.clone(), jobs), done))
 }
 
 pub struct Five {

@@ -27,12 +27,15 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut seeds = Rng::new(FIRST);
     let (mut broken, mut good, mut bad) = (0, 0, 0);
+    let (mut healed, mut unhealed) = (0, 0);
     println!("seeds: SplitMix64 from {FIRST}; rerun one with SEED=…");
     for number in 1..=count {
         let seed = seed.unwrap_or_else(|| seeds.draw());
         let verdict = play(seed, Planted::None, count == 1);
         good += verdict.told.0;
         bad += verdict.told.1;
+        healed += verdict.healed.0;
+        unhealed += verdict.healed.1;
         if !verdict.broken.is_empty() {
             broken += 1;
             if broken <= SHOWN {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     }
     let each = began.elapsed().as_secs_f64() * 1000.0 / count.max(1) as f64;
     println!("{good} acts done, {bad} refused or failed; {each:.2} ms a schedule");
+    println!("{healed} healings ended, {unhealed} did not");
     println!("{count} schedules, {broken} broken");
     ExitCode::from(u8::from(broken > 0))
 }

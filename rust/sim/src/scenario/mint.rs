@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::schedule::Act;
@@ -32,10 +30,9 @@ impl Act for Mint {
         let this = *self;
         Box::pin(async move {
             let began = stage.ledger.now();
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |result| drop(tell.send(result)));
-            stage.reconstructors[this.caller].mint(stage.spec("", None), done);
-            let Ok(result) = told.await else { return };
+            let (coordinator, spec) = (stage.coordinator(this.caller), stage.spec("", None));
+            let asked = coordinator.hear(|of, done| of.mint(spec, done));
+            let Some(result) = asked.await else { return };
             let result = result.map(|minted| Good::Minted(Box::new(minted)));
             stage.told(
                 &format!("{this:?}"),

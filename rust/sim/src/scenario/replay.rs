@@ -13,6 +13,7 @@ use evanesce_wire::session::{PendingSession, SealingSession};
 use evanesce_wire::{Identity, World};
 use tokio::time::{sleep, timeout};
 
+use crate::coordinator::Lifeline;
 use crate::people::people;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
@@ -58,7 +59,7 @@ impl Replay {
     async fn ask(self, stage: &Stage) -> Option<()> {
         let caller = &people().callers[0];
         let (agent, token) = (people().ids[self.agent], &stage.tokens[0].token);
-        let dial: Arc<dyn Dial> = stage.net.dial(0);
+        let dial: Arc<dyn Dial> = stage.net.dial(0, Lifeline::new(None));
         let address = self.agent.to_string();
         let way = dial.dial(&address, agent).await.ok()?;
         let now = stage.clocks[0].unix_seconds();

@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::schedule::Act;
@@ -38,10 +36,9 @@ impl Act for Retire {
             let token = stage.tokens[this.token].token.clone();
             let id = Some(*token.id());
             let began = stage.ledger.now();
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |result| drop(tell.send(result)));
-            stage.reconstructors[this.caller].retire(token, done);
-            let Ok(result) = told.await else { return };
+            let coordinator = stage.coordinator(this.caller);
+            let asked = coordinator.hear(|of, done| of.retire(token, done));
+            let Some(result) = asked.await else { return };
             let result = result.map(|retired| Good::Retired(retired.tombstoned, retired.dead));
             stage.told(
                 &format!("{this:?}"),

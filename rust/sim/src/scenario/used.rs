@@ -9,7 +9,6 @@ use evanesce_suite::Output;
 use evanesce_token::formula;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_wire::message::Entry;
-use tokio::sync::oneshot;
 
 use crate::people::people;
 use crate::rng::Rng;
@@ -59,11 +58,8 @@ impl Act for Use {
     fn play(&self, stage: Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let this = *self;
         Box::pin(async move {
-            let known = stage.tokens[this.token].clone();
-            let job = |suite: &str, input| Job {
-                suite: suite.into(),
-                input,
-            };
+            let known = stage.known(this.token);
+            let job = |suite: &str, input| Job::new(suite, input);
             let message = MESSAGE.to_vec();
             let mac = || {
                 let message = message.clone();
@@ -75,16 +71,11 @@ impl Act for Use {
             };
             let macs = (0..this.macs).map(|_| mac());
             let jobs = macs.chain((0..this.signatures).map(|_| sign())).collect();
-            let operation = Operation {
-                token: known.token.clone(),
-                jobs,
-                deadline: None,
-            };
+            let operation = Operation::new(known.token.clone(), jobs);
             let began = stage.ledger.now();
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |result| drop(tell.send(result)));
-            stage.reconstructors[this.caller].submit(operation, done);
-            let Ok(result) = told.await else { return };
+            let coordinator = stage.coordinator(this.caller);
+            let asked = coordinator.hear(|of, done| of.submit(operation, done));
+            let Some(result) = asked.await else { return };
             let result = result.map(|outcome| judge(&stage, this, &known, &outcome));
             let (act, id) = (format!("{this:?}"), Some(*known.token.id()));
             stage.told(&act, this.caller, id, began, DEADLINE, result);

@@ -412,7 +412,7 @@ impl Code {
             .map_or("", |(_, word)| word)
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let word = r.text(32)?;
         let found = Self::ALL.iter().find(|(_, known)| *known == word);
         found

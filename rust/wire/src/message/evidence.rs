@@ -27,6 +27,19 @@ pub struct Basis {
     pub approvals: Vec<Spent>,
     /// The reconstructor that carried the requests, where it is not the caller itself.
     pub reconstructor: Option<Id>,
+    /// How often the key was used with this opening, where that is counted.
+    pub uses: Option<Counted>,
+}
+
+/// Operations that an agent has permitted under one token, the entry's own among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Whose operations they count as: the caller's, or the first grantor's.
+    pub of: Id,
+    /// In all.
+    pub key: u64,
+    /// Of these, `of`'s.
+    pub caller: u64,
 }
 
 /// An approval that an operation has used up.
@@ -105,7 +118,19 @@ impl Basis {
             w.null();
             return;
         }
-        w.map(3);
+        w.map(4);
+        w.key("uses");
+        match &self.uses {
+            None => {
+                w.null();
+            }
+            Some(uses) => {
+                w.map(3);
+                w.key("of").bytes(&uses.of);
+                w.key("key").uint(uses.key);
+                w.key("caller").uint(uses.caller);
+            }
+        }
         w.key("grants").array(self.grants.len());
         for grant in &self.grants {
             w.bytes(grant);
@@ -123,7 +148,15 @@ impl Basis {
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let read = r.or_null(|r| {
-            let mut m = r.map(&["grants", "approvals", "reconstructor"])?;
+            let mut m = r.map(&["uses", "grants", "approvals", "reconstructor"])?;
+            let uses = m.field("uses")?.or_null(|r| {
+                let mut m = r.map(&["of", "key", "caller"])?;
+                Ok(Counted {
+                    of: m.field("of")?.bytes_n()?,
+                    key: m.field("key")?.uint()?,
+                    caller: m.field("caller")?.uint()?,
+                })
+            })?;
             let grants = m
                 .field("grants")?
                 .list(0..=limits::GRANTS, |r| r.bytes_n())?;
@@ -140,6 +173,7 @@ impl Basis {
                 grants,
                 approvals,
                 reconstructor: last.or_null(|r| r.bytes_n())?,
+                uses,
             };
             match read.is_empty() {
                 true => Err(last.malformed("a basis that is none, which is null")),

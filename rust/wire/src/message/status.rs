@@ -31,6 +31,14 @@ pub struct Status {
     pub entries: u64,
     /// Tombstoned tokens.
     pub tombstones: u64,
+    /// Tokens that are frozen here.
+    pub frozen: u64,
+    /// Other agents that it compares with; 0 for one that is alone.
+    pub peers: u64,
+    /// Of these, heard since it started.
+    pub heard: u64,
+    /// Why it does not answer as things are; empty where it does.
+    pub standing: String,
     /// `process` or `power`.
     pub commit: String,
     /// What its secrets lie in: `memfd_secret`, `locked memory`, …
@@ -45,10 +53,12 @@ impl Status {
     /// CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(15);
+        w.map(19);
         w.key("name").text(&self.name);
         w.key("agent").bytes(&self.agent);
         w.key("clock").uint(self.clock);
+        w.key("heard").uint(self.heard);
+        w.key("peers").uint(self.peers);
         w.key("roles");
         texts(&mut w, &self.roles);
         w.key("caller").text(&self.caller);
@@ -57,11 +67,13 @@ impl Status {
         for epoch in &self.epochs {
             w.uint(*epoch);
         }
+        w.key("frozen").uint(self.frozen);
         w.key("memory").text(&self.memory);
         w.key("current").uint(self.current);
         w.key("element").text(&self.element);
         w.key("entries").uint(self.entries);
         w.key("version").text(&self.version);
+        w.key("standing").text(&self.standing);
         w.key("tombstones").uint(self.tombstones);
         w.key("weaknesses");
         texts(&mut w, &self.weaknesses);
@@ -76,15 +88,19 @@ impl Status {
                 "name",
                 "agent",
                 "clock",
+                "heard",
+                "peers",
                 "roles",
                 "caller",
                 "commit",
                 "epochs",
+                "frozen",
                 "memory",
                 "current",
                 "element",
                 "entries",
                 "version",
+                "standing",
                 "tombstones",
                 "weaknesses",
                 "development",
@@ -93,15 +109,19 @@ impl Status {
                 name: m.field("name")?.text(TEXT)?.to_owned(),
                 agent: m.field("agent")?.bytes_n()?,
                 clock: m.field("clock")?.uint()?,
+                heard: m.field("heard")?.uint()?,
+                peers: m.field("peers")?.uint()?,
                 roles: read_texts(m.field("roles")?)?,
                 caller: m.field("caller")?.text(TEXT)?.to_owned(),
                 commit: m.field("commit")?.text(32)?.to_owned(),
                 epochs: m.field("epochs")?.list(0..=SEATS, |r| r.uint())?,
+                frozen: m.field("frozen")?.uint()?,
                 memory: m.field("memory")?.text(TEXT)?.to_owned(),
                 current: m.field("current")?.uint()?,
                 element: m.field("element")?.text(TEXT)?.to_owned(),
                 entries: m.field("entries")?.uint()?,
                 version: m.field("version")?.text(64)?.to_owned(),
+                standing: m.field("standing")?.text(TEXT)?.to_owned(),
                 tombstones: m.field("tombstones")?.uint()?,
                 weaknesses: read_texts(m.field("weaknesses")?)?,
                 development: read_flag(m.field("development")?)?,

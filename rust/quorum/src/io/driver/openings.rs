@@ -28,17 +28,20 @@ impl Driver {
                 "Wait for some of them.",
             )));
         }
-        let holders = work
+        let holders: Vec<Option<usize>> = work
             .token
             .rows
             .iter()
             .map(|row| self.directory.by_id(&row.holder))
             .collect();
+        let Some((work, done)) = self.elsewhere(work, done) else {
+            return;
+        };
         let budget = work.budget.as_micros().min(1 << 40) as u64;
         let key = self.next_key;
         self.next_key += 1;
         self.hedges = (self.hedges + 1).min(HEDGE_EVERY * HEDGES_SAVED);
-        let opening = Opening {
+        let mut opening = Opening {
             plan: Plan::new(holders, self.now, budget, self.settings.hedge),
             work: Arc::new(work),
             sealed: Vec::new(),
@@ -50,8 +53,24 @@ impl Driver {
             deadline: self.now + budget,
             done,
         };
+        opening.leave_out_unnamed();
         self.openings.insert(key, opening);
         self.advance(key);
+    }
+
+    /// Has an operation done by the reconstructor elsewhere, if there is one; gives it back if there is none.
+    fn elsewhere(&mut self, work: Work, done: Reply<Outcome>) -> Option<(Work, Reply<Outcome>)> {
+        let Some(remote) = self.remote.clone() else {
+            return Some((work, done));
+        };
+        if self.side_tasks >= UNDER_WAY {
+            let message = format!("{UNDER_WAY} operations are under way");
+            let hint = "Wait for some of them.";
+            done.send(Err(Error::new(Code::Overloaded, message, hint)));
+            return None;
+        }
+        self.aside(async move { done.send(remote.operate(work).await) });
+        None
     }
 
     /// Lets the plan say what is next for an opening, and does it.

@@ -58,7 +58,18 @@ impl Driver {
             (holder.session, holder.contexts) = (live.session.id, Contexts::default());
             holder.latency.way(live.round_trip.as_micros() as u64);
         }
+        let mut stale = Vec::new();
         while let Some(asks) = holder.outbox.take(holder.latency.fastest()) {
+            // What was proven for a session that is over cannot be asked under another.
+            let (asks, over): (Vec<Ask>, Vec<Ask>) = asks
+                .into_iter()
+                .partition(|ask| ask.work.may_go_under(&live.session.id));
+            holder.outbox.without(shares_of(&over));
+            stale.extend(over);
+            if asks.is_empty() {
+                holder.outbox.ended(0);
+                continue;
+            }
             let ends = asks
                 .iter()
                 .filter_map(|ask| Some(openings.get(&ask.key)?.deadline));
@@ -101,6 +112,22 @@ impl Driver {
         }
         // A session about to end is renewed beside the requests that still use it.
         holder.link.renew_early();
+        for ask in stale {
+            self.over(&ask);
+        }
+    }
+
+    /// Nothing is to be had of a holder for an operation that was proven for another session with it. That is no fault
+    /// of the holder's.
+    fn over(&mut self, ask: &Ask) {
+        if let Some(opening) = self.openings.get_mut(&ask.key) {
+            for seat in &ask.seats {
+                opening.plan.note(*seat, Err(Trouble::Unreachable));
+                let detail = "what the caller has proven is for a session with it that is over";
+                opening.details.push((*seat, detail.to_owned()));
+            }
+            self.touched.push(ask.key);
+        }
     }
 
     pub(super) fn try_to_reach(&mut self, place: usize) {

@@ -1,0 +1,4 @@
+//! What a peer answers.
+#![no_main]
+
+evanesce_fuzz::message!(evanesce_wire::message::Exchanged);

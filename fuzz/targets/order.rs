@@ -1,0 +1,4 @@
+//! What is ordered.
+#![no_main]
+
+evanesce_fuzz::message!(evanesce_wire::message::Order);

@@ -1,0 +1,4 @@
+//! The end of a grant.
+#![no_main]
+
+evanesce_fuzz::message!(evanesce_wire::grant::Revocation);

@@ -1,0 +1,387 @@
+"""`evanesce request`, `approve`, `requests` and `wait`: operations that people must approve first."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from evanesce import Mac, Secret, Signature, _files, _requests
+from evanesce._requests import Given, Kept
+from evanesce._text import printable, short
+from evanesce.approvals import ACTIONS, Approval, Request, Site, approvers, from_assertion
+from evanesce.approvals import challenge as challenge_of
+from evanesce.cli import _io, _options
+from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._finish import check_free, finish
+from evanesce.cli.identity import own_id, public_key_bytes
+from evanesce.cli.sign import one_message
+from evanesce.client import Client
+from evanesce.errors import EvanesceError, error, exit_status
+
+LOOK = 0.5
+"""Seconds between two looks at a request's folder."""
+
+LONGEST = 4000
+"""Characters of a message that an approver is shown."""
+
+_FOLDER = click.option(
+    "--folder", metavar="DIR", help="Where requests are, such as a shared one. [default: the home's]"
+)
+
+
+def register(root: click.Group) -> None:
+    """Adds these verbs."""
+    verb(root)(request)
+    verb(root)(approve)
+    verb(root)(requests)
+    verb(root)(wait)
+
+
+@_options.token_argument
+@_options.message_argument
+@_options.payload_option
+@click.option("--action", type=click.Choice(ACTIONS), default="sign", show_default=True)
+@_options.suite_option
+@_options.aad_options
+@click.option("--length", type=click.IntRange(1, 8160), default=32, help="Bytes to derive; FILE is the context.")
+@click.option("--word", default="", metavar="TEXT", help="What it is about, where agents see no payload; unchecked.")
+@_FOLDER
+def request(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    message: str | None,
+    text: str | None,
+    payload: str | None,
+    action: str,
+    suite: str | None,
+    aad: str | None,
+    aad_file: str | None,
+    length: int,
+    word: str,
+    folder: str | None,
+) -> None:
+    """Ask people to approve an operation. Prints its id, and asks no agent.
+
+    What is signed, MACed, decrypted or derived is FILE, stdin (-), --message TEXT or --payload FILE. Then
+    `evanesce wait ID` performs it, once enough have approved.
+    """
+    one_message(message is not None, text, payload)
+    loaded = app.token(token, pin, trust_token)
+    caller = own_id(app)
+    if payload is not None:
+        shown = bytes(_io.read_input(app, payload, "payload"))
+        if action not in ("sign", "mac"):
+            raise error("usage", f"{action} has no payload", "Give a FILE.")
+        make = Request.to_sign if action == "sign" else Request.to_mac
+        made = make(loaded, caller, payload=shown, suite=suite, word=word)
+    else:
+        content = _io.text_bytes(text) if text is not None else bytes(_io.read_input(app, message or "-", "message"))
+        if action == "decrypt":
+            extra = _additional(app, aad, aad_file)
+            made = Request.to_decrypt(loaded, caller, content, extra, suite=suite, word=word)
+        elif action == "derive":
+            loaded.require_pinned("derive a working key from", trust_token)
+            made = Request.to_derive(loaded, caller, content, length, suite=suite, word=word)
+        else:
+            make = Request.to_sign if action == "sign" else Request.to_mac
+            made = make(loaded, caller, content, suite=suite, word=word)
+    kept = _requests.root(app.home.root, folder).keep(made)
+    app.emit({"id": made.id, "folder": str(kept.folder), "text": made.text})
+    if not app.json:
+        click.echo(made.id)
+    app.say(f"Those who are asked need {kept.folder}/request.json:\n  evanesce approve {kept.folder} --identity KEY")
+
+
+def _additional(app: App, aad: str | None, aad_file: str | None) -> bytes:
+    if aad is not None and aad_file is not None:
+        raise error("usage", "the additional data was given twice", "Give --aad or --aad-file.")
+    if aad_file is not None:
+        return bytes(_io.read_input(app, aad_file, "additional data"))
+    return _io.text_bytes(aad or "")
+
+
+@click.argument("reference", metavar="REQUEST")
+@click.option("--identity", metavar="KEY", help="The approver's key file. [default: the home's own identity]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--out", metavar="FILE", help="Write the approval there instead of beside the request.")
+@click.option("--challenge", metavar="FILE", help="For an authenticator: write what it is to sign there, or read it.")
+@click.option("--webauthn", metavar="FILE", help="The browser's assertion over that challenge (toJSON()).")
+@click.option("--public-key", metavar="FILE", help="The authenticator's, PEM or DER.")
+@click.option("--site", metavar="DOMAIN", help="Its relying party. [default: as the token's policy names it]")
+@_FOLDER
+def approve(
+    app: App,
+    reference: str,
+    identity: str | None,
+    yes: bool,
+    out: str | None,
+    challenge: str | None,
+    webauthn: str | None,
+    public_key: str | None,
+    site: str | None,
+    folder: str | None,
+) -> None:
+    """Show what a REQUEST asks for, and approve it: with a key file, or an authenticator.
+
+    REQUEST is an id, a folder or a request.json. The approval lasts 14 minutes and permits one performance.
+    With an authenticator in two steps: --challenge FILE writes what a page gives to navigator.credentials.get;
+    --webauthn ASSERTION --challenge FILE --public-key KEY takes what came of it.
+    """
+    if webauthn is not None and (challenge is None or public_key is None):
+        raise error(
+            "usage", "--webauthn needs --challenge and --public-key", "Give the file that the first step wrote."
+        )
+    check_free([out], False)
+    kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
+    asked = kept.request
+    if webauthn is not None and challenge is not None and public_key is not None:
+        made = _from_browser(kept, challenge, webauthn, public_key, site)
+        return _given(app, kept, made, out)
+    _show(app, asked)
+    if challenge is not None:
+        return _write_challenge(app, asked, challenge, site)
+    if not yes:
+        _confirm(app)
+    made = asked.approve(identity if identity is not None else app.home.identity)
+    if made.approver == asked.caller:
+        raise error("usage", "whoever asks cannot approve it", "Approve it with another key (--identity KEY).")
+    return _given(app, kept, made, out)
+
+
+def _show(app: App, asked: Request) -> None:
+    app.say(asked.text)
+    if not asked.shown:
+        try:
+            words = asked.content.decode()
+        except UnicodeDecodeError:
+            words = ""
+        if words and len(words) <= LONGEST:
+            app.say("Its content, of which this machine has computed that digest:")
+            app.say(words)
+        digest = hashlib.sha256(asked.content).hexdigest()
+        app.say(f"Content: {len(asked.content)} bytes, SHA-256 {digest}")
+    if asked.token.pinned is None:
+        app.warn(["nothing here says that this token is the right one: compare its id with whoever created the key"])
+
+
+def _confirm(app: App) -> None:
+    if app.json or not sys.stdin.isatty():
+        raise error("usage", "nobody is there to be asked", "Read what is approved, and say --yes.")
+    if not click.confirm("Approve this?", err=True):
+        raise error("interrupted", "nothing was approved", "")
+
+
+def _given(app: App, kept: Kept, made: Approval, out: str | None) -> None:
+    if out is not None:
+        _files.write(Path(out), made.data)
+        written = Path(out)
+    else:
+        written = kept.add(made)
+    problem = kept.request.judge(made)
+    app.emit(
+        {
+            "request": kept.request.id,
+            "approval": made.id,
+            "approver": made.approver,
+            "expires": made.expires,
+            "written": str(written),
+            "text": made.text,
+        }
+    )
+    if problem:
+        app.warn([f"agents will not count it: {problem}"])
+    app.say(f"Approved until {_clock(made.expires)}, by {short(made.approver)}: {written}", "green")
+
+
+def _write_challenge(app: App, asked: Request, target: str, site: str | None) -> None:
+    named = {one.site.domain for one in approvers(asked.token) or () if one.site is not None}
+    domain = site or (named.pop() if len(named) == 1 else None)
+    if domain is None:
+        raise error("usage", "--site is missing", "Name the domain that the authenticator's key belongs to.")
+    statement = asked.statement()
+    document = {
+        "statement": base64_text(statement),
+        "text": asked.text,
+        "publicKey": {
+            "challenge": base64.urlsafe_b64encode(challenge_of(statement)).decode().rstrip("="),
+            "rpId": domain,
+            "userVerification": "required",
+        },
+    }
+    _files.write(Path(target), (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    app.emit({"request": asked.id, "written": target, **document})
+    app.say(f"What the authenticator is to sign, within 14 minutes: {target}")
+
+
+def _from_browser(kept: Kept, challenge: str, webauthn: str, public_key: str, site: str | None) -> Approval:
+    try:
+        written = json.loads(_files.read(Path(challenge), limit=1 << 20))
+        statement, domain = base64.b64decode(written["statement"], validate=True), written["publicKey"]["rpId"]
+        assertion: dict[str, Any] = json.loads(_files.read(Path(webauthn), limit=1 << 20))
+    except (ValueError, KeyError, TypeError):
+        raise error("bad-input", "the challenge or the assertion is not JSON as it should be", "Begin anew.") from None
+    spki = public_key_bytes(_files.read(Path(public_key), limit=1 << 16))
+    named = {one.site.domain: one.site for one in approvers(kept.request.token) or () if one.site is not None}
+    at = named.get(site or domain, Site(site or domain))
+    return from_assertion(statement, spki, assertion, at)
+
+
+@_FOLDER
+@click.option("--all", "everything", is_flag=True, help="Those that were performed, too.")
+def requests(app: App, folder: str | None, everything: bool) -> None:
+    """List requests, and who has approved them. Asks no agent."""
+    found = _requests.root(app.home.root, folder).all(app.home.root)
+    rows = [(kept, kept.given()) for kept in found if everything or not kept.done]
+    app.emit({"requests": [_row(kept, given) for kept, given in rows]})
+    if app.json:
+        return
+    table = Table("id", "operation", "key", "asked", "approved by", "")
+    for kept, given in rows:
+        asked = kept.request
+        people = ", ".join(_who(one) for one in given) or "nobody"
+        table.add_row(
+            asked.id,
+            f"{asked.action} {asked.suite}",
+            printable(asked.token.name),
+            _clock(asked.made),
+            people,
+            "done" if kept.done else "",
+        )
+    app.out.print(table)
+
+
+def _row(kept: Kept, given: list[Given]) -> dict[str, Any]:
+    asked = kept.request
+    return {
+        "id": asked.id,
+        "action": asked.action,
+        "suite": asked.suite,
+        "token": asked.token.id,
+        "key": asked.token.name,
+        "caller": asked.caller,
+        "made": asked.made,
+        "done": kept.done,
+        "folder": str(kept.folder),
+        "approvals": [
+            {
+                "approval": one.approval.id,
+                "approver": one.approval.approver,
+                "name": one.name,
+                "expires": one.approval.expires,
+                "problem": one.problem,
+            }
+            for one in given
+        ],
+    }
+
+
+def _who(one: Given) -> str:
+    name = printable(one.name) or short(one.approval.approver)
+    return f"{name} ({printable(one.problem)})" if one.problem else f"{name} until {_clock(one.approval.expires)}"
+
+
+@click.argument("reference", metavar="REQUEST")
+@click.option("--approval", "given", metavar="FILE", multiple=True, help="One that came some other way; repeatable.")
+@click.option("--timeout", type=click.FloatRange(0, 86_400), default=900, show_default=True, metavar="SECONDS")
+@_options.out_options
+@click.option("--show", is_flag=True, help="Print even a secret to a terminal.")
+@_options.receipts_option
+@_options.deadline_option
+@_FOLDER
+def wait(
+    app: App,
+    reference: str,
+    given: tuple[str, ...],
+    timeout: float,
+    out: str | None,
+    form: str | None,
+    force: bool,
+    show: bool,
+    receipts: str | None,
+    deadline: int | None,
+    folder: str | None,
+) -> None:
+    """Perform a REQUEST as soon as enough people have approved it, and write what comes of it.
+
+    Whenever there is a new approval the agents are asked; they alone decide what is enough. Exits 1 when that
+    takes longer than --timeout.
+    """
+    check_free([out, receipts], force)
+    kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
+    asked = kept.request
+    if asked.caller != own_id(app):
+        raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
+    secret = asked.action in ("decrypt", "derive")
+    if secret:
+        _io.check_secret_sink(app, out, show)
+    for path in given:
+        kept.add(Approval.decode(_files.read(Path(path), limit=8 << 10)))
+    watch = Stopwatch()
+    with app.client(deadline) as client:
+        done, people = _perform(app, client, kept, time.monotonic() + timeout)
+    kept.finish()
+    document: dict[str, object] = {"request": asked.id, "suite": asked.suite, "approved_by": people}
+    if isinstance(done, Secret):
+        with done:
+            document["written"] = _io.write_secret(app, done, out, show, force)
+    else:
+        document["written"] = _io.write_public(app, done.value, out, form, force)
+        document["signature" if isinstance(done, Signature) else "mac"] = base64_text(done.value)
+    finish(app, asked.token, [done], receipts, force, document, str(watch))
+
+
+def _perform(app: App, client: Client, kept: Kept, until: float) -> tuple[Signature | Mac | Secret, list[str]]:
+    tried: frozenset[str] | None = None
+    refusal: EvanesceError | None = None
+    while True:
+        counting = kept.counting()
+        ids = frozenset(one.approval.id for one in counting)
+        if tried is None or ids - tried:
+            tried = ids
+            try:
+                _enough_agents(client, kept.request)
+                done = client.perform(kept.request, [one.approval for one in counting])
+                return done, [one.name or one.approval.approver for one in counting]
+            except EvanesceError as e:
+                # Where every agent that failed has said no, it is people who are missing.
+                if exit_status(e) != 2 or e.code not in ("refused", "quorum-not-met"):
+                    raise
+                refusal = e
+            people = ", ".join(map(_who, counting)) or "nobody"
+            app.say(f"Not yet: approved by {people}.")
+        if time.monotonic() >= until:
+            why = f": {refusal.culprits[0].detail}" if refusal is not None and refusal.culprits else ""
+            raise error(
+                "not-approved",
+                f"not enough people have approved request {kept.request.id} in time{why}",
+                "`evanesce requests` shows who has; wait again.",
+                refusal.culprits if refusal is not None else (),
+            )
+        time.sleep(LOOK)
+
+
+def _enough_agents(client: Client, asked: Request) -> None:
+    """Raises `quorum-not-met` before any approval is spent, where too few agents are there to make use of it."""
+    check = client.check(asked.token)
+    live = [number for number, seat in enumerate(check.seats) if seat.ok]
+    if not asked.token.core.sufficient(live):
+        missing = ", ".join(f"{printable(seat.seat)} ({seat.verdict})" for seat in check.seats if not seat.ok)
+        raise error(
+            "quorum-not-met",
+            f"too few agents are there: {missing}; no approval was spent",
+            "Start or reach them, then wait again.",
+        )
+
+
+def _clock(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

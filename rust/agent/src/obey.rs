@@ -1,0 +1,217 @@
+//! Orders to revoke, freeze or thaw: judged like a `retire`, by this agent's directory and the token's own policy, whoever
+//! has brought them.
+//!
+//! The right is that of the action `retire`. A token that is frozen is still revoked; one that was revoked is neither
+//! frozen nor thawed.
+
+use std::sync::Arc;
+
+use evanesce_policy::{Question, Uses, permits};
+use evanesce_token::text::cut;
+use evanesce_wire::message::{
+    Basis, Code, Command, Entry, EntryOperation, LogProof, Obeyed, Order, SignedOrder,
+};
+use http::StatusCode;
+
+use crate::api::{Api, Trouble, malformed, trouble};
+use crate::events::Event;
+use crate::gate::{Refusal, Verb};
+use crate::known::{Known, Role};
+use crate::limits;
+use crate::orders::{self, Line};
+
+/// The verb of an order's log entry.
+pub const VERB: &str = "order";
+/// An order that a caller brings was issued at most so long ago, and so far ahead of the agent's clock, in ms.
+const WINDOW: u64 = 300_000;
+
+/// An order that is to be written down.
+pub struct Ordered {
+    /// As it was signed.
+    pub signed: Vec<u8>,
+    /// What it says.
+    pub line: Line,
+    /// Its log entry.
+    pub entry: Vec<u8>,
+}
+
+/// Who has brought an order.
+pub enum Bearer<'a> {
+    /// Whoever has signed it.
+    Caller(&'a Known),
+    /// Another agent, which it holds at.
+    Peer,
+}
+
+impl Api {
+    /// Takes an order from a caller.
+    pub async fn take_order(&self, who: &Arc<Known>, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+        if let Some(why) = Verb::Retire.closed_to(who) {
+            let why = format!("{}: {why}", who.name);
+            return trouble(StatusCode::FORBIDDEN, "role", why);
+        }
+        let now = self.now();
+        if !self.agent().orders_asked.take(&who.id, 1, now) {
+            let most = limits::ORDERS_PER_SECOND;
+            let why = format!("{} may give {most} orders a second", who.name);
+            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+        }
+        let signed = SignedOrder::decode(body).map_err(malformed)?;
+        Ok(self.obey(signed, Bearer::Caller(who)).await.encode())
+    }
+
+    /// Judges an order, and has it written down where it is permitted: then it holds.
+    pub async fn obey(&self, signed: SignedOrder, bearer: Bearer<'_>) -> Obeyed {
+        if self.agent().orders.has(&signed.id()) {
+            return done(None, String::new());
+        }
+        let obeyed = match self.weigh(&signed, &bearer).await {
+            Ok(ordered) => self.queue.order(ordered).await.unwrap_or_else(|| {
+                let why = "the agent failed over this order; nothing was done";
+                refused(Refusal::new(Code::Unavailable, why))
+            }),
+            Err(refusal) => refused(refusal),
+        };
+        let old_news = matches!(bearer, Bearer::Peer) && obeyed.code == Code::Replayed;
+        if !old_news && !matches!(obeyed.code, Code::Done | Code::Retired) {
+            self.events.emit(Event::OrderRefused {
+                order: &hex::encode(signed.id()),
+                code: obeyed.code.as_str(),
+                why: &obeyed.reason,
+            });
+        }
+        obeyed
+    }
+
+    async fn weigh(&self, signed: &SignedOrder, bearer: &Bearer<'_>) -> Result<Ordered, Refusal> {
+        let refuse = |why: String| Err(Refusal::new(Code::Refused, why));
+        let order = signed
+            .verify()
+            .map_err(|e| Refusal::new(Code::Malformed, e.to_string()))?;
+        let now = self.now();
+        let who = self.issuer(&order, bearer, now)?;
+        let mut ready = [self.agent().shown.prepare(signed.context.clone())];
+        self.compile(&who, &mut ready).await;
+        let [ready] = ready;
+        let ready = ready?;
+        let body = ready.body();
+        if body.id != order.token {
+            return refuse("the order names another token than it shows".into());
+        }
+        let id = signed.id();
+        let question = Question {
+            action: "retire",
+            suite: "",
+            input: &id,
+            key: &body.header.name,
+            now: now / 1000,
+            minter: who.has(Role::Minter),
+            payload: None,
+            // As for the verb `retire`: nothing is released, so that nothing is counted.
+            uses: Uses::default(),
+            // An order comes without them.
+            approvals: &[],
+        };
+        permits(ready.policy(true)?, &who.principal, question)
+            .map_err(|why| Refusal::new(Code::Refused, why))?;
+        let line = orders::line(signed, &order);
+        let dead = match order.command {
+            // One that was retired by its holders only is revoked as well, so that others are told.
+            Command::Revoke => self.agent().orders.is_revoked(&body.id),
+            Command::Freeze | Command::Thaw => self.agent().tombstones.contains(&body.id),
+        };
+        if dead {
+            return Err(Refusal::new(Code::Retired, "the token was retired here"));
+        }
+        if let Some(why) = self.agent().orders.stands_against(&line) {
+            return Err(Refusal::new(Code::Replayed, why));
+        }
+        let agent = self.agent();
+        let element = &agent.me.element;
+        let entry = Entry {
+            agent: agent.me.id,
+            time: now,
+            verb: VERB.into(),
+            token: body.id,
+            key_name: body.header.name.clone(),
+            seats: Vec::new(),
+            caller: who.id,
+            caller_name: who.name.clone(),
+            operations: vec![EntryOperation {
+                action: order.command.as_str().into(),
+                suite: String::new(),
+                input: id,
+                request: id,
+            }],
+            code: Code::Done.as_str().into(),
+            reason: String::new(),
+            element: element.label.clone(),
+            weaknesses: element.weaknesses.clone(),
+            basis: Basis::default(),
+        };
+        Ok(Ordered {
+            signed: signed.encode(),
+            line,
+            entry: entry.encode(),
+        })
+    }
+
+    /// Whoever has issued an order, as this agent knows them.
+    fn issuer(&self, order: &Order, bearer: &Bearer<'_>, now: u64) -> Result<Arc<Known>, Refusal> {
+        let refuse = |why: String| Err(Refusal::new(Code::Refused, why));
+        let Some(who) = self.agent().directory.find(&order.caller).cloned() else {
+            return refuse(format!(
+                "this agent does not know the identity {}, which has signed the order",
+                hex::encode(order.caller)
+            ));
+        };
+        if let Some(why) = Verb::Retire.closed_to(&who) {
+            return refuse(format!("{}: {why}", who.name));
+        }
+        // One from the future would hold against all that come until then.
+        if order.issued > now + WINDOW {
+            return refuse("the order is of a time that has not come: compare clocks".into());
+        }
+        if let Bearer::Caller(bearer) = bearer {
+            if bearer.id != order.caller {
+                return refuse("the order is another caller's".into());
+            }
+            // Whoever has kept an order back cannot bring it when it suits them.
+            if order.issued + WINDOW < now {
+                let ago = (now - order.issued) / 1000;
+                return refuse(format!("the order was issued {ago} s ago: issue another"));
+            }
+        }
+        Ok(who)
+    }
+}
+
+/// An order that is not obeyed.
+pub fn refused(refusal: Refusal) -> Obeyed {
+    Obeyed {
+        code: refusal.code,
+        reason: cut(&refusal.reason, limits::REASON),
+        receipt: None,
+        checkpoint: String::new(),
+    }
+}
+
+/// One that is on disk.
+pub fn done(receipt: Option<LogProof>, checkpoint: String) -> Obeyed {
+    Obeyed {
+        code: Code::Done,
+        reason: String::new(),
+        receipt,
+        checkpoint,
+    }
+}
+
+/// What an operator is told of it.
+pub fn event(line: &Line) -> (&'static str, String) {
+    let what = match line.command {
+        Command::Revoke => "revoked",
+        Command::Freeze => "frozen",
+        Command::Thaw => "thawed",
+    };
+    (what, hex::encode(line.token))
+}

@@ -1,0 +1,510 @@
+//! How often keys were used here: what limits and policies go by (PROTOCOL §10).
+//!
+//! A use is counted when it is permitted, before the element is asked, whatever becomes of it: cancelled, hedged or failed. Only
+//! tokens whose policy states limits or speaks of uses are counted, and of these only such under which the element has
+//! once regenerated a share: a token that somebody made up costs no memory.
+//!
+//! The durable record is the log: an entry says how often the key was used with it, and is written before anything is
+//! released. The file `counts` saves a start from reading all of it: see `counts`.
+//!
+//! A token that replaces another begins where that one stood when it is first used. `replaces` is anyone's claim, and here
+//! it can only make a count higher.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evanesce_policy::{Bound, Uses as Before};
+use evanesce_wire::Id;
+use evanesce_wire::message::Counted;
+
+use crate::delegated::Given;
+use crate::recent::Recent;
+
+/// So many tokens may be counted under which no share was regenerated yet; the oldest give way.
+const UNPROVEN: usize = 1 << 14;
+
+/// Counted grants are looked through for expired ones when there are so many more than last time.
+const GRANTS: usize = 1024;
+
+/// The counts, shared between who judges and who writes them down. Clones share them.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<Uses>>);
+
+impl Shared {
+    /// The counts.
+    pub fn lock(&self) -> MutexGuard<'_, Uses> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Uses> for Shared {
+    fn from(uses: Uses) -> Self {
+        Self(Arc::new(Mutex::new(uses)))
+    }
+}
+
+/// Uses of every key that is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    pub(crate) tokens: BTreeMap<Id, Tally>,
+    /// Tokens that were counted for the first time, the oldest first.
+    newcomers: VecDeque<Id>,
+    pub(crate) grants: BTreeMap<Id, Granted>,
+    /// When there are so many, it is seen which have expired.
+    grants_at_most: usize,
+}
+
+/// Operations under one grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub count: u64,
+    /// Unix seconds; 0 where only the log has spoken of it.
+    pub expires: u64,
+}
+
+/// Uses under one token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub all: Spent,
+    pub callers: BTreeMap<Id, Spent>,
+    /// A share was regenerated under it.
+    pub proven: bool,
+}
+
+/// A count, and when it grew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub count: u64,
+    pub recent: Recent,
+}
+
+/// Whose use of what is counted.
+#[derive(Clone, Copy)]
+pub struct Account<'a> {
+    /// The token.
+    pub token: &'a Id,
+    /// The one that it replaces, as its header claims.
+    pub replaces: Option<&'a Id>,
+    /// The caller, or the first grantor.
+    pub of: &'a Id,
+}
+
+impl Uses {
+    fn replaced(&self, account: Account<'_>) -> Option<&Tally> {
+        self.tokens.get(account.replaces?)
+    }
+
+    /// How often the key was used so far.
+    pub fn before(&self, account: Account<'_>) -> Before {
+        let (own, old) = (self.tokens.get(account.token), self.replaced(account));
+        let of = |tally: &Tally| tally.callers.get(account.of).map(|spent| spent.count);
+        let caller = own.and_then(of).or_else(|| old.and_then(of));
+        Before {
+            key: own.or(old).map_or(0, |tally| tally.all.count),
+            caller: caller.unwrap_or(0),
+        }
+    }
+
+    /// Why `count` more operations at `now` (Unix milliseconds) would be too many, if so.
+    pub fn refuses(
+        &self,
+        account: Account<'_>,
+        bounds: &[Bound],
+        count: u64,
+        now: u64,
+    ) -> Option<String> {
+        let before = self.before(account);
+        bounds.iter().find_map(|bound| {
+            let limit = bound.limit;
+            let most = bound.most;
+            let whose = if limit.per_caller { "this caller's " } else { "" };
+            let Some(seconds) = limit.within else {
+                let used = if limit.per_caller {
+                    before.caller
+                } else {
+                    before.key
+                };
+                return (used.saturating_add(count) > most).then(|| {
+                    format!("{whose}limit is reached at this agent: {used} of {most} operations are spent ({limit})")
+                });
+            };
+            let span = seconds * 1000;
+            let spent = |tally: &Tally| match limit.per_caller {
+                true => tally.callers.get(account.of).cloned(),
+                false => Some(tally.all.clone()),
+            };
+            let tallies = [self.tokens.get(account.token), self.replaced(account)];
+            let recents: Vec<Recent> = tallies
+                .into_iter()
+                .flatten()
+                .filter_map(spent)
+                .map(|spent| spent.recent)
+                .collect();
+            let used: u64 = recents.iter().map(|recent| recent.within(span, now)).sum();
+            (used.saturating_add(count) > most).then(|| {
+                let room = most.checked_sub(count);
+                let wait = room.map(|room| recents.iter().map(|recent| recent.wait(room, span, now)).max());
+                let again = match wait.flatten() {
+                    Some(wait) => format!("again in {} s", wait.div_ceil(1000)),
+                    None => format!("never {count} at once"),
+                };
+                format!("{whose}limit is reached at this agent: {used} of {most} operations, {again} ({limit})")
+            })
+        })
+    }
+
+    /// Counts `count` operations at `now`. What was counted, for the log.
+    pub fn spend(
+        &mut self,
+        account: Account<'_>,
+        bounds: &[Bound],
+        count: u64,
+        now: u64,
+    ) -> Counted {
+        let before = self.before(account);
+        let counted = Counted {
+            of: *account.of,
+            key: before.key.saturating_add(count),
+            caller: before.caller.saturating_add(count),
+        };
+        let longest = |per_caller| {
+            let of = bounds
+                .iter()
+                .filter(|bound| bound.limit.per_caller == per_caller);
+            of.filter_map(|bound| bound.limit.within).max()
+        };
+        if !self.tokens.contains_key(account.token) {
+            self.welcome(account.token);
+        }
+        let tally = self.tokens.entry(*account.token).or_default();
+        tally.all.set(counted.key);
+        tally.all.remember(longest(false), count, now);
+        let caller = tally.callers.entry(*account.of).or_default();
+        caller.set(counted.caller);
+        caller.remember(longest(true), count, now);
+        counted
+    }
+
+    /// Why `count` more operations under these grants would be too many, if so.
+    pub fn refuses_grants(&self, chain: &[Arc<Given>], count: u64) -> Option<String> {
+        chain.iter().find_map(|given| {
+            let used = self.grants.get(&given.id).map_or(0, |granted| granted.count);
+            let most = given.grant.count?;
+            (used.saturating_add(count) > most)
+                .then(|| format!("the grant's count is reached at this agent: {used} of {most} operations are spent"))
+        })
+    }
+
+    /// Counts `count` operations under these grants, at `now` (Unix seconds).
+    pub fn spend_grants(&mut self, chain: &[Arc<Given>], count: u64, now: u64) {
+        if self.grants.len() >= self.grants_at_most {
+            // The agent's clock does not go back: what has expired is never asked for again.
+            self.grants
+                .retain(|_, granted| granted.expires == 0 || granted.expires > now);
+            self.grants_at_most = 2 * self.grants.len() + GRANTS;
+        }
+        for given in chain.iter().filter(|given| given.grant.count.is_some()) {
+            let granted = self.grants.entry(given.id).or_default();
+            granted.count = granted.count.saturating_add(count);
+            granted.expires = given.grant.expires;
+        }
+    }
+
+    /// Takes up what an entry of the log says was done under grants.
+    pub fn take_up_grants(&mut self, grants: &[Id], count: u64) {
+        for id in grants {
+            let granted = self.grants.entry(*id).or_default();
+            granted.count = granted.count.saturating_add(count);
+        }
+    }
+
+    /// Takes up what an entry of the log says was counted; when, whatever its limits may be.
+    pub fn take_up(&mut self, token: &Id, counted: &Counted, count: u64, time: u64) {
+        let tally = self.tokens.entry(*token).or_default();
+        tally.proven = true;
+        tally.all.set(counted.key);
+        tally.all.recent.add(count, time);
+        let caller = tally.callers.entry(counted.of).or_default();
+        caller.set(counted.caller);
+        caller.recent.add(count, time);
+    }
+
+    /// Makes room for one more token of which it is not known whether it is any.
+    fn welcome(&mut self, token: &Id) {
+        if self.newcomers.len() >= UNPROVEN
+            && let Some(oldest) = self.newcomers.pop_front()
+        {
+            self.settle(&oldest, None);
+        }
+        self.newcomers.push_back(*token);
+    }
+
+    /// A share was regenerated for the use that was `counted`, or none was. Where none ever was, nothing is remembered.
+    pub fn settle(&mut self, token: &Id, counted: Option<&Counted>) {
+        if let Some(counted) = counted {
+            let tally = self.tokens.entry(*token).or_default();
+            tally.proven = true;
+            tally.all.set(counted.key);
+            tally
+                .callers
+                .entry(counted.of)
+                .or_default()
+                .set(counted.caller);
+        } else if self.tokens.get(token).is_some_and(|tally| !tally.proven) {
+            self.tokens.remove(token);
+        }
+    }
+}
+
+impl Spent {
+    fn set(&mut self, count: u64) {
+        self.count = self.count.max(count);
+    }
+
+    fn remember(&mut self, longest: Option<u64>, count: u64, now: u64) {
+        match longest {
+            None => self.recent = Recent::default(),
+            Some(seconds) => {
+                self.recent.forget(seconds * 1000, now);
+                self.recent.add(count, now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evanesce_policy::Compiled;
+    use evanesce_token::Gate;
+    use proptest::prelude::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn bounds(limits: &str) -> Vec<Bound> {
+        let policy = format!("@limits(\"{limits}\") permit(principal, action, resource);");
+        let quorum = Gate::parse("3 of (a, b, c, d, e)").unwrap();
+        Compiled::new(&policy).bounds(&quorum).unwrap()
+    }
+
+    fn account<'a>(token: &'a Id, of: &'a Id) -> Account<'a> {
+        Account {
+            token,
+            replaces: None,
+            of,
+        }
+    }
+
+    /// Spends one use if it may.
+    fn ask(
+        uses: &mut Uses,
+        account: Account<'_>,
+        bounds: &[Bound],
+        now: u64,
+    ) -> Result<(), String> {
+        match uses.refuses(account, bounds, 1, now) {
+            Some(why) => Err(why),
+            None => {
+                uses.spend(account, bounds, 1, now);
+                Ok(())
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_and_each_of_its_callers_have_so_many_uses() {
+        let mut uses = Uses::default();
+        let bounds = bounds("agent 3; caller agent 2");
+        let (ops, eve) = (account(&[1; 32], &[7; 32]), account(&[1; 32], &[8; 32]));
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW), Ok(()));
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW), Ok(()));
+        let why = ask(&mut uses, ops, &bounds, NOW).unwrap_err();
+        assert_eq!(
+            why,
+            "this caller's limit is reached at this agent: 2 of 2 operations are spent (caller agent 2)"
+        );
+        assert_eq!(ask(&mut uses, eve, &bounds, NOW), Ok(()));
+        let why = ask(&mut uses, eve, &bounds, NOW).unwrap_err();
+        assert!(
+            why.starts_with("limit is reached at this agent: 3 of 3"),
+            "{why}"
+        );
+        let other = account(&[2; 32], &[7; 32]);
+        assert_eq!(ask(&mut uses, other, &bounds, NOW), Ok(()), "another token");
+        assert!(
+            uses.refuses(other, &bounds, 3, NOW).is_some(),
+            "a batch counts each"
+        );
+    }
+
+    #[test]
+    fn a_rate_gives_room_again_and_says_when() {
+        let mut uses = Uses::default();
+        let bounds = bounds("agent 2 per 10s");
+        let ops = account(&[1; 32], &[7; 32]);
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW), Ok(()));
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW + 4_000), Ok(()));
+        let why = ask(&mut uses, ops, &bounds, NOW + 5_000).unwrap_err();
+        assert!(
+            why.contains("2 of 2 operations, again in 5 s (agent 2 per 10s)"),
+            "{why}"
+        );
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW + 10_000), Ok(()));
+        assert!(ask(&mut uses, ops, &bounds, NOW + 13_999).is_err());
+        let why = uses.refuses(ops, &bounds, 3, NOW + 99_000).unwrap();
+        assert!(why.contains("never 3 at once"), "{why}");
+        assert_eq!(ask(&mut uses, ops, &bounds, NOW + 99_000), Ok(()));
+        let kept = uses.tokens[&[1; 32]].all.recent.stretches().count();
+        assert_eq!(kept, 1, "what is long past is forgotten");
+    }
+
+    #[test]
+    fn a_token_that_replaces_another_begins_where_it_stood() {
+        let mut uses = Uses::default();
+        let bounds = bounds("agent 5; caller agent 3; agent 4 per 1h");
+        let (old, new) = ([1; 32], [2; 32]);
+        let (ops, eve) = ([7; 32], [8; 32]);
+        let of = |of| Account {
+            token: &new,
+            replaces: Some(&old),
+            of,
+        };
+        for _ in 0..2 {
+            ask(&mut uses, account(&old, &ops), &bounds, NOW).unwrap();
+        }
+        ask(&mut uses, account(&old, &eve), &bounds, NOW).unwrap();
+        assert_eq!(uses.before(of(&ops)), Before { key: 3, caller: 2 });
+        ask(&mut uses, of(&eve), &bounds, NOW).unwrap();
+        assert_eq!(uses.before(of(&eve)), Before { key: 4, caller: 2 });
+        assert_eq!(
+            uses.before(of(&ops)),
+            Before { key: 4, caller: 2 },
+            "not used the new one yet"
+        );
+        assert!(
+            ask(&mut uses, of(&ops), &bounds, NOW)
+                .unwrap_err()
+                .contains("4 of 4"),
+            "the rate too"
+        );
+        let later = NOW + 3_600_000;
+        ask(&mut uses, of(&ops), &bounds, later).unwrap();
+        assert!(
+            ask(&mut uses, of(&eve), &bounds, later)
+                .unwrap_err()
+                .contains("5 of 5")
+        );
+        // Somebody else's claim to replace it takes nothing from it.
+        let claim = Account {
+            token: &[9; 32],
+            replaces: Some(&old),
+            of: &eve,
+        };
+        ask(&mut uses, claim, &bounds, later).unwrap();
+        assert_eq!(
+            uses.before(account(&old, &eve)),
+            Before { key: 3, caller: 1 }
+        );
+    }
+
+    #[test]
+    fn a_token_that_somebody_made_up_is_not_remembered() {
+        let mut uses = Uses::default();
+        let bounds = bounds("agent 5");
+        let (made_up, real) = ([1; 32], [2; 32]);
+        uses.spend(account(&made_up, &[7; 32]), &bounds, 1, NOW);
+        let counted = uses.spend(account(&real, &[7; 32]), &bounds, 1, NOW);
+        uses.settle(&made_up, None);
+        uses.settle(&real, Some(&counted));
+        assert!(!uses.tokens.contains_key(&made_up));
+        uses.spend(account(&real, &[7; 32]), &bounds, 1, NOW);
+        uses.settle(&real, None);
+        assert_eq!(
+            uses.before(account(&real, &[7; 32])).key,
+            2,
+            "spent all the same"
+        );
+        // Nor are many of which it was never heard what came of them.
+        let late = ([3; 32], [7; 32]);
+        let counted = uses.spend(account(&late.0, &late.1), &bounds, 2, NOW);
+        for n in 0..3 * UNPROVEN as u32 {
+            let mut token = [9; 32];
+            token[..4].copy_from_slice(&n.to_be_bytes());
+            uses.spend(account(&token, &[7; 32]), &bounds, 1, NOW);
+        }
+        assert!(uses.tokens.len() <= UNPROVEN + 2);
+        uses.settle(&late.0, Some(&counted));
+        assert_eq!(
+            uses.before(account(&late.0, &late.1)),
+            Before { key: 2, caller: 2 }
+        );
+    }
+
+    #[test]
+    fn counts_of_grants_are_kept_until_they_have_expired() {
+        use evanesce_wire::grant::Grant;
+        let given = |n: u32, expires| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            let grant = Grant {
+                token: [1; 32],
+                grantor: [2; 32],
+                delegate: [3; 32],
+                parent: None,
+                further: false,
+                actions: vec!["sign".into()],
+                suites: vec![],
+                bounds: vec![],
+                count: Some(3),
+                not_before: 0,
+                expires,
+                nonce: [0; 16],
+            };
+            [Arc::new(Given { grant, id })]
+        };
+        let mut uses = Uses::default();
+        let lasting = given(0, 900_000);
+        uses.spend_grants(&lasting, 2, 0);
+        assert_eq!(uses.refuses_grants(&lasting, 1), None);
+        let why = uses.refuses_grants(&lasting, 2).unwrap();
+        assert!(why.contains("2 of 3 operations are spent"), "{why}");
+        for n in 1..100_000 {
+            uses.spend_grants(&given(n, u64::from(n) + 50), 1, u64::from(n));
+            assert!(uses.grants.len() <= 2 * 51 + 2 * GRANTS);
+        }
+        assert!(uses.refuses_grants(&lasting, 2).is_some());
+    }
+
+    proptest! {
+        /// Racing coordinators, each choosing agents as it likes: with two corrupt agents who answer always, there
+        /// are never more operations than the total.
+        #[test]
+        fn the_total_is_kept_whoever_is_asked(
+            total in 2u64..40, corrupt in 0usize..3, asks in prop::collection::vec((any::<u8>(), any::<bool>()), 1..400),
+        ) {
+            let quorum = Gate::parse("3 of (a, b, c, d, e)").unwrap();
+            let policy = format!("@limits(\"total {total} surviving {corrupt}\") permit(principal, action, resource);");
+            let Ok(bounds) = Compiled::new(&policy).bounds(&quorum) else { return Ok(()) };
+            let mut agents = vec![Uses::default(); 5];
+            // Operations under way, each with the agents that have answered it.
+            let mut open: Vec<Vec<bool>> = Vec::new();
+            let mut done = 0u64;
+            for (choice, fresh) in asks {
+                if fresh || open.is_empty() {
+                    let answered = (0..5).map(|agent| agent < corrupt).collect();
+                    open.push(answered);
+                }
+                let place = usize::from(choice) % open.len();
+                let agent = usize::from(choice) / 7 % 5;
+                if !open[place][agent] && ask(&mut agents[agent], account(&[1; 32], &[7; 32]), &bounds, NOW).is_ok() {
+                    open[place][agent] = true;
+                }
+                if quorum.satisfied(&open[place]) {
+                    open.swap_remove(place);
+                    done += 1;
+                }
+            }
+            prop_assert!(done <= total, "{} of {}", done, total);
+        }
+    }
+}

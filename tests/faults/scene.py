@@ -1,0 +1,89 @@
+"""Five real agents, callers of several kinds on machines of their own, and a network that can break between them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from bench.proxy import Proxy
+from machines import AgentMachine, Machine, Quorum
+
+THRESHOLD, AGENTS = 3, 5
+CALLERS = ("alice", "bob", "carol")
+DISK = 256 << 20
+"""Bytes of a disk of its own under an agent's log, where this process may make one."""
+
+
+class Disk:
+    """What an agent's log lies on: a small file system, where that can be mounted, which can be full."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.mounted = os.geteuid() == 0 and self._mount(f"size={DISK},mode=0700")
+
+    def _mount(self, options: str) -> bool:
+        return _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder))
+
+    def set_full(self, full: bool) -> None:
+        """As large as what is on it, or as large as it was."""
+        for _ in range(100):
+            held = os.statvfs(self.folder)
+            used = (held.f_blocks - held.f_bfree) * held.f_frsize
+            if _run("mount", "-o", f"remount,size={used if full else DISK}", str(self.folder)):
+                return
+            # Meanwhile more was written than fits.
+        raise RuntimeError(f"{self.folder} cannot be made {'full' if full else 'large'}")
+
+    def close(self) -> None:
+        if self.mounted:
+            _run("umount", "-l", str(self.folder))
+
+
+def _run(*words: str) -> bool:
+    return subprocess.run(words, capture_output=True, check=False, timeout=30).returncode == 0
+
+
+class Scene:
+    """A context manager. Every caller has ways of its own to every agent, so that its own can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stack = ExitStack()
+        self.quorum = Quorum(folder, AGENTS)
+        self.disks: dict[str, Disk] = {}
+        self.machines: dict[str, Machine] = {}
+        self.proxies: dict[str, Proxy] = {}
+        self.token = folder / "faults.regen"
+
+    def __enter__(self) -> Self:
+        try:
+            for name, agent in self.agents.items():
+                self.disks[name] = disk = Disk(agent.folder / "log")
+                self._stack.callback(disk.close)
+            self._stack.enter_context(self.quorum)
+            for caller in CALLERS:
+                self.machines[caller] = machine = self.quorum.newcomer(caller)
+                self.quorum.admit(caller, machine)
+                targets = {name: agent.address for name, agent in self.agents.items()}
+                self.proxies[caller] = proxy = self._stack.enter_context(Proxy(targets))
+                written = machine.home / "quorum.toml"
+                text = written.read_text()
+                for name, address in targets.items():
+                    text = text.replace(f'"{address}"', f'"{proxy.addresses[name]}"')
+                written.write_text(text)
+            suites = ("--suite", "ed25519", "--suite", "hmac-sha256")
+            self.quorum.caller.run("key", "create", "faults", *suites, "--out", self.token)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def agents(self) -> dict[str, AgentMachine]:
+        return self.quorum.agents

@@ -1,0 +1,194 @@
+"""What befalls agents, and when: drawn from a seed before anything does.
+
+Most of the time one or two agents are in trouble and the others are a quorum; once in a minute, in a *storm*, three or
+four are, and nobody can be served. Clocks cannot be turned for one process alone: that is the simulator's.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from health import Health
+from scene import AGENTS, CALLERS, THRESHOLD, Scene
+
+FAR_MS = 120.0
+"""A round trip to an agent that is slow. It is well all the same: so much a deadline has room for."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One fault of some agents."""
+
+    at: float
+    """Seconds from the begin at which it is due. It waits until enough of the others are well."""
+    kind: str
+    agents: tuple[str, ...]
+    callers: tuple[str, ...]
+    """For whom the network is broken."""
+    lasts: float
+
+    @property
+    def is_storm(self) -> bool:
+        return len(self.agents) > AGENTS - THRESHOLD
+
+    def __str__(self) -> str:
+        whose = "" if self.callers == CALLERS else f" for {', '.join(self.callers)}"
+        return f"{self.at:6.1f} s  {self.kind} {', '.join(self.agents)}{whose}, {self.lasts:.1f} s"
+
+
+def draw(seed: int, seconds: float) -> list[Trouble]:
+    """A fault every few seconds, and in each minute a storm."""
+    chance = random.Random(seed)
+    names = [f"agent-{number + 1}" for number in range(AGENTS)]
+    storms = [minute + chance.uniform(15, 45) for minute in range(0, max(int(seconds) // 60, 1) * 60, 60)]
+    troubles, at = [], 1.0
+    while at < seconds - 6:
+        storm = bool(storms) and at >= storms[0]
+        if storm:
+            storms.pop(0)
+        kind = chance.choice([kind for kind in KINDS if not (storm and kind == "slow")])
+        count = chance.randint(AGENTS - THRESHOLD + 1, AGENTS - 1) if storm else 1
+        callers = tuple(CALLERS)
+        if kind in ("held up", "cut off") and not storm and chance.random() < 0.5:
+            callers = (chance.choice(CALLERS),)
+        lasts = chance.uniform(3, 4) if storm else chance.uniform(0.5, 5)
+        troubles.append(Trouble(at, kind, tuple(sorted(chance.sample(names, count))), callers, lasts))
+        at += lasts + 2 if storm else chance.uniform(1.5, 4)
+    return troubles
+
+
+def befall(scene: Scene, health: Health, troubles: Sequence[Trouble], begin: float) -> list[BaseException]:
+    """Lets them happen; returns when all are over, with what went wrong in doing so."""
+    failures: list[BaseException] = []
+    threads: list[threading.Thread] = []
+
+    def one(trouble: Trouble) -> None:
+        callers = trouble.callers if trouble.kind in NETWORK else tuple(CALLERS)
+        try:
+            with KINDS[trouble.kind](scene, trouble):
+                time.sleep(trouble.lasts)
+        except BaseException as e:
+            failures.append(e)
+        finally:
+            if trouble.kind != "slow":
+                health.rises(trouble.agents, callers)
+
+    for trouble in troubles:
+        time.sleep(max(begin + trouble.at - time.monotonic(), 0))
+        while not _is_fit(health, trouble):
+            time.sleep(0.05)
+        if trouble.kind != "slow":
+            health.falls(trouble.agents, trouble.callers if trouble.kind in NETWORK else tuple(CALLERS))
+        thread = threading.Thread(target=one, args=(trouble,), name=str(trouble))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def _is_fit(health: Health, trouble: Trouble) -> bool:
+    """A storm has all agents well before it; another fault leaves a quorum."""
+    well = health.well_for_all()
+    if trouble.is_storm:
+        return len(well) == AGENTS
+    return set(trouble.agents) <= well and len(well) > THRESHOLD
+
+
+@contextmanager
+def _killed(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    scene.quorum.end(*trouble.agents, how=signal.SIGKILL)
+    try:
+        yield
+    finally:
+        scene.quorum.start(*trouble.agents)
+
+
+@contextmanager
+def _stopped(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    _signal(scene, trouble, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(scene, trouble, signal.SIGCONT)
+
+
+def _signal(scene: Scene, trouble: Trouble, what: signal.Signals) -> None:
+    for name in trouble.agents:
+        process = scene.agents[name].process
+        assert process is not None
+        process.send_signal(what)
+
+
+@contextmanager
+def _held(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    with _network(scene, trouble, lambda caller: scene.proxies[caller].hold(trouble.agents)):
+        yield
+
+
+@contextmanager
+def _cut(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    with _network(scene, trouble, lambda caller: scene.proxies[caller].cut(trouble.agents)):
+        yield
+
+
+@contextmanager
+def _slow(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    for caller in trouble.callers:
+        scene.proxies[caller].slow(trouble.agents, FAR_MS)
+    try:
+        yield
+    finally:
+        for caller in trouble.callers:
+            # And no more: what is cut off by now stays so.
+            scene.proxies[caller].slow(trouble.agents, 0)
+
+
+@contextmanager
+def _network(scene: Scene, trouble: Trouble, break_it: Callable[[str], None]) -> Iterator[None]:
+    for caller in trouble.callers:
+        break_it(caller)
+    try:
+        yield
+    finally:
+        for caller in trouble.callers:
+            scene.proxies[caller].restore(trouble.agents)
+
+
+@contextmanager
+def _full(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    for name in trouble.agents:
+        _fill(scene, name, True)
+    try:
+        yield
+    finally:
+        for name in trouble.agents:
+            _fill(scene, name, False)
+
+
+def _fill(scene: Scene, name: str, full: bool) -> None:
+    """The disk under the log; or, where none could be mounted, the process's own limit on files."""
+    if scene.disks[name].mounted:
+        scene.disks[name].set_full(full)
+        return
+    pid = scene.agents[name].pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 if full else hard, hard))
+
+
+KINDS = {
+    "killed": _killed,
+    "stopped": _stopped,
+    "held up": _held,
+    "cut off": _cut,
+    "slow": _slow,
+    "full disk": _full,
+}
+NETWORK = ("held up", "cut off", "slow")

@@ -1,0 +1,93 @@
+"""Requests come from whoever asks: what is no request is said to be none, and what is altered is another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evanesce import EvanesceError, Request, Token, _core
+from evanesce._requests import Requests
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "tokens.json"
+CALLER = "cd" * 32
+
+
+@pytest.fixture(scope="module")
+def token() -> Token:
+    cases = json.loads(VECTORS.read_text())["cases"]
+    tokens = (Token.decode(bytes.fromhex(case["token"])) for case in cases if "error" not in case)
+    return next(token for token in tokens if "ed25519" in token.suites)
+
+
+@pytest.fixture(scope="module")
+def request_(token: Token) -> Request:
+    return Request.to_sign(token, CALLER, payload={"amount": 5}, suite="ed25519")
+
+
+def test_a_request_is_the_same_after_its_journey(token: Token, request_: Request, tmp_path: Path) -> None:
+    assert Request.decode(request_.encode()) == request_
+    kept = Requests(tmp_path).keep(request_)
+    assert Requests(tmp_path).find(request_.id[:8], tmp_path).request == request_
+    assert (kept.folder / "request.json").stat().st_mode & 0o777 == 0o600
+    assert Request.to_sign(token, CALLER, payload={"amount": 5}, suite="ed25519").id != request_.id, "a salt of its own"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"evanesce": "token"},
+        {"version": 2},
+        {"payload": '{"amount": 5}'},
+        {"payload": 5},
+        {"payload": "[]"},
+        {"payload": "\ud800"},
+        {"payload": None, "content": None},
+        {"payload": None, "content": "*"},
+        {"salt": "00"},
+        {"caller": CALLER[1:]},
+        {"action": "encrypt"},
+        {"action": "decrypt"},
+        {"word": 5},
+        {"length": True},
+        {"made": -1},
+        {"made": 10**30},
+        {"token": "none"},
+    ],
+    ids=str,
+)
+def test_what_is_no_request_is_said_to_be_none(request_: Request, change: dict[str, Any]) -> None:
+    document = json.loads(request_.encode()) | change
+    with pytest.raises(EvanesceError) as caught:
+        Request.decode(json.dumps(document).encode())
+    assert caught.value.code in {"bad-input", "malformed", "payload", "suite-not-in-token"}
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000], ids=lambda data: repr(data[:4]))
+def test_what_is_not_even_json_is_no_request(data: bytes) -> None:
+    with pytest.raises(EvanesceError) as caught:
+        Request.decode(data)
+    assert caught.value.code == "bad-input"
+
+
+def test_an_approval_is_of_what_was_read_and_of_nothing_else(token: Token, request_: Request, tmp_path: Path) -> None:
+    key = tmp_path / "cfo.key"
+    _core.create_identity(str(key))
+    approval = request_.approve(key)
+    approval.verify()
+    assert approval.text == request_.text
+    assert (approval.token, approval.caller, approval.input) == (token.id, CALLER, request_.input.hex())
+    assert request_.judge(approval) == ""
+    document = json.loads(request_.encode())
+    for change in ({"payload": '{"amount":6}'}, {"salt": "11" * 32}, {"caller": "ee" * 32}):
+        assert Request.decode(json.dumps(document | change).encode()).judge(approval) != ""
+    own = Request.to_sign(token, approval.approver, payload={"amount": 5}, suite="ed25519")
+    assert "whoever asks" in own.judge(own.approve(key))
+    kept = Requests(tmp_path).keep(request_)
+    kept.add(approval)
+    kept.add(request_.approve(key, 60))
+    assert [one.approval.id for one in kept.counting()] == [approval.id], "of each approver the one that lasts longest"
+    (kept.folder / "x.approval").write_bytes(approval.data[:-1])
+    assert len(kept.given()) == 2

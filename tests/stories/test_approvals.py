@@ -1,0 +1,288 @@
+"""Approvals: people on machines of their own approve what a caller asks for, and it is done once enough have."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import pty
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from machines import EVANESCE, Machine, Quorum
+
+from evanesce import AsyncClient, Client, EvanesceError, Request, Token, _core, verify
+
+PAYMENT = {"amount": 12_500, "currency": "EUR"}
+CANONICAL = b'{"amount":12500,"currency":"EUR"}'
+
+
+@dataclass(frozen=True)
+class People:
+    """Those who approve, and the token whose policy needs them."""
+
+    cfo: Machine
+    ceo: Machine
+    shared: Path
+    token: Path
+
+
+@pytest.fixture(scope="module")
+def people(quorum: Quorum, caller: Machine) -> People:
+    """The CFO and the CEO, whom the agents' directories know as approvers; neither connects to an agent."""
+    cfo, ceo = Machine(quorum.folder / "cfo"), Machine(quorum.folder / "ceo")
+    for name, machine in (("cfo", cfo), ("ceo", ceo)):
+        machine.run("identity", "init")
+        quorum.admit(name, machine, "approver")
+    policy = caller.home / "both.cedar"
+    policy.write_text(
+        '@payload("{ amount: Long, currency: String }") permit(principal, action == Action::"sign", resource)\n'
+        'when { context.approvals.names.containsAll(["cfo", "ceo"]) };\n'
+        'permit(principal, action == Action::"derive", resource) when { context.approvals.count >= 1 };'
+    )
+    suites = ("--suite", "ed25519", "--suite", "hkdf-sha256")
+    made = caller.run("key", "create", "both", *suites, "--policy", policy, "--json").json
+    shared = quorum.folder / "shared"
+    shared.mkdir()
+    return People(cfo, ceo, shared, Path(made["file"]))
+
+
+def ask(caller: Machine, people: People, *words: str | Path, stdin: bytes = b"") -> tuple[str, Path]:
+    made = caller.run("request", people.token, *words, "--folder", people.shared, "--json", stdin=stdin).json
+    return made["id"], Path(made["folder"])
+
+
+def test_an_operation_waits_for_people_and_is_done_when_the_last_has_approved(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    signature, receipts = tmp_path / "payment.sig", tmp_path / "receipts.json"
+    words = ("wait", asked, "--folder", people.shared, "--out", signature, "--receipts", receipts, "--json")
+    waiting = subprocess.Popen(
+        [*EVANESCE, *map(str, words)],
+        stdout=subprocess.PIPE,
+        cwd=caller.home,
+        env=os.environ | {"EVANESCE_HOME": str(caller.home)},
+    )
+    try:
+        shown = people.cfo.run("approve", folder, "--yes", "--json").json
+        assert shown["text"].startswith(f'sign with the key "both" as ed25519\ntoken {Token.load(people.token).id}\n')
+        assert shown["text"].endswith('payload {\n  "amount": 12500,\n  "currency": "EUR"\n}')
+        time.sleep(2)
+        assert waiting.poll() is None, "one of two is not enough"
+        assert not signature.exists()
+        people.ceo.run("approve", folder, "--yes")
+        out, _ = waiting.communicate(timeout=60)
+    finally:
+        waiting.kill()
+    assert waiting.returncode == 0, out
+    done = json.loads(out)
+    assert set(done["approved_by"]) == {people.cfo.caller_id, people.ceo.caller_id}
+    caller.run("verify", people.token, "-", "--signature", signature, stdin=CANONICAL)
+    proven = caller.run("audit", "verify", receipts, "--token", people.token, "--json").json["receipts"][0]
+    for agent in proven["agents"]:
+        assert {(name, key) for name, key, _ in agent["approvals"]} == {
+            ("cfo", people.cfo.caller_id),
+            ("ceo", people.ceo.caller_id),
+        }
+    assert f"approved by ceo, {people.ceo.caller_id}" in caller.run("audit", "verify", receipts).out.decode()
+    files = [word for path in folder.glob("*.approval") for word in ("--approval", path)]
+    texts = caller.run("audit", "verify", receipts, *files, "--json").json["receipts"][0]["texts"]
+    assert list(texts.values()) == [shown["text"]] * 2
+    folders = [agent.folder for agent in quorum.agents.values()]
+    searched = ("audit", "search", *folders, "--approver")
+    assert 3 <= caller.run(*searched, people.cfo.caller_id, "--code", "done", "--json").json["found"] <= 5
+    assert caller.run(*searched, caller.caller_id, "--json").json["found"] == 0
+    # Spent: not again, neither now nor with one of them anew.
+    again = caller.fail(1, "not-approved", "wait", asked, "--folder", people.shared, "--timeout", "0")
+    assert "spent before" in again.error["message"]
+
+
+def test_requests_show_who_has_approved(caller: Machine, people: People, tmp_path: Path) -> None:
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    approval = tmp_path / "cfo.approval"
+    people.cfo.run("approve", folder / "request.json", "--yes", "--out", approval)
+    caller.fail(1, "usage", "approve", folder, "--yes")
+
+    def listed() -> list[str]:
+        rows = caller.run("requests", "--folder", people.shared, "--json").json["requests"]
+        row = next(row for row in rows if row["id"] == asked)
+        assert all(not given["problem"] for given in row["approvals"])
+        return [given["approver"] for given in row["approvals"]]
+
+    assert listed() == []
+    late = caller.fail(
+        1, "not-approved", "wait", asked, "--folder", people.shared, "--approval", approval, "--timeout", "0"
+    )
+    assert "does not permit" in late.error["message"]
+    assert listed() == [people.cfo.caller_id]
+    # What somebody drops among the approvals neither counts nor is in the way.
+    stranger = Machine(tmp_path / "stranger")
+    stranger.run("identity", "init")
+    stranger.run("approve", folder, "--yes")
+    (folder / "nonsense.approval").write_bytes(b"\xa0")
+    people.ceo.run("approve", folder, "--yes")
+    done = caller.run("wait", asked[:8], "--folder", people.shared, "--timeout", "20", "--json").json
+    verify(Token.load(people.token, home=caller.home), CANONICAL, base64.b64decode(done["signature"]))
+    rows = caller.run("requests", "--folder", people.shared, "--json").json["requests"]
+    assert asked not in [row["id"] for row in rows], "it was done"
+
+
+def test_a_secret_goes_where_it_is_told_once_it_was_approved(caller: Machine, people: People, tmp_path: Path) -> None:
+    words = ("--action", "derive", "-m", "backup/2026", "--length", "40", "--word", "the backup of May")
+    asked, folder = ask(caller, people, *words)
+    shown = people.ceo.run("approve", folder, "--yes", "--json").json["text"]
+    assert shown.endswith("in the requester's words, which no agent can check:\nthe backup of May")
+    caller.run("wait", asked, "--folder", people.shared, "--out", tmp_path / "key")
+    assert (tmp_path / "key").stat().st_size == 40
+
+
+def test_a_request_that_is_altered_on_its_way_is_another(caller: Machine, people: People, tmp_path: Path) -> None:
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    document = json.loads((folder / "request.json").read_text())
+    other = tmp_path / "request.json"
+    for change in (
+        {"payload": '{"amount":12501,"currency":"EUR"}'},
+        {"caller": "00" * 32},
+        {"salt": "11" * 32},
+        {"action": "mac", "suite": "ed25519"},
+    ):
+        other.write_text(json.dumps(document | change))
+        people.cfo.run("approve", other, "--yes", "--out", folder / f"{len(change)}{time.monotonic_ns()}.approval")
+    other.write_text(json.dumps(document | {"payload": '{ "amount":12500,"currency":"EUR"}'}))
+    people.cfo.fail(1, "bad-input", "approve", other, "--yes")
+    people.ceo.run("approve", folder, "--yes")
+    late = caller.fail(1, "not-approved", "wait", asked, "--folder", people.shared, "--timeout", "0")
+    assert "does not permit" in late.error["message"]
+
+
+def test_a_person_at_a_terminal_is_shown_what_it_is_and_asked(caller: Machine, people: People) -> None:
+    _, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+
+    def answer(word: bytes) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb+", buffering=0) as terminal:
+            asked = subprocess.Popen(
+                [*EVANESCE, "approve", str(folder)],
+                stdin=theirs,
+                stderr=subprocess.PIPE,
+                cwd=people.cfo.home,
+                env=os.environ | {"EVANESCE_HOME": str(people.cfo.home)},
+            )
+            os.close(theirs)
+            terminal.write(word)
+            _, said = asked.communicate(timeout=60)
+        return asked.returncode, said.decode()
+
+    status, said = answer(b"n\n")
+    assert '"amount": 12500' in said
+    assert "Approve this?" in said
+    assert (status, list(folder.glob("*.approval"))) == (1, [])
+    status, said = answer(b"y\n")
+    assert status == 0, said
+    assert len(list(folder.glob("*.approval"))) == 1
+    unasked = people.cfo.fail(1, "usage", "approve", folder)
+    assert "nobody is there" in unasked.error["message"]
+
+
+def test_people_approve_from_python(caller: Machine, people: People) -> None:
+    token = Token.load(people.token, home=caller.home)
+    keys = [machine.home / "identity.key" for machine in (people.cfo, people.ceo)]
+    with Client(caller.home) as client:
+        request = Request.to_sign(token, client.caller_id, payload=PAYMENT)
+        copy = Request.decode(request.encode())
+        assert copy.text == request.text
+        approvals = [copy.approve(key) for key in keys]
+        assert [request.judge(approval) for approval in approvals] == ["", ""]
+        assert "ended" in request.judge(approvals[0], time.time() + 900)
+        with pytest.raises(EvanesceError) as caught:
+            client.perform(request, approvals[:1])
+        assert caught.value.code == "refused"
+        signature = client.perform(request, approvals)
+        verify(token, CANONICAL, signature)
+        assert signature.salt == request.salt
+
+        async def ask() -> bytes:
+            async with AsyncClient(caller.home) as other:
+                anew = [copy.approve(key) for key in keys]
+                return (await other.perform(request, anew)).value
+
+        assert asyncio.run(ask()) == signature.value
+
+
+def test_an_authenticator_approves_on_its_own_site(caller: Machine, people: People, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "board.der").write_bytes(spki)
+    identifier = people.cfo.run("identity", "show", "--public-key", tmp_path / "board.der", "--json").json["caller_id"]
+    policy = tmp_path / "board.cedar"
+    policy.write_text(
+        f'@approvers("board = {identifier} webauthn example.com") permit(principal, action, resource)\n'
+        "when { context.approvals.count == 1 };"
+    )
+    made = caller.run("key", "create", "board", "--suite", "ed25519", "--policy", policy, "--json").json
+    asked = caller.run("request", made["file"], "-m", "hello", "--json").json
+    folder = Path(asked["folder"])
+    steps, assertion = tmp_path / "challenge.json", tmp_path / "assertion.json"
+    people.cfo.run("approve", folder, "--challenge", steps)
+    options = json.loads(steps.read_text())["publicKey"]
+    assert options["rpId"] == "example.com"
+
+    def sign(origin: str, flags: int = 0x05) -> None:
+        """What a browser and a software authenticator make of it (W3C WebAuthn Level 2)."""
+        client = json.dumps({"type": "webauthn.get", "challenge": options["challenge"], "origin": origin}).encode()
+        data = hashlib.sha256(b"example.com").digest() + bytes([flags]) + bytes(4)
+        signature = key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
+        parts = {"clientDataJSON": client, "authenticatorData": data, "signature": signature}
+        response = {name: base64.urlsafe_b64encode(value).decode().rstrip("=") for name, value in parts.items()}
+        assertion.write_text(json.dumps({"type": "public-key", "id": "x", "rawId": "x", "response": response}))
+
+    words = ("approve", folder, "--challenge", steps, "--webauthn", assertion, "--public-key", tmp_path / "board.der")
+    sign("https://example.org")
+    assert "another page" in people.cfo.fail(2, "approval-invalid", *words).error["message"]
+    sign("https://login.example.com", flags=0x01)
+    assert "not verified" in people.cfo.fail(2, "approval-invalid", *words).error["message"]
+    sign("https://login.example.com")
+    people.cfo.run(*words)
+    receipts = tmp_path / "receipts.json"
+    done = caller.run("wait", asked["id"], "--receipts", receipts, "--json").json
+    assert done["approved_by"] == ["board"]
+    (approval,) = folder.glob("*.approval")
+    audit = ("audit", "verify", receipts, "--approval", approval)
+    caller.fail(2, "approval-invalid", *audit)
+    caller.fail(2, "approval-invalid", *audit, "--site", "example.org")
+    for words in (("--token", made["file"]), ("--site", "example.com")):
+        assert "input digest" in caller.run(*audit, *words).out.decode()
+    verify(Token.load(made["file"], home=caller.home), b"hello", base64.b64decode(done["signature"]))
+
+
+def test_where_a_quorum_splits_in_two_it_is_said_that_an_approval_could_be_spent_twice(
+    caller: Machine, tmp_path: Path
+) -> None:
+    policy = tmp_path / "split.cedar"
+    policy.write_text("permit(principal, action, resource) when { context.approvals.count > 0 };")
+    found = caller.run("policy", "check", policy, "--quorum", "2 of (a, b, c, d)", "--json").json["warnings"]
+    assert any("used twice" in warning for warning in found)
+    found = caller.run("policy", "check", policy, "--quorum", "3 of (a, b, c, d)", "--json").json["warnings"]
+    assert not any("used twice" in warning for warning in found)
+    made = caller.try_(
+        "key",
+        "create",
+        "split",
+        "--suite",
+        "ed25519",
+        "--policy",
+        policy,
+        "--quorum",
+        "2 of (agent-1, agent-2, agent-3, agent-4)",
+    )
+    assert made.status == 0
+    assert "used twice" in made.err
+    assert _core.quorum_splits("1 of (a, b)")
