@@ -188,6 +188,98 @@ def test_what_an_agents_policy_says_of_payload_and_caller_holds_through_it(
     assert "does not permit" in refused.value.culprits[0].detail
 
 
+def mint(caller: Machine, name: str, policy: str) -> Path:
+    path = caller.home / f"{name}.cedar"
+    path.write_text(policy)
+    words = ("--suite", "ed25519", "--quorum", "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)")
+    return Path(caller.run("key", "create", name, *words, "--policy", path, "--json").json["file"])
+
+
+def test_a_limit_holds_through_it(caller: Machine, clerk: Machine) -> None:
+    path = mint(caller, "rationed", '@limits("total 12 surviving 1") permit(principal, action, resource);')
+    signed = 0
+    with Client(clerk.home, deadline=20) as client:
+        token = Token.load(path, home=clerk.home, trust_token=True)
+        with pytest.raises(EvanesceError) as spent:
+            while signed <= 12:
+                verify(token, b"again", client.sign(token, b"again"))
+                signed += 1
+    assert 6 <= signed <= 12
+    assert any("12" in culprit.detail for culprit in spent.value.culprits), spent.value.culprits
+
+
+def test_a_grant_holds_through_it_within_its_bounds_and_for_its_delegate(
+    quorum: Quorum, service: Service, caller: Machine, clerk: Machine, tmp_path: Path
+) -> None:
+    path = mint(
+        caller,
+        "granted",
+        '@delegable("1") @payload("{ amount: Long }") permit(principal == Caller::"caller", '
+        'action == Action::"sign", resource) when { context.payload.amount <= 1000 };',
+    )
+    grant, payment = tmp_path / "clerk.grant", tmp_path / "payment.json"
+    words = ("--to", clerk.caller_id, "--action", "sign", "--bound", "amount<=100", "--expires", "1h")
+    caller.run("grant", "create", path, *words, "--out", grant)
+    sign = ("sign", path, "--suite", "ed25519", "--payload", payment, "--trust-token")
+    payment.write_text('{"amount": 100}')
+    clerk.fail(2, "refused", *sign)
+    receipts = tmp_path / "receipts.json"
+    clerk.run(*sign, "--grant", grant, "--out", tmp_path / "payment.sig", "--receipts", receipts)
+    words_of = clerk.run("audit", "verify", receipts, "--token", path, "--json").json["receipts"][0]["agents"]
+    assert all(word["grants"] and word["reconstructor"] == service.caller_id for word in words_of)
+    payment.write_text('{"amount": 101}')
+    assert "bound" in clerk.fail(2, "refused", *sign, "--grant", grant).error["culprits"][0]["detail"]
+    # The carrier's callers cannot use one another's.
+    other = quorum.newcomer("thief")
+    quorum.admit("thief", other, "caller")
+    service.allow("thief", other.caller_id)
+    service.tell(other)
+    payment.write_text('{"amount": 1}')
+    assert "another caller" in other.fail(2, "refused", *sign, "--grant", grant).error["culprits"][0]["detail"]
+    caller.run("grant", "revoke", grant)
+    assert "revoked" in clerk.fail(2, "refused", *sign, "--grant", grant).error["culprits"][0]["detail"]
+
+
+def test_a_freeze_holds_through_it_until_it_is_taken_back(caller: Machine, clerk: Machine) -> None:
+    path = mint(caller, "freezing", "permit(principal, action, resource);")
+    with Client(clerk.home, deadline=20) as client:
+        token = Token.load(path, home=clerk.home, trust_token=True)
+        verify(token, b"m", client.sign(token, b"m"))
+        caller.run("key", "freeze", path)
+        with pytest.raises(EvanesceError) as frozen:
+            client.sign(token, b"m")
+        assert frozen.value.code == "refused" and "frozen" in frozen.value.culprits[0].detail
+        caller.run("key", "thaw", path)
+        verify(token, b"m", client.sign(token, b"m"))
+
+
+def test_what_people_must_approve_waits_for_them_through_it(
+    service: Service, caller: Machine, clerk: Machine, tmp_path: Path
+) -> None:
+    cfo = Machine(tmp_path / "cfo")
+    cfo.run("identity", "init")
+    path = mint(
+        caller,
+        "approved",
+        f'@approvers("cfo = {cfo.caller_id}") permit(principal, action == Action::"sign", resource) '
+        "when { context.approvals.count >= 1 };",
+    )
+    with Client(clerk.home, deadline=20) as client, pytest.raises(EvanesceError) as refused:
+        client.sign(Token.load(path, home=clerk.home, trust_token=True), b"pay")
+    assert refused.value.code == "refused"
+    words = ("--suite", "ed25519", "-m", "pay", "--folder", tmp_path / "shared", "--trust-token", "--json")
+    asked = clerk.run("request", path, *words).json
+    cfo.run("approve", asked["folder"], "--yes")
+    receipts = tmp_path / "receipts.json"
+    done = ("wait", asked["id"], "--folder", tmp_path / "shared", "--out", tmp_path / "sig", "--receipts", receipts)
+    clerk.run(*done)
+    (found,) = clerk.run("audit", "verify", receipts, "--token", path, "--json").json["receipts"]
+    for word in found["agents"]:
+        assert [name for name, _, _ in word["approvals"]] == ["cfo"] and word["reconstructor"] == service.caller_id
+    again = clerk.fail(1, "not-approved", "wait", asked["id"], "--folder", tmp_path / "shared", "--timeout", "0")
+    assert "spent before" in again.error["message"]
+
+
 def test_a_token_that_is_retired_is_dead_through_it_too(caller: Machine, clerk: Machine) -> None:
     made = caller.run("key", "create", "short-lived", "--suite", "ed25519", "--json").json["file"]
     with Client(clerk.home) as client:
