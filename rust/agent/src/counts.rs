@@ -55,6 +55,10 @@ impl Keeper {
             }
         }
         replay(journal, mark.length, place.length, agent, &mut uses).map_err(cannot)?;
+        #[cfg(feature = "planted")]
+        if crate::planted::FORGETS_COUNTS.get() {
+            uses = Uses::default();
+        }
         Ok(Self {
             uses: uses.into(),
             disk,

@@ -1,8 +1,10 @@
-//! A fault for the simulator to find. Only built in with the feature `planted`, which nothing that is shipped has.
+//! Faults for the simulator to find. Only built in with the feature `planted`, which nothing that is shipped has.
 
 use std::cell::Cell;
 
 thread_local! {
     /// A request's id is good however often it comes.
     pub static TAKES_REPLAYS: Cell<bool> = const { Cell::new(false) };
+    /// An agent that starts has forgotten how often keys were used.
+    pub static FORGETS_COUNTS: Cell<bool> = const { Cell::new(false) };
 }

@@ -36,13 +36,14 @@ pub struct Evidence<'a> {
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 11] = [
+pub const INVARIANTS: [(&str, Invariant); 12] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
     ("retired stays retired", retired_stays_retired),
     ("expired stays expired", expired_stays_expired),
     ("who may not is refused", who_may_not_is_refused),
+    ("no quota is exceeded", no_quota_is_exceeded),
     ("a mint counts with every seat", mint_counts_with_every_seat),
     ("an answer by the deadline", answered_in_time),
     ("success where t agree", success_where_enough_agree),
@@ -311,6 +312,37 @@ impl Evidence<'_> {
     }
 }
 
+/// An agent permits no more operations than the token's policy lets it, however many ask at once, across every start; unless
+/// a disk went back to an earlier day, or in mode `process` a loss of power took the entries that it would count by.
+fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
+    let mut used: HashMap<(usize, u64, Id), usize> = HashMap::new();
+    for opening in evidence.released() {
+        let Some((entry, ..)) = &opening.entry else {
+            continue;
+        };
+        let Some(most) = evidence.find(&entry.token).and_then(|known| known.most) else {
+            continue;
+        };
+        let node = &evidence.nodes()[opening.agent];
+        let lost = |loss: &Loss| {
+            let since = loss.unsynced.unwrap_or(u64::MAX);
+            loss.agent == opening.agent && (since..=loss.at).contains(&opening.at)
+        };
+        if node.commit == Commit::Process && evidence.seen.losses.iter().any(lost) {
+            continue;
+        }
+        let place = (opening.agent, opening.life.history, entry.token);
+        let used = used.entry(place).or_default();
+        *used += entry.operations.len();
+        if *used > most {
+            let agent = opening.agent;
+            broken.push(format!(
+                "agent {agent} permitted {used} operations of {most}"
+            ));
+        }
+    }
+}
+
 /// A mint that counts has a row at every seat from which that seat's honest holder regenerates the share that was dealt,
 /// was checked there, and whose shares give the seed of the anchor.
 fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
@@ -374,6 +406,9 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
         let Some(known) = told.token.and_then(|id| evidence.find(&id)) else {
             continue;
         };
+        if known.most.is_some() {
+            continue;
+        }
         let is_use = told.act.starts_with("Use");
         let token = &known.token;
         let permitted = known.permits.contains(&told.caller);

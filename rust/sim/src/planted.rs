@@ -14,6 +14,8 @@ pub enum Planted {
     ForgetsTombstones,
     /// An agent does not look whether it has seen a request's id.
     TakesReplays,
+    /// An agent that starts has forgotten how often keys were used.
+    ForgetsCounts,
     /// The reconstructor takes any share for good.
     TrustsShares,
     /// The reconstructor takes a mint for done whatever the check of its seats says.
@@ -28,6 +30,7 @@ impl Planted {
         #[cfg(feature = "planted")]
         {
             evanesce_agent::planted::TAKES_REPLAYS.set(self == Self::TakesReplays);
+            evanesce_agent::planted::FORGETS_COUNTS.set(self == Self::ForgetsCounts);
             evanesce_quorum::planted::TRUSTS_SHARES.set(self == Self::TrustsShares);
             evanesce_quorum::planted::COUNTS_UNCHECKED.set(self == Self::CountsUnchecked);
         }

@@ -119,7 +119,7 @@ async fn perform(schedule: Schedule, tokens: Vec<Known>, trace: bool) -> Verdict
         case.in_the_calm(&stage).await;
     }
     for caller in 0..2 {
-        for token in [0, 1] {
+        for token in [0, 1, RATIONED] {
             let one = Use {
                 caller,
                 token,
@@ -301,15 +301,18 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
     }
 }
 
+/// The place of a token of which each agent permits so many operations.
+pub const RATIONED: usize = 4;
+const MOST: usize = 4;
+const RATION: &str = "@limits(\"agent 4\") permit(principal, action, resource);";
 const ONLY_ALICE: &str = "permit(principal == Caller::\"alice\", action, resource);";
 
 thread_local! {
     static TOKENS: RefCell<HashMap<usize, Vec<Known>>> = RefCell::default();
 }
 
-/// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, and one that
-/// is healed. Minted once
-/// each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
+/// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, one that
+/// is healed, and one that may be used so often. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
         return tokens;
@@ -331,11 +334,12 @@ fn tokens(shape: usize) -> Vec<Known> {
         let stage = Stage::build(&schedule, Vec::new(), false);
         let soon = Some(BEGIN / 1000 + 2);
         let mut made = Vec::new();
-        for (policy, expires, permits) in [
-            ("", None, &[0, 1][..]),
-            ("", soon, &[0, 1]),
-            (ONLY_ALICE, None, &[0]),
-            ("", None, &[0, 1]),
+        for (policy, expires, permits, most) in [
+            ("", None, &[0, 1][..], None),
+            ("", soon, &[0, 1], None),
+            (ONLY_ALICE, None, &[0], None),
+            ("", None, &[0, 1], None),
+            (RATION, None, &[0, 1], Some(MOST)),
         ] {
             let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
             let asked = coordinator.hear(|of, done| of.mint(spec, done));
@@ -346,6 +350,7 @@ fn tokens(shape: usize) -> Vec<Known> {
                 token,
                 seed,
                 permits,
+                most,
             });
         }
         made

@@ -35,6 +35,8 @@ pub struct Known {
     pub seed: [u8; 32],
     /// Whom its policy permits: callers' places.
     pub permits: &'static [usize],
+    /// How many operations each agent permits, where its policy says.
+    pub most: Option<usize>,
 }
 
 /// What a caller was told.

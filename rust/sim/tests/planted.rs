@@ -35,6 +35,11 @@ fn an_agent_whose_syncs_do_nothing() {
 }
 
 #[test]
+fn an_agent_that_forgets_its_counts_when_it_starts() {
+    found(Planted::ForgetsCounts, "no quota is exceeded");
+}
+
+#[test]
 fn an_agent_that_forgets_its_tombstones_when_it_starts() {
     found(Planted::ForgetsTombstones, "retired stays retired");
 }

@@ -41,6 +41,8 @@ struct World {
     used: Used,
     replay: Replay,
     asked: u64,
+    /// Of these, since the memory is as young as it is.
+    lately: u64,
 }
 
 /// One request, and what comes with it.
@@ -136,12 +138,14 @@ impl World {
             used: Used::default(),
             replay: Replay::new(1 << 16, [0; 16]),
             asked: 0,
+            lately: 0,
         }
     }
 
     /// A request that is right, of an amount of so much; `approver` approves it until `expires`.
     fn right(&mut self, amount: u64, approver: usize, expires: u64) -> Asking {
         self.asked += 1;
+        self.lately += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.asked.to_be_bytes());
         let request = Request {
@@ -312,9 +316,10 @@ proptest! {
     ) {
         WORLD.with_borrow_mut(|world| {
             let world = world.get_or_insert_with(World::new);
-            // As many are remembered as can be spent within a quarter of an hour, which is over now.
-            if world.asked % 30_000 == 0 {
+            // More than an agent remembers of one caller; let those of before have ended.
+            if world.lately > 20_000 {
                 (world.used, world.replay) = (Used::default(), Replay::new(1 << 16, [0; 16]));
+                world.lately = 0;
             }
             let right = world.right(amount, CFO, NOW + 60);
             prop_assert_eq!(world.judge(&right), Ok(()), "what is right");
