@@ -7,7 +7,7 @@
 //!
 //! Spent ids are remembered for as long as an approval can last; at a start the log's last entries tell them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use evanesce_approval::{AHEAD, Approval, Asked, Statement};
 use evanesce_policy::{Approver, Compiled, Payload};
@@ -18,15 +18,17 @@ use crate::delegated::Delegated;
 use crate::gate::{Case, Refusal};
 use crate::known::Directory;
 
-/// Most spent approvals remembered at a time, so that whoever approves much takes up no more than that.
+/// Most spent approvals remembered at a time, half of them one caller's.
 const MOST: usize = 1 << 16;
 
 /// Approvals that were spent.
 #[derive(Default)]
 pub struct Used {
     ids: HashSet<Id>,
-    /// The same, by when they may be forgotten (Unix seconds).
-    order: VecDeque<(u64, Id)>,
+    /// The same, by when they may be forgotten (Unix seconds), each with the caller whose operation it was spent on.
+    order: VecDeque<(u64, Id, Id)>,
+    /// How many of them are of each caller.
+    of: HashMap<Id, usize>,
 }
 
 impl Used {
@@ -35,24 +37,35 @@ impl Used {
         self.ids.contains(id)
     }
 
-    /// Spends them at `now` (Unix seconds), and forgets what has ended long since.
-    pub fn spend<'a>(&mut self, spent: impl IntoIterator<Item = &'a Spent>, now: u64) {
-        while let Some((until, id)) = self.order.front()
+    /// Spends them on an operation of `caller` at `now` (Unix seconds), and forgets what has ended long since.
+    pub fn spend<'a>(&mut self, caller: &Id, spent: impl IntoIterator<Item = &'a Spent>, now: u64) {
+        while let Some((until, id, of)) = self.order.front()
             && *until < now
         {
             self.ids.remove(id);
+            if let Some(count) = self.of.get_mut(of) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of.remove(of);
+                }
+            }
             self.order.pop_front();
         }
         for one in spent {
             if self.ids.insert(one.id) {
-                self.order.push_back((now + AHEAD, one.id));
+                self.order.push_back((now + AHEAD, one.id, *caller));
+                *self.of.entry(*caller).or_default() += 1;
             }
         }
     }
 
-    fn is_full(&self, now: u64) -> bool {
-        let live = self.order.partition_point(|(until, _)| *until < now);
-        self.order.len() - live >= MOST
+    /// Whether there is no room for another one of `caller`, who may take up half.
+    fn is_full(&self, caller: &Id, now: u64) -> bool {
+        let ended = self.order.partition_point(|(until, ..)| *until < now);
+        let live = self.order.range(ended..);
+        let own = self.of.get(caller).is_some_and(|count| *count >= MOST / 2)
+            && live.clone().filter(|(.., of)| of == caller).count() >= MOST / 2;
+        own || live.len() >= MOST
     }
 }
 
@@ -103,7 +116,7 @@ pub fn verified(
             Refusal::new(Code::Refused, why)
         };
         let spent = one(case, delegated, approval, approver, &found, payloads).map_err(fault)?;
-        if case.used.is_full(case.now) {
+        if case.used.is_full(&case.who.id, case.now) {
             let why = "too many approvals are remembered; try again in a quarter of an hour";
             return Err(Refusal::new(Code::Overloaded, why));
         }

@@ -279,13 +279,13 @@ fn recall(log: &Log, me: &Id, world: &dyn World) -> Result<Used, LogError> {
     let mut spent = Vec::new();
     log.recent(me, since, |entry| {
         if !entry.basis.approvals.is_empty() {
-            spent.push((entry.time / 1000, entry.basis.approvals));
+            spent.push((entry.time / 1000, entry.caller, entry.basis.approvals));
         }
     })?;
-    spent.sort_by_key(|(time, _)| *time);
+    spent.sort_by_key(|(time, ..)| *time);
     let mut used = Used::default();
-    for (time, approvals) in &spent {
-        used.spend(approvals, *time);
+    for (time, caller, approvals) in &spent {
+        used.spend(caller, approvals, *time);
     }
     Ok(used)
 }

@@ -134,7 +134,7 @@ impl Agent {
         basis.grants = chain.iter().map(|given| given.id).collect();
         basis.reconstructor = (who.id != work.who.id).then_some(work.who.id);
         if matches!(verdict, Ok(Code::Done)) {
-            self.used.spend(&basis.approvals, now / 1000);
+            self.used.spend(&who.id, &basis.approvals, now / 1000);
             let mut uses = self.uses.lock();
             uses.spend_grants(chain, count, now / 1000);
             basis.uses = counts.then(|| uses.spend(account, bounds, count, now));

@@ -51,7 +51,11 @@ impl Api {
             return trouble(StatusCode::FORBIDDEN, "role", why);
         }
         let now = self.now();
-        if !self.agent().orders_asked.take(&who.id, 1, now) {
+        if !self
+            .agent()
+            .orders_asked
+            .take(&who.id, 1 + body.len() as u64 / 1024, now)
+        {
             let most = limits::ORDERS_PER_SECOND;
             let why = format!("{} may give {most} orders a second", who.name);
             return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);

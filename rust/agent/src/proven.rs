@@ -1,7 +1,7 @@
 //! Who asks: the connection's own identity, or a caller whose proof a reconstructor carries (PROTOCOL §6, Request).
 //!
-//! Pure. The carrier gives its session, to which shares are sealed; all else (name, groups, roles, limits, the
-//! policy's principal, the log's caller) is the caller's. A reconstructor that carries has no say of its own.
+//! Pure. The carrier gives its session, to which shares are sealed; all else (name, groups, roles, the policy's
+//! limits and principal, the log's caller) is the caller's; the agent's own rates and room are the carrier's. A reconstructor that carries has no say of its own.
 
 use std::sync::Arc;
 

@@ -69,6 +69,8 @@ pub(crate) struct Tally {
     pub callers: BTreeMap<Id, Spent>,
     /// A share was regenerated under it.
     pub proven: bool,
+    /// Openings that were counted, of which it is not known yet whether a share was regenerated.
+    pub pending: u64,
 }
 
 /// A count, and when it grew.
@@ -177,6 +179,7 @@ impl Uses {
             self.welcome(account.token);
         }
         let tally = self.tokens.entry(*account.token).or_default();
+        tally.pending += 1;
         tally.all.set(counted.key);
         tally.all.remember(longest(false), count, now);
         let caller = tally.callers.entry(*account.of).or_default();
@@ -234,7 +237,7 @@ impl Uses {
         if self.newcomers.len() >= UNPROVEN
             && let Some(oldest) = self.newcomers.pop_front()
         {
-            self.settle(&oldest, None);
+            self.forget(&oldest, 0);
         }
         self.newcomers.push_back(*token);
     }
@@ -243,6 +246,7 @@ impl Uses {
     pub fn settle(&mut self, token: &Id, counted: Option<&Counted>) {
         if let Some(counted) = counted {
             let tally = self.tokens.entry(*token).or_default();
+            tally.pending = tally.pending.saturating_sub(1);
             tally.proven = true;
             tally.all.set(counted.key);
             tally
@@ -250,7 +254,19 @@ impl Uses {
                 .entry(counted.of)
                 .or_default()
                 .set(counted.caller);
-        } else if self.tokens.get(token).is_some_and(|tally| !tally.proven) {
+        } else {
+            self.forget(token, 1);
+        }
+    }
+
+    /// So many openings that are counted have come to nothing: a token of which that is so for all of them is not
+    /// remembered. What others under way have counted is.
+    fn forget(&mut self, token: &Id, settled: u64) {
+        let Some(tally) = self.tokens.get_mut(token) else {
+            return;
+        };
+        tally.pending = tally.pending.saturating_sub(settled);
+        if !tally.proven && (tally.pending == 0 || settled == 0) {
             self.tokens.remove(token);
         }
     }
@@ -335,6 +351,29 @@ mod tests {
             uses.refuses(other, &bounds, 3, NOW).is_some(),
             "a batch counts each"
         );
+    }
+
+    #[test]
+    fn an_opening_that_comes_to_nothing_takes_along_nothing_that_others_have_counted() {
+        let mut uses = Uses::default();
+        let bounds = bounds("agent 3 per 10s");
+        let (ops, token) = (account(&[1; 32], &[7; 32]), [1; 32]);
+        let counted: Vec<Counted> = (0..3).map(|_| uses.spend(ops, &bounds, 1, NOW)).collect();
+        uses.settle(&token, None);
+        assert!(
+            uses.refuses(ops, &bounds, 1, NOW).is_some(),
+            "while others are under way"
+        );
+        uses.settle(&token, Some(&counted[1]));
+        uses.settle(&token, Some(&counted[2]));
+        assert!(
+            uses.refuses(ops, &bounds, 1, NOW + 9_000).is_some(),
+            "within the stretch too"
+        );
+        let other = account(&[2; 32], &[7; 32]);
+        uses.spend(other, &bounds, 1, NOW);
+        uses.settle(&[2; 32], None);
+        assert_eq!(uses.before(other).key, 0, "where all came to nothing");
     }
 
     #[test]

@@ -179,7 +179,13 @@ impl Compiled {
                 approvers,
                 ..
             } = parsed;
-            let named = |p: &Policy| matches!(p.resource_constraint(), ResourceConstraint::Eq(_));
+            let named = |p: &Policy| {
+                let any = matches!(
+                    p.resource_constraint(),
+                    ResourceConstraint::Any | ResourceConstraint::Is(_)
+                );
+                !any
+            };
             let names_keys = set.policies().any(named);
             Ready {
                 set,

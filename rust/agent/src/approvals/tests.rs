@@ -218,7 +218,7 @@ fn what_two_people_must_approve_is_done_when_both_have_and_once() {
         assert_eq!(basis.approvals[1].approver, key(CFO).caller_id());
         // Nothing was spent by being judged; once it is, it is spent for whatever comes with it.
         assert!(decide(&body, &used, &requests, vec![cfo.clone(), ceo.clone()]).is_ok());
-        used.spend(&basis.approvals, NOW);
+        used.spend(&[0; 32], &basis.approvals, NOW);
         let again = decide(&body, &used, &requests, vec![cfo.clone(), ceo.clone()]);
         refused(again, "the approval of cfo: it was spent before");
         let anew = Statement {
@@ -379,15 +379,22 @@ fn spent_approvals_are_remembered_for_as_long_as_they_could_last() {
         }
     };
     let mut used = Used::default();
-    used.spend(&[spent(1)], NOW);
-    used.spend(&[spent(2)], NOW + AHEAD);
+    used.spend(&[0; 32], &[spent(1)], NOW);
+    used.spend(&[0; 32], &[spent(2)], NOW + AHEAD);
     assert!(used.has(&spent(1).id) && used.has(&spent(2).id));
-    used.spend(&[], NOW + AHEAD + 1);
+    used.spend(&[0; 32], &[], NOW + AHEAD + 1);
     assert!(!used.has(&spent(1).id) && used.has(&spent(2).id));
-    let many: Vec<Spent> = (10..MOST as u64 + 9).map(spent).collect();
-    used.spend(&many, NOW + AHEAD + 1);
-    assert!(used.is_full(NOW + AHEAD + 1));
-    assert!(!used.is_full(NOW + 2 * AHEAD + 2));
+    let half: Vec<Spent> = (10..MOST as u64 / 2 + 10).map(spent).collect();
+    used.spend(&[1; 32], &half, NOW + AHEAD + 1);
+    assert!(
+        used.is_full(&[1; 32], NOW + AHEAD + 1),
+        "one caller has half"
+    );
+    assert!(!used.is_full(&[0; 32], NOW + AHEAD + 1));
+    let many: Vec<Spent> = (MOST as u64..MOST as u64 * 3 / 2).map(spent).collect();
+    used.spend(&[0; 32], &many, NOW + AHEAD + 1);
+    assert!(used.is_full(&[0; 32], NOW + AHEAD + 1));
+    assert!(!used.is_full(&[0; 32], NOW + 2 * AHEAD + 2));
 }
 
 proptest! {
@@ -429,7 +436,7 @@ proptest! {
         flipped(&mut bytes);
         prop_assert!(judge(&used, bytes).is_err(), "a flipped bit");
         prop_assert!(judge(&used, by(OPS, &good)).is_err(), "the caller's own");
-        used.spend(&basis.unwrap().approvals, NOW);
+        used.spend(&[0; 32], &basis.unwrap().approvals, NOW);
         prop_assert!(judge(&used, by(CFO, &good)).is_err(), "spent");
     }
 }

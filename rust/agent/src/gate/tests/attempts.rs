@@ -213,7 +213,7 @@ impl World {
             ..case(Verb::Contribute, &who, &self.body, &requests)
         };
         let basis = case.decide(&mut self.replay)?;
-        self.used.spend(&basis.approvals, NOW);
+        self.used.spend(&who.id, &basis.approvals, NOW);
         Ok(())
     }
 }
