@@ -12,6 +12,7 @@ use std::sync::Arc;
 use evanesce_element::Description;
 use evanesce_wire::Id;
 use evanesce_wire::session::SealingSession;
+use evanesce_wire::sessions::Sessions;
 
 use crate::approvals::Used;
 use crate::clock::Clock;
@@ -21,7 +22,6 @@ use crate::limits::{self, Limits};
 use crate::orders::Book;
 use crate::rate::Rate;
 use crate::replay::Replay;
-use crate::sessions::Sessions;
 use crate::shown::Shown;
 use crate::tombstones::Retired;
 use crate::uses::Shared;

@@ -16,7 +16,7 @@
 //! | how a request becomes work and an answer | `api`, `judge`, `work` |
 //! | what is done with roots, pads and shares | `regenerate` |
 //! | what is written down, and when | `commit`, `log`, `sync`, `tombstones`, `orders`, `revoke`, `tell` |
-//! | what is remembered | `agent`, `shown`, `replay`, `sessions`, `clock` |
+//! | what is remembered | `agent`, `shown`, `replay`, `clock`, the wire's `sessions` |
 //! | how often a key was used | `uses`, `recent`, `counts` |
 //! | who is listened to, and how much | `server`, `places`, `body`, `room`, `observe` |
 //! | what it compares with other agents | `peers` |
@@ -69,7 +69,6 @@ mod roll;
 mod room;
 mod run;
 mod server;
-mod sessions;
 mod setup;
 mod shown;
 mod start;

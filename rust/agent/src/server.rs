@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use evanesce_token::formula;
+use evanesce_wire::alive::silence;
 use evanesce_wire::client::CBOR;
 use evanesce_wire::{Id, limits as wire, tls};
+use h2::RecvStream;
 use h2::server::SendResponse;
-use h2::{Ping, PingPong, RecvStream};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,7 +167,7 @@ impl Api {
             return;
         };
         let _counted = Counted::new(&self.metrics.connections);
-        let silence = silence(http.ping_pong());
+        let silence = silence(http.ping_pong(), limits::KEEP_ALIVE, limits::HANDSHAKE);
         let ended = async {
             match admitted {
                 // A peer that no longer answers is not waited for.
@@ -193,20 +194,6 @@ impl Api {
             tokio::spawn(async move {
                 api.answer(&caller, &spki, request, respond).await;
             });
-        }
-    }
-}
-
-/// Returns once the peer of a connection has left a sign of life unanswered.
-async fn silence(pings: Option<PingPong>) {
-    let Some(mut pings) = pings else {
-        return std::future::pending().await;
-    };
-    loop {
-        sleep(limits::KEEP_ALIVE).await;
-        let answered = timeout(limits::HANDSHAKE, pings.ping(Ping::opaque())).await;
-        if !matches!(answered, Ok(Ok(_))) {
-            return;
         }
     }
 }

@@ -1,10 +1,8 @@
-//! Whom it works for (`callers.toml`), and the sealing sessions it has with them.
+//! Whom it works for: `callers.toml`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use evanesce_wire::Id;
-use evanesce_wire::session::SealingSession;
 use serde::Deserialize;
 
 use crate::config::parse_id;
@@ -59,73 +57,9 @@ impl Callers {
     }
 }
 
-/// Sessions in all.
-const SESSIONS: usize = 1024;
-/// Sessions of one caller.
-const PER_CALLER: usize = 64;
-
-/// The sessions with callers, a bounded number: the least recently used gives way.
-#[derive(Default)]
-pub struct Sessions {
-    open: HashMap<Id, Held>,
-    uses: u64,
-}
-
-struct Held {
-    session: Arc<SealingSession>,
-    caller: Id,
-    used: u64,
-}
-
-impl Sessions {
-    /// The session `id` of `caller`, if it has not ended at `now` (Unix seconds).
-    pub fn find(&mut self, id: &Id, caller: &Id, now: u64) -> Option<Arc<SealingSession>> {
-        self.uses += 1;
-        let held = self.open.get_mut(id)?;
-        if held.caller != *caller || now >= held.session.not_after {
-            return None;
-        }
-        held.used = self.uses;
-        Some(held.session.clone())
-    }
-
-    /// Whether an offer with this statement was answered and its session is still here.
-    pub fn answered(&self, id: &Id) -> bool {
-        self.open.contains_key(id)
-    }
-
-    /// Keeps a session of `caller`.
-    pub fn keep(&mut self, session: SealingSession, caller: Id, now: u64) {
-        self.open.retain(|_, held| now < held.session.not_after);
-        let own = |held: &Held| held.caller == caller;
-        if self.open.values().filter(|held| own(held)).count() >= PER_CALLER {
-            self.drop_oldest(own);
-        } else if self.open.len() >= SESSIONS {
-            self.drop_oldest(|_| true);
-        }
-        self.uses += 1;
-        let held = Held {
-            session: Arc::new(session),
-            caller,
-            used: self.uses,
-        };
-        self.open.insert(held.session.id, held);
-    }
-
-    fn drop_oldest(&mut self, among: impl Fn(&Held) -> bool) {
-        let candidates = self.open.iter().filter(|(_, held)| among(held));
-        let oldest = candidates
-            .min_by_key(|(_, held)| held.used)
-            .map(|(id, _)| *id);
-        oldest.and_then(|id| self.open.remove(&id));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evanesce_wire::session::{PendingSession, answer};
-    use evanesce_wire::{FileIdentity, Identity};
 
     #[test]
     fn callers_have_names_and_ids_of_their_own() {
@@ -147,26 +81,5 @@ mod tests {
             let why = Callers::parse(&text).err().unwrap();
             assert!(why.contains(what), "{what}: {why}");
         }
-    }
-
-    #[test]
-    fn a_caller_has_so_many_sessions_and_nobody_elses() {
-        let folder = tempfile::tempdir().unwrap();
-        let identity = |name| FileIdentity::create(&folder.path().join(name)).unwrap();
-        let (service, caller) = (identity("service"), identity("caller"));
-        let session = || {
-            let (_, offer) = PendingSession::offer(&caller, service.agent_id(), 1000).unwrap();
-            answer(&offer, caller.spki(), &service, 1000).unwrap().1
-        };
-        let (mut sessions, me) = (Sessions::default(), caller.caller_id());
-        let first = session();
-        let (id, ends) = (first.id, first.not_after);
-        sessions.keep(first, me, 1000);
-        assert!(sessions.answered(&id) && sessions.find(&id, &me, ends - 1).is_some());
-        assert!(sessions.find(&id, &[1; 32], 1000).is_none(), "another's");
-        assert!(sessions.find(&id, &me, ends).is_none(), "over");
-        (0..PER_CALLER).for_each(|_| sessions.keep(session(), me, 1000));
-        assert!(!sessions.answered(&id), "the oldest gave way");
-        assert_eq!(sessions.open.len(), PER_CALLER);
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use evanesce_quorum::Reconstructor;
 use evanesce_secret::Backing;
 use evanesce_wire::message::{Serving, Sessions as Standing};
+use evanesce_wire::sessions::Sessions;
 use evanesce_wire::{FileIdentity, Identity, WireError, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::callers::Sessions;
 use crate::config::Config;
 use crate::harden::Hardened;
 use crate::serve::{Service, UnderWay};
@@ -23,6 +23,11 @@ use crate::server::serve;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long agents are waited for before it says that it listens.
 const FIRST: Duration = Duration::from_secs(2);
+
+/// Sealing sessions with callers, in all.
+const SESSIONS: usize = 1024;
+/// Of one caller.
+const SESSIONS_PER_CALLER: usize = 64;
 
 /// Runs the reconstructor of `folder` until SIGTERM or SIGINT; SIGHUP reads `callers.toml` again.
 pub fn run(folder: &Path) -> Result<(), String> {
@@ -76,7 +81,7 @@ pub fn run(folder: &Path) -> Result<(), String> {
             id: identity.agent_id(),
             identity,
             callers: RwLock::new(callers),
-            sessions: Mutex::new(Sessions::default()),
+            sessions: Mutex::new(Sessions::new(SESSIONS, SESSIONS_PER_CALLER)),
             standing: Mutex::new(Arc::new(Standing {
                 // Of another run of it, none is taken for one of this.
                 version: u64::from(u32::from_be_bytes(seed)) << 16,

@@ -10,12 +10,13 @@ use evanesce_wire::message::{
     Envelope, Operate, Problem, Serving, SessionAnswer, Standing, envelope_aad,
 };
 use evanesce_wire::session::{self, Offer};
+use evanesce_wire::sessions::Sessions;
 use evanesce_wire::{Id, Identity, System, WireError, World};
 use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 use zeroize::Zeroize;
 
-use crate::callers::{Callers, Sessions};
+use crate::callers::Callers;
 use crate::config::{Config, Limits};
 use crate::operate::operate;
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evanesce_token::formula;
+use evanesce_wire::alive::silence;
 use evanesce_wire::client::CBOR;
 use evanesce_wire::{Id, limits as wire, tls};
 use h2::server::SendResponse;
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Reason, RecvStream};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,7 +133,7 @@ async fn connection(
         return;
     };
     let spki: Arc<[u8]> = spki.into();
-    let silence = silence(http.ping_pong());
+    let silence = silence(http.ping_pong(), KEEP_ALIVE, HANDSHAKE);
     tokio::pin!(silence);
     let mut stopping = false;
     loop {
@@ -203,22 +204,6 @@ async fn send(mut respond: SendResponse<Bytes>, status: StatusCode, mut body: By
         };
         let piece = body.split_to(capacity.min(body.len()));
         if stream.send_data(piece, body.is_empty()).is_err() {
-            return;
-        }
-    }
-}
-
-/// Returns once the peer of a connection has left a sign of life unanswered.
-async fn silence(pings: Option<PingPong>) {
-    let Some(mut pings) = pings else {
-        return std::future::pending().await;
-    };
-    loop {
-        sleep(KEEP_ALIVE).await;
-        if !matches!(
-            timeout(HANDSHAKE, pings.ping(Ping::opaque())).await,
-            Ok(Ok(_))
-        ) {
             return;
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use evanesce_wire::Id;
-use evanesce_wire::session::SealingSession;
+use crate::Id;
+use crate::session::SealingSession;
 
 /// The sessions that are open, a bounded number: the least recently used gives way.
 pub struct Sessions {
@@ -84,5 +84,43 @@ impl Sessions {
     /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{PendingSession, answer};
+    use crate::{FileIdentity, Identity};
+
+    const PER_CALLER: usize = 4;
+
+    #[test]
+    fn a_caller_has_so_many_sessions_and_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = |name| FileIdentity::create(&folder.path().join(name)).unwrap();
+        let (service, caller) = (identity("service"), identity("caller"));
+        let session = || {
+            let (_, offer) = PendingSession::offer(&caller, service.agent_id(), 1000).unwrap();
+            answer(&offer, caller.spki(), &service, 1000).unwrap().1
+        };
+        let (mut sessions, me) = (Sessions::new(16, PER_CALLER), caller.caller_id());
+        let first = session();
+        let (id, ends) = (first.id, first.not_after);
+        sessions.keep(first, me, 1000);
+        assert!(sessions.answered(&id) && sessions.find(&id, &me, ends - 1).is_some());
+        assert!(sessions.find(&id, &[1; 32], 1000).is_none(), "another's");
+        (0..PER_CALLER).for_each(|_| sessions.keep(session(), me, 1000));
+        assert!(!sessions.answered(&id), "the oldest gave way");
+        assert_eq!(sessions.len(), PER_CALLER);
+        let last = session();
+        let (id, ends) = (last.id, last.not_after);
+        sessions.keep(last, me, 1000);
+        assert!(sessions.find(&id, &me, ends).is_none(), "over");
     }
 }
