@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evanesce_quorum::{Code, Error, Fault, MintSpec, Minted};
+use evanesce_quorum::{Code, Done, Error, Fault, MintSpec, Minted, Reconstructor};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
 use evanesce_wire::Id;
@@ -236,6 +236,25 @@ impl Stage {
             calm: self.calm.load(std::sync::atomic::Ordering::Relaxed),
             result: result.map_err(|e| (e.code, e.faults)),
         });
+    }
+
+    /// Has `caller` ask something about the token of that number, and notes what it was told, if it lives to hear it.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        act: &impl std::fmt::Debug,
+        caller: usize,
+        token: usize,
+        ask: impl FnOnce(&Reconstructor, Arc<Token>, Done<T>),
+        good: impl FnOnce(T) -> Good,
+    ) {
+        let token = self.known(token).token;
+        let id = Some(*token.id());
+        let began = self.ledger.now();
+        let coordinator = self.coordinator(caller);
+        let asked = coordinator.hear(|of, done| ask(of, token, done));
+        let Some(result) = asked.await else { return };
+        let act = format!("{act:?}");
+        self.told(&act, caller, id, began, DEADLINE, result.map(good));
     }
 
     /// What a mint of this stage asks for.

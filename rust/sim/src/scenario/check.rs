@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use evanesce_quorum::{CheckTable, Reconstructor};
+
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::schedule::Act;
-use crate::stage::{DEADLINE, Good, Stage};
+use crate::stage::{Good, Stage};
 
 /// The scenario.
 pub struct Checked;
@@ -35,24 +37,12 @@ impl Act for Check {
     fn play(&self, stage: Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let this = *self;
         Box::pin(async move {
-            let token = stage.tokens[this.token].token.clone();
-            let id = Some(*token.id());
-            let began = stage.ledger.now();
-            let coordinator = stage.coordinator(this.caller);
-            let asked = coordinator.hear(|of, done| of.check(token, this.open, done));
-            let Some(result) = asked.await else { return };
-            let result = result.map(|table| {
+            let good = |table: CheckTable| {
                 let good = table.rows.iter().filter(|row| row.fault.is_none());
                 Good::Checked(good.map(|row| row.seat_number).collect())
-            });
-            stage.told(
-                &format!("{this:?}"),
-                this.caller,
-                id,
-                began,
-                DEADLINE,
-                result,
-            );
+            };
+            let ask = |of: &Reconstructor, token, done| of.check(token, this.open, done);
+            stage.ask(&this, this.caller, this.token, ask, good).await;
         })
     }
 }

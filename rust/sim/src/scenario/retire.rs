@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use evanesce_quorum::{Reconstructor, Retirement};
+
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::schedule::Act;
-use crate::stage::{DEADLINE, Good, Stage};
+use crate::stage::{Good, Stage};
 
 /// The scenario.
 pub struct Retired;
@@ -33,21 +35,9 @@ impl Act for Retire {
     fn play(&self, stage: Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let this = *self;
         Box::pin(async move {
-            let token = stage.tokens[this.token].token.clone();
-            let id = Some(*token.id());
-            let began = stage.ledger.now();
-            let coordinator = stage.coordinator(this.caller);
-            let asked = coordinator.hear(|of, done| of.retire(token, done));
-            let Some(result) = asked.await else { return };
-            let result = result.map(|retired| Good::Retired(retired.tombstoned, retired.dead));
-            stage.told(
-                &format!("{this:?}"),
-                this.caller,
-                id,
-                began,
-                DEADLINE,
-                result,
-            );
+            let good = |retired: Retirement| Good::Retired(retired.tombstoned, retired.dead);
+            let ask = |of: &Reconstructor, token, done| of.retire(token, done);
+            stage.ask(&this, this.caller, this.token, ask, good).await;
         })
     }
 }
