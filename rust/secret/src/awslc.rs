@@ -58,6 +58,12 @@ pub(crate) fn make_thread_state() {
     }
 }
 
+/// Takes down what AWS-LC keeps for this thread, if anything.
+pub(crate) fn drop_thread_state() {
+    // SAFETY: no preconditions; what is made again later is taken down by AWS-LC itself.
+    unsafe { aws_lc_sys::AWSLC_thread_local_clear() };
+}
+
 extern "C" fn alloc(size: usize, _file: *const c_char, _line: c_int) -> *mut c_void {
     if is_crucible_thread()
         && let Ok(arena) = arena()

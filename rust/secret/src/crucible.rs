@@ -16,18 +16,31 @@ use crate::arena::arena;
 use crate::lock::{futex_wait, futex_wake_all, futex_wake_one};
 use crate::registers::{on_stack, vector_level};
 use crate::wipe::wipe_stack;
-use crate::{awslc, init};
+use crate::{awslc, fork, init};
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 thread_local! {
     /// Const and without a destructor: allocators read it at any time, also while a thread is torn down.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
     /// AWS-LC's own state of this thread exists; a forked child inherits it.
     static WARM: Cell<bool> = const { Cell::new(false) };
+    /// Takes that state down when the thread ends.
+    static COOLS: Cools = const { Cools };
+}
+
+struct Cools;
+
+impl Drop for Cools {
+    /// Left to itself, AWS-LC does this a little later, with its lock on the list of all threads' states held: a fork by another
+    /// thread at that moment would leave the lock held in the child, which would hang on its first random byte.
+    fn drop(&mut self) {
+        WARM.set(false);
+        fork::not_across(awslc::drop_thread_state);
+    }
 }
 
 /// Whether this code runs on the crucible.
@@ -103,6 +116,8 @@ pub(crate) unsafe fn enter(f: unsafe extern "C" fn(*mut ()), data: *mut ()) {
 /// It must not come to lie in the arena: a forked child follows those links.
 fn warm() {
     if !WARM.replace(true) {
+        // A thread that is already being taken down has none: AWS-LC then does it alone.
+        let _ = COOLS.try_with(|_| ());
         awslc::make_thread_state();
     }
 }
@@ -187,14 +202,16 @@ impl Stacks {
         self.try_take().unwrap_or_else(|| self.wait())
     }
 
-    /// Takes every stack, so that no job runs, as soon as they are free; gives up on the rest after `patience`.
+    /// Takes every stack, so that no job runs, as soon as they are free; gives up on the rest after this many looks.
     /// Returns which were taken.
-    pub(crate) fn take_all(&self, patience: Duration) -> u64 {
+    pub(crate) fn take_all(&self, looks: u32, pause: Duration) -> u64 {
         let all = !0u64 >> (64 - self.stacks.len());
-        let start = Instant::now();
         let mut taken = self.free.swap(0, SeqCst);
-        while taken != all && start.elapsed() < patience {
-            std::thread::sleep(Duration::from_micros(50));
+        for _ in 0..looks {
+            if taken == all {
+                break;
+            }
+            std::thread::sleep(pause);
             taken |= self.free.swap(0, SeqCst);
         }
         taken

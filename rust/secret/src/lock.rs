@@ -46,6 +46,14 @@ impl Lock {
         }
     }
 
+    /// The end of a critical section whose guard was forgotten.
+    ///
+    /// # Safety
+    /// The caller holds the lock.
+    pub(crate) unsafe fn release(&self) {
+        drop(Guard(self));
+    }
+
     /// Opens the lock whoever held it. Only for a forked child, in which the holder does not exist.
     pub(crate) fn reopen(&self) {
         self.0.store(OPEN, Release);

@@ -6,7 +6,8 @@ use crate::crucible::{enter, is_crucible_thread};
 use crate::lock::Lock;
 use crate::{generation, init};
 use std::alloc::Layout;
-use std::mem::ManuallyDrop;
+use std::ffi::{CString, c_void};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
@@ -161,15 +162,7 @@ fn start() -> &'static Pool {
     // One per core: jobs are expected to compute. Who waits a lot brings threads of its own to `on_crucible`.
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let wanted = cores.min(arena().map_or(1, |a| a.stacks.count()));
-    let threads = (0..wanted)
-        .filter(|i| {
-            std::thread::Builder::new()
-                .name(format!("crucible-{i}"))
-                .stack_size(OWN_STACK)
-                .spawn(|| work.run_all())
-                .is_ok()
-        })
-        .count();
+    let threads = (0..wanted).filter(|i| start_thread(work, *i)).count();
     let pool = Box::leak(Box::new(Pool {
         generation: generation(),
         threads,
@@ -177,6 +170,45 @@ fn start() -> &'static Pool {
     }));
     POOL.store(pool, Release);
     pool
+}
+
+/// Starts one detached thread; whether the system gave it.
+///
+/// Not one of std's: in a program with Rust's own main, std holds a lock of its own while a thread starts or ends, and a child forked
+/// in that moment could never start a thread again.
+fn start_thread(work: &'static Work, number: usize) -> bool {
+    extern "C" fn run(start: *mut c_void) -> *mut c_void {
+        // SAFETY: the box that was made below for this thread alone.
+        let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+        // SAFETY: this thread; the name ends in a zero and is short enough. Nothing depends on its being set.
+        unsafe { libc::pthread_setname_np(libc::pthread_self(), start.name.as_ptr()) };
+        start.work.run_all()
+    }
+    let Ok(name) = CString::new(format!("crucible-{number}")) else {
+        return false;
+    };
+    let start = Box::into_raw(Box::new(Start { work, name }));
+    let mut attributes = MaybeUninit::uninit();
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: the attributes are initialised first and destroyed last; the box goes to the thread, or back if there is none.
+    unsafe {
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), OWN_STACK);
+        libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
+        let failed =
+            libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, start.cast());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        if failed != 0 {
+            drop(Box::from_raw(start));
+        }
+        failed == 0
+    }
+}
+
+/// What a thread is given.
+struct Start {
+    work: &'static Work,
+    name: CString,
 }
 
 /// For the child handler of a fork.
@@ -240,7 +272,7 @@ impl Work {
         }
     }
 
-    fn run_all(&self) {
+    fn run_all(&self) -> ! {
         loop {
             // SAFETY: a job from the queue, run once.
             unsafe { run(self.next()) };

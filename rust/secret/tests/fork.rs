@@ -4,6 +4,9 @@ use common::*;
 use evanesce_secret::*;
 use std::sync::mpsc;
 
+/// Children that are made while other threads come and go.
+const FORKS: usize = 50;
+
 /// AWS-LC's random generator on the crucible, as signing uses it: its state must survive where the arena does not.
 fn draw() -> [u8; 32] {
     on_crucible(|| {
@@ -12,6 +15,22 @@ fn draw() -> [u8; 32] {
         assert_eq!(unsafe { aws_lc_sys::RAND_bytes(bytes.as_mut_ptr(), 32) }, 1);
         bytes
     })
+}
+
+/// Runs `f` on a thread that std knows nothing of, and whether that could be done. In a program with Rust's own main, std holds a
+/// lock while a thread starts or ends, and a child made in that moment cannot start one of std's.
+fn on_a_bare_thread(f: fn()) -> bool {
+    extern "C" fn run(f: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the function passed below.
+        unsafe { std::mem::transmute::<*mut libc::c_void, fn()>(f)() };
+        std::ptr::null_mut()
+    }
+    // SAFETY: plain calls; the thread is joined, once.
+    unsafe {
+        let mut thread = std::mem::zeroed();
+        libc::pthread_create(&mut thread, std::ptr::null(), run, f as *mut _) == 0
+            && libc::pthread_join(thread, std::ptr::null_mut()) == 0
+    }
 }
 
 /// Uses everything there is.
@@ -136,13 +155,46 @@ fn forking_while_other_threads_are_at_work_is_safe() {
         }
         for _ in 0..30 {
             // Not an assertion here: the other threads would never be told to stop.
-            statuses.push(in_child(|| {
-                // SAFETY: a plain system call; a child that hangs is to die.
-                unsafe { libc::alarm(60) };
-                everything_works()
-            }));
+            statuses.push(in_child(everything_works));
         }
         stop.store(true, Relaxed);
     });
     assert_eq!(statuses, [0; 30]);
+}
+
+#[test]
+fn threads_that_end_during_a_fork_leave_no_lock_held_in_the_child() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let stop = AtomicBool::new(false);
+    let mut statuses = Vec::new();
+    draw();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                // Each makes AWS-LC's state of its thread, and takes it down as it ends.
+                let ending: Vec<_> = (0..8).map(|_| std::thread::spawn(draw)).collect();
+                ending
+                    .into_iter()
+                    .for_each(|t| assert_ne!(t.join().unwrap(), [0; 32]));
+            }
+        });
+        for _ in 0..FORKS {
+            statuses.push(in_child(|| {
+                on_a_bare_thread(|| assert_ne!(draw(), [0; 32]))
+            }));
+        }
+        stop.store(true, Relaxed);
+    });
+    assert_eq!(statuses, [0; FORKS]);
+}
+
+#[test]
+fn a_child_forked_while_the_crucible_starts_can_start_its_own() {
+    // Each child's child is forked as soon as the first of the child's threads has run a job, the others perhaps still starting.
+    for _ in 0..FORKS {
+        assert_eq!(
+            in_child(|| everything_works() && in_child(everything_works) == 0),
+            0
+        );
+    }
 }

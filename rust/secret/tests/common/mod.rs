@@ -45,6 +45,8 @@ pub fn in_child(f: impl FnOnce() -> bool) -> i32 {
     unsafe {
         let child = libc::fork();
         if child == 0 {
+            // A child that hangs is to die, not to keep its parent waiting.
+            libc::alarm(60);
             let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
             libc::exit(if matches!(good, Ok(true)) { 0 } else { 1 });
         }
