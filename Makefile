@@ -16,7 +16,7 @@ export EVANESCE_VECTORS = $(CURDIR)/.venv/lib/vectors
 export EVANESCE_SHARED  = $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: help prerequisites build demo test test-rust test-python simulate faults lint bench fuzz residue clean
+.PHONY: help prerequisites build demo test test-rust test-python simulate attempts faults lint bench fuzz residue clean
 
 help:
 	@echo "make demo      build, then watch a quorum mint, sign, lose agents, refuse and recover"
@@ -25,6 +25,7 @@ help:
 	@echo "make lint      formats, lints, types, licences"
 	@echo "make bench     measured beside OpenBao; results in bench/results/"
 	@echo "make simulate  schedules of faults in virtual time (SCHEDULES=100000; SEED= shows one)"
+	@echo "make attempts  replays, stale approvals, widened grants, altered payloads and logs (ATTEMPTS=1000000)"
 	@echo "make faults    real agents, a fault every few seconds (MINUTES=10; SEED= draws the same ones again)"
 	@echo "make fuzz      every decoder under libFuzzer (SECONDS=60 each)"
 	@echo "make residue   the long search for secrets left in memory and files (RUNS=20)"
@@ -120,6 +121,11 @@ $(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py'
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench
+
+ATTEMPTS ?= 1000000
+attempts: $(STAMPS)/venv-test
+	cd rust && EVANESCE_ATTEMPTS=$(ATTEMPTS) EVANESCE_GRANTS=$(ATTEMPTS) EVANESCE_MUTATIONS=$$(($(ATTEMPTS) / 10)) \
+	  $(CARGO) test --locked --release -p evanesce-agent -p evanesce-wire --lib -- --nocapture attempts grants grant:: mutations
 
 MINUTES ?= 10
 faults: build $(STAMPS)/venv-test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from bench.proxy import Proxy
 from independent import Token
 from loot import Loot, Recorder, Taken
-from machines import AgentMachine, Machine, Quorum
+from machines import PATIENCE, AgentMachine, Machine, Quorum
 
 CORRUPT = ("agent-1", "agent-2")
 SUITES = ("--suite", "ed25519", "--suite", "hmac-sha256")
@@ -44,6 +45,7 @@ def attacked(folder: Path) -> Iterator[Attack]:
     recorder = Recorder()
     with Quorum(folder / "quorum") as quorum:
         caller = quorum.caller
+        _become_peers(quorum)
         with Proxy({name: agent.address for name, agent in quorum.agents.items()}, tap=recorder) as proxy:
             written = caller.home / "quorum.toml"
             text = written.read_text()
@@ -54,6 +56,29 @@ def attacked(folder: Path) -> Iterator[Attack]:
             tokens = {name: Token.decode(path.read_bytes()) for name, path in files.items()}
             taken = tuple(Taken(quorum.agents[name]) for name in CORRUPT)
             yield Attack(quorum, Loot(taken, tokens, recorder, sorted(folder.glob("*.json"))), files)
+
+
+def _become_peers(quorum: Quorum) -> None:
+    """Of one another, the corrupt ones too."""
+    for agent in quorum.agents.values():
+        quorum.caller.run("agent", "peers", agent.folder)
+        peers = agent.folder / "peers.toml"
+        peers.write_text("every_ms = 100\n" + peers.read_text())
+    quorum.end(*quorum.agents)
+    quorum.start()
+    until_well(quorum)
+
+
+def until_well(quorum: Quorum, *names: str) -> None:
+    """Until these agents, or all, say that they answer."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        agents = quorum.caller.try_("agent", "status", "--json").json["agents"]
+        status = {agent["name"]: agent["status"] for agent in agents}
+        if all(status[name] is not None and not status[name]["standing"] for name in names or quorum.agents):
+            return
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)
 
 
 def _live(folder: Path, quorum: Quorum) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import cbor2
 import pytest
-from attacked import CORRUPT, Attack
+from attacked import CORRUPT, Attack, until_well
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from independent import th
@@ -212,6 +212,7 @@ def test_what_a_corrupt_agent_wrote_it_cannot_take_back(attack: Attack, tmp_path
     agent.end()
     shutil.copytree(agent.folder / "log", tmp_path / "copy")
     agent.start()
+    until_well(attack.quorum, agent.name)
     caller.run("sign", token, "-m", "what is to be hidden", "--receipts", early, "--out", tmp_path / "s1")
     agent.end()
     seen = tmp_path / "seen"
@@ -219,7 +220,9 @@ def test_what_a_corrupt_agent_wrote_it_cannot_take_back(attack: Attack, tmp_path
     auditor.run("audit", "witness", *witness, "--create-key", seen, "--log-key", seen / "vkey")
     auditor.run("audit", "verify", early, "--log", seen)
 
-    # Hidden: the log ends before it.
+    # Hidden: the log ends before it. Its peers would notice, so it has none.
+    shutil.copytree(agent.folder, tmp_path / "newest")
+    (agent.folder / "peers.toml").unlink()
     shutil.rmtree(agent.folder / "log")
     shutil.copytree(tmp_path / "copy", agent.folder / "log")
     auditor.fail(2, "log-invalid", "agent", "log", "export", agent.folder, seen)
@@ -239,4 +242,7 @@ def test_what_a_corrupt_agent_wrote_it_cannot_take_back(attack: Attack, tmp_path
     auditor.fail(2, "log-invalid", "audit", "witness", *witness, other)
     missing = auditor.try_("audit", "reconcile", other, "--seen", early, "--json")
     assert missing.status == 2 and missing.json["missing"]
+    shutil.rmtree(agent.folder)
+    shutil.move(tmp_path / "newest", agent.folder)
     agent.start()
+    until_well(attack.quorum, agent.name)
