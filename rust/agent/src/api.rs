@@ -224,6 +224,10 @@ impl Api {
         }
         let mut room = self.rooms.bytes(Some(who));
         let body = body.receive(&mut room).await?;
+        // Once more: a body may take its time, and what peers say meanwhile counts.
+        if let Some(why) = self.refusal() {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
         Ok((self.take_order(who, &body).await?, room))
     }
 
@@ -275,6 +279,10 @@ impl Api {
             Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),
         };
         let body = body.receive(&mut room).await?;
+        // Once more: a body may take its time, and what peers say meanwhile counts.
+        if let Some(why) = self.refuses(verb) {
+            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+        }
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
         let now = self.world.unix_millis();
