@@ -76,7 +76,11 @@ impl Tombstones {
         journal.read_at(0, &mut text)?;
         let ids: HashSet<Id> = tombstones(&text)
             .map_err(|line| {
-                let what = format!("{name}: line {line} is no token id");
+                let what = format!(
+                    "{name}: line {line} is no token id: the file was changed. Restore it, or put it together anew from \
+                     those of this agent's peers: a line too many does no harm but to the token that it names, a line too \
+                     few forgets an end"
+                );
                 io::Error::new(io::ErrorKind::InvalidData, what)
             })?
             .into_iter()

@@ -224,3 +224,21 @@ async fn racing_coordinators_get_no_more_than_the_limit() {
         assert_eq!((had, world.evaluations()), (40, 40));
     }
 }
+
+#[tokio::test]
+async fn a_policy_sees_how_often_a_key_was_used_whatever_is_asked() {
+    let mut world = world(Commit::Process, false);
+    let policy = "@limits(\"agent 5\") permit(principal, action == Action::\"sign\", resource);
+        permit(principal, action == Action::\"retire\", resource) when { context.uses.key >= 2 };";
+    let me = world.agent.me.id;
+    let old = seated_under(me, 7, policy, None);
+    let new = seated_under(me, 8, policy, Some(old.0.id));
+    world.tokens = [old, new];
+    for used in 0..2 {
+        let (answers, _) = world.ask(Verb::Retire, 1).await;
+        assert_eq!(answers[0].code, Code::Refused, "after {used}");
+        assert!(released(&world.ask(Verb::Contribute, 1).await.0[0]));
+    }
+    let (answers, _) = world.ask(Verb::Retire, 1).await;
+    assert_eq!(answers[0].code, Code::Done, "{}", answers[0].reason);
+}

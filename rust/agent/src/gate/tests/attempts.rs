@@ -20,6 +20,10 @@ use crate::tombstones::Retired;
 const POLICY: &str = "@delegable(\"2\") @payload(\"{ amount: Long, currency: String }\")
     permit(principal == Caller::\"ops\", action == Action::\"sign\", resource)
     when { context.payload.amount <= 500 && context.approvals.count >= 1 };";
+/// The same, but nobody need approve: what refuses a replay or an altered payload here is not an approval that does not fit.
+const PLAIN: &str = "@delegable(\"2\") @payload(\"{ amount: Long, currency: String }\")
+    permit(principal == Caller::\"ops\", action == Action::\"sign\", resource)
+    when { context.payload.amount <= 500 };";
 /// What the first grant lets through.
 const GRANTED: u64 = 100;
 
@@ -69,16 +73,86 @@ enum Attempt {
     SelfApproved(usize),
     /// A grant with one bit flipped.
     AlteredGrant(usize),
-    /// A grant that its own grantor has made wider than what they were given, and a request of what only it would let through.
-    Widened(u64),
+    /// A grant that its own grantor has made wider than what they were given, in this, by so much. What is asked for would
+    /// have been let through without.
+    Widened(Wider, u64),
+    /// The same in its amount, and a request of what only it would let through.
+    Exceeding(u64),
     /// A grant that somebody else has signed in its grantor's place.
     Forged(usize, usize),
     /// A payload with one bit flipped, under its old digest or under its own.
     AlteredPayload(bool),
 }
 
+/// In what a grant is wider than the one before it.
+#[derive(Clone, Copy, Debug)]
+enum Wider {
+    Amount,
+    Unbounded,
+    Actions,
+    Suites,
+    Begin,
+    End,
+    Count,
+    Uncounted,
+}
+
+impl Wider {
+    const ALL: [Wider; 8] = [
+        Wider::Amount,
+        Wider::Unbounded,
+        Wider::Actions,
+        Wider::Suites,
+        Wider::Begin,
+        Wider::End,
+        Wider::Count,
+        Wider::Uncounted,
+    ];
+
+    fn make(self, grant: &mut Grant, by: u64) {
+        match self {
+            Wider::Amount => {
+                grant.bounds[0].must = Must::Range {
+                    min: 1,
+                    max: GRANTED + by,
+                }
+            }
+            Wider::Unbounded => grant.bounds.clear(),
+            Wider::Actions => grant.actions.insert(0, "mac".into()),
+            Wider::Suites => grant.suites.push("hmac-sha256".into()),
+            Wider::Begin => grant.not_before -= by,
+            Wider::End => grant.expires += by,
+            Wider::Count => grant.count = grant.count.map(|count| count + by),
+            Wider::Uncounted => grant.count = None,
+        }
+    }
+}
+
+impl Attempt {
+    /// What the agent says to it: that it was refused for something else would show nothing of this.
+    fn is_why(self, refusal: &Refusal, plain: bool) -> bool {
+        let says = |words: &[&str]| words.iter().any(|word| refusal.reason.contains(word));
+        match self {
+            Attempt::Replayed if plain => refusal.code == Code::Replayed,
+            Attempt::Replayed => refusal.code == Code::Replayed || says(&["spent before"]),
+            Attempt::SpentApproval => says(&["spent before"]),
+            Attempt::Stale(_, ahead) => says(match ahead {
+                false => &["ended"],
+                true => &["from now: compare clocks"],
+            }),
+            Attempt::SelfApproved(_) => says(&["whoever asks cannot approve it"]),
+            Attempt::Widened(..) | Attempt::Exceeding(_) => {
+                says(&["gives what its grantor has not"])
+            }
+            // One bit may make anything of it, but never what was signed.
+            Attempt::AlteredApproval | Attempt::AlteredGrant(_) | Attempt::Forged(..) => true,
+            Attempt::AlteredPayload(_) => true,
+        }
+    }
+}
+
 impl World {
-    fn new() -> Self {
+    fn new(text: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = ["ops", "lead", "bot", "cfo"];
         let people: Vec<FileIdentity> = names
@@ -91,9 +165,9 @@ impl World {
             format!("[[identity]]\nname = \"{name}\"\nid = \"{id}\"\nroles = [\"caller\", \"reconstructor\", \"approver\"]\n")
         });
         let directory = Directory::parse(&lines.collect::<String>()).unwrap();
-        let policy = Compiled::new(POLICY);
+        let policy = Compiled::new(text);
         assert_eq!(policy.invalid(), None);
-        let body = body(POLICY, None);
+        let body = body(text, None);
         let first = Grant {
             token: body.id,
             grantor: people[OPS].caller_id(),
@@ -109,7 +183,7 @@ impl World {
                     max: GRANTED,
                 },
             }],
-            count: None,
+            count: Some(1 << 40),
             not_before: NOW - 50,
             expires: NOW + 50,
             nonce: [0; 16],
@@ -242,7 +316,7 @@ fn attempt(
             return Some(world.right(1, CFO, expires));
         }
         Attempt::SelfApproved(who) => return Some(world.right(1, who, NOW + 60)),
-        Attempt::Widened(by) => world.right(GRANTED + by, CFO, NOW + 60),
+        Attempt::Exceeding(by) => world.right(GRANTED + by, CFO, NOW + 60),
         _ => world.right(1, CFO, NOW + 60),
     };
     match attempt {
@@ -255,12 +329,14 @@ fn attempt(
         }
         Attempt::AlteredApproval => flip(&mut fresh.approvals[0]),
         Attempt::AlteredGrant(which) => flip(&mut fresh.grants[which]),
-        Attempt::Widened(by) => {
+        Attempt::Widened(wider, by) => {
             let mut wide = world.chain[1].clone();
-            wide.bounds[0].must = Must::Range {
-                min: 1,
-                max: GRANTED + by,
-            };
+            wider.make(&mut wide, by);
+            fresh.grants[1] = Signed::new(&wide, &world.people[LEAD]).unwrap().encode();
+        }
+        Attempt::Exceeding(by) => {
+            let mut wide = world.chain[1].clone();
+            Wider::Amount.make(&mut wide, by);
             fresh.grants[1] = Signed::new(&wide, &world.people[LEAD]).unwrap().encode();
         }
         Attempt::Forged(which, who) => {
@@ -300,7 +376,9 @@ fn kinds() -> impl Strategy<Value = Attempt> {
         Just(Attempt::AlteredApproval),
         prop_oneof![Just(OPS), Just(LEAD), Just(BOT)].prop_map(Attempt::SelfApproved),
         (0usize..2).prop_map(Attempt::AlteredGrant),
-        (1u64..=400).prop_map(Attempt::Widened),
+        (prop::sample::select(&Wider::ALL[..]), 1u64..=400)
+            .prop_map(|(wider, by)| Attempt::Widened(wider, by)),
+        (1u64..=400).prop_map(Attempt::Exceeding),
         (0usize..2, 0usize..4).prop_map(|(which, who)| Attempt::Forged(which, who)),
         any::<bool>().prop_map(Attempt::AlteredPayload),
     ]
@@ -312,7 +390,10 @@ fn nothing_replayed_stale_widened_altered_or_approved_by_oneself_is_accepted() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(2000);
-    let world = RefCell::new(World::new());
+    let (world, plain) = (
+        RefCell::new(World::new(POLICY)),
+        RefCell::new(World::new(PLAIN)),
+    );
     let tried = Cell::new(0u32);
     // A kind that cannot be made of what was drawn is not an attempt, so there are some cases more than attempts.
     let mut runner = TestRunner::new(ProptestConfig {
@@ -321,25 +402,49 @@ fn nothing_replayed_stale_widened_altered_or_approved_by_oneself_is_accepted() {
         ..ProptestConfig::with_cases(count)
     });
     let cases = (
-        kinds(),
+        (kinds(), any::<bool>()),
         1u64..=GRANTED,
         any::<prop::sample::Index>(),
         0u8..8,
     );
-    let ended = runner.run(&cases, |(kind, amount, at, bit)| {
-        let world = &mut *world.borrow_mut();
+    let ended = runner.run(&cases, |((kind, without), amount, at, bit)| {
+        // Whatever is wrong with an approval is tried where one is asked for, all else in both. Without one, another payload under
+        // its own digest is another request.
+        let of_approval = matches!(
+            kind,
+            Attempt::SpentApproval
+                | Attempt::Stale(..)
+                | Attempt::AlteredApproval
+                | Attempt::SelfApproved(_)
+                | Attempt::AlteredPayload(true)
+        );
+        let without = without && !of_approval;
+        let world = &mut *[&world, &plain][usize::from(without)].borrow_mut();
         // More than an agent remembers of one caller; let those of before have ended.
         if world.lately > 20_000 {
             (world.used, world.replay) = (Used::default(), Replay::new(1 << 16, [0; 16]));
             world.lately = 0;
         }
-        let right = world.right(amount, CFO, NOW + 60);
+        let mut right = world.right(amount, CFO, NOW + 60);
+        if without {
+            right.approvals.clear();
+        }
         prop_assert_eq!(world.judge(&right), Ok(()), "what is right");
-        let Some(wrong) = attempt(world, &right, kind, at, bit) else {
+        let Some(mut wrong) = attempt(world, &right, kind, at, bit) else {
             return Err(TestCaseError::reject("nobody to do it"));
         };
+        if without {
+            wrong.approvals.clear();
+        }
         tried.set(tried.get() + 1);
-        prop_assert!(world.judge(&wrong).is_err(), "{:?}", kind);
+        let refusal = world.judge(&wrong).err();
+        let why = |refusal: &Refusal| kind.is_why(refusal, without);
+        prop_assert!(
+            refusal.as_ref().is_some_and(why),
+            "{:?}: {:?}",
+            kind,
+            refusal
+        );
         Ok(())
     });
     ended.unwrap_or_else(|e| panic!("{e}"));
