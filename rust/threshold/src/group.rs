@@ -6,11 +6,15 @@
 
 use std::collections::BTreeSet;
 
+use evanesce_secret::{Secret, on_crucible};
+use evanesce_token::hash::TaggedHash;
 use evanesce_token::limits::SEATS;
 use frost_core::keys::{PublicKeyPackage, VerifiableSecretSharingCommitment, VerifyingShare};
 use frost_core::{Identifier, Signature, VerifyingKey};
 
+use crate::arithmetic;
 use crate::error::Error;
+use crate::share::Share;
 use crate::suite::Suite;
 
 /// A flat quorum and its commitment vector, judged.
@@ -19,6 +23,7 @@ pub struct Group<S: Suite> {
     seats: u8,
     commitment: VerifiableSecretSharingCommitment<S>,
     vector: Vec<Vec<u8>>,
+    fingerprint: [u8; 32],
     public_key: [u8; 32],
 }
 
@@ -51,6 +56,7 @@ impl<S: Suite> Group<S> {
             })?;
         Ok(Group {
             seats: seats as u8,
+            fingerprint: fingerprint(S::NAME, seats, &points),
             commitment,
             vector: points,
             public_key,
@@ -84,6 +90,24 @@ impl<S: Suite> Group<S> {
             .map_err(|_| Error::Unfit(format!("commitment vector: the share of seat {seat} is 0")))
     }
 
+    /// Takes a scalar for the share of `seat`, if it is that: this is the one way to a [`Share`].
+    ///
+    /// # Errors
+    /// [`Error::NotTheShare`]; the scalar is then wiped.
+    pub fn admit(&self, seat: u8, scalar: Secret<32>) -> Result<Share<S>, Error> {
+        let must_be = self.verifying_share(seat)?;
+        let is = on_crucible(|| {
+            let scalar = arithmetic::decode::<S>(scalar.expose())?;
+            let point = arithmetic::times_generator::<S>(&scalar);
+            let point = <S::Group as frost_core::Group>::serialize(&point).ok()?;
+            Some(point.as_ref().to_vec())
+        });
+        match is {
+            Some(is) if is == must_be => Ok(Share::checked(seat, self.fingerprint, scalar)),
+            _ => Err(Error::NotTheShare { seat }),
+        }
+    }
+
     /// Whether the 64 bytes are this key's signature of `message` (of [`Taproot`](crate::Taproot): as BIP-340 has it, for
     /// messages of any length).
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
@@ -91,6 +115,11 @@ impl<S: Suite> Group<S> {
             self.verifying_key()
                 .is_ok_and(|key| key.verify(message, &signature).is_ok())
         })
+    }
+
+    /// Whether the share is of this group: the same suite, vector and number of seats.
+    pub fn has(&self, share: &Share<S>) -> bool {
+        share.group == self.fingerprint
     }
 
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey<S>, Error> {
@@ -151,4 +180,14 @@ pub(crate) fn canonical<S: Suite>(bytes: &[u8]) -> Result<Vec<u8>, String> {
 
 fn no_such_seat(seat: u8, seats: u8) -> Error {
     Error::Unfit(format!("there is no seat {seat} among {seats}"))
+}
+
+fn fingerprint(suite: &str, seats: usize, vector: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = TaggedHash::new("mpc-group");
+    hash.part(suite.as_bytes());
+    hash.part(&(seats as u32).to_be_bytes());
+    for point in vector {
+        hash.part(point);
+    }
+    hash.finish()
 }

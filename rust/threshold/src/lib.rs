@@ -8,15 +8,30 @@
 //! | to | use |
 //! |---|---|
 //! | name a ciphersuite | [`Suite`], by [`Ed25519`] or [`Taproot`] |
+//! | make a key that nobody ever has | [`dkg`] |
 //! | know what a share must be, or verify a signature | [`Group`] |
+//! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
 //!
+//! # Where secrets lie
+//!
+//! Shares lie in locked memory ([`evanesce_secret::Secret`]) between calls, and are used on the crucible alone, inside the
+//! call. The Foundation's library copies scalars freely (they are `Copy`): those copies are on the crucible's stack, which
+//! is wiped when the call ends, and in heap blocks, which come from locked memory and are wiped when freed **where the
+//! process has [`evanesce_secret::CrucibleAlloc`] for its allocator**, as agents have; elsewhere they are in ordinary
+//! memory, and the library wipes its own types but not what vectors left behind in growing. None of our types that holds a
+//! secret has Debug, Clone or comparison.
 
 #![forbid(unsafe_code)]
 
+mod arithmetic;
+pub mod dkg;
 mod error;
 mod group;
+mod random;
+mod share;
 mod suite;
 
-pub use error::Error;
+pub use error::{Culprit, Error, Wrong};
 pub use group::Group;
+pub use share::Share;
 pub use suite::{Ed25519, Suite, Taproot};

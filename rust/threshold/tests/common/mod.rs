@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+use evanesce_secret::Secret;
+use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Plan};
 use evanesce_threshold::{Ed25519, Suite, Taproot};
 use frost_core::{Field, Group, Scalar};
 
@@ -43,4 +45,52 @@ pub fn point<S: Suite>(scalar: &[u8]) -> Vec<u8> {
     let scalar: Scalar<S> = F::<S>::deserialize(&scalar).unwrap();
     let point = S::Group::generator() * scalar;
     S::Group::serialize(&point).unwrap().as_ref().to_vec()
+}
+
+/// The agents of a test, by seat.
+pub fn agents(seats: usize) -> Vec<[u8; 32]> {
+    (0..seats).map(|seat| [seat as u8 + 1; 32]).collect()
+}
+
+pub fn plan(t: usize, seats: usize, seat: u8) -> Plan {
+    Plan::new(b"header", t, &agents(seats), seat).unwrap()
+}
+
+/// Every seat's polynomial, and what it announces.
+pub fn begun<S: Suite>(t: usize, seats: usize) -> (Vec<Announced<S>>, Vec<Vec<u8>>) {
+    (0..seats)
+        .map(|seat| dkg::begin(plan(t, seats, seat as u8)).unwrap())
+        .unzip()
+}
+
+/// All seats after the first exchange, in which nobody lied.
+pub fn heard<S: Suite>(t: usize, seats: usize) -> Vec<Heard<S>> {
+    let (announced, announcements) = begun(t, seats);
+    let hear = |announced: Announced<S>| announced.hear(&announcements).unwrap();
+    announced.into_iter().map(hear).collect()
+}
+
+/// Shares, by their receivers.
+pub type Sent = Vec<Vec<(u8, Secret<32>)>>;
+
+/// All seats after the second exchange, in which nobody lied.
+pub fn agreed<S: Suite>(heard: Vec<Heard<S>>) -> (Vec<Agreed<S>>, Sent) {
+    let echoes: Vec<_> = heard.iter().map(|heard| heard.digests().to_vec()).collect();
+    let mut sent: Sent = heard.iter().map(|_| Vec::new()).collect();
+    let mut agreed = Vec::new();
+    for (from, heard) in (0..).zip(heard) {
+        let (next, shares) = heard.compare(&echoes).unwrap();
+        for (to, share) in shares {
+            sent[usize::from(to)].push((from, share));
+        }
+        agreed.push(next);
+    }
+    (agreed, sent)
+}
+
+/// A key among that many agents.
+pub fn made<S: Suite>(t: usize, seats: usize) -> Vec<Made<S>> {
+    let (agreed, sent) = agreed(heard(t, seats));
+    let finish = |(agreed, shares): (Agreed<S>, _)| agreed.finish(shares).unwrap();
+    agreed.into_iter().zip(sent).map(finish).collect()
 }
