@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::cbor::Writer;
 use evanesce_token::hash::th;
+use evanesce_token::mpc;
 use frost_core::Identifier;
 use frost_core::keys::dkg;
 
@@ -73,6 +74,19 @@ impl Plan {
         })
     }
 
+    /// The plan of a token of the second kind, which is to have this header; `agents` by its seats.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`], also for a header that no decoder would take, or agents that are not one for each seat.
+    pub fn of(header: &mpc::Header, agents: &[[u8; 32]], seat: u8) -> Result<Plan, Error> {
+        header.validate().map_err(|error| Error::Unfit(error.0))?;
+        let (is, seats) = (agents.len(), header.quorum.of.len());
+        if is != seats {
+            return Err(Error::Unfit(format!("{is} agents for {seats} seats")));
+        }
+        Plan::new(&header.encode(), header.quorum.t, agents, seat)
+    }
+
     /// `TH("mpc-transcript", header, CBOR(agent ids), CBOR(commitment vectors), CBOR(proofs))`.
     fn transcript<S: Suite>(&self, heard: &[Announcement<S>]) -> [u8; 32] {
         let mut agents = Writer::new();
@@ -110,6 +124,9 @@ impl Plan {
         }
     }
 }
+
+/// Secrets, each with the seat that it goes to or came from.
+pub type Parcels = Vec<(u8, Secret<32>)>;
 
 /// Draws this agent's polynomial. The bytes are its announcement, for every other agent.
 pub fn begin<S: Suite>(plan: Plan) -> Result<(Announced<S>, Vec<u8>), Error> {
@@ -197,7 +214,7 @@ impl<S: Suite> Announced<S> {
 /// What was dealt: this seat's own part, and one share for every other seat.
 struct Dealt<S: Suite> {
     kept: Box<dkg::round2::SecretPackage<S>>,
-    sent: Vec<(u8, Secret<32>)>,
+    sent: Parcels,
 }
 
 type Packages<S> = BTreeMap<Identifier<S>, dkg::round1::Package<S>>;
@@ -208,7 +225,7 @@ fn deal<S: Suite>(
     drawn: Box<Drawn<S>>,
     packages: &Packages<S>,
 ) -> Result<Dealt<S>, Error> {
-    let mut sent = Vec::new();
+    let mut sent = Parcels::new();
     for seat in plan.others() {
         sent.push((seat, Secret::zeroed()?));
     }
@@ -268,11 +285,10 @@ impl<S: Suite> Heard<S> {
     ///
     /// # Errors
     /// [`Error::Culprits`], with [`Wrong::Differs`].
-    #[allow(clippy::type_complexity)]
     pub fn compare<D: AsRef<[[u8; 32]]>>(
         self,
         echoes: &[D],
-    ) -> Result<(Agreed<S>, Vec<(u8, Secret<32>)>), Error> {
+    ) -> Result<(Agreed<S>, Parcels), Error> {
         self.plan.check_count("echoes", echoes.len())?;
         let mut culprits = Vec::new();
         for (other, echo) in (0..).zip(echoes) {

@@ -122,6 +122,13 @@ impl<S: Suite> Group<S> {
         share.group == self.fingerprint
     }
 
+    pub(crate) fn check_own(&self, share: &Share<S>) -> Result<(), Error> {
+        match self.has(share) {
+            true => Ok(()),
+            false => Err(Error::Unfit("the share is of another quorum's key".into())),
+        }
+    }
+
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey<S>, Error> {
         VerifyingKey::deserialize(&self.vector[0]).map_err(|error| Error::Unfit(error.to_string()))
     }

@@ -11,6 +11,7 @@
 //! | make a key that nobody ever has | [`dkg`] |
 //! | know what a share must be, or verify a signature | [`Group`] |
 //! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
+//! | mask a share for a token, and regenerate it | [`Regen`] |
 //!
 //! # Where secrets lie
 //!
@@ -28,10 +29,12 @@ pub mod dkg;
 mod error;
 mod group;
 mod random;
+mod regen;
 mod share;
 mod suite;
 
 pub use error::{Culprit, Error, Wrong};
 pub use group::Group;
+pub use regen::Regen;
 pub use share::Share;
 pub use suite::{Ed25519, Suite, Taproot};

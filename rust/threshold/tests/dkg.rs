@@ -4,7 +4,7 @@ mod common;
 
 use common::{Outside, agents, agreed, begun, heard, made};
 use evanesce_secret::Secret;
-use evanesce_threshold::dkg::{self, Made, Plan};
+use evanesce_threshold::dkg::{self, Made, Parcels, Plan};
 use evanesce_threshold::{Culprit, Ed25519, Error, Suite, Taproot, Wrong};
 use frost_core::keys::{KeyPackage, SigningShare, VerifyingShare, reconstruct};
 use frost_core::{Identifier, VerifyingKey};
@@ -218,7 +218,7 @@ fn everyone_whose_share_does_not_fit_is_named() {
 
 #[test]
 fn one_share_of_each_other_seat_is_needed() {
-    let spoils: [fn(&mut Vec<(u8, Secret<32>)>); 3] = [
+    let spoils: [fn(&mut Parcels); 3] = [
         |shares| drop(shares.pop()),
         |shares| shares[0].0 = shares[1].0,
         |shares| shares[0].0 = 0,

@@ -7,7 +7,7 @@ use frost_core::keys::dkg::{part3, round2};
 use frost_core::keys::{CoefficientCommitment, SecretShare, SigningShare};
 use frost_core::{Element, Field as _, Group as _};
 
-use super::Agreed;
+use super::{Agreed, Parcels};
 use crate::arithmetic;
 use crate::error::{Culprit, Error, Wrong};
 use crate::group::{Group, identifier};
@@ -34,7 +34,7 @@ impl<S: Suite> Agreed<S> {
     ///
     /// # Errors
     /// [`Error::Culprits`], with [`Wrong::Share`]: all whose share does not fit what they announced.
-    pub fn finish(self, shares: Vec<(u8, Secret<32>)>) -> Result<Made<S>, Error> {
+    pub fn finish(self, shares: Parcels) -> Result<Made<S>, Error> {
         let mut senders: Vec<u8> = shares.iter().map(|(seat, _)| *seat).collect();
         senders.sort_unstable();
         if !senders.iter().copied().eq(self.plan.others()) {

@@ -1,12 +1,11 @@
 //! The Zcash Foundation's vectors for key generation: polynomials that were drawn before, taken through the three exchanges.
 
-use evanesce_secret::Secret;
 use frost_core::keys::VerifiableSecretSharingCommitment;
 use frost_core::keys::dkg::round1::{Package, SecretPackage};
 use frost_core::{Field, Scalar, Signature};
 use serde_json::Value;
 
-use super::{Announced, Plan, announcement::Announcement};
+use super::{Announced, Parcels, Plan, announcement::Announcement};
 use crate::arithmetic::decode;
 use crate::group::identifier;
 use crate::suite::{Ed25519, Suite, Taproot};
@@ -60,7 +59,7 @@ fn the_vectors_key_is_made<S: Suite>(taproot: bool) {
         .into_iter()
         .map(|h| h.compare(&echoes).unwrap())
         .collect();
-    let mut sent: Vec<Vec<(u8, Secret<32>)>> = (0..3).map(|_| Vec::new()).collect();
+    let mut sent: Vec<Parcels> = (0..3).map(|_| Vec::new()).collect();
     let mut waiting = Vec::new();
     for (from, (agreed, shares)) in (0..).zip(agreed) {
         for (to, share) in shares {

@@ -2,8 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use evanesce_secret::Secret;
-use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Plan};
+use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Parcels, Plan};
 use evanesce_threshold::{Ed25519, Suite, Taproot};
 use frost_core::{Field, Group, Scalar};
 
@@ -71,7 +70,7 @@ pub fn heard<S: Suite>(t: usize, seats: usize) -> Vec<Heard<S>> {
 }
 
 /// Shares, by their receivers.
-pub type Sent = Vec<Vec<(u8, Secret<32>)>>;
+pub type Sent = Vec<Parcels>;
 
 /// All seats after the second exchange, in which nobody lied.
 pub fn agreed<S: Suite>(heard: Vec<Heard<S>>) -> (Vec<Agreed<S>>, Sent) {
