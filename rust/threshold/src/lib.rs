@@ -12,10 +12,11 @@
 //! | know what a share must be, or verify a signature | [`Group`] |
 //! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
 //! | mask a share for a token, and regenerate it | [`Regen`] |
+//! | sign together | [`sign`] |
 //!
 //! # Where secrets lie
 //!
-//! Shares lie in locked memory ([`evanesce_secret::Secret`]) between calls, and are used on the crucible alone, inside the
+//! Shares and nonces lie in locked memory ([`evanesce_secret::Secret`]) between calls, and are used on the crucible alone, inside the
 //! call. The Foundation's library copies scalars freely (they are `Copy`): those copies are on the crucible's stack, which
 //! is wiped when the call ends, and in heap blocks, which come from locked memory and are wiped when freed **where the
 //! process has [`evanesce_secret::CrucibleAlloc`] for its allocator**, as agents have; elsewhere they are in ordinary
@@ -31,6 +32,7 @@ mod group;
 mod random;
 mod regen;
 mod share;
+pub mod sign;
 mod suite;
 
 pub use error::{Culprit, Error, Wrong};
