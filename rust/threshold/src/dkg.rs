@@ -15,11 +15,14 @@
 //! Callers must know who sent what: seats are told apart by the order of what is given here. A proof of possession names the
 //! seat but not the ceremony; the transcript, which all sign, ties it to this one.
 //!
+//! A [`refresh`] goes the same way: what is dealt then has a constant of 0, and is added to the shares that there are.
+//!
 //! A member who speaks last can choose among keys (every such protocol permits that much); it cannot make one that it
 //! knows, nor, of [`Taproot`](crate::Taproot), one with a script hidden in it.
 
 mod announcement;
 mod finish;
+mod refresh;
 #[cfg(test)]
 mod vectors;
 
@@ -31,13 +34,15 @@ use evanesce_token::hash::th;
 use evanesce_token::mpc;
 use frost_core::Identifier;
 use frost_core::keys::dkg;
+use frost_core::keys::refresh::refresh_dkg_part2;
 
 use crate::error::{Culprit, Error, Wrong};
-use crate::group::{check_size, identifier};
+use crate::group::{Group, check_size, identifier};
 use crate::random::Kernel;
 use crate::suite::Suite;
-use announcement::Announcement;
+use announcement::{Announcement, Shape};
 pub use finish::Made;
+pub use refresh::refresh;
 
 /// Who makes a key with whom, and under which header.
 #[derive(Clone)]
@@ -87,27 +92,36 @@ impl Plan {
         Plan::new(&header.encode(), header.quorum.t, agents, seat)
     }
 
-    /// `TH("mpc-transcript", header, CBOR(agent ids), CBOR(commitment vectors), CBOR(proofs))`.
-    fn transcript<S: Suite>(&self, heard: &[Announcement<S>]) -> [u8; 32] {
+    /// `TH("mpc-transcript", header, CBOR(agent ids), CBOR(commitment vectors), CBOR(proofs))`; in a refresh, under the label
+    /// `mpc-refresh-transcript`, with the vector that is refreshed for the proofs.
+    fn transcript<S: Suite>(&self, heard: &[Announcement<S>], base: Option<&Group<S>>) -> [u8; 32] {
         let mut agents = Writer::new();
         agents.array(self.agents.len());
         let mut vectors = Writer::new();
         vectors.array(heard.len());
-        let mut proofs = Writer::new();
-        proofs.array(heard.len());
+        let mut last = Writer::new();
+        last.array(base.map_or(heard.len(), Group::t));
         for (agent, announcement) in self.agents.iter().zip(heard) {
             agents.bytes(agent);
             vectors.array(announcement.vector.len());
             for point in &announcement.vector {
                 vectors.bytes(point);
             }
-            proofs.bytes(&announcement.proof);
+            if let Some(proof) = &announcement.proof {
+                last.bytes(proof);
+            }
         }
-        let [agents, vectors, proofs] = [agents, vectors, proofs].map(Writer::into_bytes);
-        th(
-            "mpc-transcript",
-            &[&self.header, &agents, &vectors, &proofs],
-        )
+        let label = match base {
+            None => "mpc-transcript",
+            Some(base) => {
+                for point in base.vector() {
+                    last.bytes(point);
+                }
+                "mpc-refresh-transcript"
+            }
+        };
+        let [agents, vectors, last] = [agents, vectors, last].map(Writer::into_bytes);
+        th(label, &[&self.header, &agents, &vectors, &last])
     }
 
     /// Every seat but this one.
@@ -139,15 +153,7 @@ pub fn begin<S: Suite>(plan: Plan) -> Result<(Announced<S>, Vec<u8>), Error> {
             .map(|(secret, package)| Box::new((secret, package)))
     });
     let drawn = drawn.ok_or_else(|| Error::Unfit("no polynomial could be drawn".into()))?;
-    let announcement = Announcement::of(&drawn.1)?.encode();
-    Ok((
-        Announced {
-            plan,
-            drawn,
-            announcement: announcement.clone(),
-        },
-        announcement,
-    ))
+    Announced::with(plan, drawn, None)
 }
 
 type Drawn<S> = (dkg::round1::SecretPackage<S>, dkg::round1::Package<S>);
@@ -155,11 +161,28 @@ type Drawn<S> = (dkg::round1::SecretPackage<S>, dkg::round1::Package<S>);
 /// After the first exchange was begun: this agent has announced.
 pub struct Announced<S: Suite> {
     plan: Plan,
+    /// The key that is refreshed, if one is.
+    base: Option<Group<S>>,
     drawn: Box<Drawn<S>>,
     announcement: Vec<u8>,
 }
 
 impl<S: Suite> Announced<S> {
+    fn with(
+        plan: Plan,
+        drawn: Box<Drawn<S>>,
+        base: Option<Group<S>>,
+    ) -> Result<(Announced<S>, Vec<u8>), Error> {
+        let announcement = Announcement::of(&drawn.1, base.is_some())?.encode();
+        let announced = Announced {
+            plan,
+            base,
+            drawn,
+            announcement: announcement.clone(),
+        };
+        Ok((announced, announcement))
+    }
+
     /// Takes the announcements of all seats, in their order, this one's own among them.
     ///
     /// # Errors
@@ -167,6 +190,7 @@ impl<S: Suite> Announced<S> {
     pub fn hear<B: AsRef<[u8]>>(self, announcements: &[B]) -> Result<Heard<S>, Error> {
         let Announced {
             plan,
+            base,
             drawn,
             announcement,
         } = self;
@@ -174,10 +198,15 @@ impl<S: Suite> Announced<S> {
         if announcements[usize::from(plan.seat)].as_ref() != announcement {
             return Err(Error::Unfit("this seat's announcement is another's".into()));
         }
+        let t = plan.t;
+        let shape = match base {
+            None => Shape::Fresh { t },
+            Some(_) => Shape::Refresh { t, any: &drawn.1 },
+        };
         let mut culprits = Vec::new();
         let mut heard = Vec::with_capacity(announcements.len());
         for (seat, bytes) in (0..).zip(announcements) {
-            match Announcement::<S>::decode(bytes.as_ref(), plan.t) {
+            match Announcement::<S>::decode(bytes.as_ref(), shape) {
                 Ok(announcement) => heard.push(announcement),
                 Err(what) => culprits.push(Culprit {
                     seat,
@@ -199,10 +228,11 @@ impl<S: Suite> Announced<S> {
                 (identifier::<S>(seat), package)
             })
             .collect();
-        let dealt = deal(&plan, drawn, &packages)?;
+        let dealt = deal(&plan, drawn, &packages, base.is_some())?;
         Ok(Heard {
-            transcript: plan.transcript(&heard),
+            transcript: plan.transcript(&heard, base.as_ref()),
             plan,
+            base,
             packages,
             heard,
             digests,
@@ -219,11 +249,12 @@ struct Dealt<S: Suite> {
 
 type Packages<S> = BTreeMap<Identifier<S>, dkg::round1::Package<S>>;
 
-/// Checks the proofs and evaluates the polynomial, which is then gone.
+/// Checks the proofs, where there are any, and evaluates the polynomial, which is then gone.
 fn deal<S: Suite>(
     plan: &Plan,
     drawn: Box<Drawn<S>>,
     packages: &Packages<S>,
+    refresh: bool,
 ) -> Result<Dealt<S>, Error> {
     let mut sent = Parcels::new();
     for seat in plan.others() {
@@ -231,7 +262,11 @@ fn deal<S: Suite>(
     }
     let dealt = on_crucible(|| {
         let (secret, _) = *drawn;
-        let (kept, shares) = dkg::part2(secret, packages).map_err(Box::new)?;
+        let (kept, shares) = match refresh {
+            false => dkg::part2(secret, packages),
+            true => refresh_dkg_part2(secret, packages),
+        }
+        .map_err(Box::new)?;
         for (seat, out) in &mut sent {
             let share = shares[&identifier::<S>(*seat)].signing_share().serialize();
             out.expose_mut().copy_from_slice(&share);
@@ -262,6 +297,7 @@ fn deal<S: Suite>(
 /// After the first exchange: this agent knows what all have announced to it, and has told nobody anything secret.
 pub struct Heard<S: Suite> {
     plan: Plan,
+    base: Option<Group<S>>,
     packages: Packages<S>,
     heard: Vec<Announcement<S>>,
     digests: Vec<[u8; 32]>,
@@ -313,6 +349,7 @@ impl<S: Suite> Heard<S> {
         }
         let Heard {
             plan,
+            base,
             packages,
             heard,
             transcript,
@@ -321,6 +358,7 @@ impl<S: Suite> Heard<S> {
         } = self;
         let agreed = Agreed {
             plan,
+            base,
             packages,
             heard,
             transcript,
@@ -333,6 +371,7 @@ impl<S: Suite> Heard<S> {
 /// After the second exchange: all heard the same, and the shares are on their way.
 pub struct Agreed<S: Suite> {
     plan: Plan,
+    base: Option<Group<S>>,
     packages: Packages<S>,
     heard: Vec<Announcement<S>>,
     transcript: [u8; 32],
@@ -348,21 +387,21 @@ mod tests {
     #[test]
     fn the_transcript_covers_header_agents_vectors_and_proofs() {
         let plan = Plan::new(b"header", 2, &[[1; 32], [2; 32]], 0).unwrap();
-        let heard = || -> Vec<_> {
+        let heard = || -> Vec<Announcement<Ed25519>> {
             let drawn = (0..2).map(|_| begin::<Ed25519>(plan.clone()).unwrap().1);
             drawn
-                .map(|bytes| Announcement::<Ed25519>::decode(&bytes, 2).unwrap())
+                .map(|bytes| Announcement::decode(&bytes, Shape::Fresh { t: 2 }).unwrap())
                 .collect()
         };
         let (heard, others) = (heard(), heard());
-        let transcript = plan.transcript(&heard);
-        assert_eq!(transcript, plan.transcript(&heard));
+        let transcript = plan.transcript(&heard, None);
+        assert_eq!(transcript, plan.transcript(&heard, None));
 
         let another = Plan::new(b"headen", 2, &[[1; 32], [2; 32]], 0).unwrap();
-        assert_ne!(another.transcript(&heard), transcript);
+        assert_ne!(another.transcript(&heard, None), transcript);
         for agents in [[[2; 32], [1; 32]], [[1; 32], [3; 32]]] {
             let another = Plan::new(b"header", 2, &agents, 0).unwrap();
-            assert_ne!(another.transcript(&heard), transcript);
+            assert_ne!(another.transcript(&heard, None), transcript);
         }
         let from = |one: usize, vector: &Announcement<Ed25519>, proof: &Announcement<Ed25519>| {
             let mut heard: Vec<_> = heard
@@ -375,7 +414,7 @@ mod tests {
                 proof,
                 package: others[0].package.clone(),
             });
-            plan.transcript(&heard.collect::<Vec<_>>())
+            plan.transcript(&heard.collect::<Vec<_>>(), None)
         };
         assert_eq!(from(1, &heard[1], &heard[1]), transcript);
         for one in 0..2 {

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::TaggedHash;
 use evanesce_token::limits::SEATS;
-use frost_core::keys::{PublicKeyPackage, VerifiableSecretSharingCommitment, VerifyingShare};
+use frost_core::keys::{
+    KeyPackage, PublicKeyPackage, SigningShare, VerifiableSecretSharingCommitment, VerifyingShare,
+};
 use frost_core::{Identifier, Signature, VerifyingKey};
 
 use crate::arithmetic;
@@ -120,6 +122,17 @@ impl<S: Suite> Group<S> {
     /// Whether the share is of this group: the same suite, vector and number of seats.
     pub fn has(&self, share: &Share<S>) -> bool {
         share.group == self.fingerprint
+    }
+
+    /// What the library calls a share with all that belongs to it. On the crucible.
+    pub(crate) fn key_package(&self, share: &Share<S>) -> Option<KeyPackage<S>> {
+        Some(KeyPackage::new(
+            identifier::<S>(share.seat()),
+            SigningShare::deserialize(share.expose()).ok()?,
+            self.share_commitment(share.seat()).ok()?,
+            self.verifying_key().ok()?,
+            self.t() as u16,
+        ))
     }
 
     pub(crate) fn check_own(&self, share: &Share<S>) -> Result<(), Error> {

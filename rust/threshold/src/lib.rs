@@ -13,6 +13,7 @@
 //! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
 //! | mask a share for a token, and regenerate it | [`Regen`] |
 //! | sign together | [`sign`] |
+//! | give a lost seat its share again, or all seats new shares of the same key | [`repair`], [`dkg::refresh`] |
 //!
 //! # Where secrets lie
 //!
@@ -31,6 +32,7 @@ mod error;
 mod group;
 mod random;
 mod regen;
+pub mod repair;
 mod share;
 pub mod sign;
 mod suite;

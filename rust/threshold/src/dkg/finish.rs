@@ -35,10 +35,11 @@ impl<S: Suite> Agreed<S> {
     /// # Errors
     /// [`Error::Culprits`], with [`Wrong::Share`]: all whose share does not fit what they announced.
     pub fn finish(self, shares: Parcels) -> Result<Made<S>, Error> {
-        let mut senders: Vec<u8> = shares.iter().map(|(seat, _)| *seat).collect();
-        senders.sort_unstable();
-        if !senders.iter().copied().eq(self.plan.others()) {
-            return Err(Error::Unfit("not one share of each other seat".into()));
+        self.check_senders(&shares)?;
+        if self.base.is_some() {
+            return Err(Error::Unfit(
+                "this is a refresh: the share that is refreshed is needed".into(),
+            ));
         }
         let own = identifier::<S>(self.plan.seat);
         let mut scalar = Secret::zeroed()?;
@@ -72,17 +73,7 @@ impl<S: Suite> Agreed<S> {
                 .copy_from_slice(&key.signing_share().serialize());
             Ok(public.verifying_key().serialize().unwrap_or_default())
         });
-        let key = summed.map_err(|mut culprits| {
-            culprits.sort_unstable();
-            let culprit = |seat| Culprit {
-                seat,
-                wrong: Wrong::Share,
-            };
-            match culprits.is_empty() {
-                true => Error::Unfit("what was dealt makes no key; begin anew".into()),
-                false => Error::Culprits(culprits.into_iter().map(culprit).collect()),
-            }
-        })?;
+        let key = summed.map_err(wrong_shares)?;
         let (vector, negated) = self.published(&key)?;
         if negated {
             negate::<S>(&mut scalar);
@@ -97,17 +88,33 @@ impl<S: Suite> Agreed<S> {
         })
     }
 
+    pub(super) fn check_senders(&self, shares: &Parcels) -> Result<(), Error> {
+        let mut senders: Vec<u8> = shares.iter().map(|(seat, _)| *seat).collect();
+        senders.sort_unstable();
+        match senders.iter().copied().eq(self.plan.others()) {
+            true => Ok(()),
+            false => Err(Error::Unfit("not one share of each other seat".into())),
+        }
+    }
+
+    /// The sums of what all announced, place by place.
+    pub(super) fn announced_sums(&self) -> Result<Vec<Element<S>>, Error> {
+        let points = self.heard.first().map_or(0, |first| first.vector.len());
+        let mut sums: Vec<Element<S>> = vec![S::Group::identity(); points];
+        for announcement in &self.heard {
+            for (sum, point) in sums.iter_mut().zip(&announcement.vector) {
+                *sum = *sum + element::<S>(point)?;
+            }
+        }
+        Ok(sums)
+    }
+
     /// The vector of the key as it is published, and whether the shares have to be negated for it.
     ///
     /// The library has already tweaked a Taproot key (BIP-341: by a hash of the even one of ±P, which all shares move by),
     /// and may have negated it before; of the vector, that moves the first point and negates the others.
     fn published(&self, key: &[u8]) -> Result<(Vec<Vec<u8>>, bool), Error> {
-        let mut sum: Vec<Element<S>> = vec![S::Group::identity(); self.plan.t];
-        for announcement in &self.heard {
-            for (sum, point) in sum.iter_mut().zip(&announcement.vector) {
-                *sum = *sum + element::<S>(point)?;
-            }
-        }
+        let mut sum = self.announced_sums()?;
         let key = element::<S>(key)?;
         let negated_before = S::must_be_negated(&sum[0]);
         let negated = S::must_be_negated(&key);
@@ -118,15 +125,32 @@ impl<S: Suite> Agreed<S> {
                 true => S::Group::identity() - *point,
                 false => *point,
             };
-            S::Group::serialize(&point)
-                .map(|bytes| bytes.as_ref().to_vec())
-                .map_err(|_| Error::Unfit("what was dealt cancels out; begin anew".into()))
+            written::<S>(&point)
         });
         Ok((vector.collect::<Result<_, _>>()?, negated))
     }
 }
 
-fn element<S: Suite>(bytes: &[u8]) -> Result<Element<S>, Error> {
+/// Those whose shares are wrong; nobody, where the library has another reason.
+pub(super) fn wrong_shares(mut seats: Vec<u8>) -> Error {
+    seats.sort_unstable();
+    let culprit = |seat| Culprit {
+        seat,
+        wrong: Wrong::Share,
+    };
+    match seats.is_empty() {
+        true => Error::Unfit("what was dealt makes no key; begin anew".into()),
+        false => Error::Culprits(seats.into_iter().map(culprit).collect()),
+    }
+}
+
+pub(super) fn written<S: Suite>(point: &Element<S>) -> Result<Vec<u8>, Error> {
+    S::Group::serialize(point)
+        .map(|bytes| bytes.as_ref().to_vec())
+        .map_err(|_| Error::Unfit("what was dealt cancels out; begin anew".into()))
+}
+
+pub(super) fn element<S: Suite>(bytes: &[u8]) -> Result<Element<S>, Error> {
     CoefficientCommitment::<S>::deserialize(bytes)
         .map(|point| point.value())
         .map_err(|error| Error::Unfit(error.to_string()))

@@ -29,10 +29,11 @@ fn drawn<S: Suite>(seat: u8, own: &Value) -> Announced<S> {
     let secret = SecretPackage::new(id, coefficients, commitment.clone(), 2, 3);
     let proof = Signature::deserialize(&bytes(&own["proof_of_knowledge"])).unwrap();
     let package = Package::new(commitment, proof);
-    let announcement = Announcement::of(&package).unwrap().encode();
+    let announcement = Announcement::of(&package, false).unwrap().encode();
     let agents = [[0; 32], [1; 32], [2; 32]];
     Announced {
         plan: Plan::new(b"header", 2, &agents, seat).unwrap(),
+        base: None,
         drawn: Box::new((secret, package)),
         announcement,
     }

@@ -4,8 +4,7 @@ use std::marker::PhantomData;
 
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::th;
-use frost_core::VerifyingKey;
-use frost_core::keys::{KeyPackage, SigningShare, VerifyingShare};
+use frost_core::keys::SigningShare;
 use frost_core::round1::{Nonce, SigningNonces, commit as frost_commit};
 use frost_core::round2::sign as frost_sign;
 use frost_ed25519::rand_core::{CryptoRng, RngCore};
@@ -127,11 +126,8 @@ impl<S: Suite> Drawn<S> {
             ));
         }
         let own = identifier::<S>(self.seat);
-        let verifying_share = group.share_commitment(self.seat)?;
-        let key = group.verifying_key()?;
         let mut signed = [0; 32];
-        let done =
-            on_crucible(|| self.sign_inside(signing, share, verifying_share, key, &mut signed));
+        let done = on_crucible(|| self.sign_inside(signing, share, &mut signed));
         match done {
             Some(()) => Ok(signed),
             None if signing.commitments_of(&own).is_none() => {
@@ -147,8 +143,6 @@ impl<S: Suite> Drawn<S> {
         &self,
         signing: &Signing<S>,
         share: &Share<S>,
-        verifying_share: VerifyingShare<S>,
-        key: VerifyingKey<S>,
         out: &mut [u8; 32],
     ) -> Option<()> {
         let (hiding, binding) = self.nonces.expose().split_at(32);
@@ -156,13 +150,7 @@ impl<S: Suite> Drawn<S> {
             Nonce::deserialize(hiding).ok()?,
             Nonce::deserialize(binding).ok()?,
         );
-        let package = KeyPackage::new(
-            identifier::<S>(self.seat),
-            SigningShare::deserialize(share.expose()).ok()?,
-            verifying_share,
-            key,
-            signing.group.t() as u16,
-        );
+        let package = signing.group.key_package(share)?;
         let signed = frost_sign(&signing.package, &nonces, &package).ok()?;
         out.copy_from_slice(&signed.serialize());
         Some(())

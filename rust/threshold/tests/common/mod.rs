@@ -3,8 +3,9 @@
 #![allow(dead_code)] // each test file uses its part
 
 use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Parcels, Plan};
-use evanesce_threshold::{Ed25519, Suite, Taproot};
-use frost_core::{Field, Group, Scalar};
+use evanesce_threshold::sign::{self, Signing};
+use evanesce_threshold::{Ed25519, Group, Share, Suite, Taproot};
+use frost_core::{Field, Group as _, Scalar};
 
 /// A suite whose signatures another library, which shares no code with FROST's, can judge.
 pub trait Outside: Suite {
@@ -37,7 +38,7 @@ impl Outside for Taproot {
 
 /// The encoding of the point of an encoded scalar.
 pub fn point<S: Suite>(scalar: &[u8]) -> Vec<u8> {
-    type F<S> = <<S as frost_core::Ciphersuite>::Group as Group>::Field;
+    type F<S> = <<S as frost_core::Ciphersuite>::Group as frost_core::Group>::Field;
     let scalar = <F<S> as Field>::Serialization::try_from(scalar)
         .ok()
         .unwrap();
@@ -92,4 +93,34 @@ pub fn made<S: Suite>(t: usize, seats: usize) -> Vec<Made<S>> {
     let (agreed, sent) = agreed(heard(t, seats));
     let finish = |(agreed, shares): (Agreed<S>, _)| agreed.finish(shares).unwrap();
     agreed.into_iter().zip(sent).map(finish).collect()
+}
+
+/// A signature of these seats together, verified by another library.
+pub fn sign_together<S: Outside>(group: &Group<S>, shares: &[&Share<S>]) {
+    let request = [8; 32];
+    let committed = shares
+        .iter()
+        .map(|share| sign::commit(share, &request, b"m").unwrap());
+    let (nonces, commitments): (Vec<_>, Vec<_>) = committed.unzip();
+    let seats = shares.iter().map(|share| share.seat());
+    let commitments: Vec<_> = seats.clone().zip(commitments).collect();
+    let signing = Signing::new(group, b"m", &commitments).unwrap();
+    let signed = nonces
+        .into_iter()
+        .zip(shares)
+        .map(|(nonces, share)| nonces.sign(&signing, share, &request).unwrap());
+    let signed: Vec<_> = seats.zip(signed).collect();
+    let signature = signing.aggregate(&signed).unwrap();
+    assert!(S::outside_accepts(group.public_key(), b"m", &signature));
+}
+
+/// Secrets by their receivers, from secrets by their senders.
+pub fn delivered(sent: Vec<(u8, Parcels)>, seats: usize) -> Vec<Parcels> {
+    let mut received: Vec<Parcels> = (0..seats).map(|_| Parcels::new()).collect();
+    for (from, parcels) in sent {
+        for (to, secret) in parcels {
+            received[usize::from(to)].push((from, secret));
+        }
+    }
+    received
 }
