@@ -17,12 +17,18 @@
 //!
 //! # Where secrets lie
 //!
-//! Shares and nonces lie in locked memory ([`evanesce_secret::Secret`]) between calls, and are used on the crucible alone, inside the
-//! call. The Foundation's library copies scalars freely (they are `Copy`): those copies are on the crucible's stack, which
-//! is wiped when the call ends, and in heap blocks, which come from locked memory and are wiped when freed **where the
-//! process has [`evanesce_secret::CrucibleAlloc`] for its allocator**, as agents have; elsewhere they are in ordinary
-//! memory, and the library wipes its own types but not what vectors left behind in growing. None of our types that holds a
-//! secret has Debug, Clone or comparison.
+//! Shares and nonces, and the secrets that agents send one another, lie in locked memory ([`evanesce_secret::Secret`]) between
+//! calls, and are used on the crucible alone, inside the call. What the Foundation's library leaves there:
+//!
+//! - Scalars, `SigningShare`, `Nonce`, `Delta` and `Sigma` are `Copy` and are not wiped by it: their copies are on the crucible's stack,
+//!   which is wiped when the call ends.
+//! - `SecretPackage`, `KeyPackage`, `SigningNonces` and the packages of shares are wiped when dropped, but not what their vectors left behind
+//!   in growing, nor the `Vec<u8>`s of serialised scalars. **Where the process has [`evanesce_secret::CrucibleAlloc`] for its allocator**, as
+//!   agents have, these are blocks of locked memory, wiped when freed; elsewhere they are ordinary ones, and secrets stay in them.
+//! - Between the exchanges of a key generation, the polynomial (until it is evaluated) and this seat's part of its own share are in such
+//!   blocks, too.
+//!
+//! `tests/residue.rs` searches a process for what is left. None of our types that holds a secret has Debug, Clone or comparison.
 
 #![forbid(unsafe_code)]
 
