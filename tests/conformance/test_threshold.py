@@ -78,6 +78,23 @@ def test_the_curves_are_those_of_rfc_8032_and_bip_340() -> None:
         assert threshold.times(curve, curve.generator, curve.order) in (None, (0, 1))
 
 
+def test_keys_are_made_that_come_out_odd_and_even_before_the_tweak_and_after() -> None:
+    """So that the published ceremonies would show a negation that is forgotten, or one too many."""
+    curve, seen = Secp256k1(), set()
+    for ceremony in json.loads(PUBLISHED.read_text())["ceremonies"]:
+        if ceremony["suite"] != curve.name:
+            continue
+        key = sum(curve.number(bytes.fromhex(of[0])) for of in ceremony["polynomials"]) % curve.order
+        before = threshold.times(curve, curve.generator, key)
+        even = before if before[1] % 2 == 0 else (before[0], curve.p - before[1])
+        tag = hashlib.sha256(b"TapTweak").digest()
+        tweak = int.from_bytes(hashlib.sha256(tag + tag + curve.encode(even)[1:]).digest(), "big")
+        after = curve.add(even, threshold.times(curve, curve.generator, tweak))
+        assert ceremony["vector"][0] == "02" + curve.encode(after)[1:].hex()
+        seen.add((before[1] % 2, after[1] % 2))
+    assert seen == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
 def test_agents_sign_their_rows() -> None:
     curve = Ed25519()
     token = cbor2.loads(bytes.fromhex(GOOD[0]["token"]))

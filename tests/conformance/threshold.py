@@ -349,6 +349,72 @@ def case_of(
     }
 
 
+def hash_for_proofs(curve: Curve, data: bytes) -> int:
+    """The hash of a proof of possession, under the suite's context and `dkg`."""
+    if isinstance(curve, Ed25519):
+        return int.from_bytes(hashlib.sha512(b"FROST-ED25519-SHA512-v1dkg" + data).digest(), "little") % curve.order
+    # RFC 9380 §5: expand_message_xmd with SHA-256 to 48 bytes, modulo the order
+    tag = b"FROST-secp256k1-SHA256-TR-v1dkg"
+    tag += bytes([len(tag)])
+    first = hashlib.sha256(bytes(64) + data + b"\0\x30\0" + tag).digest()
+    blocks = [hashlib.sha256(first + b"\1" + tag).digest()]
+    mixed = bytes(a ^ b for a, b in zip(first, blocks[0], strict=True))
+    blocks.append(hashlib.sha256(mixed + b"\2" + tag).digest())
+    return int.from_bytes(b"".join(blocks)[:48], "big") % curve.order
+
+
+def published(curve: Curve, polynomial: Sequence[int]) -> list[int]:
+    """The polynomial of the published vector: Taproot's is tweaked (BIP-341, a key without scripts) and even."""
+    if isinstance(curve, Ed25519):
+        return list(polynomial)
+
+    def even(of: Sequence[int]) -> list[int]:
+        odd = times(curve, curve.generator, of[0])[1] & 1
+        return [-coefficient % curve.order if odd else coefficient for coefficient in of]
+
+    first, *others = even(polynomial)
+    tag = hashlib.sha256(b"TapTweak").digest()
+    x = curve.encode(times(curve, curve.generator, first))[1:]
+    tweak = int.from_bytes(hashlib.sha256(tag + tag + x).digest(), "big")
+    return even([(first + tweak) % curve.order, *others])
+
+
+def ceremony_of(name: str, suite: str, t: int, seats: int) -> dict[str, Any]:
+    """A key that is made: what every agent draws, announces and sends, and what comes of it."""
+    curve = SUITES[suite]
+    header = cbor(header_of(name, suite, t, seats))
+    agents = [Agent(f"agent-{seat}").id for seat in range(seats)]
+    drawn_ = [[drawn(curve.order, name, str(seat), str(k)) for k in range(t)] for seat in range(seats)]
+    vectors, proofs = [], []
+    for seat, polynomial in enumerate(drawn_):
+        vector = [curve.encode(times(curve, curve.generator, coefficient)) for coefficient in polynomial]
+        nonce = drawn(curve.order, name, "proof", str(seat))
+        r = times(curve, curve.generator, nonce)
+        if isinstance(curve, Secp256k1) and r[1] & 1:
+            nonce = curve.order - nonce
+        r = curve.encode(times(curve, curve.generator, nonce))
+        challenge = hash_for_proofs(curve, curve.scalar(seat + 1) + vector[0] + r)
+        vectors.append(vector)
+        proofs.append(r[-32:] + curve.scalar(nonce + polynomial[0] * challenge))
+    announcements = [cbor({"proof": p, "vector": v}) for p, v in zip(proofs, vectors, strict=True)]
+    made = published(curve, [sum(of[k] for of in drawn_) % curve.order for k in range(t)])
+    return {
+        "name": name,
+        "suite": suite,
+        "header": header.hex(),
+        "agents": [agent.hex() for agent in agents],
+        "polynomials": [[curve.scalar(coefficient).hex() for coefficient in of] for of in drawn_],
+        "announcements": [announcement.hex() for announcement in announcements],
+        "digests": [th("mpc-announcement", announcement).hex() for announcement in announcements],
+        "transcript": th("mpc-transcript", header, cbor(agents), cbor(vectors), cbor(proofs)).hex(),
+        "vector": [curve.encode(times(curve, curve.generator, coefficient)).hex() for coefficient in made],
+        "shares": [
+            curve.scalar(sum(coefficient * (seat + 1) ** k for k, coefficient in enumerate(made))).hex()
+            for seat in range(seats)
+        ],
+    }
+
+
 def generate() -> dict[str, Any]:
     """The file."""
     ed, tr = "frost-ed25519", "frost-secp256k1-tr"
@@ -414,7 +480,14 @@ def generate() -> dict[str, Any]:
         case_of("a compact point", tr, 2, 3, spoil=lambda t: point(1, b"\5" + t["vector"][1][1:])(t), error="unfit"),
         case_of("an odd key", tr, 2, 3, spoil=odd, error="unfit"),
     ]
-    return {"protocol": "evanesce/v1", "kind": "regen-mpc", "cases": cases}
+    ceremonies = [
+        ceremony_of("2 of 3 make a key", ed, 2, 3),
+        ceremony_of("3 of 4 make a key", ed, 3, 4),
+        # between them, keys that come out odd and even, before the tweak and after it
+        *(ceremony_of(f"2 of 3 make a Taproot key, {n}", tr, 2, 3) for n in range(6)),
+        ceremony_of("4 of 4 make a Taproot key", tr, 4, 4),
+    ]
+    return {"protocol": "evanesce/v1", "kind": "regen-mpc", "cases": cases, "ceremonies": ceremonies}
 
 
 def main() -> None:

@@ -123,6 +123,39 @@ fn who_announces_what_cannot_be_read_is_named() {
     who_announces_nonsense_is_named::<Taproot>();
 }
 
+/// Whatever is changed on its way: nobody else is named for it, and what passes is another point that only the shares can tell from the
+/// right one; everyone else's digest of it tells at once.
+#[test]
+fn every_flipped_bit_of_an_announcement_is_its_seats_or_changes_its_digest() {
+    let own = dkg::begin::<Ed25519>(common::plan(2, 3, 1)).unwrap().1;
+    let third = dkg::begin::<Ed25519>(common::plan(2, 3, 2)).unwrap().1;
+    let later_points = own.len() - 32;
+    let mut passed = 0;
+    for bit in 0..own.len() * 8 {
+        let mut flipped = own.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (announced, first) = dkg::begin::<Ed25519>(common::plan(2, 3, 0)).unwrap();
+        match announced.hear(&[first.clone(), flipped, third.clone()]) {
+            Ok(heard) => {
+                assert!(bit / 8 >= later_points, "bit {bit}");
+                let (again, first) = dkg::begin::<Ed25519>(common::plan(2, 3, 0)).unwrap();
+                let right = again.hear(&[first, own.clone(), third.clone()]).unwrap();
+                assert_ne!(heard.digests()[1], right.digests()[1]);
+                passed += 1;
+            }
+            Err(Error::Culprits(culprits)) => {
+                assert!(
+                    culprits.iter().all(|culprit| culprit.seat == 1),
+                    "bit {bit}"
+                );
+            }
+            Err(error) => panic!("bit {bit}: {error}"),
+        }
+    }
+    // one point in sixteen or so is one of prime order
+    assert!(passed < 64, "{passed}");
+}
+
 /// The first point belongs to the proof, so that a key chosen to cancel the others' cannot be announced.
 #[test]
 fn who_cannot_prove_that_it_knows_its_constant_is_named() {

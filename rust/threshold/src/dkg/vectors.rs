@@ -1,11 +1,15 @@
-//! The Zcash Foundation's vectors for key generation: polynomials that were drawn before, taken through the three exchanges.
+//! Polynomials that were drawn before, taken through the three exchanges: the Zcash Foundation's vectors, and those of
+//! `vectors/threshold.json`, which another implementation wrote, Taproot's tweak and parities included.
+
+use std::path::PathBuf;
 
 use frost_core::keys::VerifiableSecretSharingCommitment;
 use frost_core::keys::dkg::round1::{Package, SecretPackage};
 use frost_core::{Field, Scalar, Signature};
 use serde_json::Value;
 
-use super::{Announced, Parcels, Plan, announcement::Announcement};
+use super::announcement::{Announcement, Shape};
+use super::{Announced, Parcels, Plan};
 use crate::arithmetic::decode;
 use crate::group::identifier;
 use crate::suite::{Ed25519, Suite, Taproot};
@@ -96,4 +100,80 @@ fn the_vectors_key_is_made<S: Suite>(taproot: bool) {
 fn the_keys_of_the_vectors_are_made() {
     the_vectors_key_is_made::<Ed25519>(false);
     the_vectors_key_is_made::<Taproot>(true);
+}
+
+fn a_ceremony_goes_as_written<S: Suite>(ceremony: &Value) {
+    let name = &ceremony["name"];
+    let list = |field: &str| -> Vec<Vec<u8>> {
+        ceremony[field]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(bytes)
+            .collect()
+    };
+    let agents: Vec<[u8; 32]> = list("agents")
+        .into_iter()
+        .map(|id| id.try_into().unwrap())
+        .collect();
+    let announcements = list("announcements");
+    let t = ceremony["vector"].as_array().unwrap().len();
+    let header = bytes(&ceremony["header"]);
+    let mut heard = Vec::new();
+    for (seat, announcement) in (0..).zip(&announcements) {
+        let polynomial = ceremony["polynomials"][usize::from(seat)]
+            .as_array()
+            .unwrap();
+        let coefficients = polynomial.iter().map(scalar::<S>).collect();
+        let own = Announcement::decode(announcement, Shape::Fresh { t }).unwrap();
+        let (id, commitment) = (identifier::<S>(seat), own.package.commitment().clone());
+        let (least, most) = (t as u16, agents.len() as u16);
+        let secret = SecretPackage::new(id, coefficients, commitment, least, most);
+        let announced = Announced {
+            plan: Plan::new(&header, t, &agents, seat).unwrap(),
+            base: None,
+            drawn: Box::new((secret, own.package)),
+            announcement: announcement.clone(),
+        };
+        heard.push(announced.hear(&announcements).unwrap());
+    }
+    let mut sent: Vec<Parcels> = agents.iter().map(|_| Parcels::new()).collect();
+    let mut waiting = Vec::new();
+    let echoes = vec![heard[0].digests().to_vec(); agents.len()];
+    for (from, heard) in (0..).zip(heard) {
+        assert_eq!(heard.digests().concat(), list("digests").concat(), "{name}");
+        assert_eq!(
+            heard.transcript()[..],
+            bytes(&ceremony["transcript"]),
+            "{name}"
+        );
+        let (agreed, shares) = heard.compare(&echoes).unwrap();
+        for (to, share) in shares {
+            sent[usize::from(to)].push((from, share));
+        }
+        waiting.push(agreed);
+    }
+    for ((waiting, shares), share) in waiting.into_iter().zip(sent).zip(list("shares")) {
+        let made = waiting.finish(shares).unwrap();
+        assert_eq!(made.group.vector(), list("vector"), "{name}");
+        assert_eq!(made.share.expose()[..], share, "{name}");
+    }
+}
+
+#[test]
+fn the_ceremonies_of_another_implementation_go_as_written() {
+    let shared = std::env::var_os("EVANESCE_SHARED").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        PathBuf::from,
+    );
+    let file = std::fs::read(shared.join("vectors/threshold.json")).unwrap();
+    let vectors: Value = serde_json::from_slice(&file).unwrap();
+    let ceremonies = vectors["ceremonies"].as_array().unwrap();
+    assert!(ceremonies.len() >= 9);
+    for ceremony in ceremonies {
+        match ceremony["suite"] == Taproot::NAME {
+            true => a_ceremony_goes_as_written::<Taproot>(ceremony),
+            false => a_ceremony_goes_as_written::<Ed25519>(ceremony),
+        }
+    }
 }
