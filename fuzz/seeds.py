@@ -148,6 +148,21 @@ def token(head: dict[str, Any], sealed: bytes | None = None) -> bytes:
     )
 
 
+def second_kind(suite: str, point: int, **changes: Any) -> bytes:
+    """A token of the second kind, around a header of three seats."""
+    quorum = {"t": 2, "of": [{"seat": "ceo"}, {"seat": "cfo"}, {"seat": "board"}]}
+    head = header(kind="regen-mpc", suite=suite, quorum=quorum, **changes)
+    del head["suites"]
+    return cbor(
+        {
+            "header": cbor(head),
+            "vector": [bytes([2]) * point] * 2,
+            "transcript": ID,
+            "rows": [[ID, 1, ID, SIGNATURE], [ID, 1 << 40, ID, b""], [ID, (1 << 53) - 1, ID, SIGNATURE]],
+        }
+    )
+
+
 def note(agent: bytes, size: int, root: bytes) -> str:
     """A checkpoint signed by the neutral point."""
     origin = f"evanesce/{agent.hex()}"
@@ -455,6 +470,10 @@ def corpus(vectors: list[dict[str, Any]]) -> dict[str, list[bytes]]:
     text = note(NOTE_AGENT, 1, hashlib.sha256(b"\0leaf").digest()).encode()
     return {
         "token": tokens,
+        "mpc_token": [
+            second_kind("frost-ed25519", 32, policy=""),
+            second_kind("frost-secp256k1-tr", 33, expires=1_800_000_000, replaces=ID),
+        ],
         "header": [cbor(head) for head in headers] + [found for each in tokens if (found := inner(each))],
         "armor": [armored(each) for each in tokens if len(each) < 4096],
         "quorum": [text.encode() for text in quorums],

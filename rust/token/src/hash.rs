@@ -106,6 +106,11 @@ pub fn hkdf_expand(prk: &[u8], info: &[u8], out: &mut [u8]) {
     expand(prk, b"", &[info], out);
 }
 
+/// [`hkdf_expand`] with its info in pieces.
+pub(crate) fn hkdf_expand_parts(prk: &[u8], info: &[&[u8]], out: &mut [u8]) {
+    expand(prk, b"", info, out);
+}
+
 fn expand(prk: &[u8], prefix: &[u8], info: &[&[u8]], out: &mut [u8]) {
     assert!(out.len() <= 255 * 32, "HKDF gives at most 8160 bytes");
     let keyed = keyed(prk);

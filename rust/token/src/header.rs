@@ -49,6 +49,10 @@ impl Header {
         bytes: &[u8],
         cat: &Catalogue,
     ) -> Result<Header, Malformed> {
+        Header::read(root, bytes, cat).map_err(|found| crate::mpc::explain(root, bytes, found))
+    }
+
+    fn read(root: &'static str, bytes: &[u8], cat: &Catalogue) -> Result<Header, Malformed> {
         let mut reader = Reader::new(root, bytes, Limits::PROTOCOL)?;
         let mut map = reader.map(&KEYS)?;
         read_version(map.field("v")?)?;
@@ -113,7 +117,7 @@ impl Header {
     }
 }
 
-fn read_version(reader: &mut Reader) -> Result<(), Malformed> {
+pub(crate) fn read_version(reader: &mut Reader) -> Result<(), Malformed> {
     match reader.uint()? {
         VERSION => Ok(()),
         other => Err(reader.malformed(format_args!(
@@ -138,7 +142,7 @@ fn read_suites(reader: &mut Reader, cat: &Catalogue) -> Result<Vec<String>, Malf
     Ok(suites)
 }
 
-fn read_quorum(reader: &mut Reader) -> Result<Gate, Malformed> {
+pub(crate) fn read_quorum(reader: &mut Reader) -> Result<Gate, Malformed> {
     let mut seats = 0;
     let Node::Gate(gate) = read_node(reader, 1, &mut seats)? else {
         return Err(reader.malformed("a seat, must be a gate"));
@@ -174,7 +178,7 @@ fn read_node(reader: &mut Reader, depth: usize, seats: &mut usize) -> Result<Nod
     Ok(Node::Gate(Gate { t: t as usize, of }))
 }
 
-fn write_gate(writer: &mut Writer, gate: &Gate) {
+pub(crate) fn write_gate(writer: &mut Writer, gate: &Gate) {
     writer.map(GATE.len());
     writer.key("t").uint(gate.t as u64);
     writer.key("of").array(gate.of.len());

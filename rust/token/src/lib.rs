@@ -17,6 +17,7 @@
 //! | speak of quorums | [`Gate`] |
 //! | deal and combine shares | [`sharing`], on a crucible thread |
 //! | compute an id, a pad, a key | [`formula`], over [`hash`] |
+//! | read or write a token of the second kind, whose key is never put together | [`mpc`] |
 //! | encode any other message | [`cbor`] |
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub mod hash;
 mod header;
 pub mod limits;
 mod malformed;
+pub mod mpc;
 pub mod sharing;
 pub mod text;
 mod token;

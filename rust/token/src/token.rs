@@ -28,7 +28,7 @@ pub struct Row {
     pub holder: [u8; 32],
     /// The epoch of the root under which the correction was made.
     pub epoch: u64,
-    /// `share XOR pad`.
+    /// `share XOR pad`; in tokens of the second kind, see [`mpc::Token`](crate::mpc::Token).
     pub correction: [u8; 32],
     /// The holder's, over [`row_statement`](crate::formula::row_statement); not checked here.
     pub signature: Vec<u8>,
@@ -51,6 +51,10 @@ impl Token {
     /// Decodes a token strictly (PROTOCOL §2–§4, §8): what is accepted is the only encoding of what it
     /// means. Expiry, signatures and policies are not judged here, nor the values of public keys.
     pub fn decode(bytes: &[u8], cat: &Catalogue) -> Result<Token, Malformed> {
+        Token::read(bytes, cat).map_err(|found| crate::mpc::explain("token", bytes, found))
+    }
+
+    fn read(bytes: &[u8], cat: &Catalogue) -> Result<Token, Malformed> {
         let mut reader = Reader::new("token", bytes, Limits::PROTOCOL)?;
         let mut map = reader.map(&KEYS)?;
         let rows = map.field("rows")?.list(1..=SEATS, read_row)?;
@@ -188,7 +192,7 @@ fn check_rows(header: &Header, rows: &[Row]) -> Result<(), Malformed> {
     }
 }
 
-fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
+pub(crate) fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
     let mut row = reader.array(ROW_FIELDS..=ROW_FIELDS)?;
     Ok(Row {
         holder: row.item("holder").bytes_n()?,
@@ -196,6 +200,11 @@ fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
         correction: row.item("correction").bytes_n()?,
         signature: row.item("signature").bytes(TOKEN_BYTES)?.to_vec(),
     })
+}
+
+pub(crate) fn write_row(writer: &mut Writer, row: &Row) {
+    writer.array(ROW_FIELDS).bytes(&row.holder).uint(row.epoch);
+    writer.bytes(&row.correction).bytes(&row.signature);
 }
 
 fn read_public(reader: &mut Reader) -> Result<BTreeMap<String, Vec<u8>>, Malformed> {
@@ -219,8 +228,7 @@ fn encode(
     writer.map(KEYS.len());
     writer.key("rows").array(rows.len());
     for row in rows {
-        writer.array(ROW_FIELDS).bytes(&row.holder).uint(row.epoch);
-        writer.bytes(&row.correction).bytes(&row.signature);
+        write_row(&mut writer, row);
     }
     writer.key("anchor").bytes(anchor);
     writer.key("header").bytes(header_bytes);

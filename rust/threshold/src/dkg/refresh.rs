@@ -1,0 +1,112 @@
+//! New shares of the same key: every agent deals a sharing of 0, and each adds what it gets to the share that it has.
+//!
+//! Old shares and new ones do not add up: who has t−1 old ones needs t new ones all the same, once every seat has destroyed its old
+//! one. The key, t and the seats stay; the vector is a new one, and with it the token.
+//!
+//! There is no proof of possession, for there is no constant to prove: whoever commits to points whose scalars it does not know can deal no
+//! share that fits.
+
+use evanesce_secret::{Secret, on_crucible};
+use frost_core::keys::refresh::refresh_dkg_part1;
+use frost_core::{Group as _, Scalar};
+
+use super::finish::{Made, element, written, wrong_shares};
+use super::{Agreed, Announced, Parcels, Plan};
+use crate::arithmetic;
+use crate::error::Error;
+use crate::group::{Group, identifier};
+use crate::random::Kernel;
+use crate::share::Share;
+use crate::suite::Suite;
+
+/// Begins to refresh the shares of this group; as [`begin`](super::begin). The plan's header is that of the new token, and the plan's quorum
+/// must be as large as the group's. It ends with [`Agreed::finish_refresh`].
+pub fn refresh<S: Suite>(plan: Plan, group: &Group<S>) -> Result<(Announced<S>, Vec<u8>), Error> {
+    let (t, seats) = (plan.t, plan.agents.len());
+    if (t, seats) != (group.t(), group.seats()) {
+        return Err(Error::Unfit(format!(
+            "a refresh of {t} of {seats} for {} of {}: it changes neither",
+            group.t(),
+            group.seats()
+        )));
+    }
+    let own = identifier::<S>(plan.seat);
+    let drawn = on_crucible(|| {
+        refresh_dkg_part1(own, seats as u16, t as u16, &mut Kernel)
+            .ok()
+            .map(|(secret, package)| Box::new((secret, package)))
+    });
+    let drawn = drawn.ok_or_else(|| Error::Unfit("no polynomial could be drawn".into()))?;
+    Announced::with(plan, drawn, Some(group.clone()))
+}
+
+impl<S: Suite> Agreed<S> {
+    /// As [`finish`](Agreed::finish), at the end of a refresh; `old` is this seat's share so far.
+    ///
+    /// # Errors
+    /// As there; [`Error::Unfit`] for a share of another seat or key.
+    pub fn finish_refresh(self, shares: Parcels, old: &Share<S>) -> Result<Made<S>, Error> {
+        self.check_senders(&shares)?;
+        let Some(base) = &self.base else {
+            return Err(Error::Unfit(
+                "this is no refresh: a key is being made".into(),
+            ));
+        };
+        base.check_own(old)?;
+        if old.seat() != self.plan.seat {
+            return Err(Error::Unfit("the share is of another seat".into()));
+        }
+        let vector = self.refreshed(base)?;
+        let mut scalar = Secret::zeroed()?;
+        let summed = on_crucible(|| {
+            let mut sum = self.kept.secret_share();
+            let mut culprits = Vec::new();
+            for (seat, share) in &shares {
+                match self.checked(*seat, share) {
+                    Some(share) => sum = sum + share,
+                    None => culprits.push(*seat),
+                }
+            }
+            match arithmetic::decode::<S>(old.expose()) {
+                Some(old) if culprits.is_empty() => {
+                    arithmetic::encode::<S>(&(sum + old), scalar.expose_mut());
+                    Ok(())
+                }
+                _ => Err(culprits),
+            }
+        });
+        summed.map_err(wrong_shares)?;
+        let group = Group::new(self.plan.agents.len(), &vector)?;
+        let share = group.admit(self.plan.seat, scalar)?;
+        Ok(Made {
+            group,
+            share,
+            transcript: self.transcript,
+        })
+    }
+
+    /// The old vector, moved by what all announced: all of it but the key.
+    fn refreshed(&self, base: &Group<S>) -> Result<Vec<Vec<u8>>, Error> {
+        let mut vector = vec![base.vector()[0].clone()];
+        for (old, sum) in base.vector()[1..].iter().zip(self.announced_sums()?) {
+            vector.push(written::<S>(&(element::<S>(old)? + sum))?);
+        }
+        Ok(vector)
+    }
+
+    /// The share, if it fits what its sender announced: `share · G = i·C_1 + i²·C_2 + …`, for this seat's identifier i. On the
+    /// crucible.
+    fn checked(&self, sender: u8, share: &Secret<32>) -> Option<Scalar<S>> {
+        let share = arithmetic::decode::<S>(share.expose())?;
+        let own: [u8; 32] = identifier::<S>(self.plan.seat)
+            .serialize()
+            .try_into()
+            .ok()?;
+        let own = arithmetic::decode::<S>(&own)?;
+        let mut must_be = S::Group::identity();
+        for point in self.heard[usize::from(sender)].vector.iter().rev() {
+            must_be = (must_be + element::<S>(point).ok()?) * own;
+        }
+        (arithmetic::times_generator::<S>(&share) == must_be).then_some(share)
+    }
+}

@@ -1,0 +1,56 @@
+//! The second kind of token, `regen-mpc`: a key that is never put together ("The second kind of token" in docs/protocol.md).
+//!
+//! Its agents made a key among themselves (distributed key generation) and sign with it together (FROST), each with a
+//! share that is a scalar. The token holds, beside the header, the commitment vector of that generation, its transcript,
+//! and a row per seat; from the vector everyone computes what each share, times the generator, must be. This module reads
+//! and writes such tokens and computes their hashes. It knows lengths, not points: whether a vector's are points at all,
+//! and whether a share fits them, `evanesce-threshold` judges.
+//!
+//! Nothing of the first kind is of use here and nothing here is of use there: the header says its kind, all labels are this
+//! kind's own, and [`Token`](crate::Token), [`Header`](crate::Header) and [`Body`](crate::Body) refuse these bytes.
+
+mod body;
+pub mod formula;
+mod header;
+mod token;
+
+pub use body::Body;
+pub use header::Header;
+pub use token::Token;
+
+use crate::malformed::Malformed;
+
+/// What the header says of this kind.
+pub const KIND: &str = "regen-mpc";
+
+/// What the token layer must know about a suite of this kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SuiteFacts {
+    /// The name that headers use.
+    pub name: &'static str,
+    /// Bytes of an encoded point.
+    pub point: usize,
+}
+
+/// Every suite of this kind.
+pub const SUITES: [SuiteFacts; 2] = [
+    SuiteFacts {
+        name: "frost-ed25519",
+        point: 32,
+    },
+    SuiteFacts {
+        name: "frost-secp256k1-tr",
+        point: 33,
+    },
+];
+
+/// Says what was the matter with bytes that are no token, or no header, of the first kind: that they are of this one, if
+/// so, and otherwise what was found.
+pub(crate) fn explain(root: &'static str, bytes: &[u8], found: Malformed) -> Malformed {
+    match Token::decode(bytes).is_ok() || Header::decode(bytes).is_ok() {
+        true => Malformed(format!(
+            "{root}: of the second kind, {KIND}, whose key is never put together: nothing here can be done with it"
+        )),
+        false => found,
+    }
+}
