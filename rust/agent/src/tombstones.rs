@@ -84,6 +84,9 @@ impl Tombstones {
         let whole = text.len() - text.len() % TOMBSTONE;
         if whole < text.len() {
             journal.set_len(whole as u64)?;
+        }
+        // What a process left to the system when it ended holds from here on, and nobody else will sync it.
+        if !text.is_empty() {
             journal.sync()?;
         }
         let retired = Retired::default();

@@ -12,6 +12,7 @@ use evanesce_wire::message::Code as Decision;
 use crate::heals::{AHEAD, opens};
 use crate::ledger::{Inner, Loss, Opening, Verb};
 use crate::node::Node;
+use crate::ordered;
 use crate::people::people;
 use crate::schedule::Schedule;
 use crate::stage::{Good, Known, Stage, Told, seed, share};
@@ -36,7 +37,7 @@ pub struct Evidence<'a> {
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 12] = [
+pub const INVARIANTS: [(&str, Invariant); 16] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
@@ -49,20 +50,29 @@ pub const INVARIANTS: [(&str, Invariant); 12] = [
     ("success where t agree", success_where_enough_agree),
     ("logs are whole", logs_are_whole),
     ("healing loses nothing", healing_loses_nothing),
+    ("what was ordered holds", ordered::what_was_ordered_holds),
+    (
+        "a start is no way to forget",
+        ordered::a_start_is_no_way_to_forget,
+    ),
+    ("peers come first", ordered::peers_come_first),
+    ("orders go round", ordered::orders_go_round),
 ];
 
 impl Evidence<'_> {
     /// With the newest of its rows.
-    fn find(&self, id: &Id) -> Option<&Known> {
+    pub fn find(&self, id: &Id) -> Option<&Known> {
         let mut newest = self.tokens.iter().rev();
         newest.find(|known| known.token.id() == id)
     }
 
-    fn nodes(&self) -> &[std::sync::Arc<Node>] {
+    /// The agents.
+    pub fn nodes(&self) -> &[std::sync::Arc<Node>] {
         &self.stage.net.nodes
     }
 
-    fn released(&self) -> impl Iterator<Item = &Opening> {
+    /// Answers with shares.
+    pub fn released(&self) -> impl Iterator<Item = &Opening> {
         let openings = self.seen.openings.iter();
         openings.filter(|opening| opening.verb == Verb::Contribute && !opening.good.is_empty())
     }
@@ -284,7 +294,7 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
             Ok(Good::Minted(_)) if told.caller != 0 => {
                 broken.push(format!("{} by who is no minter", told.act));
             }
-            Ok(Good::Retired(seats, _)) if told.caller != 0 => {
+            Ok(Good::Retired(seats, _) | Good::Ordered(seats, _)) if told.caller != 0 => {
                 // A liar tombstones whatever anyone says.
                 let liars = evidence
                     .schedule
@@ -420,7 +430,8 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
                 let of_this_time =
                     ahead <= AHEAD && !token.expired_at(now + ahead.max(0) as u64 / 1000 + 3);
                 let up = node.is_up() && opens(evidence.stage, token, seat);
-                up && (!surely || of_this_time)
+                let up = up && !ordered::now(node, token.id()).frozen;
+                up && (!surely || of_this_time && ordered::surely_answers(evidence.stage, node))
             })
         };
         let never = !permitted || token.expired_at((BEGIN + told.began) / 1000);

@@ -2,12 +2,14 @@
 //! rows that open nothing; and what can be done to an honest answer on its way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::formula;
 use evanesce_wire::message::{
-    Answers, Batch, Code, Envelope, OpeningAnswer, Problem, Request, SeatAnswer, SeatFault,
-    SeatResult, Seated, SeatedResult, SeatedRow, Seating, SessionAnswer, envelope_aad,
+    Answers, Batch, Code, Envelope, Exchange, Exchanged, Obeyed, OpeningAnswer, Problem, Request,
+    SeatAnswer, SeatFault, SeatResult, Seated, SeatedResult, SeatedRow, Seating, SessionAnswer,
+    envelope_aad, seen_statement,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
 use evanesce_wire::{Id, Identity};
@@ -20,6 +22,8 @@ use crate::rng::Rng;
 pub struct Liar {
     identity: Key,
     sessions: Mutex<HashMap<Id, Arc<SealingSession>>>,
+    /// Peers that were answered.
+    exchanges: AtomicU64,
 }
 
 impl Liar {
@@ -28,6 +32,7 @@ impl Liar {
         Self {
             identity,
             sessions: Mutex::default(),
+            exchanges: AtomicU64::new(0),
         }
     }
 
@@ -56,6 +61,20 @@ impl Liar {
                 endorsement,
             };
             return Some(answer.encode());
+        }
+        if path == "/v1/peer" {
+            return self.exchange(spki, now, body);
+        }
+        if path == "/v1/order" {
+            let (code, reason) = (Code::Done, String::new());
+            let (receipt, checkpoint) = (None, String::new());
+            let obeyed = Obeyed {
+                code,
+                reason,
+                receipt,
+                checkpoint,
+            };
+            return Some(obeyed.encode());
         }
         let mut envelope = Envelope::decode(body).ok()?;
         let session = sessions().get(&envelope.session).cloned()?;
@@ -117,6 +136,40 @@ impl Liar {
             openings,
         };
         Some(answers.encode())
+    }
+}
+
+impl Liar {
+    /// What it says to a peer: nothing of what it was told; that it has seen more of the peer's log than there is, that it
+    /// has orders which it does not hand on, or that it has seen just what it is shown.
+    fn exchange(&self, spki: &[u8], now: u64, body: &[u8]) -> Option<Vec<u8>> {
+        let mut head = Exchange::decode(body).ok()?.head;
+        let asker = formula::agent_id(spki);
+        let mut answer = Exchanged {
+            ids: Vec::new(),
+            life: [1; 16],
+            seen: Vec::new(),
+            clock: now * 1000 + 4_000_000,
+            count: 0,
+            orders: Vec::new(),
+            signature: None,
+        };
+        match self.exchanges.fetch_add(1, Relaxed) % 4 {
+            0 => {}
+            1 => {
+                let lines: Vec<&str> = head.checkpoint.split('\n').collect();
+                head.checkpoint = [&[lines[0], "7000"], &lines[2..]].concat().join("\n");
+                answer.seen.push(head);
+            }
+            2 => (answer.ids, answer.count) = (vec![[3; 32]], 2),
+            _ => {
+                let (size, root) = head.verify(spki).ok()?;
+                let statement = seen_statement(&asker, &head.log_key, size, &root);
+                answer.signature = self.identity.sign(&statement).ok();
+                answer.seen.push(head);
+            }
+        }
+        Some(answer.encode())
     }
 }
 

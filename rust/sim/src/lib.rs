@@ -8,7 +8,7 @@
 //! | to learn | read |
 //! |---|---|
 //! | what happens | `schedule`, `scenario` |
-//! | what must hold | `invariants`, `heals` |
+//! | what must hold | `invariants`, `ordered`, `heals` |
 //! | what stands in for the world | `disk`, `syncer`, `world`, `net`, `node`, `coordinator`, `liar`, `people` |
 //! | how a schedule is played | `run`, `stage`, `ledger` |
 //! | what it would find | `planted` |
@@ -22,6 +22,7 @@ pub mod ledger;
 mod liar;
 pub mod net;
 pub mod node;
+pub mod ordered;
 pub mod people;
 pub mod planted;
 pub mod rng;

@@ -3,20 +3,26 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use evanesce_agent::assemble::{Assembled, Parts, assemble};
-use evanesce_agent::{Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits};
+use evanesce_agent::{
+    Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits, Peers,
+};
+use evanesce_wire::message::{Obeyed, SignedOrder};
 use evanesce_wire::{Id, Identity, World};
 use http::Method;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::coordinator::Lifeline;
 use crate::disk::{SimDisk, Snapshot};
-use crate::ledger::{Ledger, Life, Loss, Verb};
+use crate::ledger::{Heard, Ledger, Life, Loss, Verb};
 use crate::liar::Liar;
-use crate::people::{Key, KnownRoots, Roots, Shared, people};
+use crate::net::Net;
+use crate::ordered;
+use crate::people::{Key, KnownRoots, Roots, Shared, as_asker, people};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::syncer::SimSyncer;
@@ -45,6 +51,10 @@ pub struct Node {
     pub roots: Arc<Roots>,
     /// When it syncs.
     pub commit: Commit,
+    /// Whom it compares with, if anyone.
+    pub peers: Option<Peers>,
+    /// What it reaches them over.
+    net: OnceLock<Weak<Net>>,
     ledger: Arc<Ledger>,
     liar: Option<Liar>,
     state: Mutex<State>,
@@ -74,6 +84,8 @@ struct State {
     life: Life,
     chance: Rng,
     snapshots: Vec<Snapshot>,
+    /// When each of its lives began, in ms.
+    starts: Vec<u64>,
     /// Since its start.
     stood_still: bool,
     /// The lowest its clock can be by its own account, in ms ahead of true time: how far it was ever seen ahead.
@@ -90,6 +102,7 @@ impl Node {
         commit: Commit,
         lies: bool,
         planted: Planted,
+        peers: Option<Peers>,
         ledger: Arc<Ledger>,
         world: SimWorld,
         chance: Rng,
@@ -103,6 +116,8 @@ impl Node {
             world: Arc::new(world),
             roots: Roots::new(place),
             commit,
+            peers,
+            net: OnceLock::new(),
             ledger,
             state: Mutex::new(State {
                 running: None,
@@ -114,6 +129,7 @@ impl Node {
                 },
                 chance,
                 snapshots: Vec::new(),
+                starts: Vec::new(),
                 stood_still: false,
                 farthest: 0,
             }),
@@ -140,10 +156,37 @@ impl Node {
         self.state().life
     }
 
-    /// Whether its disk says that a token was retired.
+    /// Before it first starts: the network.
+    pub fn join(&self, net: &Arc<Net>) {
+        let _ = self.net.set(Arc::downgrade(net));
+    }
+
+    /// When the life began that it had so many starts, in ms.
+    pub fn began(&self, start: u64) -> u64 {
+        let starts = &self.state().starts;
+        starts.get(start as usize - 1).copied().unwrap_or_default()
+    }
+
+    /// One of its peers has answered it.
+    pub fn has_heard(&self, peer: &Self, answer: &[u8]) {
+        let life = self.life();
+        let other_log =
+            life.history > 0 && peer.is_honest() && ordered::shows_other_log(self, answer);
+        self.ledger.read().heard.push(Heard {
+            at: self.ledger.now(),
+            agent: self.place,
+            life,
+            peer: peer.place,
+            other_log,
+        });
+    }
+
+    /// Whether its disk says that a token was retired, or ordered to be revoked.
     pub fn has_retired(&self, token: &Id) -> bool {
         let stones = self.disk.file("tombstones");
-        !stones.is_empty() && String::from_utf8_lossy(&stones).contains(&hex::encode(token))
+        let buried =
+            !stones.is_empty() && String::from_utf8_lossy(&stones).contains(&hex::encode(token));
+        buried || ordered::now(self, token).revoked
     }
 
     /// How far ahead of true time its clock has ever been, in ms.
@@ -167,6 +210,7 @@ impl Node {
         let (life, mut chance) = {
             let mut state = self.state();
             state.life.start += 1;
+            state.starts.push(self.ledger.now());
             state.stood_still = false;
             state.alive = alive.clone();
             (state.life, state.chance.fork())
@@ -178,7 +222,7 @@ impl Node {
             identity: self.identity.clone(),
             log_key: Box::new(Shared(people().logs[self.place].clone())),
             directory: Directory::parse(&people().known).expect("a directory"),
-            disk: Arc::new(self.disk.mount(alive)),
+            disk: Arc::new(self.disk.mount(alive, life)),
             syncer: Box::new(move |duty| {
                 let (syncer, syncing) = SimSyncer::new(duty, chance.fork());
                 let _ = tell.send(syncing);
@@ -186,12 +230,19 @@ impl Node {
             }),
             world: self.world.clone(),
             events: Events::silent(),
-            peers: None,
+            peers: self.peers.clone().map(|peers| {
+                let net = self.net.get().and_then(Weak::upgrade).expect("a network");
+                (peers, net.dial(as_asker(self.place), Lifeline::new(None)))
+            }),
         };
         match assemble(parts) {
             Ok((assembled, committing)) => {
+                let exchanges = assembled.exchanges();
                 self.state().running = Some(Arc::new(assembled));
                 self.spawn(committing);
+                for exchanging in exchanges {
+                    self.spawn(exchanging);
+                }
                 if let Ok(syncing) = { told }.try_recv() {
                     self.spawn(syncing);
                 }
@@ -234,7 +285,7 @@ impl Node {
         for task in state.tasks.drain(..) {
             task.abort();
         }
-        self.disk.die_in(None);
+        self.disk.die_in(None, false);
         match death {
             Death::Process => self.disk.lose_process(),
             Death::Power => {
@@ -281,9 +332,11 @@ impl Node {
     /// Its disk goes back to the last copy, if there is one. It must not run.
     pub fn roll_back(&self) {
         let mut state = self.state();
-        if let Some(snapshot) = state.snapshots.last() {
-            self.disk.restore(snapshot);
+        if let Some(snapshot) = state.snapshots.last().cloned() {
             state.life.history += 1;
+            self.disk.restore(&snapshot, state.life);
+            let at = self.ledger.now();
+            self.ledger.read().rollbacks.push((self.place, at));
             self.ledger.trace(
                 "rollback of agent",
                 self.place,
@@ -307,6 +360,11 @@ impl Node {
         };
         let (tell, told) = oneshot::channel();
         let (node, caller, path) = (self.clone(), caller.clone(), path.to_owned());
+        let asked = self.ledger.now();
+        let order = match &*path {
+            "/v1/order" => SignedOrder::decode(&body).ok(),
+            _ => None,
+        };
         let handle = self.spawn(async move {
             let (spki, id) = (caller.spki(), caller.caller_id());
             if let Some(liar) = &node.liar {
@@ -325,7 +383,14 @@ impl Node {
                 _ => None,
             };
             if let (200, Some(verb)) = (status, verb) {
-                node.ledger.answered(node.place, life, verb, &body);
+                node.ledger.answered(node.place, life, verb, asked, &body);
+            }
+            if let (200, Some(order)) = (status, order) {
+                let done = Obeyed::decode(&body).is_ok_and(|one| one.code.as_str() == "done");
+                if done && !node.disk.orders_now().contains(&order) {
+                    let what = format!("agent {} obeyed what is not on its disk", node.place);
+                    node.ledger.broken(what);
+                }
             }
             let _ = tell.send((status, body));
         });

@@ -32,6 +32,26 @@ pub struct People {
     pub known: String,
 }
 
+/// Among who asks over the network, the place of an agent that asks its peers: behind all callers.
+pub fn as_asker(agent: usize) -> usize {
+    CALLERS.len() + agent
+}
+
+impl People {
+    /// The key of whoever asks from that place.
+    pub fn asker(&self, place: usize) -> &Key {
+        match place.checked_sub(CALLERS.len()) {
+            Some(agent) => &self.agents[agent],
+            None => &self.callers[place],
+        }
+    }
+
+    /// The agent that asks from that place, if it is one.
+    pub fn asking_agent(place: usize) -> Option<usize> {
+        place.checked_sub(CALLERS.len())
+    }
+}
+
 /// Everybody, made once.
 pub fn people() -> &'static People {
     static PEOPLE: OnceLock<People> = OnceLock::new();

@@ -12,6 +12,10 @@ pub enum Planted {
     OmitsSyncs,
     /// An agent that starts has lost its tombstones.
     ForgetsTombstones,
+    /// An agent that starts has lost its orders, and the tombstones that came of them.
+    ForgetsOrders,
+    /// An agent answers though it has not heard from its peers since it started.
+    AnswersUnheard,
     /// An agent does not look whether it has seen a request's id.
     TakesReplays,
     /// An agent that starts has forgotten how often keys were used.
@@ -31,6 +35,7 @@ impl Planted {
         {
             evanesce_agent::planted::TAKES_REPLAYS.set(self == Self::TakesReplays);
             evanesce_agent::planted::FORGETS_COUNTS.set(self == Self::ForgetsCounts);
+            evanesce_agent::planted::ANSWERS_UNHEARD.set(self == Self::AnswersUnheard);
             evanesce_quorum::planted::TRUSTS_SHARES.set(self == Self::TrustsShares);
             evanesce_quorum::planted::COUNTS_UNCHECKED.set(self == Self::CountsUnchecked);
         }

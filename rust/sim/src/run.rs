@@ -42,6 +42,10 @@ const LONGEST: u64 = 1600;
 /// From the end of the last fault to the calm, in ms: time for what was held up, and for connections.
 const SETTLING: u64 = 1500;
 
+/// The same where agents have peers, in ms: an exchange that was lost is given up after 5 s, and then all that was ordered
+/// goes round.
+const COMPARING: u64 = 8000;
+
 /// Plays the schedule of a seed, and keeps its trace if wanted.
 pub fn play(seed: u64, planted: Planted, trace: bool) -> Verdict {
     let schedule = Schedule::draw(seed, planted);
@@ -112,7 +116,11 @@ async fn perform(schedule: Schedule, tokens: Vec<Known>, trace: bool) -> Verdict
     }
     sleep_until(at(schedule.calm + LONGEST)).await;
     calm(&stage, &schedule);
-    sleep_until(at(schedule.calm + LONGEST + SETTLING)).await;
+    let settling = match schedule.peers {
+        Some(_) => COMPARING,
+        None => SETTLING,
+    };
+    sleep_until(at(schedule.calm + LONGEST + settling)).await;
     stage.calm.store(true, Relaxed);
     // First: roots that go here are then not there for what follows.
     for case in stage.heals() {
@@ -146,7 +154,7 @@ fn calm(stage: &Stage, schedule: &Schedule) {
         let well = node.disk.is_well();
         node.disk.set_full(false);
         node.disk.set_unsyncable(false);
-        node.disk.die_in(None);
+        node.disk.die_in(None, false);
         node.roots.set_away(false);
         node.world.set_off(0);
         node.pause(false);
@@ -186,10 +194,11 @@ async fn befall(fault: Fault, stage: &Stage, mut chance: Rng) {
             agent,
             death,
             writes,
+            whole,
             down,
         } => {
             let node = &nodes[agent];
-            node.disk.die_in(Some(writes));
+            node.disk.die_in(Some(writes), whole);
             sleep(ms(200)).await;
             // It may not have written that often.
             node.die(death);
@@ -325,6 +334,7 @@ fn tokens(shape: usize) -> Vec<Known> {
         liars: Vec::new(),
         lost: Vec::new(),
         spare: false,
+        peers: None,
         faults: Vec::new(),
         acts: Vec::new(),
         calm: 0,

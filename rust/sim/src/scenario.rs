@@ -3,6 +3,7 @@
 mod check;
 pub mod heal;
 mod mint;
+mod order;
 mod replay;
 mod retire;
 mod used;
@@ -26,5 +27,6 @@ pub const SCENARIOS: &[&dyn Scenario] = &[
     &check::Checked,
     &retire::Retired,
     &mint::Minted,
+    &order::Ordered,
     &replay::Replayed,
 ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evanesce_agent::{Peer, Peers};
 use evanesce_quorum::{Code, Done, Error, Fault, MintSpec, Minted, Reconstructor};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
@@ -69,6 +70,8 @@ pub enum Good {
     Reshared(Arc<Token>),
     /// Seats that are tombstoned, and whether that is said to be the end.
     Retired(Vec<String>, bool),
+    /// Seats whose holders have obeyed an order, and whether that is said to settle it.
+    Ordered(Vec<String>, bool),
     /// Seats that are good by their holders' word.
     Checked(Vec<u32>),
     /// Anything else.
@@ -118,14 +121,18 @@ impl Stage {
                 schedule.commit,
                 schedule.liars.contains(&place),
                 schedule.planted,
+                peers(schedule, place),
                 ledger.clone(),
                 world,
                 chance.fork(),
             )
         };
         let nodes: Vec<_> = (0..schedule.agents()).map(node).collect();
-        nodes.iter().for_each(Node::start);
         let net = Net::new(nodes, ledger.clone(), chance.fork());
+        for node in &net.nodes {
+            node.join(&net);
+            node.start();
+        }
         let clock = |_| Arc::new(SimWorld::new(begin, chance.fork()));
         let clocks: Vec<_> = (0..2).map(clock).collect();
         let coordinators = clocks.iter().enumerate().map(|(caller, clock)| {
@@ -261,6 +268,25 @@ impl Stage {
     pub fn spec(&self, policy: &str, expires: Option<u64>) -> MintSpec {
         spec(self.quorum, policy, expires)
     }
+}
+
+/// Whom an agent compares with: all the others, where a schedule has peers.
+fn peers(schedule: &Schedule, place: usize) -> Option<Peers> {
+    let every = schedule.peers?;
+    let others = (0..schedule.agents()).filter(|other| *other != place);
+    let all: Vec<Peer> = others
+        .map(|other| Peer {
+            name: format!("s{other}"),
+            id: people().ids[other],
+            address: other.to_string(),
+        })
+        .collect();
+    Some(Peers {
+        needed: all.len() / 2 + 1,
+        every: Duration::from_millis(every),
+        former_logs: Vec::new(),
+        all,
+    })
 }
 
 fn spec(quorum: &str, policy: &str, expires: Option<u64>) -> MintSpec {
