@@ -15,6 +15,7 @@ use crate::ledger::{Life, Opening};
 use crate::node::Node;
 use crate::people::people;
 use crate::stage::Stage;
+use crate::world::BEGIN;
 
 /// Clocks that differ by no more agree, in ms; an agent takes 30 s.
 const AGREE: i64 = 29_000;
@@ -236,7 +237,7 @@ pub fn orders_go_round(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
             let token = known.token.id();
             let own = now(one, token);
             for other in &up {
-                let its = now(other, token);
+                let its = taken(evidence, other, token);
                 let agree = match one.has_retired(token) {
                     true => own.revoked || !its.revoked,
                     false => !its.revoked && own.latest >= its.latest,
@@ -248,6 +249,20 @@ pub fn orders_go_round(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// What an agent's disk says of a token, but for what is of a time that has not come for others.
+fn taken(evidence: &Evidence<'_>, node: &Node, token: &Id) -> State {
+    let now = BEGIN + evidence.stage.ledger.now();
+    let orders = node.disk.orders_now().into_iter();
+    let orders: Vec<Order> = orders.map(|one| decoded(&one.order)).collect();
+    let come = |order: &&Order| order.command == Command::Revoke || order.issued <= now + AHEAD;
+    State::of(
+        orders
+            .iter()
+            .filter(|order| order.token == *token)
+            .filter(come),
+    )
 }
 
 /// Whether an agent that is up answers in the calm, for certain: it has peers enough that are up and honest, of clocks like

@@ -13,7 +13,7 @@ use std::time::Duration;
 use evanesce_token::formula;
 use evanesce_wire::client::{CallError, Dial, Way};
 use evanesce_wire::message::{
-    Code, Exchange, Exchanged, Head, IDS, SignedOrder, WANTED, seen_statement,
+    Code, Exchange, Exchanged, Head, IDS, Order, SignedOrder, WANTED, seen_statement,
 };
 use evanesce_wire::{Id, Identity, World, verify_statement};
 use http::StatusCode;
@@ -25,7 +25,7 @@ use super::standing::{Change, Standing};
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
-use crate::obey::Bearer;
+use crate::obey::{Bearer, WINDOW, is_early};
 use crate::orders::Book;
 use crate::rate::Rate;
 
@@ -45,6 +45,8 @@ const HANDED_ON: usize = 1 << 20;
 const ORDERS: u64 = 1 << 22;
 /// Most orders remembered that were refused here, so that they are not asked for again.
 const REFUSED: usize = 1 << 16;
+/// Most orders of each peer that are put off until their time has come.
+const EARLY: usize = 1 << 10;
 /// What others were shown is written at most this often.
 const APART: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,8 @@ pub struct Meeting {
     /// How far each peer's orders were read, in which life of its.
     read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
     refused: Mutex<HashSet<Id>>,
+    /// Orders of each peer whose time, by their signers' clocks (Unix milliseconds), has not come by this agent's.
+    early: Mutex<HashMap<Id, Vec<(u64, Id)>>>,
     standing: Mutex<Standing>,
     asked: Mutex<Rate>,
     /// What was last signed for each peer: an element's key takes its time.
@@ -131,6 +135,7 @@ impl Meeting {
             life,
             read: Mutex::default(),
             refused: Mutex::default(),
+            early: Mutex::default(),
             standing: Mutex::new(Standing::new(&peers)),
             peers,
             identity,
@@ -399,7 +404,9 @@ impl Meeting {
                 let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
                 !self.book.has(id) && !refused.contains(*id)
             };
-            let missing: Vec<Id> = answer.ids.iter().filter(new).copied().collect();
+            let put_off = self.put_off(&peer.id, api);
+            let named = answer.ids.iter().chain(&put_off);
+            let missing: Vec<Id> = named.filter(new).copied().collect();
             for some in missing.chunks(WANTED) {
                 self.take(peer, way, some.to_vec(), api).await?;
             }
@@ -413,6 +420,27 @@ impl Meeting {
             }
             answer = self.exchange(peer, way, Vec::new(), api).await?;
         }
+    }
+
+    /// Orders of `peer` that were put off and whose time has come, be it that a clock which was behind was set right.
+    fn put_off(&self, peer: &Id, api: &Weak<Api>) -> Vec<Id> {
+        let now = api.upgrade().map_or(0, |agent| agent.now());
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = early.get(peer).into_iter().flatten();
+        let due = due.filter(|(issued, _)| *issued <= now + WINDOW);
+        due.map(|(_, id)| *id).collect()
+    }
+
+    /// Whether an order's time has not come at `now`: then it is asked for again, until it has.
+    fn puts_off(&self, peer: &Id, id: &Id, order: &Order, now: u64) -> bool {
+        let is_early = is_early(order, &Bearer::Peer, now);
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = early.entry(*peer).or_default();
+        of.retain(|(_, other)| other != id);
+        if is_early && of.len() < EARLY {
+            of.push((order.issued, *id));
+        }
+        is_early
     }
 
     /// Asks for these orders, and judges each.
@@ -436,6 +464,10 @@ impl Meeting {
                 }
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
+                let order = Order::decode(&signed.order).map_err(|e| e.to_string())?;
+                if self.puts_off(&peer.id, &id, &order, agent.now()) {
+                    continue;
+                }
                 let obeyed = agent.obey(signed, Bearer::Peer).await;
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
