@@ -289,6 +289,9 @@ impl SimDisk {
             state.files.remove("tombstones");
             state.files.remove(ORDERS);
         }
+        if state.planted == Planted::ForgetsRevokedGrants {
+            state.files.remove("revoked-grants");
+        }
         // Whatever an agent finds when it starts holds from then on.
         state.record(life, true);
         drop(state);

@@ -9,6 +9,7 @@ use evanesce_wire::Id;
 use evanesce_wire::disk::{FRAME, take_frame};
 use evanesce_wire::message::Code as Decision;
 
+use crate::granted;
 use crate::heals::{AHEAD, opens};
 use crate::ledger::{Inner, Loss, Opening, Verb};
 use crate::node::Node;
@@ -37,7 +38,7 @@ pub struct Evidence<'a> {
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 16] = [
+pub const INVARIANTS: [(&str, Invariant); 17] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
@@ -57,6 +58,7 @@ pub const INVARIANTS: [(&str, Invariant); 16] = [
     ),
     ("peers come first", ordered::peers_come_first),
     ("orders go round", ordered::orders_go_round),
+    ("grants are kept to", granted::grants_are_kept_to),
 ];
 
 impl Evidence<'_> {
@@ -69,6 +71,15 @@ impl Evidence<'_> {
     /// The agents.
     pub fn nodes(&self) -> &[std::sync::Arc<Node>] {
         &self.stage.net.nodes
+    }
+
+    /// Whether the entry of an answer may have been lost with the power, by which an agent would have known of it.
+    pub fn may_be_lost(&self, opening: &Opening) -> bool {
+        let lost = |loss: &Loss| {
+            let since = loss.unsynced.unwrap_or(u64::MAX);
+            loss.agent == opening.agent && (since..=loss.at).contains(&opening.at)
+        };
+        self.nodes()[opening.agent].commit == Commit::Process && self.seen.losses.iter().any(lost)
     }
 
     /// Answers with shares.
@@ -281,6 +292,8 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
         let permitted = evidence
             .find(&entry.token)
             .is_none_or(|known| caller.is_some_and(|caller| known.permits.contains(&caller)));
+        // Who asks under a grant is its grantor's to permit.
+        let permitted = permitted || !entry.basis.grants.is_empty();
         if !permitted {
             broken.push(format!("agent {} released to {caller:?}", opening.agent));
         }
@@ -288,7 +301,9 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
     for told in evidence.told {
         let known = told.token.and_then(|id| evidence.find(&id));
         match &told.result {
-            Ok(Good::Used(_)) if known.is_some_and(|k| !k.permits.contains(&told.caller)) => {
+            Ok(Good::Used(_))
+                if known.is_some_and(|k| !k.delegable && !k.permits.contains(&told.caller)) =>
+            {
                 broken.push(format!("{} was permitted", told.act));
             }
             Ok(Good::Minted(_)) if told.caller != 0 => {
@@ -333,12 +348,7 @@ fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
         let Some(most) = evidence.find(&entry.token).and_then(|known| known.most) else {
             continue;
         };
-        let node = &evidence.nodes()[opening.agent];
-        let lost = |loss: &Loss| {
-            let since = loss.unsynced.unwrap_or(u64::MAX);
-            loss.agent == opening.agent && (since..=loss.at).contains(&opening.at)
-        };
-        if node.commit == Commit::Process && evidence.seen.losses.iter().any(lost) {
+        if evidence.may_be_lost(opening) {
             continue;
         }
         let place = (opening.agent, opening.life.history, entry.token);

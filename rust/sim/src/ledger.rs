@@ -73,6 +73,18 @@ pub struct Heard {
     pub other_log: bool,
 }
 
+/// An agent has said that it refuses a grant.
+pub struct Refused {
+    /// ms since the begin.
+    pub at: u64,
+    /// Which agent, and in which life.
+    pub agent: usize,
+    /// The same.
+    pub life: Life,
+    /// The grant's id.
+    pub grant: Id,
+}
+
 /// What was seen.
 pub struct Ledger {
     begin: Instant,
@@ -87,6 +99,8 @@ pub struct Inner {
     pub losses: Vec<Loss>,
     /// Exchanges between agents.
     pub heard: Vec<Heard>,
+    /// Grants that an agent has said it refuses from now on.
+    pub refused: Vec<Refused>,
     /// Agents whose disk went back to an earlier day, and when.
     pub rollbacks: Vec<(usize, u64)>,
     /// Invariants that were seen broken on the spot.

@@ -8,7 +8,7 @@
 //! | to learn | read |
 //! |---|---|
 //! | what happens | `schedule`, `scenario` |
-//! | what must hold | `invariants`, `ordered`, `heals` |
+//! | what must hold | `invariants`, `ordered`, `granted`, `heals` |
 //! | what stands in for the world | `disk`, `syncer`, `world`, `net`, `node`, `coordinator`, `liar`, `people` |
 //! | how a schedule is played | `run`, `stage`, `ledger` |
 //! | what it would find | `planted` |
@@ -16,6 +16,7 @@
 
 pub mod coordinator;
 pub mod disk;
+pub mod granted;
 pub mod heals;
 pub mod invariants;
 pub mod ledger;

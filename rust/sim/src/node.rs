@@ -10,6 +10,7 @@ use evanesce_agent::assemble::{Assembled, Parts, assemble};
 use evanesce_agent::{
     Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits, Peers,
 };
+use evanesce_wire::grant::Revoked;
 use evanesce_wire::message::{Obeyed, SignedOrder};
 use evanesce_wire::{Id, Identity, World};
 use http::Method;
@@ -18,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::coordinator::Lifeline;
 use crate::disk::{SimDisk, Snapshot};
-use crate::ledger::{Heard, Ledger, Life, Loss, Verb};
+use crate::ledger::{Heard, Ledger, Life, Loss, Refused, Verb};
 use crate::liar::Liar;
 use crate::net::Net;
 use crate::ordered;
@@ -384,6 +385,15 @@ impl Node {
             };
             if let (200, Some(verb)) = (status, verb) {
                 node.ledger.answered(node.place, life, verb, asked, &body);
+            }
+            if let (200, "/v1/revoke-grant") = (status, &*path) {
+                let revoked = Revoked::decode(&body).expect("an honest agent's answer");
+                node.ledger.read().refused.push(Refused {
+                    at: node.ledger.now(),
+                    agent: node.place,
+                    life,
+                    grant: revoked.grant,
+                });
             }
             if let (200, Some(order)) = (status, order) {
                 let done = Obeyed::decode(&body).is_ok_and(|one| one.code.as_str() == "done");

@@ -14,6 +14,8 @@ pub enum Planted {
     ForgetsTombstones,
     /// An agent that starts has lost its orders, and the tombstones that came of them.
     ForgetsOrders,
+    /// An agent that starts has lost the ends of grants.
+    ForgetsRevokedGrants,
     /// An agent answers though it has not heard from its peers since it started.
     AnswersUnheard,
     /// An agent does not look whether it has seen a request's id.

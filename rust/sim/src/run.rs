@@ -314,6 +314,10 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
 pub const RATIONED: usize = 4;
 const MOST: usize = 4;
 const RATION: &str = "@limits(\"agent 4\") permit(principal, action, resource);";
+/// The place of a token that alice may let others use.
+pub const GRANTED: usize = 5;
+const DELEGABLE: &str =
+    "@delegable(\"1\") permit(principal == Caller::\"alice\", action, resource);";
 const ONLY_ALICE: &str = "permit(principal == Caller::\"alice\", action, resource);";
 
 thread_local! {
@@ -321,7 +325,7 @@ thread_local! {
 }
 
 /// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, one that
-/// is healed, and one that may be used so often. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
+/// is healed, one that may be used so often, and one of alice's that she may grant. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
         return tokens;
@@ -350,6 +354,7 @@ fn tokens(shape: usize) -> Vec<Known> {
             (ONLY_ALICE, None, &[0], None),
             ("", None, &[0, 1], None),
             (RATION, None, &[0, 1], Some(MOST)),
+            (DELEGABLE, None, &[0], None),
         ] {
             let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
             let asked = coordinator.hear(|of, done| of.mint(spec, done));
@@ -361,6 +366,7 @@ fn tokens(shape: usize) -> Vec<Known> {
                 seed,
                 permits,
                 most,
+                delegable: policy == DELEGABLE,
             });
         }
         made

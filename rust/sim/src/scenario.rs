@@ -1,6 +1,7 @@
 //! What is asked meanwhile: one scenario a verb. A new verb adds a file beside these and a line to [`SCENARIOS`].
 
 mod check;
+mod grant;
 pub mod heal;
 mod mint;
 mod order;
@@ -28,5 +29,6 @@ pub const SCENARIOS: &[&dyn Scenario] = &[
     &retire::Retired,
     &mint::Minted,
     &order::Ordered,
+    &grant::Granted,
     &replay::Replayed,
 ];

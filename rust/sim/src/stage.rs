@@ -9,6 +9,7 @@ use evanesce_quorum::{Code, Done, Error, Fault, MintSpec, Minted, Reconstructor}
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
 use evanesce_wire::Id;
+use evanesce_wire::grant::Grant;
 use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, Lifeline};
@@ -38,6 +39,8 @@ pub struct Known {
     pub permits: &'static [usize],
     /// How many operations each agent permits, where its policy says.
     pub most: Option<usize>,
+    /// Whether whom it permits may let another ask.
+    pub delegable: bool,
 }
 
 /// What a caller was told.
@@ -94,6 +97,8 @@ pub struct Stage {
     pub healed: Mutex<Vec<Known>>,
     /// Healings, each with its operator's files.
     pub heals: Mutex<Vec<Arc<Case>>>,
+    /// Grants that were given, with what they are called.
+    pub grants: Mutex<Vec<(Id, Grant)>>,
     /// The quorum as people write it.
     pub quorum: &'static str,
     /// What callers were told.
@@ -153,6 +158,7 @@ impl Stage {
             tokens,
             healed: Mutex::default(),
             heals: Mutex::default(),
+            grants: Mutex::default(),
             quorum: schedule.shape.quorum,
             told: Mutex::default(),
             calm: false.into(),
@@ -195,6 +201,11 @@ impl Stage {
     /// Tokens that healing made.
     pub fn healed(&self) -> MutexGuard<'_, Vec<Known>> {
         self.healed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants that were given.
+    pub fn grants(&self) -> MutexGuard<'_, Vec<(Id, Grant)>> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Healings.

@@ -50,6 +50,11 @@ fn an_agent_that_forgets_its_orders_when_it_starts() {
 }
 
 #[test]
+fn an_agent_that_forgets_which_grants_were_revoked_when_it_starts() {
+    found(Planted::ForgetsRevokedGrants, "grants are kept to");
+}
+
+#[test]
 fn an_operator_who_retires_a_token_before_the_new_one_is_durable() {
     found(Planted::RetiresFirst, "healing loses nothing");
 }
