@@ -9,6 +9,7 @@ use evanesce_wire::Id;
 use evanesce_wire::disk::{FRAME, take_frame};
 use evanesce_wire::message::Code as Decision;
 
+use crate::approved;
 use crate::granted;
 use crate::heals::{AHEAD, opens};
 use crate::ledger::{Inner, Loss, Opening, Verb};
@@ -38,7 +39,7 @@ pub struct Evidence<'a> {
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 17] = [
+pub const INVARIANTS: [(&str, Invariant); 18] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
@@ -59,6 +60,10 @@ pub const INVARIANTS: [(&str, Invariant); 17] = [
     ("peers come first", ordered::peers_come_first),
     ("orders go round", ordered::orders_go_round),
     ("grants are kept to", granted::grants_are_kept_to),
+    (
+        "an approval is good once",
+        approved::an_approval_is_good_once,
+    ),
 ];
 
 impl Evidence<'_> {

@@ -85,6 +85,8 @@ struct State {
     life: Life,
     chance: Rng,
     snapshots: Vec<Snapshot>,
+    /// In which of its lives an honest peer has shown it that its log is not what it was.
+    restored: Option<u64>,
     /// When each of its lives began, in ms.
     starts: Vec<u64>,
     /// Since its start.
@@ -130,6 +132,7 @@ impl Node {
                 },
                 chance,
                 snapshots: Vec::new(),
+                restored: None,
                 starts: Vec::new(),
                 stood_still: false,
                 farthest: 0,
@@ -173,6 +176,9 @@ impl Node {
         let life = self.life();
         let other_log =
             life.history > 0 && peer.is_honest() && ordered::shows_other_log(self, answer);
+        if other_log {
+            self.state().restored = Some(life.start);
+        }
         self.ledger.read().heard.push(Heard {
             at: self.ledger.now(),
             agent: self.place,
@@ -180,6 +186,12 @@ impl Node {
             peer: peer.place,
             other_log,
         });
+    }
+
+    /// Whether it was shown in this life that its log is not what it was.
+    pub fn knows_it_was_restored(&self) -> bool {
+        let state = self.state();
+        state.restored == Some(state.life.start)
     }
 
     /// Whether its disk says that a token was retired, or ordered to be revoked.

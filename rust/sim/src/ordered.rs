@@ -266,7 +266,7 @@ fn taken(evidence: &Evidence<'_>, node: &Node, token: &Id) -> State {
 }
 
 /// Whether an agent that is up answers in the calm, for certain: it has peers enough that are up and honest, of clocks like
-/// its own, and none of them has seen more of its log than it has.
+/// its own, and none of them has seen more of its log than it has, or has shown it in this life.
 pub fn surely_answers(stage: &Stage, node: &Node) -> bool {
     let Some(peers) = &node.peers else {
         return true;
@@ -282,6 +282,7 @@ pub fn surely_answers(stage: &Stage, node: &Node) -> bool {
     nodes.iter().filter(up).count() >= peers.needed
         && of_one_time(node)
         && 2 * agreeing >= peers.all.len()
+        && !node.knows_it_was_restored()
         && !nodes.iter().any(|peer| has_seen_more(peer, node))
 }
 

@@ -28,6 +28,8 @@ pub struct People {
     pub ids: Vec<Id>,
     /// Callers' identities.
     pub callers: Vec<Key>,
+    /// Who approves, and is no caller.
+    pub approver: Key,
     /// Whom an agent knows, as its `known.toml`.
     pub known: String,
 }
@@ -71,6 +73,7 @@ pub fn people() -> &'static People {
         People {
             ids: agents.iter().map(|agent| agent.agent_id()).collect(),
             logs: keys("log", AGENTS),
+            approver: key("approver"),
             known: roles.iter().enumerate().map(line).collect(),
             agents,
             callers,

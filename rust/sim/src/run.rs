@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::invariants::{Evidence, INVARIANTS};
 use crate::node::{Death, Node};
+use crate::people::people;
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scenario::Use;
@@ -314,6 +315,21 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
 pub const RATIONED: usize = 4;
 const MOST: usize = 4;
 const RATION: &str = "@limits(\"agent 4\") permit(principal, action, resource);";
+/// The place of a token of which nothing is done that carol has not approved.
+pub const APPROVED: usize = 6;
+
+fn approved() -> String {
+    use evanesce_wire::Identity;
+    let id = |key: &crate::people::Key| hex::encode(key.caller_id());
+    let (carol, alice) = (id(&people().approver), id(&people().callers[0]));
+    // Who asks is named too, and cannot approve it.
+    format!(
+        "@approvers(\"carol = {carol}, alice = {alice}\") \
+         permit(principal == Caller::\"alice\", action == Action::\"mac\", resource) \
+         when {{ context.approvals.count > 0 }};"
+    )
+}
+
 /// The place of a token that alice may let others use.
 pub const GRANTED: usize = 5;
 const DELEGABLE: &str =
@@ -325,7 +341,8 @@ thread_local! {
 }
 
 /// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, one that
-/// is healed, one that may be used so often, and one of alice's that she may grant. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
+/// is healed, one that may be used so often, one of alice's that she may grant, and one that nobody
+/// uses without an approval. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
         return tokens;
@@ -355,6 +372,7 @@ fn tokens(shape: usize) -> Vec<Known> {
             ("", None, &[0, 1], None),
             (RATION, None, &[0, 1], Some(MOST)),
             (DELEGABLE, None, &[0], None),
+            (&approved(), None, &[0], None),
         ] {
             let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
             let asked = coordinator.hear(|of, done| of.mint(spec, done));

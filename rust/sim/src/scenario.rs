@@ -1,5 +1,6 @@
 //! What is asked meanwhile: one scenario a verb. A new verb adds a file beside these and a line to [`SCENARIOS`].
 
+mod approve;
 mod check;
 mod grant;
 pub mod heal;
@@ -30,5 +31,6 @@ pub const SCENARIOS: &[&dyn Scenario] = &[
     &mint::Minted,
     &order::Ordered,
     &grant::Granted,
+    &approve::Approved,
     &replay::Replayed,
 ];

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evanesce_agent::{Peer, Peers};
+use evanesce_approval::Statement;
 use evanesce_quorum::{Code, Done, Error, Fault, MintSpec, Minted, Reconstructor};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
@@ -97,6 +98,8 @@ pub struct Stage {
     pub healed: Mutex<Vec<Known>>,
     /// Healings, each with its operator's files.
     pub heals: Mutex<Vec<Arc<Case>>>,
+    /// What the approver has approved, with what it is called.
+    pub approvals: Mutex<Vec<(Id, Statement)>>,
     /// Grants that were given, with what they are called.
     pub grants: Mutex<Vec<(Id, Grant)>>,
     /// The quorum as people write it.
@@ -158,6 +161,7 @@ impl Stage {
             tokens,
             healed: Mutex::default(),
             heals: Mutex::default(),
+            approvals: Mutex::default(),
             grants: Mutex::default(),
             quorum: schedule.shape.quorum,
             told: Mutex::default(),
@@ -201,6 +205,13 @@ impl Stage {
     /// Tokens that healing made.
     pub fn healed(&self) -> MutexGuard<'_, Vec<Known>> {
         self.healed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the approver has approved.
+    pub fn approvals(&self) -> MutexGuard<'_, Vec<(Id, Statement)>> {
+        self.approvals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Grants that were given.

@@ -83,3 +83,9 @@ fn an_agent_that_answers_before_it_has_heard_from_its_peers() {
     found(Planted::AnswersUnheard, "peers come first");
     found(Planted::AnswersUnheard, "a start is no way to forget");
 }
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_forgets_which_approvals_were_spent_when_it_starts() {
+    found(Planted::ForgetsApprovals, "an approval is good once");
+}
