@@ -15,13 +15,14 @@ use evanesce_wire::client::{CallError, Dial, Way};
 use evanesce_wire::message::{
     Code, Exchange, Exchanged, Head, IDS, Order, SignedOrder, WANTED, seen_statement,
 };
-use evanesce_wire::{Id, Identity, World, verify_statement};
+use evanesce_wire::{Id, Identity, World};
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::own::{Match, Own};
 use super::seen::{Seen, Shown};
 use super::standing::{Change, Standing};
+use super::verified::Verified;
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
@@ -64,6 +65,7 @@ pub struct Meeting {
     events: Events,
     own: Arc<Own>,
     seen: Arc<Seen>,
+    verified: Verified,
     begin: Instant,
     book: Book,
     /// By which peers know that orders are numbered anew.
@@ -145,6 +147,7 @@ impl Meeting {
             events,
             own: Arc::new(own),
             seen: Arc::new(seen),
+            verified: Verified::default(),
             asked: Mutex::new(Rate::new(PER_SECOND, 4 * PER_SECOND)),
             signed: Mutex::default(),
             confirmed: Mutex::default(),
@@ -207,7 +210,10 @@ impl Meeting {
         }
         let asked = Exchange::decode(body).map_err(malformed)?;
         let (head, after) = (asked.head, asked.after);
-        let (size, root) = head.verify(spki).map_err(malformed)?;
+        let (size, root) = self
+            .verified
+            .head(&peer.id, &head, spki)
+            .map_err(malformed)?;
         let key = head.log_key;
         let shown = self.seen.note(&peer.id, head, (size, root), after.as_ref());
         self.judge(peer, size, &shown);
@@ -496,9 +502,9 @@ impl Meeting {
     ) -> Result<Option<String>, String> {
         let mut lost = None;
         for head in &answer.seen {
-            let (size, root) = head
-                .verify(self.identity.spki())
-                .map_err(|e| format!("it shows what is not of this agent: {e}"))?;
+            let verified = self.verified.head(&peer.id, head, self.identity.spki());
+            let (size, root) =
+                verified.map_err(|e| format!("it shows what is not of this agent: {e}"))?;
             if head.log_key != self.log_key.0 {
                 if !self.peers.former_logs.contains(&head.log_key) {
                     let key = hex::encode(head.log_key);
@@ -511,8 +517,11 @@ impl Meeting {
                 continue;
             }
             let statement = seen_statement(&self.identity.agent_id(), &head.log_key, size, &root);
-            let signed = answer.signature.as_ref();
-            if !signed.is_some_and(|signature| verify_statement(spki, &statement, signature)) {
+            let good = |signature: &Vec<u8>| {
+                let verified = &self.verified;
+                verified.signature(&peer.id, spki, &statement, signature)
+            };
+            if !answer.signature.as_ref().is_some_and(good) {
                 return Err("it does not sign for what it shows".into());
             }
             let own = self.own.clone();
