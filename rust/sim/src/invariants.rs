@@ -322,7 +322,7 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
                     .iter()
                     .map(|liar| format!("s{liar}"));
                 let liars: Vec<String> = liars.collect();
-                let altered = evidence.told_by_altered_answers();
+                let altered = evidence.schedule.alters();
                 if !altered && seats.iter().any(|seat| !liars.contains(seat)) {
                     broken.push(format!("{} by who is no minter", told.act));
                 }
@@ -332,25 +332,15 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
     }
 }
 
-impl Evidence<'_> {
-    /// Whether answers were altered on their way in this schedule: then a word is worth nothing.
-    fn told_by_altered_answers(&self) -> bool {
-        use crate::schedule::Fault;
-        let altered =
-            |fault: &Fault| matches!(fault, Fault::Weather { altered, .. } if *altered > 0);
-        self.schedule.faults.iter().any(|(_, fault)| altered(fault))
-    }
-}
-
 /// An agent permits no more operations than the token's policy lets it, however many ask at once, across every start; unless
 /// a disk went back to an earlier day, or in mode `process` a loss of power took the entries that it would count by.
 fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
-    let mut used: HashMap<(usize, u64, Id), usize> = HashMap::new();
+    let mut used: HashMap<(usize, u64, Id), Vec<(u64, Id)>> = HashMap::new();
     for opening in evidence.released() {
         let Some((entry, ..)) = &opening.entry else {
             continue;
         };
-        let Some(most) = evidence.find(&entry.token).and_then(|known| known.most) else {
+        let Some(quota) = evidence.find(&entry.token).and_then(|known| known.quota) else {
             continue;
         };
         if evidence.may_be_lost(opening) {
@@ -358,12 +348,24 @@ fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
         }
         let place = (opening.agent, opening.life.history, entry.token);
         let used = used.entry(place).or_default();
-        *used += entry.operations.len();
-        if *used > most {
-            let agent = opening.agent;
-            broken.push(format!(
-                "agent {agent} permitted {used} operations of {most}"
-            ));
+        used.extend(entry.operations.iter().map(|_| (entry.time, entry.caller)));
+        let own = used.iter().filter(|(_, caller)| *caller == entry.caller);
+        let second = used
+            .iter()
+            .filter(|(time, _)| time.abs_diff(entry.time) < 1000);
+        // Up to this one: a later one may have left before it.
+        let second = second.filter(|(time, _)| *time <= entry.time).count();
+        for (count, most, what) in [
+            (used.len(), quota.all, ""),
+            (own.count(), quota.caller, " of one caller's"),
+            (second, quota.second, " in a second"),
+        ] {
+            if count > most {
+                let agent = opening.agent;
+                broken.push(format!(
+                    "agent {agent} permitted {count} operations{what} of {most}"
+                ));
+            }
         }
     }
 }
@@ -371,7 +373,7 @@ fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
 /// A mint that counts has a row at every seat from which that seat's honest holder regenerates the share that was dealt,
 /// was checked there, and whose shares give the seed of the anchor.
 fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
-    let altered = evidence.told_by_altered_answers();
+    let altered = evidence.schedule.alters();
     for told in evidence.told {
         let token = match &told.result {
             Ok(Good::Minted(minted)) => &minted.token,
@@ -431,7 +433,7 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
         let Some(known) = told.token.and_then(|id| evidence.find(&id)) else {
             continue;
         };
-        if known.most.is_some() {
+        if known.quota.is_some() {
             continue;
         }
         let is_use = told.act.starts_with("Use");

@@ -19,7 +19,7 @@ use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scenario::Use;
 use crate::schedule::{Act, Fault, SHAPES, Schedule};
-use crate::stage::{Known, Stage, seed};
+use crate::stage::{Known, Quota, Stage, seed};
 use crate::world::BEGIN;
 
 /// What came of a schedule.
@@ -313,7 +313,20 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
 
 /// The place of a token of which each agent permits so many operations.
 pub const RATIONED: usize = 4;
-const MOST: usize = 4;
+const LASTING: Quota = Quota {
+    all: 4,
+    caller: 4,
+    second: 4,
+};
+/// The place of one of which each permits so many to each caller, and so many a second.
+pub const RATED: usize = 7;
+const FLEETING: Quota = Quota {
+    all: 8,
+    caller: 4,
+    second: 2,
+};
+const RATE: &str =
+    "@limits(\"caller agent 4; agent 2 per 1s\") permit(principal, action, resource);";
 const RATION: &str = "@limits(\"agent 4\") permit(principal, action, resource);";
 /// The place of a token of which nothing is done that carol has not approved.
 pub const APPROVED: usize = 6;
@@ -341,8 +354,8 @@ thread_local! {
 }
 
 /// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, one that
-/// is healed, one that may be used so often, one of alice's that she may grant, and one that nobody
-/// uses without an approval. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
+/// is healed, one that may be used so often, one of alice's that she may grant, one that nobody
+/// uses without an approval, and one that each may use so often, and both together so often a second. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
         return tokens;
@@ -365,14 +378,15 @@ fn tokens(shape: usize) -> Vec<Known> {
         let stage = Stage::build(&schedule, Vec::new(), false);
         let soon = Some(BEGIN / 1000 + 2);
         let mut made = Vec::new();
-        for (policy, expires, permits, most) in [
+        for (policy, expires, permits, quota) in [
             ("", None, &[0, 1][..], None),
             ("", soon, &[0, 1], None),
             (ONLY_ALICE, None, &[0], None),
             ("", None, &[0, 1], None),
-            (RATION, None, &[0, 1], Some(MOST)),
+            (RATION, None, &[0, 1], Some(LASTING)),
             (DELEGABLE, None, &[0], None),
             (&approved(), None, &[0], None),
+            (RATE, None, &[0, 1], Some(FLEETING)),
         ] {
             let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
             let asked = coordinator.hear(|of, done| of.mint(spec, done));
@@ -383,7 +397,7 @@ fn tokens(shape: usize) -> Vec<Known> {
                 token,
                 seed,
                 permits,
-                most,
+                quota,
                 delegable: policy == DELEGABLE,
             });
         }

@@ -4,6 +4,7 @@ mod approve;
 mod check;
 mod grant;
 pub mod heal;
+mod hostile;
 mod mint;
 mod order;
 mod replay;
@@ -32,5 +33,6 @@ pub const SCENARIOS: &[&dyn Scenario] = &[
     &order::Ordered,
     &grant::Granted,
     &approve::Approved,
+    &hostile::Hostile,
     &replay::Replayed,
 ];

@@ -139,6 +139,13 @@ impl Schedule {
         self.shape.agents + usize::from(self.spare)
     }
 
+    /// Whether answers are altered on their way: then a word is worth nothing.
+    pub fn alters(&self) -> bool {
+        let altered =
+            |fault: &Fault| matches!(fault, Fault::Weather { altered, .. } if *altered > 0);
+        self.faults.iter().any(|(_, fault)| altered(fault))
+    }
+
     /// Draws one.
     pub fn draw(seed: u64, planted: Planted) -> Self {
         let mut chance = Rng::new(seed);
@@ -172,8 +179,8 @@ impl Schedule {
         }
         let healed = heal::draw(&mut chance, shape, calm, &mut acts);
         acts.sort_by_key(|(at, _)| *at);
-        let peers = match chance.chance(1, 3) {
-            true => Some([500, 1000, 2000][chance.index(3)]),
+        let peers = match chance.chance(1, 4) {
+            true => Some([500, 1000, 2000, 2000][chance.index(4)]),
             false => None,
         };
         if peers.is_some() {

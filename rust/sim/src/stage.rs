@@ -39,9 +39,20 @@ pub struct Known {
     /// Whom its policy permits: callers' places.
     pub permits: &'static [usize],
     /// How many operations each agent permits, where its policy says.
-    pub most: Option<usize>,
+    pub quota: Option<Quota>,
     /// Whether whom it permits may let another ask.
     pub delegable: bool,
+}
+
+/// How many operations of a token an agent permits, as its policy says.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Ever.
+    pub all: usize,
+    /// Ever, to one caller.
+    pub caller: usize,
+    /// In any second.
+    pub second: usize,
 }
 
 /// What a caller was told.
@@ -110,6 +121,8 @@ pub struct Stage {
     pub calm: std::sync::atomic::AtomicBool,
     /// When the last fault begins, in ms: what is begun anew later begins in the calm.
     pub last_fault: u64,
+    /// Whether answers are altered on their way.
+    pub altered: bool,
     /// A fault that is there on purpose.
     pub planted: Planted,
     /// Chance of the acts.
@@ -167,6 +180,7 @@ impl Stage {
             told: Mutex::default(),
             calm: false.into(),
             last_fault: schedule.calm,
+            altered: schedule.alters(),
             planted: schedule.planted,
             chance: Mutex::new(chance.fork()),
         })

@@ -44,7 +44,7 @@ struct Approve {
 
 impl Scenario for Approved {
     fn draw(&self, chance: &mut Rng, calm: u64, acts: &mut Vec<(u64, Arc<dyn Act>)>) {
-        if !chance.chance(1, 5) {
+        if !chance.chance(1, 8) {
             return;
         }
         let with = |chance: &mut Rng| match chance.below(8) {

@@ -37,7 +37,7 @@ struct Delegate {
 
 impl Scenario for Granted {
     fn draw(&self, chance: &mut Rng, calm: u64, acts: &mut Vec<(u64, Arc<dyn Act>)>) {
-        if !chance.chance(1, 5) {
+        if !chance.chance(1, 8) {
             return;
         }
         let one = Delegate {

@@ -23,7 +23,7 @@ struct Order {
 
 impl Scenario for Ordered {
     fn draw(&self, chance: &mut Rng, calm: u64, acts: &mut Vec<(u64, Arc<dyn Act>)>) {
-        if !chance.chance(1, 3) {
+        if !chance.chance(1, 4) {
             return;
         }
         for _ in 0..chance.between(1, 3) {
