@@ -303,6 +303,22 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
             broken.push(format!("agent {} released to {caller:?}", opening.agent));
         }
     }
+    for opening in &evidence.seen.openings {
+        use evanesce_wire::Identity;
+        let done = opening.verb == Verb::Retire && opening.code == Decision::Done;
+        let minter = people().callers[0].caller_id();
+        if done
+            && opening
+                .entry
+                .as_ref()
+                .is_some_and(|(entry, ..)| entry.caller != minter)
+        {
+            broken.push(format!(
+                "agent {} retired for who is no minter",
+                opening.agent
+            ));
+        }
+    }
     for told in evidence.told {
         let known = told.token.and_then(|id| evidence.find(&id));
         match &told.result {
@@ -314,8 +330,8 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
             Ok(Good::Minted(_)) if told.caller != 0 => {
                 broken.push(format!("{} by who is no minter", told.act));
             }
-            Ok(Good::Retired(seats, _) | Good::Ordered(seats, _)) if told.caller != 0 => {
-                // A liar tombstones whatever anyone says.
+            Ok(Good::Ordered(seats, _)) if told.caller != 0 => {
+                // A liar obeys whatever anyone says.
                 let liars = evidence
                     .schedule
                     .liars

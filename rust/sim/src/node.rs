@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use evanesce_agent::assemble::{Assembled, Parts, assemble};
-use evanesce_agent::{
-    Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits, Peers,
-};
+use evanesce_agent::{Commit, Config, ElementSource, Events, IdentitySource, Limits, Peers};
 use evanesce_wire::grant::Revoked;
 use evanesce_wire::message::{Obeyed, SignedOrder};
 use evanesce_wire::{Id, Identity, World};
@@ -234,7 +232,7 @@ impl Node {
             element: Arc::new(KnownRoots(self.roots.clone())),
             identity: self.identity.clone(),
             log_key: Box::new(Shared(people().logs[self.place].clone())),
-            directory: Directory::parse(&people().known).expect("a directory"),
+            directory: people().known.clone(),
             disk: Arc::new(self.disk.mount(alive, life)),
             syncer: Box::new(move |duty| {
                 let (syncer, syncing) = SimSyncer::new(duty, chance.fork());
