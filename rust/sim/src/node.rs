@@ -22,8 +22,8 @@ use crate::liar::Liar;
 use crate::net::Net;
 use crate::ordered;
 use crate::people::{Key, KnownRoots, Roots, Shared, as_asker, people};
-use crate::planted::Planted;
 use crate::rng::Rng;
+use crate::schedule::Schedule;
 use crate::syncer::SimSyncer;
 use crate::world::SimWorld;
 
@@ -100,23 +100,22 @@ impl Node {
     /// One that has not started.
     pub fn new(
         place: usize,
-        commit: Commit,
-        lies: bool,
-        planted: Planted,
+        schedule: &Schedule,
         peers: Option<Peers>,
         ledger: Arc<Ledger>,
         world: SimWorld,
         chance: Rng,
     ) -> Arc<Self> {
         let identity = people().agents[place].clone();
+        let lies = schedule.liars.contains(&place);
         Arc::new(Self {
             place,
             liar: lies.then(|| Liar::new(identity.clone())),
             identity,
-            disk: SimDisk::new(planted),
+            disk: SimDisk::new(schedule.planted),
             world: Arc::new(world),
             roots: Roots::new(place),
-            commit,
+            commit: schedule.commit,
             peers,
             net: OnceLock::new(),
             ledger,

@@ -139,9 +139,7 @@ impl Stage {
             let world = SimWorld::new(begin, chance.fork());
             Node::new(
                 place,
-                schedule.commit,
-                schedule.liars.contains(&place),
-                schedule.planted,
+                schedule,
                 peers(schedule, place),
                 ledger.clone(),
                 world,
