@@ -9,7 +9,7 @@ use evanesce_token::formula;
 use evanesce_wire::message::{
     Answers, Batch, Code, Envelope, Exchange, Exchanged, Obeyed, OpeningAnswer, Problem, Request,
     SeatAnswer, SeatFault, SeatResult, Seated, SeatedResult, SeatedRow, Seating, SessionAnswer,
-    envelope_aad, seen_statement,
+    SignedOrder, envelope_aad, seen_statement,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
 use evanesce_wire::{Id, Identity};
@@ -22,6 +22,8 @@ use crate::rng::Rng;
 pub struct Liar {
     identity: Key,
     sessions: Mutex<HashMap<Id, Arc<SealingSession>>>,
+    /// What it was ordered.
+    orders: Mutex<Vec<SignedOrder>>,
     /// Peers that were answered.
     exchanges: AtomicU64,
 }
@@ -32,6 +34,7 @@ impl Liar {
         Self {
             identity,
             sessions: Mutex::default(),
+            orders: Mutex::default(),
             exchanges: AtomicU64::new(0),
         }
     }
@@ -66,6 +69,9 @@ impl Liar {
             return self.exchange(spki, now, body);
         }
         if path == "/v1/order" {
+            let order = SignedOrder::decode(body).ok()?;
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            orders.push(order);
             let (code, reason) = (Code::Done, String::new());
             let (receipt, checkpoint) = (None, String::new());
             let obeyed = Obeyed {
@@ -140,10 +146,11 @@ impl Liar {
 }
 
 impl Liar {
-    /// What it says to a peer: nothing of what it was told; that it has seen more of the peer's log than there is, that it
-    /// has orders which it does not hand on, or that it has seen just what it is shown.
+    /// What it says to a peer: nothing of what it was told; that it has seen more of the peer's log than there is; that it has
+    /// orders, which it hands on spoiled or not at all; or that it has seen just what it is shown.
     fn exchange(&self, spki: &[u8], now: u64, body: &[u8]) -> Option<Vec<u8>> {
-        let mut head = Exchange::decode(body).ok()?.head;
+        let Exchange { mut head, want, .. } = Exchange::decode(body).ok()?;
+        let known = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let asker = formula::agent_id(spki);
         let mut answer = Exchanged {
             ids: Vec::new(),
@@ -161,13 +168,22 @@ impl Liar {
                 head.checkpoint = [&[lines[0], "7000"], &lines[2..]].concat().join("\n");
                 answer.seen.push(head);
             }
-            2 => (answer.ids, answer.count) = (vec![[3; 32]], 2),
+            2 => {
+                answer.ids = known.iter().map(SignedOrder::id).collect();
+                answer.ids.push([3; 32]);
+                answer.count = 1 + known.len() as u64;
+            }
             _ => {
                 let (size, root) = head.verify(spki).ok()?;
                 let statement = seen_statement(&asker, &head.log_key, size, &root);
                 answer.signature = self.identity.sign(&statement).ok();
                 answer.seen.push(head);
             }
+        }
+        for order in known.iter().filter(|order| want.contains(&order.id())) {
+            let mut spoiled = order.clone();
+            spoiled.signature[7] ^= 1;
+            answer.orders.push(spoiled.encode());
         }
         Some(answer.encode())
     }

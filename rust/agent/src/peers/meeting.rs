@@ -72,7 +72,9 @@ pub struct Meeting {
     life: [u8; 16],
     /// How far each peer's orders were read, in which life of its.
     read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
-    refused: Mutex<HashSet<Id>>,
+    /// Peers, and their orders that were refused here. An order's id is of what it says, not of the signature and the token that
+    /// came with it, which another peer may hand on as they are.
+    refused: Mutex<HashSet<(Id, Id)>>,
     /// Orders of each peer whose time, by their signers' clocks (Unix milliseconds), has not come by this agent's.
     early: Mutex<HashMap<Id, Vec<(u64, Id)>>>,
     standing: Mutex<Standing>,
@@ -408,7 +410,7 @@ impl Meeting {
             }
             let new = |id: &&Id| {
                 let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                !self.book.has(id) && !refused.contains(*id)
+                !self.book.has(id) && !refused.contains(&(peer.id, **id))
             };
             let put_off = self.put_off(&peer.id, api);
             let named = answer.ids.iter().chain(&put_off);
@@ -484,7 +486,7 @@ impl Meeting {
                         if refused.len() >= REFUSED {
                             refused.clear();
                         }
-                        refused.insert(id);
+                        refused.insert((peer.id, id));
                     }
                 }
             }
