@@ -182,6 +182,10 @@ impl Api {
 
     /// Why nothing may be answered now that could have been revoked, or decided otherwise, without this agent.
     fn refusal(&self) -> Option<String> {
+        #[cfg(feature = "planted")]
+        if crate::planted::ANSWERS_UNHEARD.get() {
+            return None;
+        }
         self.meeting.as_ref()?.standing().refusal()
     }
 
@@ -407,14 +411,14 @@ impl Api {
             let now = self.now();
             let policy = if self.agent().compiles.take(&who.id, bytes as u64, now) {
                 let compiled = if self.world.single_threaded() {
-                    Some(Compiled::new(&body.header.policy))
+                    Some(shown::compiled_here(&body.header.policy))
                 } else {
                     // Ended with the request: what has not begun by then is never compiled.
                     let mut compiling = JoinSet::new();
-                    compiling.spawn_blocking(move || Compiled::new(&body.header.policy));
+                    compiling.spawn_blocking(move || Arc::new(Compiled::new(&body.header.policy)));
                     compiling.join_next().await.and_then(Result::ok)
                 };
-                compiled.map(Arc::new).ok_or_else(|| {
+                compiled.ok_or_else(|| {
                     Refusal::new(Code::Refused, "the token's policy cannot be compiled")
                 })
             } else {

@@ -71,7 +71,7 @@ impl Known {
 }
 
 /// Every identity that the agent knows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Directory(HashMap<Id, std::sync::Arc<Known>>);
 
 #[derive(Deserialize)]

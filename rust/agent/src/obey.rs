@@ -23,7 +23,7 @@ use crate::orders::{self, Line};
 /// The verb of an order's log entry.
 pub const VERB: &str = "order";
 /// An order that a caller brings was issued at most so long ago, and so far ahead of the agent's clock, in ms.
-const WINDOW: u64 = 300_000;
+pub const WINDOW: u64 = 300_000;
 
 /// An order that is to be written down.
 pub struct Ordered {
@@ -172,8 +172,7 @@ impl Api {
         if let Some(why) = Verb::Retire.closed_to(&who) {
             return refuse(format!("{}: {why}", who.name));
         }
-        // One from the future would hold against all that come until then.
-        if order.issued > now + WINDOW {
+        if is_early(order, bearer, now) {
             return refuse("the order is of a time that has not come: compare clocks".into());
         }
         if let Bearer::Caller(bearer) = bearer {
@@ -188,6 +187,13 @@ impl Api {
         }
         Ok(who)
     }
+}
+
+/// Whether an order is of a time that has not come by this agent's clock (Unix milliseconds): it would hold against all that
+/// come until then. A revocation that others have taken holds against all anyway.
+pub fn is_early(order: &Order, bearer: &Bearer<'_>, now: u64) -> bool {
+    let for_good = matches!(bearer, Bearer::Peer) && order.command == Command::Revoke;
+    !for_good && order.issued > now + WINDOW
 }
 
 /// An order that is not obeyed.

@@ -173,6 +173,9 @@ impl Orders {
                 return Err(damaged(at, "it was changed"));
             }
             journal.set_len(at as u64)?;
+        }
+        // What a process left to the system when it ended holds from here on, and nobody else will sync it.
+        if !bytes.is_empty() {
             journal.sync()?;
         }
         let frozen = lines.latest.iter();

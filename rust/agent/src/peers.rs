@@ -8,12 +8,14 @@
 //! * [`standing`]: what was heard in this life, and why the agent does not answer yet, or any more. Pure.
 //! * [`seen`]: the heads of others' logs, kept for them.
 //! * [`own`]: whether a head that others have seen is one of this agent's own log.
+//! * `verified`: what need not be verified again.
 //! * [`meeting`]: the exchange itself, both sides of it.
 
 pub mod meeting;
 pub mod own;
 pub mod seen;
 pub mod standing;
+mod verified;
 
 use std::collections::HashSet;
 use std::path::Path;

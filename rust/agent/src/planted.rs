@@ -7,4 +7,8 @@ thread_local! {
     pub static TAKES_REPLAYS: Cell<bool> = const { Cell::new(false) };
     /// An agent that starts has forgotten how often keys were used.
     pub static FORGETS_COUNTS: Cell<bool> = const { Cell::new(false) };
+    /// An agent that starts has forgotten which approvals were spent.
+    pub static FORGETS_APPROVALS: Cell<bool> = const { Cell::new(false) };
+    /// An agent answers whether or not it has heard from its peers.
+    pub static ANSWERS_UNHEARD: Cell<bool> = const { Cell::new(false) };
 }

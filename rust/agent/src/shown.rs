@@ -3,6 +3,8 @@
 //! Bounded by bytes, whatever is shown: over a million tokens the agent's memory and time stay as they are. A token is
 //! kept once it is shown a second time. Forgetting costs time alone, or one answer `context-unknown`.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
@@ -203,6 +205,22 @@ fn compiled_bytes(text: usize, declares_a_payload: bool) -> usize {
     // A policy that declares one has a schema of its own.
     let schema = if declares_a_payload { 32 * 1024 } else { 0 };
     8 * 1024 + 40 * text + schema
+}
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<String, Arc<Compiled>>> = RefCell::default();
+}
+
+/// A policy, compiled once for all agents of this thread, in a world that has but one: what it is depends on its text alone.
+pub fn compiled_here(policy: &str) -> Arc<Compiled> {
+    COMPILED.with_borrow_mut(|all| match all.get(policy) {
+        Some(compiled) => compiled.clone(),
+        None => {
+            let compiled = Arc::new(Compiled::new(policy));
+            all.insert(policy.to_owned(), compiled.clone());
+            compiled
+        }
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use evanesce_wire::Id;
-use evanesce_wire::disk::{TOMBSTONE, tombstone_lines, tombstones};
+use evanesce_wire::disk::{TOMBSTONE, tombstone_lines, tombstones, whole_tombstones};
 
 use crate::disk::{Disk, Journal};
 
@@ -68,7 +68,7 @@ impl Burial {
 }
 
 impl Tombstones {
-    /// Reads what is there. A last line cut short by a crash was never answered and is taken off; anything
+    /// Reads what is there. What a crash has left of a last write was never answered and is taken off; anything
     /// else that is no id is an error, since a tombstone may have been lost.
     pub fn open(disk: &dyn Disk, name: &str) -> io::Result<Self> {
         let journal = disk.journal(name)?;
@@ -85,9 +85,12 @@ impl Tombstones {
             })?
             .into_iter()
             .collect();
-        let whole = text.len() - text.len() % TOMBSTONE;
+        let whole = whole_tombstones(&text);
         if whole < text.len() {
             journal.set_len(whole as u64)?;
+        }
+        // What a process left to the system when it ended holds from here on, and nobody else will sync it.
+        if !text.is_empty() {
             journal.sync()?;
         }
         let retired = Retired::default();
@@ -143,6 +146,7 @@ mod tests {
         let path = dir.path().join("tombstones");
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(b"0303");
+        text.resize(4 * TOMBSTONE, 0);
         std::fs::write(&path, &text).unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         let mut stones = Tombstones::open(&folder, "tombstones").unwrap();

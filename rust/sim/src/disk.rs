@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evanesce_agent::{Disk, Journal};
+use evanesce_wire::disk::FRAME;
+use evanesce_wire::message::SignedOrder;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::ledger::Life;
 use crate::planted::Planted;
 use crate::rng::Rng;
 
@@ -29,7 +32,23 @@ struct State {
     unsyncable: bool,
     /// After so many more writes the agent dies in the middle of one.
     dies_in: Option<u64>,
+    /// Whether all of that write is there nevertheless.
+    whole: bool,
+    orders: Vec<Recorded>,
     planted: Planted,
+}
+
+/// An order that was on an agent's disk for good.
+#[derive(Clone)]
+pub struct Recorded {
+    /// Since when.
+    pub at: Instant,
+    /// In which life of the agent that was.
+    pub life: Life,
+    /// How many entries the log had then: its own is the last of them. 0 for one that was there at a start.
+    pub entries: u64,
+    /// As it was signed.
+    pub order: SignedOrder,
 }
 
 #[derive(Clone, Default)]
@@ -95,6 +114,62 @@ impl File {
     }
 }
 
+/// The file of orders, and what stands before each of them in it (`rust/agent/src/orders.rs`).
+const ORDERS: &str = "orders";
+const BEFORE: usize = 4 + 8;
+
+/// The whole orders of such a file.
+fn orders(mut file: &[u8]) -> Vec<SignedOrder> {
+    let mut orders = Vec::new();
+    while let Some(length) = file.first_chunk::<4>() {
+        let end = BEFORE + u32::from_be_bytes(*length) as usize;
+        let order = file.get(BEFORE..end).map(SignedOrder::decode);
+        let Some(Ok(order)) = order else { break };
+        orders.push(order);
+        file = &file[end..];
+    }
+    orders
+}
+
+/// How many whole entries a log has.
+fn entries(mut log: &[u8]) -> u64 {
+    let mut count = 0;
+    while let Some(length) = log.first_chunk::<2>() {
+        let Some(rest) = log.get(FRAME + usize::from(u16::from_be_bytes(*length))..) else {
+            break;
+        };
+        (log, count) = (rest, count + 1);
+    }
+    count
+}
+
+impl State {
+    /// Takes note of the orders that are there and were not in this history.
+    fn record(&mut self, life: Life, found: bool) {
+        let Some(file) = self.files.get(ORDERS) else {
+            return;
+        };
+        for order in orders(&file.now) {
+            let id = order.id();
+            let mut before = self.orders.iter();
+            if before.any(|one| one.life.history == life.history && one.order.id() == id) {
+                continue;
+            }
+            let log = self.files.get("log/entries").map(|file| &file.now[..]);
+            self.orders.push(Recorded {
+                at: Instant::now(),
+                life,
+                entries: if found {
+                    0
+                } else {
+                    entries(log.unwrap_or_default())
+                },
+                order,
+            });
+        }
+    }
+}
+
 /// All of a disk's files, as they were.
 #[derive(Clone)]
 pub struct Snapshot(BTreeMap<String, File>);
@@ -127,9 +202,11 @@ impl SimDisk {
         !state.full && !state.unsyncable
     }
 
-    /// The agent dies in the middle of the write after `writes` more.
-    pub fn die_in(&self, writes: Option<u64>) {
-        self.state().dies_in = writes;
+    /// The agent dies in the middle of the write after `writes` more, or, with `whole`, before it is told that all of it
+    /// is there.
+    pub fn die_in(&self, writes: Option<u64>, whole: bool) {
+        let mut state = self.state();
+        (state.dies_in, state.whole) = (writes, whole);
     }
 
     /// Returns when it has.
@@ -159,20 +236,37 @@ impl SimDisk {
         }
     }
 
+    /// Every order that was ever on this disk for good, in every history of it.
+    pub fn orders(&self) -> Vec<Recorded> {
+        self.state().orders.clone()
+    }
+
+    /// The orders that whoever reads it now finds.
+    pub fn orders_now(&self) -> Vec<SignedOrder> {
+        let state = self.state();
+        state
+            .files
+            .get(ORDERS)
+            .map(|file| orders(&file.now))
+            .unwrap_or_default()
+    }
+
     /// What is there now, as an administrator copies it.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.state().files.clone())
     }
 
-    /// The disk as it was then.
-    pub fn restore(&self, snapshot: &Snapshot) {
+    /// The disk as it was then, from which its next history begins; `life` is of that.
+    pub fn restore(&self, snapshot: &Snapshot, life: Life) {
         let mut files = snapshot.0.clone();
         for file in files.values_mut() {
             file.since.clear();
             file.unsynced = None;
             file.synced = file.now.clone();
         }
-        self.state().files = files;
+        let mut state = self.state();
+        state.files = files;
+        state.record(life, true);
     }
 
     /// A file's bytes, as whoever reads it now finds them.
@@ -186,13 +280,25 @@ impl SimDisk {
     }
 
     /// The disk for one incarnation of an agent, which ends when `alive` is false.
-    pub fn mount(&self, alive: Arc<AtomicBool>) -> Mounted {
-        if self.state().planted == Planted::ForgetsTombstones {
-            self.state().files.remove("tombstones");
+    pub fn mount(&self, alive: Arc<AtomicBool>, life: Life) -> Mounted {
+        let mut state = self.state();
+        if state.planted == Planted::ForgetsTombstones {
+            state.files.remove("tombstones");
         }
+        if state.planted == Planted::ForgetsOrders {
+            state.files.remove("tombstones");
+            state.files.remove(ORDERS);
+        }
+        if state.planted == Planted::ForgetsRevokedGrants {
+            state.files.remove("revoked-grants");
+        }
+        // Whatever an agent finds when it starts holds from then on.
+        state.record(life, true);
+        drop(state);
         Mounted {
             disk: self.clone(),
             alive,
+            life,
         }
     }
 }
@@ -202,6 +308,7 @@ impl SimDisk {
 pub struct Mounted {
     disk: SimDisk,
     alive: Arc<AtomicBool>,
+    life: Life,
 }
 
 fn gone<T>() -> io::Result<T> {
@@ -283,6 +390,7 @@ impl Open {
     fn write(&self, change: Change) -> io::Result<()> {
         let mut state = self.mounted.state()?;
         let dies = self.mounted.ends(&mut state);
+        let torn = dies && !state.whole;
         let full = state.full;
         let file = state.files.entry(self.name.clone()).or_default();
         let end = match &change {
@@ -292,12 +400,12 @@ impl Open {
         let fits = !full || end <= file.now.len();
         match change {
             // Half of it is there.
-            Change::Write(at, bytes) if dies || !fits => {
+            Change::Write(at, bytes) if torn || !fits => {
                 let room = file.now.len().saturating_sub(at);
-                let half = if dies { bytes.len() / 2 } else { room };
+                let half = if torn { bytes.len() / 2 } else { room };
                 file.change(Change::Write(at, bytes[..half.min(bytes.len())].to_vec()));
             }
-            _ if dies || !fits => {}
+            _ if torn || !fits => {}
             change => file.change(change),
         }
         if dies {
@@ -344,6 +452,10 @@ impl Journal for Open {
         self.with(|file| {
             file.sync();
             Ok(())
-        })
+        })?;
+        if self.name == ORDERS {
+            self.mounted.state()?.record(self.mounted.life, false);
+        }
+        Ok(())
     }
 }

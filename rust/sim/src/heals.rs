@@ -9,10 +9,13 @@ use evanesce_quorum::{RepairSpec, ReshareSpec};
 use evanesce_secret::on_crucible;
 use evanesce_token::{Gate, Row, Token, formula};
 use evanesce_wire::Identity;
+use std::time::Duration;
+use tokio::time::sleep;
 
 use crate::coordinator::{Coordinator, Lifeline};
 use crate::ledger::Opening;
 use crate::node::{Death, Node};
+use crate::ordered::surely_answers;
 use crate::people::{EPOCH, KnownRoots, people};
 use crate::planted::Planted;
 use crate::scenario::Use;
@@ -323,9 +326,13 @@ impl Case {
         };
         if !self.is_done() && here {
             self.attempt(stage, None).await;
+            // An agent that was moved to another root has started, and hears its peers first.
+            sleep(Duration::from_millis(500)).await;
         }
-        let fit =
-            |node: &Arc<Node>| node.is_up() && node.is_honest() && node.farthest_ahead() <= AHEAD;
+        let fit = |node: &Arc<Node>| {
+            let of_this_time = node.farthest_ahead() <= AHEAD && surely_answers(stage, node);
+            node.is_up() && node.is_honest() && of_this_time
+        };
         if stage.net.nodes.iter().all(fit) && self.was_good && !self.is_done() {
             let what = format!("{:?} does not go on in the calm", self.verb);
             stage.ledger.broken(what);

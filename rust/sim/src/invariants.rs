@@ -9,9 +9,12 @@ use evanesce_wire::Id;
 use evanesce_wire::disk::{FRAME, take_frame};
 use evanesce_wire::message::Code as Decision;
 
+use crate::approved;
+use crate::granted;
 use crate::heals::{AHEAD, opens};
 use crate::ledger::{Inner, Loss, Opening, Verb};
 use crate::node::Node;
+use crate::ordered;
 use crate::people::people;
 use crate::schedule::Schedule;
 use crate::stage::{Good, Known, Stage, Told, seed, share};
@@ -36,7 +39,7 @@ pub struct Evidence<'a> {
 pub type Invariant = fn(&Evidence<'_>, &mut Vec<String>);
 
 /// All of them, by name.
-pub const INVARIANTS: [(&str, Invariant); 12] = [
+pub const INVARIANTS: [(&str, Invariant); 18] = [
     ("fewer than t never suffice", fewer_never_suffice),
     ("what is released is in the log", released_is_logged),
     ("one answer a request", one_answer_a_request),
@@ -49,20 +52,43 @@ pub const INVARIANTS: [(&str, Invariant); 12] = [
     ("success where t agree", success_where_enough_agree),
     ("logs are whole", logs_are_whole),
     ("healing loses nothing", healing_loses_nothing),
+    ("what was ordered holds", ordered::what_was_ordered_holds),
+    (
+        "a start is no way to forget",
+        ordered::a_start_is_no_way_to_forget,
+    ),
+    ("peers come first", ordered::peers_come_first),
+    ("orders go round", ordered::orders_go_round),
+    ("grants are kept to", granted::grants_are_kept_to),
+    (
+        "an approval is good once",
+        approved::an_approval_is_good_once,
+    ),
 ];
 
 impl Evidence<'_> {
     /// With the newest of its rows.
-    fn find(&self, id: &Id) -> Option<&Known> {
+    pub fn find(&self, id: &Id) -> Option<&Known> {
         let mut newest = self.tokens.iter().rev();
         newest.find(|known| known.token.id() == id)
     }
 
-    fn nodes(&self) -> &[std::sync::Arc<Node>] {
+    /// The agents.
+    pub fn nodes(&self) -> &[std::sync::Arc<Node>] {
         &self.stage.net.nodes
     }
 
-    fn released(&self) -> impl Iterator<Item = &Opening> {
+    /// Whether the entry of an answer may have been lost with the power, by which an agent would have known of it.
+    pub fn may_be_lost(&self, opening: &Opening) -> bool {
+        let lost = |loss: &Loss| {
+            let since = loss.unsynced.unwrap_or(u64::MAX);
+            loss.agent == opening.agent && (since..=loss.at).contains(&opening.at)
+        };
+        self.nodes()[opening.agent].commit == Commit::Process && self.seen.losses.iter().any(lost)
+    }
+
+    /// Answers with shares.
+    pub fn released(&self) -> impl Iterator<Item = &Opening> {
         let openings = self.seen.openings.iter();
         openings.filter(|opening| opening.verb == Verb::Contribute && !opening.good.is_empty())
     }
@@ -271,28 +297,48 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
         let permitted = evidence
             .find(&entry.token)
             .is_none_or(|known| caller.is_some_and(|caller| known.permits.contains(&caller)));
+        // Who asks under a grant is its grantor's to permit.
+        let permitted = permitted || !entry.basis.grants.is_empty();
         if !permitted {
             broken.push(format!("agent {} released to {caller:?}", opening.agent));
+        }
+    }
+    for opening in &evidence.seen.openings {
+        use evanesce_wire::Identity;
+        let done = opening.verb == Verb::Retire && opening.code == Decision::Done;
+        let minter = people().callers[0].caller_id();
+        if done
+            && opening
+                .entry
+                .as_ref()
+                .is_some_and(|(entry, ..)| entry.caller != minter)
+        {
+            broken.push(format!(
+                "agent {} retired for who is no minter",
+                opening.agent
+            ));
         }
     }
     for told in evidence.told {
         let known = told.token.and_then(|id| evidence.find(&id));
         match &told.result {
-            Ok(Good::Used(_)) if known.is_some_and(|k| !k.permits.contains(&told.caller)) => {
+            Ok(Good::Used(_))
+                if known.is_some_and(|k| !k.delegable && !k.permits.contains(&told.caller)) =>
+            {
                 broken.push(format!("{} was permitted", told.act));
             }
             Ok(Good::Minted(_)) if told.caller != 0 => {
                 broken.push(format!("{} by who is no minter", told.act));
             }
-            Ok(Good::Retired(seats, _)) if told.caller != 0 => {
-                // A liar tombstones whatever anyone says.
+            Ok(Good::Ordered(seats, _)) if told.caller != 0 => {
+                // A liar obeys whatever anyone says.
                 let liars = evidence
                     .schedule
                     .liars
                     .iter()
                     .map(|liar| format!("s{liar}"));
                 let liars: Vec<String> = liars.collect();
-                let altered = evidence.told_by_altered_answers();
+                let altered = evidence.schedule.alters();
                 if !altered && seats.iter().any(|seat| !liars.contains(seat)) {
                     broken.push(format!("{} by who is no minter", told.act));
                 }
@@ -302,43 +348,40 @@ fn who_may_not_is_refused(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
     }
 }
 
-impl Evidence<'_> {
-    /// Whether answers were altered on their way in this schedule: then a word is worth nothing.
-    fn told_by_altered_answers(&self) -> bool {
-        use crate::schedule::Fault;
-        let altered =
-            |fault: &Fault| matches!(fault, Fault::Weather { altered, .. } if *altered > 0);
-        self.schedule.faults.iter().any(|(_, fault)| altered(fault))
-    }
-}
-
 /// An agent permits no more operations than the token's policy lets it, however many ask at once, across every start; unless
 /// a disk went back to an earlier day, or in mode `process` a loss of power took the entries that it would count by.
 fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
-    let mut used: HashMap<(usize, u64, Id), usize> = HashMap::new();
+    let mut used: HashMap<(usize, u64, Id), Vec<(u64, Id)>> = HashMap::new();
     for opening in evidence.released() {
         let Some((entry, ..)) = &opening.entry else {
             continue;
         };
-        let Some(most) = evidence.find(&entry.token).and_then(|known| known.most) else {
+        let Some(quota) = evidence.find(&entry.token).and_then(|known| known.quota) else {
             continue;
         };
-        let node = &evidence.nodes()[opening.agent];
-        let lost = |loss: &Loss| {
-            let since = loss.unsynced.unwrap_or(u64::MAX);
-            loss.agent == opening.agent && (since..=loss.at).contains(&opening.at)
-        };
-        if node.commit == Commit::Process && evidence.seen.losses.iter().any(lost) {
+        if evidence.may_be_lost(opening) {
             continue;
         }
         let place = (opening.agent, opening.life.history, entry.token);
         let used = used.entry(place).or_default();
-        *used += entry.operations.len();
-        if *used > most {
-            let agent = opening.agent;
-            broken.push(format!(
-                "agent {agent} permitted {used} operations of {most}"
-            ));
+        used.extend(entry.operations.iter().map(|_| (entry.time, entry.caller)));
+        let own = used.iter().filter(|(_, caller)| *caller == entry.caller);
+        let second = used
+            .iter()
+            .filter(|(time, _)| time.abs_diff(entry.time) < 1000);
+        // Up to this one: a later one may have left before it.
+        let second = second.filter(|(time, _)| *time <= entry.time).count();
+        for (count, most, what) in [
+            (used.len(), quota.all, ""),
+            (own.count(), quota.caller, " of one caller's"),
+            (second, quota.second, " in a second"),
+        ] {
+            if count > most {
+                let agent = opening.agent;
+                broken.push(format!(
+                    "agent {agent} permitted {count} operations{what} of {most}"
+                ));
+            }
         }
     }
 }
@@ -346,7 +389,7 @@ fn no_quota_is_exceeded(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
 /// A mint that counts has a row at every seat from which that seat's honest holder regenerates the share that was dealt,
 /// was checked there, and whose shares give the seed of the anchor.
 fn mint_counts_with_every_seat(evidence: &Evidence<'_>, broken: &mut Vec<String>) {
-    let altered = evidence.told_by_altered_answers();
+    let altered = evidence.schedule.alters();
     for told in evidence.told {
         let token = match &told.result {
             Ok(Good::Minted(minted)) => &minted.token,
@@ -406,7 +449,7 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
         let Some(known) = told.token.and_then(|id| evidence.find(&id)) else {
             continue;
         };
-        if known.most.is_some() {
+        if known.quota.is_some() {
             continue;
         }
         let is_use = told.act.starts_with("Use");
@@ -420,7 +463,8 @@ fn success_where_enough_agree(evidence: &Evidence<'_>, broken: &mut Vec<String>)
                 let of_this_time =
                     ahead <= AHEAD && !token.expired_at(now + ahead.max(0) as u64 / 1000 + 3);
                 let up = node.is_up() && opens(evidence.stage, token, seat);
-                up && (!surely || of_this_time)
+                let up = up && !ordered::now(node, token.id()).frozen;
+                up && (!surely || of_this_time && ordered::surely_answers(evidence.stage, node))
             })
         };
         let never = !permitted || token.expired_at((BEGIN + told.began) / 1000);

@@ -20,6 +20,8 @@ pub struct Life {
 pub struct Opening {
     /// ms since the schedule's begin.
     pub at: u64,
+    /// When the request had reached it, likewise.
+    pub asked: u64,
     /// The agent.
     pub agent: usize,
     /// Its life.
@@ -57,6 +59,32 @@ pub struct Loss {
     pub was_well: bool,
 }
 
+/// An agent was answered by one of its peers.
+pub struct Heard {
+    /// ms since the begin.
+    pub at: u64,
+    /// Who was answered, and in which life.
+    pub agent: usize,
+    /// The same.
+    pub life: Life,
+    /// Who has answered.
+    pub peer: usize,
+    /// Whether it showed, and is honest, a head of the agent's log that the log on its disk does not have.
+    pub other_log: bool,
+}
+
+/// An agent has said that it refuses a grant.
+pub struct Refused {
+    /// ms since the begin.
+    pub at: u64,
+    /// Which agent, and in which life.
+    pub agent: usize,
+    /// The same.
+    pub life: Life,
+    /// The grant's id.
+    pub grant: Id,
+}
+
 /// What was seen.
 pub struct Ledger {
     begin: Instant,
@@ -69,6 +97,12 @@ pub struct Inner {
     pub openings: Vec<Opening>,
     /// Losses of power.
     pub losses: Vec<Loss>,
+    /// Exchanges between agents.
+    pub heard: Vec<Heard>,
+    /// Grants that an agent has said it refuses from now on.
+    pub refused: Vec<Refused>,
+    /// Agents whose disk went back to an earlier day, and when.
+    pub rollbacks: Vec<(usize, u64)>,
     /// Invariants that were seen broken on the spot.
     pub broken: Vec<String>,
     /// The trace, if it is kept.
@@ -129,7 +163,7 @@ impl Ledger {
     }
 
     /// An honest agent's answer has left it.
-    pub fn answered(&self, agent: usize, life: Life, verb: Verb, body: &[u8]) {
+    pub fn answered(&self, agent: usize, life: Life, verb: Verb, asked: u64, body: &[u8]) {
         let Ok(answers) = Answers::decode(body) else {
             return self.broken(format!("agent {agent} answered with what is no answer"));
         };
@@ -166,6 +200,7 @@ impl Ledger {
             let at = self.now();
             self.read().openings.push(Opening {
                 at,
+                asked,
                 agent,
                 life,
                 code: opening.code,

@@ -2,12 +2,14 @@
 //! rows that open nothing; and what can be done to an honest answer on its way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_token::formula;
 use evanesce_wire::message::{
-    Answers, Batch, Code, Envelope, OpeningAnswer, Problem, Request, SeatAnswer, SeatFault,
-    SeatResult, Seated, SeatedResult, SeatedRow, Seating, SessionAnswer, envelope_aad,
+    Answers, Batch, Code, Envelope, Exchange, Exchanged, Obeyed, OpeningAnswer, Problem, Request,
+    SeatAnswer, SeatFault, SeatResult, Seated, SeatedResult, SeatedRow, Seating, SessionAnswer,
+    SignedOrder, envelope_aad, seen_statement,
 };
 use evanesce_wire::session::{self, Offer, SealingSession};
 use evanesce_wire::{Id, Identity};
@@ -20,6 +22,10 @@ use crate::rng::Rng;
 pub struct Liar {
     identity: Key,
     sessions: Mutex<HashMap<Id, Arc<SealingSession>>>,
+    /// What it was ordered.
+    orders: Mutex<Vec<SignedOrder>>,
+    /// Peers that were answered.
+    exchanges: AtomicU64,
 }
 
 impl Liar {
@@ -28,6 +34,8 @@ impl Liar {
         Self {
             identity,
             sessions: Mutex::default(),
+            orders: Mutex::default(),
+            exchanges: AtomicU64::new(0),
         }
     }
 
@@ -56,6 +64,23 @@ impl Liar {
                 endorsement,
             };
             return Some(answer.encode());
+        }
+        if path == "/v1/peer" {
+            return self.exchange(spki, now, body);
+        }
+        if path == "/v1/order" {
+            let order = SignedOrder::decode(body).ok()?;
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            orders.push(order);
+            let (code, reason) = (Code::Done, String::new());
+            let (receipt, checkpoint) = (None, String::new());
+            let obeyed = Obeyed {
+                code,
+                reason,
+                receipt,
+                checkpoint,
+            };
+            return Some(obeyed.encode());
         }
         let mut envelope = Envelope::decode(body).ok()?;
         let session = sessions().get(&envelope.session).cloned()?;
@@ -117,6 +142,50 @@ impl Liar {
             openings,
         };
         Some(answers.encode())
+    }
+}
+
+impl Liar {
+    /// What it says to a peer: nothing of what it was told; that it has seen more of the peer's log than there is; that it has
+    /// orders, which it hands on spoiled or not at all; or that it has seen just what it is shown.
+    fn exchange(&self, spki: &[u8], now: u64, body: &[u8]) -> Option<Vec<u8>> {
+        let Exchange { mut head, want, .. } = Exchange::decode(body).ok()?;
+        let known = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let asker = formula::agent_id(spki);
+        let mut answer = Exchanged {
+            ids: Vec::new(),
+            life: [1; 16],
+            seen: Vec::new(),
+            clock: now * 1000 + 4_000_000,
+            count: 0,
+            orders: Vec::new(),
+            signature: None,
+        };
+        match self.exchanges.fetch_add(1, Relaxed) % 4 {
+            0 => {}
+            1 => {
+                let lines: Vec<&str> = head.checkpoint.split('\n').collect();
+                head.checkpoint = [&[lines[0], "7000"], &lines[2..]].concat().join("\n");
+                answer.seen.push(head);
+            }
+            2 => {
+                answer.ids = known.iter().map(SignedOrder::id).collect();
+                answer.ids.push([3; 32]);
+                answer.count = 1 + known.len() as u64;
+            }
+            _ => {
+                let (size, root) = head.verify(spki).ok()?;
+                let statement = seen_statement(&asker, &head.log_key, size, &root);
+                answer.signature = self.identity.sign(&statement).ok();
+                answer.seen.push(head);
+            }
+        }
+        for order in known.iter().filter(|order| want.contains(&order.id())) {
+            let mut spoiled = order.clone();
+            spoiled.signature[7] ^= 1;
+            answer.orders.push(spoiled.encode());
+        }
+        Some(answer.encode())
     }
 }
 

@@ -8,20 +8,23 @@
 //! | to learn | read |
 //! |---|---|
 //! | what happens | `schedule`, `scenario` |
-//! | what must hold | `invariants`, `heals` |
+//! | what must hold | `invariants`, `ordered`, `granted`, `approved`, `heals` |
 //! | what stands in for the world | `disk`, `syncer`, `world`, `net`, `node`, `coordinator`, `liar`, `people` |
 //! | how a schedule is played | `run`, `stage`, `ledger` |
 //! | what it would find | `planted` |
 #![forbid(unsafe_code)]
 
+pub mod approved;
 pub mod coordinator;
 pub mod disk;
+pub mod granted;
 pub mod heals;
 pub mod invariants;
 pub mod ledger;
 mod liar;
 pub mod net;
 pub mod node;
+pub mod ordered;
 pub mod people;
 pub mod planted;
 pub mod rng;

@@ -17,7 +17,7 @@ use crate::coordinator::Lifeline;
 use crate::ledger::{Ledger, Verb};
 use crate::liar::alter;
 use crate::node::Node;
-use crate::people::{CALLERS, Key, people};
+use crate::people::{CALLERS, Key, People, people};
 use crate::rng::Rng;
 
 /// How a way behaves; chances are out of 1000.
@@ -68,7 +68,7 @@ struct State {
 impl Net {
     /// With good weather.
     pub fn new(nodes: Vec<Arc<Node>>, ledger: Arc<Ledger>, chance: Rng) -> Arc<Self> {
-        let weather = vec![Weather::default(); CALLERS.len() * nodes.len()];
+        let weather = vec![Weather::default(); (CALLERS.len() + nodes.len()) * nodes.len()];
         Arc::new(Self {
             nodes,
             ledger,
@@ -85,7 +85,7 @@ impl Net {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the weather between a caller and an agent.
+    /// Changes the weather between who asks ([`as_asker`](crate::people::as_asker) an agent) and an agent.
     pub fn change(&self, caller: usize, agent: usize, change: impl FnOnce(&mut Weather)) {
         let place = caller * self.nodes.len() + agent;
         change(&mut self.state().weather[place]);
@@ -98,7 +98,7 @@ impl Net {
         self.changed.notify_waiters();
     }
 
-    /// What makes ways for a process of a caller's.
+    /// What makes ways for a process of whoever asks from that place.
     pub fn dial(self: &Arc<Self>, caller: usize, life: Arc<Lifeline>) -> Arc<dyn Dial> {
         Arc::new(SimDial {
             net: self.clone(),
@@ -245,7 +245,7 @@ impl SimWay {
         if node.life().start != self.start {
             return Err(self.breaks("the process is another one").into());
         }
-        let caller = &people().callers[self.caller];
+        let caller = people().asker(self.caller);
         let weather = net.weather(self.caller, self.agent);
         if net.draw(|chance| chance.chance(weather.twice, 1000)) {
             let after = net.state().chance.between(0, 60);
@@ -289,6 +289,9 @@ impl SimWay {
             }
         }
         net.travel(self).await?;
+        if let (200, Some(agent)) = (status, People::asking_agent(self.caller)) {
+            net.nodes[agent].has_heard(&net.nodes[self.agent], &answer);
+        }
         match status {
             200 => Ok(answer),
             status => {

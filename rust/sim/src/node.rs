@@ -3,22 +3,27 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use evanesce_agent::assemble::{Assembled, Parts, assemble};
-use evanesce_agent::{Commit, Config, Directory, ElementSource, Events, IdentitySource, Limits};
+use evanesce_agent::{Commit, Config, ElementSource, Events, IdentitySource, Limits, Peers};
+use evanesce_wire::grant::Revoked;
+use evanesce_wire::message::{Obeyed, SignedOrder};
 use evanesce_wire::{Id, Identity, World};
 use http::Method;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::coordinator::Lifeline;
 use crate::disk::{SimDisk, Snapshot};
-use crate::ledger::{Ledger, Life, Loss, Verb};
+use crate::ledger::{Heard, Ledger, Life, Loss, Refused, Verb};
 use crate::liar::Liar;
-use crate::people::{Key, KnownRoots, Roots, Shared, people};
-use crate::planted::Planted;
+use crate::net::Net;
+use crate::ordered;
+use crate::people::{Key, KnownRoots, Roots, Shared, as_asker, people};
 use crate::rng::Rng;
+use crate::schedule::Schedule;
 use crate::syncer::SimSyncer;
 use crate::world::SimWorld;
 
@@ -45,6 +50,10 @@ pub struct Node {
     pub roots: Arc<Roots>,
     /// When it syncs.
     pub commit: Commit,
+    /// Whom it compares with, if anyone.
+    pub peers: Option<Peers>,
+    /// What it reaches them over.
+    net: OnceLock<Weak<Net>>,
     ledger: Arc<Ledger>,
     liar: Option<Liar>,
     state: Mutex<State>,
@@ -74,6 +83,10 @@ struct State {
     life: Life,
     chance: Rng,
     snapshots: Vec<Snapshot>,
+    /// In which of its lives an honest peer has shown it that its log is not what it was.
+    restored: Option<u64>,
+    /// When each of its lives began, in ms.
+    starts: Vec<u64>,
     /// Since its start.
     stood_still: bool,
     /// The lowest its clock can be by its own account, in ms ahead of true time: how far it was ever seen ahead.
@@ -87,22 +100,24 @@ impl Node {
     /// One that has not started.
     pub fn new(
         place: usize,
-        commit: Commit,
-        lies: bool,
-        planted: Planted,
+        schedule: &Schedule,
+        peers: Option<Peers>,
         ledger: Arc<Ledger>,
         world: SimWorld,
         chance: Rng,
     ) -> Arc<Self> {
         let identity = people().agents[place].clone();
+        let lies = schedule.liars.contains(&place);
         Arc::new(Self {
             place,
             liar: lies.then(|| Liar::new(identity.clone())),
             identity,
-            disk: SimDisk::new(planted),
+            disk: SimDisk::new(schedule.planted),
             world: Arc::new(world),
             roots: Roots::new(place),
-            commit,
+            commit: schedule.commit,
+            peers,
+            net: OnceLock::new(),
             ledger,
             state: Mutex::new(State {
                 running: None,
@@ -114,6 +129,8 @@ impl Node {
                 },
                 chance,
                 snapshots: Vec::new(),
+                restored: None,
+                starts: Vec::new(),
                 stood_still: false,
                 farthest: 0,
             }),
@@ -140,10 +157,46 @@ impl Node {
         self.state().life
     }
 
-    /// Whether its disk says that a token was retired.
+    /// Before it first starts: the network.
+    pub fn join(&self, net: &Arc<Net>) {
+        let _ = self.net.set(Arc::downgrade(net));
+    }
+
+    /// When the life began that it had so many starts, in ms.
+    pub fn began(&self, start: u64) -> u64 {
+        let starts = &self.state().starts;
+        starts.get(start as usize - 1).copied().unwrap_or_default()
+    }
+
+    /// One of its peers has answered it.
+    pub fn has_heard(&self, peer: &Self, answer: &[u8]) {
+        let life = self.life();
+        let other_log =
+            life.history > 0 && peer.is_honest() && ordered::shows_other_log(self, answer);
+        if other_log {
+            self.state().restored = Some(life.start);
+        }
+        self.ledger.read().heard.push(Heard {
+            at: self.ledger.now(),
+            agent: self.place,
+            life,
+            peer: peer.place,
+            other_log,
+        });
+    }
+
+    /// Whether it was shown in this life that its log is not what it was.
+    pub fn knows_it_was_restored(&self) -> bool {
+        let state = self.state();
+        state.restored == Some(state.life.start)
+    }
+
+    /// Whether its disk says that a token was retired, or ordered to be revoked.
     pub fn has_retired(&self, token: &Id) -> bool {
         let stones = self.disk.file("tombstones");
-        !stones.is_empty() && String::from_utf8_lossy(&stones).contains(&hex::encode(token))
+        let buried =
+            !stones.is_empty() && String::from_utf8_lossy(&stones).contains(&hex::encode(token));
+        buried || ordered::now(self, token).revoked
     }
 
     /// How far ahead of true time its clock has ever been, in ms.
@@ -167,6 +220,7 @@ impl Node {
         let (life, mut chance) = {
             let mut state = self.state();
             state.life.start += 1;
+            state.starts.push(self.ledger.now());
             state.stood_still = false;
             state.alive = alive.clone();
             (state.life, state.chance.fork())
@@ -177,8 +231,8 @@ impl Node {
             element: Arc::new(KnownRoots(self.roots.clone())),
             identity: self.identity.clone(),
             log_key: Box::new(Shared(people().logs[self.place].clone())),
-            directory: Directory::parse(&people().known).expect("a directory"),
-            disk: Arc::new(self.disk.mount(alive)),
+            directory: people().known.clone(),
+            disk: Arc::new(self.disk.mount(alive, life)),
             syncer: Box::new(move |duty| {
                 let (syncer, syncing) = SimSyncer::new(duty, chance.fork());
                 let _ = tell.send(syncing);
@@ -186,12 +240,19 @@ impl Node {
             }),
             world: self.world.clone(),
             events: Events::silent(),
-            peers: None,
+            peers: self.peers.clone().map(|peers| {
+                let net = self.net.get().and_then(Weak::upgrade).expect("a network");
+                (peers, net.dial(as_asker(self.place), Lifeline::new(None)))
+            }),
         };
         match assemble(parts) {
             Ok((assembled, committing)) => {
+                let exchanges = assembled.exchanges();
                 self.state().running = Some(Arc::new(assembled));
                 self.spawn(committing);
+                for exchanging in exchanges {
+                    self.spawn(exchanging);
+                }
                 if let Ok(syncing) = { told }.try_recv() {
                     self.spawn(syncing);
                 }
@@ -234,7 +295,7 @@ impl Node {
         for task in state.tasks.drain(..) {
             task.abort();
         }
-        self.disk.die_in(None);
+        self.disk.die_in(None, false);
         match death {
             Death::Process => self.disk.lose_process(),
             Death::Power => {
@@ -281,9 +342,11 @@ impl Node {
     /// Its disk goes back to the last copy, if there is one. It must not run.
     pub fn roll_back(&self) {
         let mut state = self.state();
-        if let Some(snapshot) = state.snapshots.last() {
-            self.disk.restore(snapshot);
+        if let Some(snapshot) = state.snapshots.last().cloned() {
             state.life.history += 1;
+            self.disk.restore(&snapshot, state.life);
+            let at = self.ledger.now();
+            self.ledger.read().rollbacks.push((self.place, at));
             self.ledger.trace(
                 "rollback of agent",
                 self.place,
@@ -307,6 +370,11 @@ impl Node {
         };
         let (tell, told) = oneshot::channel();
         let (node, caller, path) = (self.clone(), caller.clone(), path.to_owned());
+        let asked = self.ledger.now();
+        let order = match &*path {
+            "/v1/order" => SignedOrder::decode(&body).ok(),
+            _ => None,
+        };
         let handle = self.spawn(async move {
             let (spki, id) = (caller.spki(), caller.caller_id());
             if let Some(liar) = &node.liar {
@@ -325,7 +393,23 @@ impl Node {
                 _ => None,
             };
             if let (200, Some(verb)) = (status, verb) {
-                node.ledger.answered(node.place, life, verb, &body);
+                node.ledger.answered(node.place, life, verb, asked, &body);
+            }
+            if let (200, "/v1/revoke-grant") = (status, &*path) {
+                let revoked = Revoked::decode(&body).expect("an honest agent's answer");
+                node.ledger.read().refused.push(Refused {
+                    at: node.ledger.now(),
+                    agent: node.place,
+                    life,
+                    grant: revoked.grant,
+                });
+            }
+            if let (200, Some(order)) = (status, order) {
+                let done = Obeyed::decode(&body).is_ok_and(|one| one.code.as_str() == "done");
+                if done && !node.disk.orders_now().contains(&order) {
+                    let what = format!("agent {} obeyed what is not on its disk", node.place);
+                    node.ledger.broken(what);
+                }
             }
             let _ = tell.send((status, body));
         });

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use evanesce_agent::Directory;
 use evanesce_element::{Description, Element, ElementError};
 use evanesce_secret::on_crucible;
 use evanesce_token::hash::{hmac_sha256, th};
@@ -28,8 +29,30 @@ pub struct People {
     pub ids: Vec<Id>,
     /// Callers' identities.
     pub callers: Vec<Key>,
-    /// Whom an agent knows, as its `known.toml`.
-    pub known: String,
+    /// Who approves, and is no caller.
+    pub approver: Key,
+    /// Whom an agent knows, read once: what a policy comes to is remembered for each of them.
+    pub known: Directory,
+}
+
+/// Among who asks over the network, the place of an agent that asks its peers: behind all callers.
+pub fn as_asker(agent: usize) -> usize {
+    CALLERS.len() + agent
+}
+
+impl People {
+    /// The key of whoever asks from that place.
+    pub fn asker(&self, place: usize) -> &Key {
+        match place.checked_sub(CALLERS.len()) {
+            Some(agent) => &self.agents[agent],
+            None => &self.callers[place],
+        }
+    }
+
+    /// The agent that asks from that place, if it is one.
+    pub fn asking_agent(place: usize) -> Option<usize> {
+        place.checked_sub(CALLERS.len())
+    }
 }
 
 /// Everybody, made once.
@@ -48,10 +71,12 @@ pub fn people() -> &'static People {
             let (name, id) = (CALLERS[n], hex::encode(callers[n].caller_id()));
             format!("[[identity]]\nname = \"{name}\"\nid = \"{id}\"\nroles = {roles}\n")
         };
+        let known: String = roles.iter().enumerate().map(line).collect();
         People {
             ids: agents.iter().map(|agent| agent.agent_id()).collect(),
             logs: keys("log", AGENTS),
-            known: roles.iter().enumerate().map(line).collect(),
+            approver: key("approver"),
+            known: Directory::parse(&known).expect("a directory"),
             agents,
             callers,
         }

@@ -12,6 +12,14 @@ pub enum Planted {
     OmitsSyncs,
     /// An agent that starts has lost its tombstones.
     ForgetsTombstones,
+    /// An agent that starts has lost its orders, and the tombstones that came of them.
+    ForgetsOrders,
+    /// An agent that starts has lost the ends of grants.
+    ForgetsRevokedGrants,
+    /// An agent that starts has forgotten which approvals were spent.
+    ForgetsApprovals,
+    /// An agent answers though it has not heard from its peers since it started.
+    AnswersUnheard,
     /// An agent does not look whether it has seen a request's id.
     TakesReplays,
     /// An agent that starts has forgotten how often keys were used.
@@ -31,6 +39,8 @@ impl Planted {
         {
             evanesce_agent::planted::TAKES_REPLAYS.set(self == Self::TakesReplays);
             evanesce_agent::planted::FORGETS_COUNTS.set(self == Self::ForgetsCounts);
+            evanesce_agent::planted::FORGETS_APPROVALS.set(self == Self::ForgetsApprovals);
+            evanesce_agent::planted::ANSWERS_UNHEARD.set(self == Self::AnswersUnheard);
             evanesce_quorum::planted::TRUSTS_SHARES.set(self == Self::TrustsShares);
             evanesce_quorum::planted::COUNTS_UNCHECKED.set(self == Self::CountsUnchecked);
         }

@@ -14,11 +14,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::invariants::{Evidence, INVARIANTS};
 use crate::node::{Death, Node};
+use crate::people::people;
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scenario::Use;
 use crate::schedule::{Act, Fault, SHAPES, Schedule};
-use crate::stage::{Known, Stage, seed};
+use crate::stage::{Known, Quota, Stage, seed};
 use crate::world::BEGIN;
 
 /// What came of a schedule.
@@ -41,6 +42,10 @@ pub struct Verdict {
 const LONGEST: u64 = 1600;
 /// From the end of the last fault to the calm, in ms: time for what was held up, and for connections.
 const SETTLING: u64 = 1500;
+
+/// The same where agents have peers, in ms: an exchange that was lost is given up after 5 s, and then all that was ordered
+/// goes round.
+const COMPARING: u64 = 8000;
 
 /// Plays the schedule of a seed, and keeps its trace if wanted.
 pub fn play(seed: u64, planted: Planted, trace: bool) -> Verdict {
@@ -112,7 +117,11 @@ async fn perform(schedule: Schedule, tokens: Vec<Known>, trace: bool) -> Verdict
     }
     sleep_until(at(schedule.calm + LONGEST)).await;
     calm(&stage, &schedule);
-    sleep_until(at(schedule.calm + LONGEST + SETTLING)).await;
+    let settling = match schedule.peers {
+        Some(_) => COMPARING,
+        None => SETTLING,
+    };
+    sleep_until(at(schedule.calm + LONGEST + settling)).await;
     stage.calm.store(true, Relaxed);
     // First: roots that go here are then not there for what follows.
     for case in stage.heals() {
@@ -146,7 +155,7 @@ fn calm(stage: &Stage, schedule: &Schedule) {
         let well = node.disk.is_well();
         node.disk.set_full(false);
         node.disk.set_unsyncable(false);
-        node.disk.die_in(None);
+        node.disk.die_in(None, false);
         node.roots.set_away(false);
         node.world.set_off(0);
         node.pause(false);
@@ -186,10 +195,11 @@ async fn befall(fault: Fault, stage: &Stage, mut chance: Rng) {
             agent,
             death,
             writes,
+            whole,
             down,
         } => {
             let node = &nodes[agent];
-            node.disk.die_in(Some(writes));
+            node.disk.die_in(Some(writes), whole);
             sleep(ms(200)).await;
             // It may not have written that often.
             node.die(death);
@@ -303,8 +313,40 @@ fn judge(schedule: Schedule, stage: &Stage, unanswered: bool) -> Verdict {
 
 /// The place of a token of which each agent permits so many operations.
 pub const RATIONED: usize = 4;
-const MOST: usize = 4;
+const LASTING: Quota = Quota {
+    all: 4,
+    caller: 4,
+    second: 4,
+};
+/// The place of one of which each permits so many to each caller, and so many a second.
+pub const RATED: usize = 7;
+const FLEETING: Quota = Quota {
+    all: 8,
+    caller: 4,
+    second: 2,
+};
+const RATE: &str =
+    "@limits(\"caller agent 4; agent 2 per 1s\") permit(principal, action, resource);";
 const RATION: &str = "@limits(\"agent 4\") permit(principal, action, resource);";
+/// The place of a token of which nothing is done that carol has not approved.
+pub const APPROVED: usize = 6;
+
+fn approved() -> String {
+    use evanesce_wire::Identity;
+    let id = |key: &crate::people::Key| hex::encode(key.caller_id());
+    let (carol, alice) = (id(&people().approver), id(&people().callers[0]));
+    // Who asks is named too, and cannot approve it.
+    format!(
+        "@approvers(\"carol = {carol}, alice = {alice}\") \
+         permit(principal == Caller::\"alice\", action == Action::\"mac\", resource) \
+         when {{ context.approvals.count > 0 }};"
+    )
+}
+
+/// The place of a token that alice may let others use.
+pub const GRANTED: usize = 5;
+const DELEGABLE: &str =
+    "@delegable(\"1\") permit(principal == Caller::\"alice\", action, resource);";
 const ONLY_ALICE: &str = "permit(principal == Caller::\"alice\", action, resource);";
 
 thread_local! {
@@ -312,7 +354,8 @@ thread_local! {
 }
 
 /// Tokens of a shape: one for everybody, one that expires two seconds after the begin, one for alice alone, one that
-/// is healed, and one that may be used so often. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
+/// is healed, one that may be used so often, one of alice's that she may grant, one that nobody
+/// uses without an approval, and one that each may use so often, and both together so often a second. Minted once each by the real mint, with all agents well; agents keep nothing of a token, so that nothing is hidden by that.
 fn tokens(shape: usize) -> Vec<Known> {
     if let Some(tokens) = TOKENS.with_borrow(|tokens| tokens.get(&shape).cloned()) {
         return tokens;
@@ -325,6 +368,7 @@ fn tokens(shape: usize) -> Vec<Known> {
         liars: Vec::new(),
         lost: Vec::new(),
         spare: false,
+        peers: None,
         faults: Vec::new(),
         acts: Vec::new(),
         calm: 0,
@@ -334,12 +378,15 @@ fn tokens(shape: usize) -> Vec<Known> {
         let stage = Stage::build(&schedule, Vec::new(), false);
         let soon = Some(BEGIN / 1000 + 2);
         let mut made = Vec::new();
-        for (policy, expires, permits, most) in [
+        for (policy, expires, permits, quota) in [
             ("", None, &[0, 1][..], None),
             ("", soon, &[0, 1], None),
             (ONLY_ALICE, None, &[0], None),
             ("", None, &[0, 1], None),
-            (RATION, None, &[0, 1], Some(MOST)),
+            (RATION, None, &[0, 1], Some(LASTING)),
+            (DELEGABLE, None, &[0], None),
+            (&approved(), None, &[0], None),
+            (RATE, None, &[0, 1], Some(FLEETING)),
         ] {
             let (coordinator, spec) = (stage.coordinator(0), stage.spec(policy, expires));
             let asked = coordinator.hear(|of, done| of.mint(spec, done));
@@ -350,7 +397,8 @@ fn tokens(shape: usize) -> Vec<Known> {
                 token,
                 seed,
                 permits,
-                most,
+                quota,
+                delegable: policy == DELEGABLE,
             });
         }
         made

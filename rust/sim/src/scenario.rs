@@ -1,8 +1,12 @@
 //! What is asked meanwhile: one scenario a verb. A new verb adds a file beside these and a line to [`SCENARIOS`].
 
+mod approve;
 mod check;
+mod grant;
 pub mod heal;
+mod hostile;
 mod mint;
+mod order;
 mod replay;
 mod retire;
 mod used;
@@ -26,5 +30,9 @@ pub const SCENARIOS: &[&dyn Scenario] = &[
     &check::Checked,
     &retire::Retired,
     &mint::Minted,
+    &order::Ordered,
+    &grant::Granted,
+    &approve::Approved,
+    &hostile::Hostile,
     &replay::Replayed,
 ];

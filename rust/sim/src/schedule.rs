@@ -8,7 +8,7 @@ use std::sync::Arc;
 use evanesce_agent::Commit;
 
 use crate::node::Death;
-use crate::people::AGENTS;
+use crate::people::{AGENTS, as_asker};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scenario::{SCENARIOS, heal};
@@ -53,11 +53,12 @@ pub enum Fault {
         down: u64,
         rollback: bool,
     },
-    /// The same in the middle of one of its next writes.
+    /// The same in the middle of one of its next writes, which may be `whole` for all that.
     DeathInWrite {
         agent: usize,
         death: Death,
         writes: u64,
+        whole: bool,
         down: u64,
     },
     /// An agent's disk is copied.
@@ -120,6 +121,8 @@ pub struct Schedule {
     pub lost: Vec<usize>,
     /// Whether there is one agent more, in no quorum yet.
     pub spare: bool,
+    /// Where agents are one another's peers: how often each asks each, in ms.
+    pub peers: Option<u64>,
     /// Faults by time.
     pub faults: Vec<(u64, Fault)>,
     /// Acts by time.
@@ -134,6 +137,13 @@ impl Schedule {
     /// How many agents there are.
     pub fn agents(&self) -> usize {
         self.shape.agents + usize::from(self.spare)
+    }
+
+    /// Whether answers are altered on their way: then a word is worth nothing.
+    pub fn alters(&self) -> bool {
+        let altered =
+            |fault: &Fault| matches!(fault, Fault::Weather { altered, .. } if *altered > 0);
+        self.faults.iter().any(|(_, fault)| altered(fault))
     }
 
     /// Draws one.
@@ -169,6 +179,16 @@ impl Schedule {
         }
         let healed = heal::draw(&mut chance, shape, calm, &mut acts);
         acts.sort_by_key(|(at, _)| *at);
+        let peers = match chance.chance(1, 4) {
+            true => Some([500, 1000, 2000, 2000][chance.index(4)]),
+            false => None,
+        };
+        if peers.is_some() {
+            for _ in 0..chance.between(0, 6) {
+                between_peers(&mut chance, agents, calm, &mut faults);
+            }
+            faults.sort_by_key(|(at, _)| *at);
+        }
         Self {
             seed,
             shape,
@@ -177,10 +197,58 @@ impl Schedule {
             liars,
             lost,
             spare: healed && agents < AGENTS,
+            peers,
             faults,
             acts,
             calm,
             planted,
+        }
+    }
+}
+
+/// Adds what befalls agents that compare with one another: they do not hear each other, and go back to an earlier day.
+fn between_peers(chance: &mut Rng, agents: usize, calm: u64, faults: &mut Vec<(u64, Fault)>) {
+    let (one, other) = (chance.index(agents), chance.index(agents));
+    let time = chance.between(20, 1500);
+    let at = chance.below(calm);
+    let mut add = |at: u64, fault: Fault| faults.push((at, fault));
+    match chance.below(6) {
+        0 | 1 => {
+            for (asks, agent) in [(one, other), (other, one)] {
+                let caller = as_asker(asks);
+                let fault = Fault::Partition {
+                    caller,
+                    agent,
+                    time,
+                };
+                add(at, fault);
+            }
+        }
+        2 => add(
+            at,
+            Fault::Weather {
+                caller: as_asker(one),
+                agent: other,
+                slow: chance.below(600),
+                twice: chance.below(900),
+                lost: chance.below(300),
+                cut: chance.below(300),
+                altered: 0,
+                time,
+            },
+        ),
+        _ => {
+            let (down, rollback) = (chance.below(300), chance.chance(2, 3));
+            let death = Death::Process;
+            add(at / 2, Fault::Snapshot { agent: one });
+            let agent = one;
+            let fault = Fault::Death {
+                agent,
+                death,
+                down,
+                rollback,
+            };
+            add(at, fault);
         }
     }
 }
@@ -207,6 +275,7 @@ fn fault(chance: &mut Rng, agents: usize) -> Fault {
             agent,
             death,
             writes: chance.between(0, 6),
+            whole: chance.chance(1, 3),
             down: chance.between(0, 800),
         },
         5 => Fault::Snapshot { agent },

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evanesce_agent::{Peer, Peers};
+use evanesce_approval::Statement;
 use evanesce_quorum::{Code, Done, Error, Fault, MintSpec, Minted, Reconstructor};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Gate, Token, formula, sharing};
 use evanesce_wire::Id;
+use evanesce_wire::grant::Grant;
 use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, Lifeline};
@@ -36,7 +39,20 @@ pub struct Known {
     /// Whom its policy permits: callers' places.
     pub permits: &'static [usize],
     /// How many operations each agent permits, where its policy says.
-    pub most: Option<usize>,
+    pub quota: Option<Quota>,
+    /// Whether whom it permits may let another ask.
+    pub delegable: bool,
+}
+
+/// How many operations of a token an agent permits, as its policy says.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Ever.
+    pub all: usize,
+    /// Ever, to one caller.
+    pub caller: usize,
+    /// In any second.
+    pub second: usize,
 }
 
 /// What a caller was told.
@@ -69,6 +85,8 @@ pub enum Good {
     Reshared(Arc<Token>),
     /// Seats that are tombstoned, and whether that is said to be the end.
     Retired(Vec<String>, bool),
+    /// Seats whose holders have obeyed an order, and whether that is said to settle it.
+    Ordered(Vec<String>, bool),
     /// Seats that are good by their holders' word.
     Checked(Vec<u32>),
     /// Anything else.
@@ -91,6 +109,10 @@ pub struct Stage {
     pub healed: Mutex<Vec<Known>>,
     /// Healings, each with its operator's files.
     pub heals: Mutex<Vec<Arc<Case>>>,
+    /// What the approver has approved, with what it is called.
+    pub approvals: Mutex<Vec<(Id, Statement)>>,
+    /// Grants that were given, with what they are called.
+    pub grants: Mutex<Vec<(Id, Grant)>>,
     /// The quorum as people write it.
     pub quorum: &'static str,
     /// What callers were told.
@@ -99,6 +121,8 @@ pub struct Stage {
     pub calm: std::sync::atomic::AtomicBool,
     /// When the last fault begins, in ms: what is begun anew later begins in the calm.
     pub last_fault: u64,
+    /// Whether answers are altered on their way.
+    pub altered: bool,
     /// A fault that is there on purpose.
     pub planted: Planted,
     /// Chance of the acts.
@@ -115,17 +139,19 @@ impl Stage {
             let world = SimWorld::new(begin, chance.fork());
             Node::new(
                 place,
-                schedule.commit,
-                schedule.liars.contains(&place),
-                schedule.planted,
+                schedule,
+                peers(schedule, place),
                 ledger.clone(),
                 world,
                 chance.fork(),
             )
         };
         let nodes: Vec<_> = (0..schedule.agents()).map(node).collect();
-        nodes.iter().for_each(Node::start);
         let net = Net::new(nodes, ledger.clone(), chance.fork());
+        for node in &net.nodes {
+            node.join(&net);
+            node.start();
+        }
         let clock = |_| Arc::new(SimWorld::new(begin, chance.fork()));
         let clocks: Vec<_> = (0..2).map(clock).collect();
         let coordinators = clocks.iter().enumerate().map(|(caller, clock)| {
@@ -146,10 +172,13 @@ impl Stage {
             tokens,
             healed: Mutex::default(),
             heals: Mutex::default(),
+            approvals: Mutex::default(),
+            grants: Mutex::default(),
             quorum: schedule.shape.quorum,
             told: Mutex::default(),
             calm: false.into(),
             last_fault: schedule.calm,
+            altered: schedule.alters(),
             planted: schedule.planted,
             chance: Mutex::new(chance.fork()),
         })
@@ -188,6 +217,18 @@ impl Stage {
     /// Tokens that healing made.
     pub fn healed(&self) -> MutexGuard<'_, Vec<Known>> {
         self.healed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the approver has approved.
+    pub fn approvals(&self) -> MutexGuard<'_, Vec<(Id, Statement)>> {
+        self.approvals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants that were given.
+    pub fn grants(&self) -> MutexGuard<'_, Vec<(Id, Grant)>> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Healings.
@@ -261,6 +302,25 @@ impl Stage {
     pub fn spec(&self, policy: &str, expires: Option<u64>) -> MintSpec {
         spec(self.quorum, policy, expires)
     }
+}
+
+/// Whom an agent compares with: all the others, where a schedule has peers.
+fn peers(schedule: &Schedule, place: usize) -> Option<Peers> {
+    let every = schedule.peers?;
+    let others = (0..schedule.agents()).filter(|other| *other != place);
+    let all: Vec<Peer> = others
+        .map(|other| Peer {
+            name: format!("s{other}"),
+            id: people().ids[other],
+            address: other.to_string(),
+        })
+        .collect();
+    Some(Peers {
+        needed: all.len() / 2 + 1,
+        every: Duration::from_millis(every),
+        former_logs: Vec::new(),
+        all,
+    })
 }
 
 fn spec(quorum: &str, policy: &str, expires: Option<u64>) -> MintSpec {

@@ -45,6 +45,16 @@ fn an_agent_that_forgets_its_tombstones_when_it_starts() {
 }
 
 #[test]
+fn an_agent_that_forgets_its_orders_when_it_starts() {
+    found(Planted::ForgetsOrders, "what was ordered holds");
+}
+
+#[test]
+fn an_agent_that_forgets_which_grants_were_revoked_when_it_starts() {
+    found(Planted::ForgetsRevokedGrants, "grants are kept to");
+}
+
+#[test]
 fn an_operator_who_retires_a_token_before_the_new_one_is_durable() {
     found(Planted::RetiresFirst, "healing loses nothing");
 }
@@ -65,4 +75,17 @@ fn a_reconstructor_that_takes_any_share_for_good() {
 #[test]
 fn a_mint_that_counts_unchecked() {
     found(Planted::CountsUnchecked, "a mint counts with every seat");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_answers_before_it_has_heard_from_its_peers() {
+    found(Planted::AnswersUnheard, "peers come first");
+    found(Planted::AnswersUnheard, "a start is no way to forget");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_forgets_which_approvals_were_spent_when_it_starts() {
+    found(Planted::ForgetsApprovals, "an approval is good once");
 }

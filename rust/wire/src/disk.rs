@@ -155,10 +155,21 @@ impl Head {
     }
 }
 
-/// Every id in a list of tombstones, in order. A last line cut short by a crash, which was never answered, is left
+/// How much of a list of tombstones is whole lines. A write that was cut short leaves a part of a line, or, where power
+/// was lost, a part and then zeros, as long as all of it was to be.
+pub fn whole_tombstones(text: &[u8]) -> usize {
+    let written = text
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    written - written % TOMBSTONE
+}
+
+/// Every id in a list of tombstones, in order. What a crash has left of a write, which was never answered, is left
 /// out; of any other line that is no id the error is the number, from 1.
 pub fn tombstones(text: &[u8]) -> Result<Vec<Id>, usize> {
-    text.chunks_exact(TOMBSTONE)
+    text[..whole_tombstones(text)]
+        .chunks_exact(TOMBSTONE)
         .enumerate()
         .map(|(n, line)| {
             let mut id = [0; 32];
@@ -185,6 +196,15 @@ mod tests {
         assert_eq!(tombstones(text.as_bytes()), Ok(vec![[1; 32], [2; 32]]));
         let torn = format!("{text}0303");
         assert_eq!(tombstones(torn.as_bytes()), Ok(vec![[1; 32], [2; 32]]));
+        for written in [0, 4, TOMBSTONE, TOMBSTONE + 1] {
+            let kept = tombstone_lines(&[[3; 32], [4; 32]])[..written].to_owned();
+            let zeros = "\0".repeat(2 * TOMBSTONE - written);
+            let torn = format!("{text}{kept}{zeros}");
+            let ids = tombstones(torn.as_bytes()).map(|ids| ids.len());
+            assert_eq!(ids, Ok(2 + written / TOMBSTONE), "{written}");
+        }
+        let zeros = format!("{}{text}", "\0".repeat(TOMBSTONE));
+        assert_eq!(tombstones(zeros.as_bytes()), Err(1));
         assert_eq!(tombstones("x".repeat(TOMBSTONE).as_bytes()), Err(1));
         let joined = text.replacen('\n', " ", 1);
         assert_eq!(tombstones(joined.as_bytes()), Err(1));

@@ -13,19 +13,20 @@ use std::time::Duration;
 use evanesce_token::formula;
 use evanesce_wire::client::{CallError, Dial, Way};
 use evanesce_wire::message::{
-    Code, Exchange, Exchanged, Head, IDS, SignedOrder, WANTED, seen_statement,
+    Code, Exchange, Exchanged, Head, IDS, Order, SignedOrder, WANTED, seen_statement,
 };
-use evanesce_wire::{Id, Identity, World, verify_statement};
+use evanesce_wire::{Id, Identity, World};
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::own::{Match, Own};
 use super::seen::{Seen, Shown};
 use super::standing::{Change, Standing};
+use super::verified::Verified;
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
-use crate::obey::Bearer;
+use crate::obey::{Bearer, WINDOW, is_early};
 use crate::orders::Book;
 use crate::rate::Rate;
 
@@ -45,6 +46,8 @@ const HANDED_ON: usize = 1 << 20;
 const ORDERS: u64 = 1 << 22;
 /// Most orders remembered that were refused here, so that they are not asked for again.
 const REFUSED: usize = 1 << 16;
+/// Most orders of each peer that are put off until their time has come.
+const EARLY: usize = 1 << 10;
 /// What others were shown is written at most this often.
 const APART: Duration = Duration::from_secs(1);
 
@@ -62,13 +65,18 @@ pub struct Meeting {
     events: Events,
     own: Arc<Own>,
     seen: Arc<Seen>,
+    verified: Verified,
     begin: Instant,
     book: Book,
     /// By which peers know that orders are numbered anew.
     life: [u8; 16],
     /// How far each peer's orders were read, in which life of its.
     read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
-    refused: Mutex<HashSet<Id>>,
+    /// Peers, and their orders that were refused here. An order's id is of what it says, not of the signature and the token that
+    /// came with it, which another peer may hand on as they are.
+    refused: Mutex<HashSet<(Id, Id)>>,
+    /// Orders of each peer whose time, by their signers' clocks (Unix milliseconds), has not come by this agent's.
+    early: Mutex<HashMap<Id, Vec<(u64, Id)>>>,
     standing: Mutex<Standing>,
     asked: Mutex<Rate>,
     /// What was last signed for each peer: an element's key takes its time.
@@ -131,6 +139,7 @@ impl Meeting {
             life,
             read: Mutex::default(),
             refused: Mutex::default(),
+            early: Mutex::default(),
             standing: Mutex::new(Standing::new(&peers)),
             peers,
             identity,
@@ -140,6 +149,7 @@ impl Meeting {
             events,
             own: Arc::new(own),
             seen: Arc::new(seen),
+            verified: Verified::default(),
             asked: Mutex::new(Rate::new(PER_SECOND, 4 * PER_SECOND)),
             signed: Mutex::default(),
             confirmed: Mutex::default(),
@@ -202,7 +212,10 @@ impl Meeting {
         }
         let asked = Exchange::decode(body).map_err(malformed)?;
         let (head, after) = (asked.head, asked.after);
-        let (size, root) = head.verify(spki).map_err(malformed)?;
+        let (size, root) = self
+            .verified
+            .head(&peer.id, &head, spki)
+            .map_err(malformed)?;
         let key = head.log_key;
         let shown = self.seen.note(&peer.id, head, (size, root), after.as_ref());
         self.judge(peer, size, &shown);
@@ -397,9 +410,11 @@ impl Meeting {
             }
             let new = |id: &&Id| {
                 let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                !self.book.has(id) && !refused.contains(*id)
+                !self.book.has(id) && !refused.contains(&(peer.id, **id))
             };
-            let missing: Vec<Id> = answer.ids.iter().filter(new).copied().collect();
+            let put_off = self.put_off(&peer.id, api);
+            let named = answer.ids.iter().chain(&put_off);
+            let missing: Vec<Id> = named.filter(new).copied().collect();
             for some in missing.chunks(WANTED) {
                 self.take(peer, way, some.to_vec(), api).await?;
             }
@@ -413,6 +428,27 @@ impl Meeting {
             }
             answer = self.exchange(peer, way, Vec::new(), api).await?;
         }
+    }
+
+    /// Orders of `peer` that were put off and whose time has come, be it that a clock which was behind was set right.
+    fn put_off(&self, peer: &Id, api: &Weak<Api>) -> Vec<Id> {
+        let now = api.upgrade().map_or(0, |agent| agent.now());
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = early.get(peer).into_iter().flatten();
+        let due = due.filter(|(issued, _)| *issued <= now + WINDOW);
+        due.map(|(_, id)| *id).collect()
+    }
+
+    /// Whether an order's time has not come at `now`: then it is asked for again, until it has.
+    fn puts_off(&self, peer: &Id, id: &Id, order: &Order, now: u64) -> bool {
+        let is_early = is_early(order, &Bearer::Peer, now);
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = early.entry(*peer).or_default();
+        of.retain(|(_, other)| other != id);
+        if is_early && of.len() < EARLY {
+            of.push((order.issued, *id));
+        }
+        is_early
     }
 
     /// Asks for these orders, and judges each.
@@ -436,6 +472,10 @@ impl Meeting {
                 }
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
+                let order = Order::decode(&signed.order).map_err(|e| e.to_string())?;
+                if self.puts_off(&peer.id, &id, &order, agent.now()) {
+                    continue;
+                }
                 let obeyed = agent.obey(signed, Bearer::Peer).await;
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
@@ -446,7 +486,7 @@ impl Meeting {
                         if refused.len() >= REFUSED {
                             refused.clear();
                         }
-                        refused.insert(id);
+                        refused.insert((peer.id, id));
                     }
                 }
             }
@@ -464,9 +504,9 @@ impl Meeting {
     ) -> Result<Option<String>, String> {
         let mut lost = None;
         for head in &answer.seen {
-            let (size, root) = head
-                .verify(self.identity.spki())
-                .map_err(|e| format!("it shows what is not of this agent: {e}"))?;
+            let verified = self.verified.head(&peer.id, head, self.identity.spki());
+            let (size, root) =
+                verified.map_err(|e| format!("it shows what is not of this agent: {e}"))?;
             if head.log_key != self.log_key.0 {
                 if !self.peers.former_logs.contains(&head.log_key) {
                     let key = hex::encode(head.log_key);
@@ -479,8 +519,11 @@ impl Meeting {
                 continue;
             }
             let statement = seen_statement(&self.identity.agent_id(), &head.log_key, size, &root);
-            let signed = answer.signature.as_ref();
-            if !signed.is_some_and(|signature| verify_statement(spki, &statement, signature)) {
+            let good = |signature: &Vec<u8>| {
+                let verified = &self.verified;
+                verified.signature(&peer.id, spki, &statement, signature)
+            };
+            if !answer.signature.as_ref().is_some_and(good) {
                 return Err("it does not sign for what it shows".into());
             }
             let own = self.own.clone();

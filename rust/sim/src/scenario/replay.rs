@@ -57,36 +57,10 @@ impl Act for Replay {
 
 impl Replay {
     async fn ask(self, stage: &Stage) -> Option<()> {
-        let caller = &people().callers[0];
         let (agent, token) = (people().ids[self.agent], &stage.tokens[0].token);
-        let dial: Arc<dyn Dial> = stage.net.dial(0, Lifeline::new(None));
-        let address = self.agent.to_string();
-        let way = dial.dial(&address, agent).await.ok()?;
-        let now = stage.clocks[0].unix_seconds();
-        let (pending, offer) = PendingSession::offer(&**caller, agent, now).ok()?;
-        let answer = way.post("/v1/session", offer.encode()).await.ok()?;
-        let answer = SessionAnswer::decode(&answer).ok()?;
-        let session = pending.accept(&answer.answer, way.peer_spki()).ok()?;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.number.to_be_bytes());
-        let request = Request {
-            token: *token.id(),
-            action: "mac".into(),
-            suite: "hmac-sha256".into(),
-            input: [1; 32],
-            caller: caller.caller_id(),
-            session: session.id,
-            id,
-            not_after: now + 60,
-            payload: None,
-        };
-        let opening = Opening {
-            context: 0,
-            requests: vec![request.encode()],
-            salts: vec![None],
-            evidence: Evidence::default(),
-            rows: rows(token),
-        };
+        let way = way(stage, 0, self.agent).await?;
+        let session = session(stage, 0, self.agent, &*way).await?;
+        let opening = opening(stage, 0, token, &session, self.number);
         for n in 0..self.times {
             let together = if n == 1 { 2 } else { 1 };
             let batch = Batch {
@@ -97,6 +71,58 @@ impl Replay {
             sleep(Duration::from_millis(self.apart)).await;
         }
         Some(())
+    }
+}
+
+/// A way of a caller's to an agent.
+pub async fn way(stage: &Stage, caller: usize, agent: usize) -> Option<Arc<dyn Way>> {
+    let dial: Arc<dyn Dial> = stage.net.dial(caller, Lifeline::new(None));
+    let address = agent.to_string();
+    dial.dial(&address, people().ids[agent]).await.ok()
+}
+
+/// A session over it.
+pub async fn session(
+    stage: &Stage,
+    caller: usize,
+    agent: usize,
+    way: &dyn Way,
+) -> Option<SealingSession> {
+    let now = stage.clocks[0].unix_seconds();
+    let (key, agent) = (&people().callers[caller], people().ids[agent]);
+    let (pending, offer) = PendingSession::offer(&**key, agent, now).ok()?;
+    let answer = way.post("/v1/session", offer.encode()).await.ok()?;
+    let answer = SessionAnswer::decode(&answer).ok()?;
+    pending.accept(&answer.answer, way.peer_spki()).ok()
+}
+
+/// A MAC asked for with all rows of a token.
+pub fn opening(
+    stage: &Stage,
+    caller: usize,
+    token: &Token,
+    session: &SealingSession,
+    number: u64,
+) -> Opening {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let request = Request {
+        token: *token.id(),
+        action: "mac".into(),
+        suite: "hmac-sha256".into(),
+        input: [1; 32],
+        caller: people().callers[caller].caller_id(),
+        session: session.id,
+        id,
+        not_after: stage.clocks[0].unix_seconds() + 60,
+        payload: None,
+    };
+    Opening {
+        context: 0,
+        requests: vec![request.encode()],
+        salts: vec![None],
+        evidence: Evidence::default(),
+        rows: rows(token),
     }
 }
 
@@ -113,7 +139,8 @@ async fn ask(way: &dyn Way, session: &SealingSession, agent: &[u8; 32], batch: B
     let _ = way.post("/v1/contribute", envelope.encode()).await;
 }
 
-fn context(token: &Token) -> Context {
+/// What an agent is shown of a token.
+pub fn context(token: &Token) -> Context {
     let body = &token.body;
     Context::Full {
         header: body.header_bytes.clone(),

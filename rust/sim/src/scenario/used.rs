@@ -12,7 +12,7 @@ use evanesce_wire::message::Entry;
 
 use crate::people::people;
 use crate::rng::Rng;
-use crate::run::RATIONED;
+use crate::run::{RATED, RATIONED};
 use crate::scenario::Scenario;
 use crate::schedule::Act;
 use crate::stage::{DEADLINE, Good, Known, Stage};
@@ -38,7 +38,7 @@ impl Scenario for Used {
         for _ in 0..chance.between(1, 6) {
             let one = Use {
                 caller: chance.index(2),
-                token: [0, 0, 0, 0, 0, 1, 1, 2, RATIONED, RATIONED][chance.index(10)],
+                token: [0, 0, 0, 0, 0, 1, 1, 2, RATIONED, RATED][chance.index(10)],
                 macs: chance.index(3) + 1,
                 signatures: usize::from(chance.chance(1, 8)),
             };
