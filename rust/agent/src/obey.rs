@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use evanesce_policy::{Question, Uses, permits};
 use evanesce_token::text::cut;
+use evanesce_wire::Id;
 use evanesce_wire::message::{
     Basis, Code, Command, Entry, EntryOperation, LogProof, Obeyed, Order, SignedOrder,
 };
 use http::StatusCode;
 
 use crate::api::{Api, Trouble, malformed, trouble};
-use crate::events::Event;
+use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
 use crate::known::{Known, Role};
 use crate::limits;
-use crate::orders::{self, Line};
+use crate::orders::{Line, Says};
 
 /// The verb of an order's log entry.
 pub const VERB: &str = "order";
@@ -50,41 +51,59 @@ impl Api {
             let why = format!("{}: {why}", who.name);
             return trouble(StatusCode::FORBIDDEN, "role", why);
         }
-        let now = self.now();
-        if !self
-            .agent()
-            .orders_asked
-            .take(&who.id, 1 + body.len() as u64 / 1024, now)
-        {
-            let most = limits::ORDERS_PER_SECOND;
-            let why = format!("{} may give {most} orders a second", who.name);
-            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-        }
+        self.may_order(who, body.len())?;
         let signed = SignedOrder::decode(body).map_err(malformed)?;
         Ok(self.obey(signed, Bearer::Caller(who)).await.encode())
     }
 
+    /// Whether a caller may give one more order, of so many bytes.
+    pub fn may_order(&self, who: &Known, bytes: usize) -> Result<(), Trouble> {
+        let (now, parts) = (self.now(), 1 + bytes as u64 / 1024);
+        match self.agent().orders_asked.take(&who.id, parts, now) {
+            true => Ok(()),
+            false => {
+                let most = limits::ORDERS_PER_SECOND;
+                let why = format!("{} may give {most} orders a second", who.name);
+                trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why)
+            }
+        }
+    }
+
     /// Judges an order, and has it written down where it is permitted: then it holds.
     pub async fn obey(&self, signed: SignedOrder, bearer: Bearer<'_>) -> Obeyed {
-        if self.agent().orders.has(&signed.id()) {
+        let id = signed.id();
+        if self.agent().orders.has(&id) {
             return done(None, String::new());
         }
-        let obeyed = match self.weigh(&signed, &bearer).await {
+        let weighed = self.weigh(&signed, &bearer).await;
+        let obeyed = self.hold(weighed).await;
+        let old_news = matches!(bearer, Bearer::Peer) && obeyed.code == Code::Replayed;
+        if !old_news {
+            self.tell_refused(&id, &obeyed);
+        }
+        obeyed
+    }
+
+    /// Has what was permitted written down.
+    pub async fn hold(&self, weighed: Result<Ordered, Refusal>) -> Obeyed {
+        match weighed {
             Ok(ordered) => self.queue.order(ordered).await.unwrap_or_else(|| {
                 let why = "the agent failed over this order; nothing was done";
                 refused(Refusal::new(Code::Unavailable, why))
             }),
             Err(refusal) => refused(refusal),
-        };
-        let old_news = matches!(bearer, Bearer::Peer) && obeyed.code == Code::Replayed;
-        if !old_news && !matches!(obeyed.code, Code::Done | Code::Retired) {
+        }
+    }
+
+    /// Tells the operator of an order that is not obeyed.
+    pub fn tell_refused(&self, id: &Id, obeyed: &Obeyed) {
+        if !matches!(obeyed.code, Code::Done | Code::Retired) {
             self.events.emit(Event::OrderRefused {
-                order: &hex::encode(signed.id()),
+                order: &hex::encode(id),
                 code: obeyed.code.as_str(),
                 why: &obeyed.reason,
             });
         }
-        obeyed
     }
 
     async fn weigh(&self, signed: &SignedOrder, bearer: &Bearer<'_>) -> Result<Ordered, Refusal> {
@@ -118,7 +137,12 @@ impl Api {
         };
         permits(ready.policy(true)?, &who.principal, question)
             .map_err(|why| Refusal::new(Code::Refused, why))?;
-        let line = orders::line(signed, &order);
+        let says = Says::Token {
+            token: order.token,
+            command: order.command,
+            issued: order.issued,
+        };
+        let line = Line { id, says };
         let dead = match order.command {
             // One that was retired by its holders only is revoked as well, so that others are told.
             Command::Revoke => self.agent().orders.is_revoked(&body.id),
@@ -130,34 +154,48 @@ impl Api {
         if let Some(why) = self.agent().orders.stands_against(&line) {
             return Err(Refusal::new(Code::Replayed, why));
         }
+        let operation = EntryOperation {
+            action: order.command.as_str().into(),
+            suite: String::new(),
+            input: id,
+            request: id,
+        };
+        let entry = self.order_entry(&who, order.token, &body.header.name, operation, now);
+        Ok(Ordered {
+            signed: signed.encode(),
+            line,
+            entry,
+        })
+    }
+
+    /// The log entry of an order of `who`, about that token.
+    pub fn order_entry(
+        &self,
+        who: &Known,
+        token: Id,
+        key_name: &str,
+        operation: EntryOperation,
+        now: u64,
+    ) -> Vec<u8> {
         let agent = self.agent();
         let element = &agent.me.element;
         let entry = Entry {
             agent: agent.me.id,
             time: now,
             verb: VERB.into(),
-            token: body.id,
-            key_name: body.header.name.clone(),
+            token,
+            key_name: key_name.into(),
             seats: Vec::new(),
             caller: who.id,
             caller_name: who.name.clone(),
-            operations: vec![EntryOperation {
-                action: order.command.as_str().into(),
-                suite: String::new(),
-                input: id,
-                request: id,
-            }],
+            operations: vec![operation],
             code: Code::Done.as_str().into(),
             reason: String::new(),
             element: element.label.clone(),
             weaknesses: element.weaknesses.clone(),
             basis: Basis::default(),
         };
-        Ok(Ordered {
-            signed: signed.encode(),
-            line,
-            entry: entry.encode(),
-        })
+        entry.encode()
     }
 
     /// Whoever has issued an order, as this agent knows them.
@@ -210,12 +248,21 @@ pub fn done(receipt: Option<LogProof>, checkpoint: String) -> Obeyed {
     }
 }
 
-/// What an operator is told of it.
-pub fn event(line: &Line) -> (&'static str, String) {
-    let what = match line.command {
-        Command::Revoke => "revoked",
-        Command::Freeze => "frozen",
-        Command::Thaw => "thawed",
-    };
-    (what, hex::encode(line.token))
+/// Tells the operator of an order that holds from here on.
+pub fn tell(line: &Line, events: &Events) {
+    let token = &hex::encode(line.token());
+    match line.says {
+        Says::Token { command, .. } => {
+            let what = match command {
+                Command::Revoke => "revoked",
+                Command::Freeze => "frozen",
+                Command::Thaw => "thawed",
+            };
+            events.emit(Event::Ordered { what, token });
+        }
+        Says::Ended { grant, .. } => events.emit(Event::GrantRevoked {
+            grant: &hex::encode(grant),
+            token,
+        }),
+    }
 }

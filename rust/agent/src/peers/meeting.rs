@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use evanesce_token::formula;
 use evanesce_wire::client::{CallError, Dial, Way};
-use evanesce_wire::message::{
-    Code, Exchange, Exchanged, Head, IDS, SignedOrder, WANTED, seen_statement,
-};
+use evanesce_wire::message::{Code, Exchange, Exchanged, Head, IDS, WANTED, Word, seen_statement};
 use evanesce_wire::{Id, Identity, World, verify_statement};
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
@@ -429,14 +427,17 @@ impl Meeting {
                 return Err("it does not hand on an order that it names".into());
             }
             for order in answer.orders {
-                let signed = SignedOrder::decode(&order).map_err(|e| e.to_string())?;
-                let id = signed.id();
+                let word = Word::decode(&order).map_err(|e| e.to_string())?;
+                let id = word.id().map_err(|e| e.to_string())?;
                 if !want.contains(&id) {
                     return Err("it hands on what it was not asked for".into());
                 }
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
-                let obeyed = agent.obey(signed, Bearer::Peer).await;
+                let obeyed = match word {
+                    Word::Order(signed) => agent.obey(signed, Bearer::Peer).await,
+                    Word::Revocation(revocation) => agent.end_grant(&revocation).await,
+                };
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
                     Code::Unavailable | Code::Overloaded => return Err(obeyed.reason),
