@@ -122,6 +122,8 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     retired.extend(orders.revoked());
     let book = orders.book();
     metrics.tombstones.store(retired.len() as u64, Relaxed);
+    metrics.frozen.store(book.frozen() as u64, Relaxed);
+    metrics.order_bytes.store(book.bytes(), Relaxed);
     let status = status(config, &me, element.current());
     let since = match config.accept_earlier_clock {
         true => 0,

@@ -383,6 +383,8 @@ impl Committer {
                 let (all, frozen) = (self.tombstones.retired().len(), self.orders.book().frozen());
                 self.metrics.tombstones.store(all as u64, Relaxed);
                 self.metrics.frozen.store(frozen as u64, Relaxed);
+                let bytes = self.orders.book().bytes();
+                self.metrics.order_bytes.store(bytes, Relaxed);
                 obey::tell(&line, &self.events);
                 let proof = LogProof {
                     entry,

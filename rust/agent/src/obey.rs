@@ -19,7 +19,7 @@ use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
 use crate::known::{Known, Role};
 use crate::limits;
-use crate::orders::{Line, Says};
+use crate::orders::{Full, Line, Says};
 
 /// The verb of an order's log entry.
 pub const VERB: &str = "order";
@@ -142,7 +142,11 @@ impl Api {
             command: order.command,
             issued: order.issued,
         };
-        let line = Line { id, says };
+        let line = Line {
+            id,
+            by: order.caller,
+            says,
+        };
         let dead = match order.command {
             // One that was retired by its holders only is revoked as well, so that others are told.
             Command::Revoke => self.agent().orders.is_revoked(&body.id),
@@ -154,6 +158,8 @@ impl Api {
         if let Some(why) = self.agent().orders.stands_against(&line) {
             return Err(Refusal::new(Code::Replayed, why));
         }
+        let signed = signed.encode();
+        self.has_room(&who, signed.len())?;
         let operation = EntryOperation {
             action: order.command.as_str().into(),
             suite: String::new(),
@@ -162,10 +168,33 @@ impl Api {
         };
         let entry = self.order_entry(&who, order.token, &body.header.name, operation, now);
         Ok(Ordered {
-            signed: signed.encode(),
+            signed,
             line,
             entry,
         })
+    }
+
+    /// Whether there is room for an order of `who` of so many bytes. What is full stays so: nothing that holds is forgotten
+    /// for what is new.
+    pub fn has_room(&self, who: &Known, bytes: usize) -> Result<(), Refusal> {
+        let (most, minter) = (self.limits.orders_bytes, who.has(Role::Minter));
+        let full = self.agent().orders.is_full(&who.id, bytes, most, minter);
+        let (code, why) = match full {
+            None => return Ok(()),
+            Some(Full::Share) => (
+                Code::Refused,
+                format!(
+                    "the orders of {} take up all that one signer's may, a quarter of {most} bytes",
+                    who.name
+                ),
+            ),
+            Some(Full::All) => (
+                Code::Overloaded,
+                format!("there is no room for more orders in {most} bytes"),
+            ),
+        };
+        let why = format!("{why}: have the agent's operator raise orders_bytes");
+        Err(Refusal::new(code, why))
     }
 
     /// The log entry of an order of `who`, about that token.

@@ -15,6 +15,7 @@ use evanesce_wire::{Id, WireError, grant};
 use sha2::{Digest, Sha256};
 
 use crate::disk::{Disk, Journal};
+use crate::limits;
 use crate::tombstones::Retired;
 
 /// The file.
@@ -31,6 +32,8 @@ const OUTLIVES: u64 = 24 * 3600;
 pub struct Line {
     /// What it is known by.
     pub id: Id,
+    /// Whoever has signed it, by caller id.
+    pub by: Id,
     /// What it says.
     pub says: Says,
 }
@@ -62,26 +65,28 @@ impl Line {
     /// What others see of an order, whose signature is not looked at here.
     pub fn of(word: &Word) -> Result<Self, WireError> {
         let id = word.id()?;
-        let says = match word {
+        let (by, says) = match word {
             Word::Order(signed) => {
                 let order = Order::decode(&signed.order)?;
-                Says::Token {
+                let says = Says::Token {
                     token: order.token,
                     command: order.command,
                     issued: order.issued,
-                }
+                };
+                (order.caller, says)
             }
             Word::Revocation(revocation) => {
                 let signed = grant::Signed::decode(&revocation.grant)?;
                 let given = grant::Grant::decode(&signed.grant)?;
-                Says::Ended {
+                let says = Says::Ended {
                     grant: grant::grant_id(&signed.grant),
                     token: given.token,
                     expires: given.expires,
-                }
+                };
+                (given.grantor, says)
             }
         };
-        Ok(Self { id, says })
+        Ok(Self { id, by, says })
     }
 
     /// The token that it is about.
@@ -105,10 +110,25 @@ struct Lines {
     /// The latest order to freeze or thaw each token, freezing before thawing where two are of one time.
     latest: HashMap<Id, (u64, Command)>,
     revoked: HashSet<Id>,
+    /// Bytes of all frames, and of those of each signer.
+    bytes: u64,
+    of: HashMap<Id, u64>,
+}
+
+/// Why there is no room for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its signer has taken up what one may.
+    Share,
+    /// All there is, or all but what is kept for minters.
+    All,
 }
 
 impl Lines {
     fn take(&mut self, line: &Line, place: (u64, usize)) {
+        let bytes = (FRAME + place.1) as u64;
+        self.bytes += bytes;
+        *self.of.entry(line.by).or_default() += bytes;
         self.ids.push(line.id);
         self.places.insert(line.id, place);
         match line.says {
@@ -209,6 +229,26 @@ impl Book {
         let mut bytes = vec![0; length];
         self.journal.read_at(at, &mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    /// Bytes that orders take up here.
+    pub fn bytes(&self) -> u64 {
+        self.lines().bytes
+    }
+
+    /// Why there is no room for an order of that length, if so, where all may take up `most` bytes: a quarter of it is one
+    /// signer's, and the last quarter only minters'.
+    pub fn is_full(&self, by: &Id, length: usize, most: u64, minter: bool) -> Option<Full> {
+        let lines = self.lines();
+        let bytes = (FRAME + length) as u64;
+        let own = lines.of.get(by).copied().unwrap_or(0) + bytes;
+        let part = most / limits::PARTS as u64;
+        let all = if minter { most } else { most - part };
+        match (own > part, lines.bytes + bytes > all) {
+            (true, _) => Some(Full::Share),
+            (_, true) => Some(Full::All),
+            _ => None,
+        }
     }
 
     /// Why an order changes nothing here, if so.
@@ -520,6 +560,48 @@ mod tests {
             grant: signed.encode(),
             signature: vec![2; 64],
         })
+    }
+
+    #[test]
+    fn one_signer_takes_up_a_quarter_and_the_last_one_is_for_minters() {
+        let disk = Memory::default();
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        let by = |n: u8, token: u8| {
+            let mut signed = signed(token, Command::Revoke, 1);
+            let order = Order::decode(&signed.order).unwrap();
+            signed.order = Order {
+                caller: [n; 32],
+                ..order
+            }
+            .encode();
+            Word::Order(signed)
+        };
+        let length = by(1, 1).encode().len();
+        let most = 12 * (FRAME + length) as u64;
+        let mut token = 0;
+        let mut fill = |orders: &mut Orders, n: u8, minter: bool| {
+            let mut taken = 0;
+            loop {
+                if let Some(full) = orders.book().is_full(&[n; 32], length, most, minter) {
+                    return (taken, full);
+                }
+                token += 1;
+                assert_eq!(take(orders, &by(n, token)), None);
+                taken += 1;
+            }
+        };
+        assert_eq!(fill(&mut orders, 1, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 1, true), (0, Full::Share));
+        assert_eq!(fill(&mut orders, 2, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 3, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 4, false), (0, Full::All));
+        // As a start finds it.
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        assert_eq!(orders.book().bytes(), disk.file(FILE).len() as u64);
+        assert_eq!(fill(&mut orders, 4, false), (0, Full::All));
+        assert_eq!(fill(&mut orders, 4, true), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 5, true), (0, Full::All));
+        assert_eq!(orders.revoked().len(), 12);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::known::Known;
 use crate::obey::{Ordered, done, refused};
 use crate::orders::{self, Line, Says};
 
+/// Why nothing is kept of a grant of somebody unknown.
+const STRANGER: &str = "the grantor is nobody that this agent knows: it takes no grants of theirs";
+
 /// What its entry calls it.
 pub const ACTION: &str = "revoke-grant";
 
@@ -31,11 +34,13 @@ impl Api {
         let body = body.receive(&mut room).await?;
         self.may_order(who, body.len())?;
         let revocation = Revocation::decode(&body).map_err(malformed)?;
-        let (_, grant) = revocation.verify().map_err(malformed)?;
+        let (given, grant) = revocation.verify().map_err(malformed)?;
+        if self.agent().directory.find(&given.grantor).is_none() {
+            return trouble(StatusCode::FORBIDDEN, "role", STRANGER);
+        }
         let obeyed = self.end_grant(&revocation).await;
         match obeyed.code {
             Code::Done => Ok((Revoked { grant }.encode(), room)),
-            Code::Refused => trouble(StatusCode::FORBIDDEN, "role", obeyed.reason),
             _ => trouble(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -54,16 +59,15 @@ impl Api {
         if self.agent().orders.has(&word) || orders::is_past(grant.expires, now / 1000) {
             return done(None, String::new());
         }
-        let grantor = {
-            let agent = self.agent();
-            let grantor = agent.directory.find(&grant.grantor).cloned();
-            if grantor.is_some() {
-                agent.orders.ended().extend([id]);
-            }
-            grantor
+        let signed = revocation.encode();
+        let grantor = self.agent().directory.find(&grant.grantor).cloned();
+        let grantor = match grantor {
+            Some(grantor) => self.has_room(&grantor, signed.len()).map(|()| grantor),
+            None => Err(Refusal::new(Code::Refused, STRANGER)),
         };
         let weighed = match grantor {
-            Some(grantor) => {
+            Ok(grantor) => {
+                self.agent().orders.ended().extend([id]);
                 let operation = EntryOperation {
                     action: ACTION.into(),
                     suite: String::new(),
@@ -76,17 +80,17 @@ impl Api {
                     expires: grant.expires,
                 };
                 Ok(Ordered {
-                    signed: revocation.encode(),
-                    line: Line { id: word, says },
+                    signed,
+                    line: Line {
+                        id: word,
+                        by: grant.grantor,
+                        says,
+                    },
                     // The word names the token by its id alone.
                     entry: self.order_entry(&grantor, grant.token, "", operation, now),
                 })
             }
-            None => {
-                let why =
-                    "the grantor is nobody that this agent knows: it takes no grants of theirs";
-                Err(Refusal::new(Code::Refused, why))
-            }
+            Err(refusal) => Err(refusal),
         };
         let mut obeyed = self.hold(weighed).await;
         if obeyed.code == Code::Unavailable {

@@ -361,3 +361,60 @@ fn hundreds_of_orders_are_handed_on_at_a_start() {
         assert!(started.elapsed() < Duration::from_secs(15));
     });
 }
+
+#[test]
+fn whoever_fills_their_share_of_the_orders_keeps_out_themselves_alone() {
+    let mut all = Company::of(2, "needed = 1");
+    let mallory = Caller::new("mallory", all.places[0].dir.path());
+    for place in &all.places {
+        place.know(&[(&all.ops, EVERY_ROLE), (&mallory, "\"caller\"")]);
+    }
+    tell(async {
+        all.start([0, 1]);
+        all.until_well(0).await;
+        let line = all.line(0).await;
+        let may = "permit(principal in Group::\"eu\", action == Action::\"retire\", resource);";
+        let mut tokens = Vec::new();
+        for _ in 0..5 {
+            tokens.push(line.mint(header("1 of (a)", may)).await.unwrap());
+        }
+        let freeze = |who, token| sign(who, token, &order(who, token, Command::Freeze, 0));
+        // Three for each of four, and a little.
+        let most = 4 * (3 * (freeze(&mallory, &tokens[0]).encode().len() + 12) + 9);
+        all.stop([0, 1]);
+        for place in &all.places {
+            let path = place.path("agent.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            let more = format!("{text}\n[limits]\norders_bytes = {most}\n");
+            std::fs::write(path, more).unwrap();
+        }
+        all.start([0, 1]);
+        all.until_well(0).await;
+        for (n, token) in tokens.iter().enumerate().take(4) {
+            let answer = give(&all, 0, &mallory, &freeze(&mallory, token))
+                .await
+                .unwrap();
+            if n < 3 {
+                assert_eq!((answer.code, answer.reason.as_str()), (Code::Done, ""));
+            } else {
+                assert_eq!(answer.code, Code::Refused);
+                assert!(answer.reason.contains("orders_bytes"), "{}", answer.reason);
+            }
+        }
+        let signed = sign(
+            &all.ops,
+            &tokens[4],
+            &order(&all.ops, &tokens[4], Command::Revoke, 0),
+        );
+        assert_eq!(code(&all, 0, &all.ops, &signed).await, Code::Done);
+        let knows = |s: &Status| s.tombstones == 1 && s.frozen == 3;
+        all.until(1, "it has learnt them", knows).await;
+        // A start finds it as full.
+        all.stop([0]);
+        all.start([0]);
+        all.until_well(0).await;
+        assert!(knows(&all.status(0).await));
+        let again = freeze(&mallory, &tokens[3]);
+        assert_eq!(code(&all, 0, &mallory, &again).await, Code::Refused);
+    });
+}
