@@ -41,7 +41,25 @@ pub enum Bearer<'a> {
     /// Whoever has signed it.
     Caller(&'a Known),
     /// Another agent, which it holds at.
-    Peer,
+    Peer(Holders),
+}
+
+/// By what right an order is obeyed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// The token's policy permits it to whoever has signed it.
+    Policy,
+    /// Whoever has signed it is gone, and most peers have obeyed.
+    Majority,
+}
+
+/// How many peers hold an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holders {
+    /// So many of those that were asked so far.
+    pub count: usize,
+    /// So many of them are a majority.
+    pub most: usize,
 }
 
 impl Api {
@@ -77,7 +95,11 @@ impl Api {
         }
         let weighed = self.weigh(&signed, &bearer).await;
         let obeyed = self.hold(weighed).await;
-        let old_news = matches!(bearer, Bearer::Peer) && obeyed.code == Code::Replayed;
+        let old_news = match bearer {
+            Bearer::Caller(_) => false,
+            // The first of them was told of.
+            Bearer::Peer(holders) => obeyed.code == Code::Replayed || holders.count > 1,
+        };
         if !old_news {
             self.tell_refused(&id, &obeyed);
         }
@@ -112,9 +134,11 @@ impl Api {
             .verify()
             .map_err(|e| Refusal::new(Code::Malformed, e.to_string()))?;
         let now = self.now();
-        let who = self.issuer(&order, bearer, now)?;
+        let (who, right) = self.issuer(&order, bearer, now)?;
         let mut ready = [self.agent().shown.prepare(signed.context.clone())];
-        self.compile(&who, &mut ready).await;
+        if right == Right::Policy {
+            self.compile(&who, &mut ready).await;
+        }
         let [ready] = ready;
         let ready = ready?;
         let body = ready.body();
@@ -135,8 +159,10 @@ impl Api {
             // An order comes without them.
             approvals: &[],
         };
-        permits(ready.policy(true)?, &who.principal, question)
-            .map_err(|why| Refusal::new(Code::Refused, why))?;
+        if right == Right::Policy {
+            permits(ready.policy(true)?, &who.principal, question)
+                .map_err(|why| Refusal::new(Code::Refused, why))?;
+        }
         let says = Says::Token {
             token: order.token,
             command: order.command,
@@ -227,21 +253,36 @@ impl Api {
         entry.encode()
     }
 
-    /// Whoever has issued an order, as this agent knows them.
-    fn issuer(&self, order: &Order, bearer: &Bearer<'_>, now: u64) -> Result<Arc<Known>, Refusal> {
+    /// Whoever has issued an order, as this agent knows them, and by what right.
+    fn issuer(
+        &self,
+        order: &Order,
+        bearer: &Bearer<'_>,
+        now: u64,
+    ) -> Result<(Arc<Known>, Right), Refusal> {
         let refuse = |why: String| Err(Refusal::new(Code::Refused, why));
-        let Some(who) = self.agent().directory.find(&order.caller).cloned() else {
-            return refuse(format!(
-                "this agent does not know the identity {}, which has signed the order",
-                hex::encode(order.caller)
-            ));
-        };
-        if let Some(why) = Verb::Retire.closed_to(&who) {
-            return refuse(format!("{}: {why}", who.name));
-        }
         // One from the future would hold against all that come until then.
         if order.issued > now + WINDOW {
             return refuse("the order is of a time that has not come: compare clocks".into());
+        }
+        let Some(who) = self.agent().directory.find(&order.caller).cloned() else {
+            let mut why = format!(
+                "this agent does not know the identity {}, which has signed the order",
+                hex::encode(order.caller)
+            );
+            if let Bearer::Peer(Holders { count, most }) = *bearer {
+                // To thaw is to answer again, for which an agent takes nobody's word.
+                if count >= most && order.command != Command::Thaw {
+                    return Ok((Arc::new(Known::stranger(order.caller)), Right::Majority));
+                }
+                why = format!(
+                    "{why}, and has it from {count} peers, where {most} hold for one who is gone: have                      somebody whom it knows give the order again"
+                );
+            }
+            return refuse(why);
+        };
+        if let Some(why) = Verb::Retire.closed_to(&who) {
+            return refuse(format!("{}: {why}", who.name));
         }
         if let Bearer::Caller(bearer) = bearer {
             if bearer.id != order.caller {
@@ -253,7 +294,7 @@ impl Api {
                 return refuse(format!("the order was issued {ago} s ago: issue another"));
             }
         }
-        Ok(who)
+        Ok((who, Right::Policy))
     }
 }
 

@@ -4,7 +4,7 @@
 //! bounded, and nobody who is answered otherwise waits for one. A peer that lies about itself harms itself; one that
 //! lies about this agent is found out by this agent's own signatures; one that keeps silent is one that was not heard.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,7 +23,7 @@ use super::standing::{Change, Standing};
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
-use crate::obey::Bearer;
+use crate::obey::{Bearer, Holders};
 use crate::orders::Book;
 use crate::rate::Rate;
 
@@ -41,7 +41,7 @@ const PER_SECOND: u64 = 100;
 const HANDED_ON: usize = 1 << 20;
 /// Most orders that a peer may say it has.
 const ORDERS: u64 = 1 << 22;
-/// Most orders remembered that were refused here, so that they are not asked for again.
+/// Most orders remembered that were refused here, so that they are not asked of the same peer again.
 const REFUSED: usize = 1 << 16;
 /// What others were shown is written at most this often.
 const APART: Duration = Duration::from_secs(1);
@@ -66,7 +66,9 @@ pub struct Meeting {
     life: [u8; 16],
     /// How far each peer's orders were read, in which life of its.
     read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
-    refused: Mutex<HashSet<Id>>,
+    /// Which peers have handed on an order that was refused here, one bit for each: one that spoils it keeps it from
+    /// nobody else, and so many that hold it may count for more than one.
+    refused: Mutex<HashMap<Id, u64>>,
     standing: Mutex<Standing>,
     asked: Mutex<Rate>,
     /// What was last signed for each peer: an element's key takes its time.
@@ -388,18 +390,20 @@ impl Meeting {
         api: &Weak<Api>,
     ) -> Result<(), String> {
         loop {
-            let (life, from) = self.place(&peer.id);
-            let from = if answer.life == life { from } else { 0 };
+            let before = self.place(&peer.id);
+            let from = if answer.life == before.0 { before.1 } else { 0 };
             if answer.count > ORDERS {
                 return Err("it says that it has too many orders".into());
             }
-            let new = |id: &&Id| {
-                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                !self.book.has(id) && !refused.contains(*id)
-            };
+            let new = |id: &&Id| !self.book.has(id) && !self.was_refused(peer, id);
             let missing: Vec<Id> = answer.ids.iter().filter(new).copied().collect();
             for some in missing.chunks(WANTED) {
                 self.take(peer, way, some.to_vec(), api).await?;
+            }
+            // What was refused meanwhile is to be judged again.
+            if self.place(&peer.id) != before {
+                answer = self.exchange(peer, way, Vec::new(), api).await?;
+                continue;
             }
             let read = from + answer.ids.len() as u64;
             self.read_to(&peer.id, (answer.life, read));
@@ -435,24 +439,61 @@ impl Meeting {
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
                 let obeyed = match word {
-                    Word::Order(signed) => agent.obey(signed, Bearer::Peer).await,
+                    Word::Order(signed) => {
+                        let holders = self.holders(peer, &id);
+                        agent.obey(signed, Bearer::Peer(holders)).await
+                    }
                     Word::Revocation(revocation) => agent.end_grant(&revocation).await,
                 };
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
                     Code::Unavailable | Code::Overloaded => return Err(obeyed.reason),
-                    _ => {
-                        let mut refused =
-                            self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                        if refused.len() >= REFUSED {
-                            refused.clear();
-                        }
-                        refused.insert(id);
-                    }
+                    _ => self.refuse(peer, id),
                 }
             }
         }
         Ok(())
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<Id, u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bit of a peer, of whom there are at most 64.
+    fn bit(&self, peer: &Peer) -> u64 {
+        let place = self.peers.all.iter().position(|one| one.id == peer.id);
+        place.map_or(0, |place| 1 << place)
+    }
+
+    fn was_refused(&self, peer: &Peer, id: &Id) -> bool {
+        let bits = self.refusals().get(id).copied().unwrap_or(0);
+        bits & self.bit(peer) != 0
+    }
+
+    /// How many peers hold an order that `peer` hands on, of those that were asked.
+    fn holders(&self, peer: &Peer, id: &Id) -> Holders {
+        let bits = self.refusals().get(id).copied().unwrap_or(0) | self.bit(peer);
+        let all = self.peers.all.len();
+        Holders {
+            count: bits.count_ones() as usize,
+            most: self.peers.needed.max(all / 2 + 1),
+        }
+    }
+
+    fn refuse(&self, peer: &Peer, id: Id) {
+        let bit = self.bit(peer);
+        let mut refused = self.refusals();
+        if refused.len() >= REFUSED && !refused.contains_key(&id) {
+            refused.clear();
+        }
+        *refused.entry(id).or_default() |= bit;
+    }
+
+    /// The directory was read anew: what was refused may be permitted now, so that all peers are asked again.
+    pub fn ask_again(&self) {
+        self.refusals().clear();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.clear();
     }
 
     /// Whether what `peer` has seen of this agent's logs is what this agent has; what was lost, if not. An error where
