@@ -300,3 +300,30 @@ fn stretch(word: &str) -> Option<Stretch> {
     };
     parts.next().is_none().then_some(stretch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let mut uses = Uses::default();
+        let counted = evanesce_wire::message::Counted {
+            of: [2; 32],
+            key: 7,
+            caller: 5,
+        };
+        uses.take_up(&[1; 32], &counted, 3, 1_800_000_000_000);
+        uses.take_up_grants(&[[3; 32], [4; 32]], 2, 1_800_000_000_000);
+        uses.merged = Merged { count: 9, last: 8 };
+        let text = encode(&uses, &Mark::default());
+        let (read, mark) = parse(text.as_bytes()).unwrap();
+        assert_eq!((&read.grants, read.merged), (&uses.grants, uses.merged));
+        assert_eq!(
+            (encode(&read, &mark), mark),
+            (text.clone(), Mark::default())
+        );
+        let changed = text.replace("grants 00", "grants 01");
+        assert!(parse(changed.as_bytes()).unwrap_err().contains("damaged"));
+    }
+}
