@@ -137,3 +137,25 @@ def test_an_agent_that_starts_alone_says_whom_it_misses(peers: Quorum) -> None:
     peers.start("agent-4", "agent-5")
     well(peers)
     sign(caller, token)
+
+
+def test_a_revoked_grant_is_refused_by_those_that_were_away(peers: Quorum, tmp_path: Path) -> None:
+    caller, bot = peers.caller, peers.newcomer("bot")
+    peers.admit("bot", bot, "caller", "reconstructor")
+    time.sleep(0.3)
+    policy = tmp_path / "delegable.cedar"
+    policy.write_text('@delegable("1") permit(principal == Caller::"caller", action, resource);')
+    words = ("--suite", "ed25519", "--policy", policy, "--json")
+    token = caller.run("key", "create", "delegated", *words).json["file"]
+    grant = tmp_path / "bot.grant"
+    caller.run("grant", "create", token, "--to", bot.caller_id, "--action", "sign", "--expires", "1h", "--out", grant)
+    ask = ("sign", token, "-m", "hello", "--grant", grant, "--trust-token")
+    bot.run(*ask)
+    away = ("agent-3", "agent-4", "agent-5")
+    with peers.without(*away):
+        assert caller.try_("grant", "revoke", grant).status == 1
+    well(peers)
+    refused = bot.fail(2, "refused", *ask).error
+    assert all("was revoked" in culprit["detail"] for culprit in refused["culprits"]), refused
+    # What is under no grant goes on.
+    caller.run("sign", token, "-m", "hello")

@@ -148,7 +148,7 @@ def revoke(app: App, file: str, deadline: int | None) -> None:
         app.say("Every agent of the quorum file has revoked it.", "green")
         return
     why = "the token is not in the home folder" if dead is None else "other agents could still suffice"
-    app.say(f"It may not be dead yet: {why}. Ask again when they can be reached.", "yellow")
+    app.say(f"It may not be dead yet: {why}. Those that have peers learn it from them; else ask again.", "yellow")
     raise click.exceptions.Exit(1)
 
 

@@ -40,12 +40,10 @@ pub struct Me {
 pub struct Kept {
     /// What was retired here.
     pub tombstones: Retired,
-    /// Orders that hold here.
+    /// Orders that hold here, the ends of grants among them.
     pub orders: Book,
     /// How often keys were used here.
     pub uses: Shared,
-    /// Grants that were revoked here.
-    pub revoked: Retired,
     /// Approvals that were spent here.
     pub used: Used,
 }
@@ -62,14 +60,12 @@ pub struct Agent {
     pub sessions: Sessions,
     /// What was retired here.
     pub tombstones: Retired,
-    /// Orders that hold here.
+    /// Orders that hold here, the ends of grants among them.
     pub orders: Book,
     /// How often keys were used here.
     pub uses: Shared,
     /// Grants that were verified.
     pub grants: Grants,
-    /// Grants that were revoked here.
-    pub revoked: Retired,
     /// Tokens and policies.
     pub shown: Shown,
     /// Request ids.
@@ -100,7 +96,6 @@ impl Agent {
             tombstones,
             orders,
             uses,
-            revoked,
             used,
         } = kept;
         Self {
@@ -112,7 +107,6 @@ impl Agent {
             orders,
             uses,
             grants: Grants::default(),
-            revoked,
             shown: Shown::new(limits.token_bytes, limits.policy_bytes),
             replay: Replay::new(limits.request_ids, chance),
             used,

@@ -27,7 +27,6 @@ use crate::metrics::Metrics;
 use crate::peers::meeting::{Meeting, PATH};
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
-use crate::tombstones::Tombstones;
 use crate::work::Work;
 use evanesce_policy::Compiled;
 
@@ -35,8 +34,6 @@ use evanesce_policy::Compiled;
 pub struct Api {
     /// Memory and judgement.
     pub agent: Mutex<Agent>,
-    /// Grants that were revoked, as the disk has them.
-    pub revocations: Arc<Mutex<Tombstones>>,
     /// Where permitted work goes.
     pub queue: Queue,
     /// The agent's key.
@@ -181,7 +178,7 @@ impl Api {
     }
 
     /// Why nothing may be answered now that could have been revoked, or decided otherwise, without this agent.
-    fn refusal(&self) -> Option<String> {
+    pub(crate) fn refusal(&self) -> Option<String> {
         #[cfg(feature = "planted")]
         if crate::planted::ANSWERS_UNHEARD.get() {
             return None;

@@ -34,7 +34,6 @@ use crate::peers::meeting::{self, Exchanging, Meeting};
 use crate::peers::own::Own;
 use crate::peers::seen::Seen;
 use crate::regenerate::Hands;
-use crate::revoke::REVOKED;
 use crate::room::Rooms;
 use crate::sync::{Duty, MakeSyncer, Stored};
 use crate::tombstones::Tombstones;
@@ -102,10 +101,11 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let storage =
         |what: String| AgentError::Storage(format!("{}: {what}", config.folder.display()));
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
-    let orders = Orders::open(&*disk).map_err(|e| storage(e.to_string()))?;
-    let revocations = Tombstones::open(&*disk, REVOKED).map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    // What both say is over: a clock that has run ahead makes nothing be forgotten alone.
+    let past = log.time().min(world.unix_millis()) / 1000;
+    let orders = Orders::open(&*disk, past).map_err(|e| storage(e.to_string()))?;
     let counts = Keeper::open(disk.clone(), &*log.journal(), log.place(), &me.id)
         .map_err(|e| storage(format!("{COUNTS} {e}")))?;
     let uses = counts.uses().clone();
@@ -122,6 +122,8 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     retired.extend(orders.revoked());
     let book = orders.book();
     metrics.tombstones.store(retired.len() as u64, Relaxed);
+    metrics.frozen.store(book.frozen() as u64, Relaxed);
+    metrics.order_bytes.store(book.bytes(), Relaxed);
     let status = status(config, &me, element.current());
     let since = match config.accept_earlier_clock {
         true => 0,
@@ -183,13 +185,11 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         tombstones: retired,
         orders: book,
         uses,
-        revoked: revocations.retired().copy(),
         used,
     };
     let agent = Agent::new(me, directory, kept, &config.limits, since, chance);
     let api = Api {
         agent: Mutex::new(agent),
-        revocations: Arc::new(Mutex::new(revocations)),
         queue,
         identity,
         log_key,

@@ -28,7 +28,7 @@ use crate::limits::{ENTRY, HEAD_EVERY};
 use crate::log::{Log, LogError, Signed, Signer};
 use crate::metrics::Metrics;
 use crate::obey::{self, Ordered, refused};
-use crate::orders::Orders;
+use crate::orders::{Orders, Says};
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
 use crate::tell::tell;
@@ -326,10 +326,15 @@ impl Committer {
         if self.orders.book().has(&line.id) {
             return (obey::done(None, String::new()), None);
         }
-        let buried = self.tombstones.retired().contains(&line.token);
-        let dead = match line.command {
-            Command::Revoke => self.orders.book().is_revoked(&line.token),
-            Command::Freeze | Command::Thaw => buried,
+        let buried = self.tombstones.retired().contains(&line.token());
+        let dead = match line.says {
+            Says::Token {
+                command: Command::Revoke,
+                token,
+                ..
+            } => self.orders.book().is_revoked(&token),
+            Says::Token { .. } => buried,
+            Says::Ended { .. } => false,
         };
         if dead {
             let why = "the token was retired here";
@@ -351,8 +356,12 @@ impl Committer {
             Ok(checkpoint) => checkpoint,
             Err(e) => return (unavailable(e.to_string()), None),
         };
-        let revoked = match line.command {
-            Command::Revoke if !buried => vec![line.token],
+        let revoked = match line.says {
+            Says::Token {
+                command: Command::Revoke,
+                token,
+                ..
+            } if !buried => vec![token],
             _ => Vec::new(),
         };
         let (record, burial) = (self.orders.record(&signed), self.tombstones.bury(&revoked));
@@ -374,11 +383,9 @@ impl Committer {
                 let (all, frozen) = (self.tombstones.retired().len(), self.orders.book().frozen());
                 self.metrics.tombstones.store(all as u64, Relaxed);
                 self.metrics.frozen.store(frozen as u64, Relaxed);
-                let (what, token) = obey::event(&line);
-                self.events.emit(Event::Ordered {
-                    what,
-                    token: &token,
-                });
+                let bytes = self.orders.book().bytes();
+                self.metrics.order_bytes.store(bytes, Relaxed);
+                obey::tell(&line, &self.events);
                 let proof = LogProof {
                     entry,
                     index: group.first,

@@ -18,7 +18,7 @@ use crate::disk::{Disk, Journal};
 use crate::log::Place;
 use crate::recent::{Recent, Stretch};
 use crate::sync::Syncer;
-use crate::uses::{Granted, Shared, Spent, Tally, Uses};
+use crate::uses::{Granted, Merged, Shared, Spent, Tally, Uses};
 
 /// Its name.
 pub const COUNTS: &str = "counts";
@@ -28,7 +28,7 @@ const EVERY: u64 = 100_000;
 const CHUNK: usize = 1 << 20;
 /// What an entry that counts a use has in it: the key `uses` and a map of three, or `grants` and one or two.
 const MARKS: [&[u8]; 3] = [b"\x64uses\xa3", b"\x66grants\x81", b"\x66grants\x82"];
-const TITLE: &str = "evanesce counts 1";
+const TITLE: &str = "evanesce counts 2";
 
 /// Writes the file.
 pub struct Keeper {
@@ -179,7 +179,7 @@ fn take_up(entry: &Entry, uses: &mut Uses) {
         uses.take_up(&entry.token, counted, count, entry.time);
     }
     if entry.code == Code::Done.as_str() {
-        uses.take_up_grants(&entry.basis.grants, count);
+        uses.take_up_grants(&entry.basis.grants, count, entry.time);
     }
 }
 
@@ -204,8 +204,15 @@ fn encode(uses: &Uses, mark: &Mark) -> String {
             line("caller", caller, spent);
         }
     }
-    for (id, Granted { count, expires }) in &uses.grants {
-        let _ = writeln!(text, "grant {} {count} {expires}", hex::encode(id));
+    let Merged { count, last } = uses.merged;
+    let _ = writeln!(text, "grants {} {count} {last}", hex::encode([0; 32]));
+    for (id, granted) in &uses.grants {
+        let Granted {
+            count,
+            expires,
+            last,
+        } = granted;
+        let _ = writeln!(text, "grant {} {count} {expires} {last}", hex::encode(id));
     }
     let sum = hex::encode(Sha256::digest(text.as_bytes()));
     let _ = writeln!(text, "sha256 {sum}");
@@ -246,7 +253,18 @@ fn read(body: &str) -> Option<(Uses, Mark)> {
         let count = words.next()?.parse().ok()?;
         if kind == "grant" {
             let expires = words.next()?.parse().ok()?;
-            uses.grants.insert(id, Granted { count, expires });
+            let last = words.next()?.parse().ok()?;
+            let granted = Granted {
+                count,
+                expires,
+                last,
+            };
+            uses.grant(id, granted);
+            continue;
+        }
+        if kind == "grants" {
+            let last = words.next()?.parse().ok()?;
+            uses.merged = Merged { count, last };
             continue;
         }
         let spent = Spent {
@@ -281,4 +299,31 @@ fn stretch(word: &str) -> Option<Stretch> {
         count: next()?,
     };
     parts.next().is_none().then_some(stretch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let mut uses = Uses::default();
+        let counted = evanesce_wire::message::Counted {
+            of: [2; 32],
+            key: 7,
+            caller: 5,
+        };
+        uses.take_up(&[1; 32], &counted, 3, 1_800_000_000_000);
+        uses.take_up_grants(&[[3; 32], [4; 32]], 2, 1_800_000_000_000);
+        uses.merged = Merged { count: 9, last: 8 };
+        let text = encode(&uses, &Mark::default());
+        let (read, mark) = parse(text.as_bytes()).unwrap();
+        assert_eq!((&read.grants, read.merged), (&uses.grants, uses.merged));
+        assert_eq!(
+            (encode(&read, &mark), mark),
+            (text.clone(), Mark::default())
+        );
+        let changed = text.replace("grants 00", "grants 01");
+        assert!(parse(changed.as_bytes()).unwrap_err().contains("damaged"));
+    }
 }

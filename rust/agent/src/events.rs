@@ -64,6 +64,8 @@ pub enum Event<'a> {
     },
     /// A token was revoked, frozen or thawed here by an order.
     Ordered { what: &'a str, token: &'a str },
+    /// A grant was revoked here.
+    GrantRevoked { grant: &'a str, token: &'a str },
     /// An order was not obeyed.
     OrderRefused {
         order: &'a str,

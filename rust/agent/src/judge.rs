@@ -79,7 +79,9 @@ impl Agent {
             Verb::Contribute => &evidence.grants[..],
             _ => &[],
         };
-        let delegated = self.grants.read(shown, &self.directory, &self.revoked);
+        let delegated = self
+            .grants
+            .read(shown, &self.directory, self.orders.ended());
         let chain = match &delegated {
             Ok(Some(delegated)) => &delegated.chain[..],
             _ => &[],
@@ -134,7 +136,8 @@ impl Agent {
                 false => Code::Done,
             }
         });
-        basis.grants = chain.iter().map(|given| given.id).collect();
+        let grants: Vec<_> = chain.iter().map(|given| given.id).collect();
+        basis.grants.clone_from(&grants);
         basis.reconstructor = (who.id != work.who.id).then_some(work.who.id);
         if matches!(verdict, Ok(Code::Done)) {
             self.used.spend(&who.id, &basis.approvals, now / 1000);
@@ -186,6 +189,7 @@ impl Agent {
         self.note(work, &who, basis, body, verdict, seats, operations, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.counted = counted;
+            decision.grants = grants;
             decision.faults = match decision.code {
                 Code::Done | Code::Unrouted => faults,
                 _ => Vec::new(),

@@ -64,6 +64,18 @@ pub struct UnderWay {
 }
 
 impl Known {
+    /// Somebody of whom nothing but the id is known, and who may do nothing.
+    pub fn stranger(id: Id) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            roles: Vec::new(),
+            principal: Principal::new("", &[]),
+            approver: None,
+            under_way: UnderWay::default(),
+        }
+    }
+
     /// Whether it has a role.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)

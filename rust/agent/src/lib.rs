@@ -4,7 +4,7 @@
 //! itself (identity, role, the token's own policy, expiry, tombstones), writes the decision to its log, asks the
 //! element once, checks the share it regenerates against the token's commitment, and releases it sealed to the
 //! reconstructor's session. It also *seat*s shares for minters, *check*s that it could contribute, and
-//! *retire*s tokens. It keeps nothing per key but tombstones and orders. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
+//! *retire*s tokens. It keeps nothing per key but tombstones, orders and counts. PROTOCOL §5, §6 and §9; `docs/agent-api.md` has
 //! every byte of its API.
 //!
 //! Guaranteed: a pad never leaves; nothing is released that is not in the log first; every bound is kept before

@@ -73,6 +73,9 @@ pub struct Limits {
     pub policy_bytes: usize,
     /// Policy text that one caller may have compiled, in bytes a second; sixteen times that at once.
     pub compile_per_second: u64,
+    /// Bytes that orders and revocations of grants may take up on the disk, a quarter of them one signer's, and the last
+    /// quarter only minters'.
+    pub orders_bytes: u64,
     /// Seats that one caller may have checked, per second; four times that at once.
     pub checks_per_second: u64,
     /// Operations that one caller may ask for, per second; four times that at once. 0: as many as there is room for.
@@ -94,6 +97,7 @@ impl Default for Limits {
             token_bytes: 16 << 20,
             policy_bytes: 32 << 20,
             compile_per_second: 256 << 10,
+            orders_bytes: 256 << 20,
             checks_per_second: 2000,
             operations_per_second: 0,
         }

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub tombstones: AtomicU64,
     /// Tokens that are frozen.
     pub frozen: AtomicU64,
+    /// Bytes that orders take up.
+    pub order_bytes: AtomicU64,
     /// Connections now.
     pub connections: AtomicU64,
     /// Requests in flight now: until their answers have left.
@@ -88,6 +90,7 @@ impl Metrics {
             ("log_works", "gauge", &self.log_works),
             ("tombstones", "gauge", &self.tombstones),
             ("frozen", "gauge", &self.frozen),
+            ("order_bytes", "gauge", &self.order_bytes),
             ("connections", "gauge", &self.connections),
             ("requests_in_flight", "gauge", &self.pending),
             ("sessions", "gauge", &self.sessions),

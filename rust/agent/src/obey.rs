@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use evanesce_policy::{Question, Uses, permits};
 use evanesce_token::text::cut;
+use evanesce_wire::Id;
 use evanesce_wire::message::{
     Basis, Code, Command, Entry, EntryOperation, LogProof, Obeyed, Order, SignedOrder,
 };
 use http::StatusCode;
 
 use crate::api::{Api, Trouble, malformed, trouble};
-use crate::events::Event;
+use crate::events::{Event, Events};
 use crate::gate::{Refusal, Verb};
 use crate::known::{Known, Role};
 use crate::limits;
-use crate::orders::{self, Line};
+use crate::orders::{Full, Line, Says};
 
 /// The verb of an order's log entry.
 pub const VERB: &str = "order";
@@ -40,7 +41,25 @@ pub enum Bearer<'a> {
     /// Whoever has signed it.
     Caller(&'a Known),
     /// Another agent, which it holds at.
-    Peer,
+    Peer(Holders),
+}
+
+/// By what right an order is obeyed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// The token's policy permits it to whoever has signed it.
+    Policy,
+    /// Whoever has signed it is gone, and most peers have obeyed.
+    Majority,
+}
+
+/// How many peers hold an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holders {
+    /// So many of those that were asked so far.
+    pub count: usize,
+    /// So many of them are a majority.
+    pub most: usize,
 }
 
 impl Api {
@@ -50,41 +69,63 @@ impl Api {
             let why = format!("{}: {why}", who.name);
             return trouble(StatusCode::FORBIDDEN, "role", why);
         }
-        let now = self.now();
-        if !self
-            .agent()
-            .orders_asked
-            .take(&who.id, 1 + body.len() as u64 / 1024, now)
-        {
-            let most = limits::ORDERS_PER_SECOND;
-            let why = format!("{} may give {most} orders a second", who.name);
-            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-        }
+        self.may_order(who, body.len())?;
         let signed = SignedOrder::decode(body).map_err(malformed)?;
         Ok(self.obey(signed, Bearer::Caller(who)).await.encode())
     }
 
+    /// Whether a caller may give one more order, of so many bytes.
+    pub fn may_order(&self, who: &Known, bytes: usize) -> Result<(), Trouble> {
+        let (now, parts) = (self.now(), 1 + bytes as u64 / 1024);
+        match self.agent().orders_asked.take(&who.id, parts, now) {
+            true => Ok(()),
+            false => {
+                let most = limits::ORDERS_PER_SECOND;
+                let why = format!("{} may give {most} orders a second", who.name);
+                trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why)
+            }
+        }
+    }
+
     /// Judges an order, and has it written down where it is permitted: then it holds.
     pub async fn obey(&self, signed: SignedOrder, bearer: Bearer<'_>) -> Obeyed {
-        if self.agent().orders.has(&signed.id()) {
+        let id = signed.id();
+        if self.agent().orders.has(&id) {
             return done(None, String::new());
         }
-        let obeyed = match self.weigh(&signed, &bearer).await {
+        let weighed = self.weigh(&signed, &bearer).await;
+        let obeyed = self.hold(weighed).await;
+        let old_news = match bearer {
+            Bearer::Caller(_) => false,
+            // The first of them was told of.
+            Bearer::Peer(holders) => obeyed.code == Code::Replayed || holders.count > 1,
+        };
+        if !old_news {
+            self.tell_refused(&id, &obeyed);
+        }
+        obeyed
+    }
+
+    /// Has what was permitted written down.
+    pub async fn hold(&self, weighed: Result<Ordered, Refusal>) -> Obeyed {
+        match weighed {
             Ok(ordered) => self.queue.order(ordered).await.unwrap_or_else(|| {
                 let why = "the agent failed over this order; nothing was done";
                 refused(Refusal::new(Code::Unavailable, why))
             }),
             Err(refusal) => refused(refusal),
-        };
-        let old_news = matches!(bearer, Bearer::Peer) && obeyed.code == Code::Replayed;
-        if !old_news && !matches!(obeyed.code, Code::Done | Code::Retired) {
+        }
+    }
+
+    /// Tells the operator of an order that is not obeyed.
+    pub fn tell_refused(&self, id: &Id, obeyed: &Obeyed) {
+        if !matches!(obeyed.code, Code::Done | Code::Retired) {
             self.events.emit(Event::OrderRefused {
-                order: &hex::encode(signed.id()),
+                order: &hex::encode(id),
                 code: obeyed.code.as_str(),
                 why: &obeyed.reason,
             });
         }
-        obeyed
     }
 
     async fn weigh(&self, signed: &SignedOrder, bearer: &Bearer<'_>) -> Result<Ordered, Refusal> {
@@ -93,9 +134,11 @@ impl Api {
             .verify()
             .map_err(|e| Refusal::new(Code::Malformed, e.to_string()))?;
         let now = self.now();
-        let who = self.issuer(&order, bearer, now)?;
+        let (who, right) = self.issuer(&order, bearer, now)?;
         let mut ready = [self.agent().shown.prepare(signed.context.clone())];
-        self.compile(&who, &mut ready).await;
+        if right == Right::Policy {
+            self.compile(&who, &mut ready).await;
+        }
         let [ready] = ready;
         let ready = ready?;
         let body = ready.body();
@@ -116,9 +159,20 @@ impl Api {
             // An order comes without them.
             approvals: &[],
         };
-        permits(ready.policy(true)?, &who.principal, question)
-            .map_err(|why| Refusal::new(Code::Refused, why))?;
-        let line = orders::line(signed, &order);
+        if right == Right::Policy {
+            permits(ready.policy(true)?, &who.principal, question)
+                .map_err(|why| Refusal::new(Code::Refused, why))?;
+        }
+        let says = Says::Token {
+            token: order.token,
+            command: order.command,
+            issued: order.issued,
+        };
+        let line = Line {
+            id,
+            by: order.caller,
+            says,
+        };
         let dead = match order.command {
             // One that was retired by its holders only is revoked as well, so that others are told.
             Command::Revoke => self.agent().orders.is_revoked(&body.id),
@@ -130,50 +184,105 @@ impl Api {
         if let Some(why) = self.agent().orders.stands_against(&line) {
             return Err(Refusal::new(Code::Replayed, why));
         }
+        let signed = signed.encode();
+        self.has_room(&who, signed.len())?;
+        let operation = EntryOperation {
+            action: order.command.as_str().into(),
+            suite: String::new(),
+            input: id,
+            request: id,
+        };
+        let entry = self.order_entry(&who, order.token, &body.header.name, operation, now);
+        Ok(Ordered {
+            signed,
+            line,
+            entry,
+        })
+    }
+
+    /// Whether there is room for an order of `who` of so many bytes. What is full stays so: nothing that holds is forgotten
+    /// for what is new.
+    pub fn has_room(&self, who: &Known, bytes: usize) -> Result<(), Refusal> {
+        let (most, minter) = (self.limits.orders_bytes, who.has(Role::Minter));
+        let full = self.agent().orders.is_full(&who.id, bytes, most, minter);
+        let (code, why) = match full {
+            None => return Ok(()),
+            Some(Full::Share) => (
+                Code::Refused,
+                format!(
+                    "the orders of {} take up all that one signer's may, a quarter of {most} bytes",
+                    who.name
+                ),
+            ),
+            Some(Full::All) => (
+                Code::Overloaded,
+                format!("there is no room for more orders in {most} bytes"),
+            ),
+        };
+        let why = format!("{why}: have the agent's operator raise orders_bytes");
+        Err(Refusal::new(code, why))
+    }
+
+    /// The log entry of an order of `who`, about that token.
+    pub fn order_entry(
+        &self,
+        who: &Known,
+        token: Id,
+        key_name: &str,
+        operation: EntryOperation,
+        now: u64,
+    ) -> Vec<u8> {
         let agent = self.agent();
         let element = &agent.me.element;
         let entry = Entry {
             agent: agent.me.id,
             time: now,
             verb: VERB.into(),
-            token: body.id,
-            key_name: body.header.name.clone(),
+            token,
+            key_name: key_name.into(),
             seats: Vec::new(),
             caller: who.id,
             caller_name: who.name.clone(),
-            operations: vec![EntryOperation {
-                action: order.command.as_str().into(),
-                suite: String::new(),
-                input: id,
-                request: id,
-            }],
+            operations: vec![operation],
             code: Code::Done.as_str().into(),
             reason: String::new(),
             element: element.label.clone(),
             weaknesses: element.weaknesses.clone(),
             basis: Basis::default(),
         };
-        Ok(Ordered {
-            signed: signed.encode(),
-            line,
-            entry: entry.encode(),
-        })
+        entry.encode()
     }
 
-    /// Whoever has issued an order, as this agent knows them.
-    fn issuer(&self, order: &Order, bearer: &Bearer<'_>, now: u64) -> Result<Arc<Known>, Refusal> {
+    /// Whoever has issued an order, as this agent knows them, and by what right.
+    fn issuer(
+        &self,
+        order: &Order,
+        bearer: &Bearer<'_>,
+        now: u64,
+    ) -> Result<(Arc<Known>, Right), Refusal> {
         let refuse = |why: String| Err(Refusal::new(Code::Refused, why));
+        let handed_on = matches!(bearer, Bearer::Peer(_));
+        if is_early(order, handed_on, now) {
+            return refuse("the order is of a time that has not come: compare clocks".into());
+        }
         let Some(who) = self.agent().directory.find(&order.caller).cloned() else {
-            return refuse(format!(
+            let mut why = format!(
                 "this agent does not know the identity {}, which has signed the order",
                 hex::encode(order.caller)
-            ));
+            );
+            if let Bearer::Peer(Holders { count, most }) = *bearer {
+                // To thaw is to answer again, for which an agent takes nobody's word.
+                if count >= most && order.command != Command::Thaw {
+                    return Ok((Arc::new(Known::stranger(order.caller)), Right::Majority));
+                }
+                why = format!(
+                    "{why}, and has it from {count} peers, where {most} hold for one who is gone: have                      somebody whom it knows give the order again"
+                );
+            }
+            return refuse(why);
         };
         if let Some(why) = Verb::Retire.closed_to(&who) {
             return refuse(format!("{}: {why}", who.name));
-        }
-        if is_early(order, bearer, now) {
-            return refuse("the order is of a time that has not come: compare clocks".into());
         }
         if let Bearer::Caller(bearer) = bearer {
             if bearer.id != order.caller {
@@ -185,14 +294,14 @@ impl Api {
                 return refuse(format!("the order was issued {ago} s ago: issue another"));
             }
         }
-        Ok(who)
+        Ok((who, Right::Policy))
     }
 }
 
 /// Whether an order is of a time that has not come by this agent's clock (Unix milliseconds): it would hold against all that
-/// come until then. A revocation that others have taken holds against all anyway.
-pub fn is_early(order: &Order, bearer: &Bearer<'_>, now: u64) -> bool {
-    let for_good = matches!(bearer, Bearer::Peer) && order.command == Command::Revoke;
+/// come until then. A revocation that others have taken, and handed on, holds against all anyway.
+pub fn is_early(order: &Order, handed_on: bool, now: u64) -> bool {
+    let for_good = handed_on && order.command == Command::Revoke;
     !for_good && order.issued > now + WINDOW
 }
 
@@ -216,12 +325,21 @@ pub fn done(receipt: Option<LogProof>, checkpoint: String) -> Obeyed {
     }
 }
 
-/// What an operator is told of it.
-pub fn event(line: &Line) -> (&'static str, String) {
-    let what = match line.command {
-        Command::Revoke => "revoked",
-        Command::Freeze => "frozen",
-        Command::Thaw => "thawed",
-    };
-    (what, hex::encode(line.token))
+/// Tells the operator of an order that holds from here on.
+pub fn tell(line: &Line, events: &Events) {
+    let token = &hex::encode(line.token());
+    match line.says {
+        Says::Token { command, .. } => {
+            let what = match command {
+                Command::Revoke => "revoked",
+                Command::Freeze => "frozen",
+                Command::Thaw => "thawed",
+            };
+            events.emit(Event::Ordered { what, token });
+        }
+        Says::Ended { grant, .. } => events.emit(Event::GrantRevoked {
+            grant: &hex::encode(grant),
+            token,
+        }),
+    }
 }

@@ -1,36 +1,105 @@
-//! Orders that hold here: revocations for good, and of those to freeze or thaw the latest of each token.
+//! Orders that hold here: revocations for good, of those to freeze or thaw the latest of each token, and the ends of
+//! grants.
 //!
-//! `orders` in the agent's folder holds each order as it was signed, so that it can be handed on to peers, in a row of
+//! `orders` in the agent's folder holds each as it was signed, so that it can be handed on to peers, in a row of
 //! frames: u32 length ‖ the first 8 bytes of its SHA-256 ‖ the order. A frame is synced before anyone is told. Whoever
-//! judges and whoever hands on reads [`Book`]; the committer alone writes [`Orders`].
+//! judges and whoever hands on reads [`Book`]; the committer alone writes [`Orders`]. What no longer says anything is
+//! left out when the file is opened, which alone begins a new numbering.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use evanesce_wire::Id;
-use evanesce_wire::message::{Command, Order, SIGNED, SignedOrder};
+use evanesce_wire::message::{Command, Order, SIGNED, Word};
+use evanesce_wire::{Id, WireError, grant};
 use sha2::{Digest, Sha256};
 
 use crate::disk::{Disk, Journal};
+use crate::limits;
+use crate::tombstones::Retired;
 
 /// The file.
 pub const FILE: &str = "orders";
 /// Bytes of a frame before its order.
 const FRAME: usize = 4 + TAG;
 const TAG: usize = 8;
+/// The end of a grant is kept for so long after the grant has expired, in seconds: clocks that are off by less all
+/// know by then that it has.
+const OUTLIVES: u64 = 24 * 3600;
 
 /// An order as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// `TH("order", …)`.
+    /// What it is known by.
     pub id: Id,
-    /// Token id.
-    pub token: Id,
-    /// What is ordered.
-    pub command: Command,
-    /// Unix milliseconds.
-    pub issued: u64,
+    /// Whoever has signed it, by caller id.
+    pub by: Id,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What an order says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// What is to become of a token.
+    Token {
+        /// Token id.
+        token: Id,
+        /// What is ordered.
+        command: Command,
+        /// Unix milliseconds.
+        issued: u64,
+    },
+    /// That a grant has ended.
+    Ended {
+        /// The grant's id.
+        grant: Id,
+        /// The token that it is for.
+        token: Id,
+        /// When it ends by itself, Unix seconds.
+        expires: u64,
+    },
+}
+
+impl Line {
+    /// What others see of an order, whose signature is not looked at here.
+    pub fn of(word: &Word) -> Result<Self, WireError> {
+        let id = word.id()?;
+        let (by, says) = match word {
+            Word::Order(signed) => {
+                let order = Order::decode(&signed.order)?;
+                let says = Says::Token {
+                    token: order.token,
+                    command: order.command,
+                    issued: order.issued,
+                };
+                (order.caller, says)
+            }
+            Word::Revocation(revocation) => {
+                let signed = grant::Signed::decode(&revocation.grant)?;
+                let given = grant::Grant::decode(&signed.grant)?;
+                let says = Says::Ended {
+                    grant: grant::grant_id(&signed.grant),
+                    token: given.token,
+                    expires: given.expires,
+                };
+                (given.grantor, says)
+            }
+        };
+        Ok(Self { id, by, says })
+    }
+
+    /// The token that it is about.
+    pub fn token(&self) -> Id {
+        match self.says {
+            Says::Token { token, .. } | Says::Ended { token, .. } => token,
+        }
+    }
+}
+
+/// Whether a grant that ends then can be forgotten to have been revoked, at `now` (Unix seconds).
+pub fn is_past(expires: u64, now: u64) -> bool {
+    expires.saturating_add(OUTLIVES) < now
 }
 
 #[derive(Default)]
@@ -41,21 +110,64 @@ struct Lines {
     /// The latest order to freeze or thaw each token, freezing before thawing where two are of one time.
     latest: HashMap<Id, (u64, Command)>,
     revoked: HashSet<Id>,
+    /// Bytes of all frames, and of those of each signer.
+    bytes: u64,
+    of: HashMap<Id, u64>,
+}
+
+/// Why there is no room for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its signer has taken up what one may.
+    Share,
+    /// All there is, or all but what is kept for minters.
+    All,
 }
 
 impl Lines {
     fn take(&mut self, line: &Line, place: (u64, usize)) {
+        let bytes = (FRAME + place.1) as u64;
+        self.bytes += bytes;
+        *self.of.entry(line.by).or_default() += bytes;
         self.ids.push(line.id);
         self.places.insert(line.id, place);
-        match line.command {
-            Command::Revoke => {
-                self.revoked.insert(line.token);
+        match line.says {
+            Says::Token {
+                token,
+                command: Command::Revoke,
+                ..
+            } => {
+                self.revoked.insert(token);
             }
-            command => {
-                let now = (line.issued, command);
-                let latest = self.latest.entry(line.token).or_insert(now);
+            Says::Token {
+                token,
+                command,
+                issued,
+            } => {
+                let now = (issued, command);
+                let latest = self.latest.entry(token).or_insert(now);
                 *latest = now.max(*latest);
             }
+            Says::Ended { .. } => {}
+        }
+    }
+
+    /// Whether an order among these still says anything, at `now` (Unix seconds).
+    fn needs(&self, line: &Line, now: u64) -> bool {
+        match line.says {
+            Says::Token {
+                command: Command::Revoke,
+                ..
+            } => true,
+            Says::Token {
+                token,
+                command,
+                issued,
+            } => {
+                let latest = self.latest.get(&token);
+                !self.revoked.contains(&token) && latest == Some(&(issued, command))
+            }
+            Says::Ended { expires, .. } => !is_past(expires, now),
         }
     }
 }
@@ -66,6 +178,7 @@ pub struct Book {
     journal: Arc<dyn Journal>,
     lines: Arc<Mutex<Lines>>,
     frozen: Arc<RwLock<HashSet<Id>>>,
+    ended: Retired,
 }
 
 impl Book {
@@ -91,6 +204,11 @@ impl Book {
         frozen.len()
     }
 
+    /// The grants that were revoked here.
+    pub fn ended(&self) -> &Retired {
+        &self.ended
+    }
+
     /// Whether the order of that id is here.
     pub fn has(&self, id: &Id) -> bool {
         self.lines().places.contains_key(id)
@@ -113,18 +231,46 @@ impl Book {
         Ok(Some(bytes))
     }
 
+    /// Bytes that orders take up here.
+    pub fn bytes(&self) -> u64 {
+        self.lines().bytes
+    }
+
+    /// Why there is no room for an order of that length, if so, where all may take up `most` bytes: a quarter of it is one
+    /// signer's, and the last quarter only minters'.
+    pub fn is_full(&self, by: &Id, length: usize, most: u64, minter: bool) -> Option<Full> {
+        let lines = self.lines();
+        let bytes = (FRAME + length) as u64;
+        let own = lines.of.get(by).copied().unwrap_or(0) + bytes;
+        let part = most / limits::PARTS as u64;
+        let all = if minter { most } else { most - part };
+        match (own > part, lines.bytes + bytes > all) {
+            (true, _) => Some(Full::Share),
+            (_, true) => Some(Full::All),
+            _ => None,
+        }
+    }
+
     /// Why an order changes nothing here, if so.
     pub fn stands_against(&self, line: &Line) -> Option<String> {
+        let Says::Token {
+            token,
+            command,
+            issued,
+        } = line.says
+        else {
+            return None;
+        };
         let lines = self.lines();
-        let latest = lines.latest.get(&line.token)?;
-        if line.command == Command::Revoke || (line.issued, line.command) > *latest {
+        let latest = lines.latest.get(&token)?;
+        if command == Command::Revoke || (issued, command) > *latest {
             return None;
         }
-        let (issued, command) = latest;
+        let (later, command) = latest;
         Some(format!(
             "a later order holds: to {} it, {} ms after this one",
             command.as_str(),
-            issued.saturating_sub(line.issued)
+            later.saturating_sub(issued)
         ))
     }
 }
@@ -153,19 +299,19 @@ impl Record {
 }
 
 impl Orders {
-    /// Reads what is there. A last frame cut short by a crash was never answered and is taken off; anything else that is
-    /// no order is an error, since a revocation may have been lost.
-    pub fn open(disk: &dyn Disk) -> io::Result<Self> {
-        let journal = disk.journal(FILE)?;
+    /// Reads what is there, at `now` (Unix seconds). A last frame cut short by a crash was never answered and is taken
+    /// off; anything else that is no order is an error, since a revocation may have been lost.
+    pub fn open(disk: &dyn Disk, now: u64) -> io::Result<Self> {
+        let mut journal = disk.journal(FILE)?;
         let mut bytes = vec![0; journal.len()? as usize];
         journal.read_at(0, &mut bytes)?;
-        let mut lines = Lines::default();
+        let (mut all, mut lines) = (Vec::new(), Lines::default());
         let mut at = 0;
         while let Some((order, next)) = take_frame(&bytes, at) {
-            let signed = SignedOrder::decode(order);
-            let line = signed.and_then(|signed| Ok(line(&signed, &Order::decode(&signed.order)?)));
+            let line = Word::decode(order).and_then(|word| Line::of(&word));
             let line = line.map_err(|e| damaged(at, &e.to_string()))?;
             lines.take(&line, ((at + FRAME) as u64, order.len()));
+            all.push((line, at..next));
             at = next;
         }
         if at < bytes.len() {
@@ -178,14 +324,40 @@ impl Orders {
         if !bytes.is_empty() {
             journal.sync()?;
         }
+        let needed = all.iter().filter(|(line, _)| lines.needs(line, now));
+        let whole: Vec<u8> = needed
+            .flat_map(|(_, at)| &bytes[at.clone()])
+            .copied()
+            .collect();
+        // Where little is gained it stays; and where it cannot be written, all of it still holds.
+        if whole.len() < at - at / 4 && disk.replace(FILE, &whole).is_ok() {
+            let kept: Vec<_> = all
+                .into_iter()
+                .filter(|(line, _)| lines.needs(line, now))
+                .collect();
+            journal = disk.journal(FILE)?;
+            (lines, all, at) = (Lines::default(), Vec::new(), 0);
+            for (line, place) in kept {
+                lines.take(&line, ((at + FRAME) as u64, place.len() - FRAME));
+                let next = at + place.len();
+                all.push((line, at..next));
+                at = next;
+            }
+        }
         let frozen = lines.latest.iter();
         let frozen = frozen.filter(|(_, (_, command))| *command == Command::Freeze);
         let frozen = frozen.map(|(token, _)| *token).collect();
+        let ended = Retired::default();
+        ended.extend(all.iter().filter_map(|(line, _)| match line.says {
+            Says::Ended { grant, .. } => Some(grant),
+            Says::Token { .. } => None,
+        }));
         Ok(Self {
             book: Book {
                 journal,
                 lines: Arc::new(Mutex::new(lines)),
                 frozen: Arc::new(RwLock::new(frozen)),
+                ended,
             },
             length: at as u64,
         })
@@ -220,9 +392,13 @@ impl Orders {
         self.length += (FRAME + length) as u64;
         let mut lines = self.book.lines();
         lines.take(line, place);
+        let token = match line.says {
+            Says::Token { token, .. } => token,
+            Says::Ended { grant, .. } => return self.book.ended.extend([grant]),
+        };
         let frozen = lines
             .latest
-            .get(&line.token)
+            .get(&token)
             .is_some_and(|(_, command)| *command == Command::Freeze);
         let mut all = self
             .book
@@ -230,19 +406,9 @@ impl Orders {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         match frozen {
-            true => all.insert(line.token),
-            false => all.remove(&line.token),
+            true => all.insert(token),
+            false => all.remove(&token),
         };
-    }
-}
-
-/// What others see of an order.
-pub fn line(signed: &SignedOrder, order: &Order) -> Line {
-    Line {
-        id: signed.id(),
-        token: order.token,
-        command: order.command,
-        issued: order.issued,
     }
 }
 
@@ -275,7 +441,9 @@ fn hides_a_frame(rest: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::disk::Memory;
-    use evanesce_wire::message::Context;
+    use evanesce_wire::message::{Context, SignedOrder};
+
+    const NOW: u64 = 1_800_000_000;
 
     fn signed(token: u8, command: Command, issued: u64) -> SignedOrder {
         let order = Order {
@@ -300,9 +468,12 @@ mod tests {
     }
 
     fn give(orders: &mut Orders, token: u8, command: Command, issued: u64) -> Option<String> {
-        let signed = signed(token, command, issued);
-        let order = Order::decode(&signed.order).unwrap();
-        let (line, bytes) = (line(&signed, &order), signed.encode());
+        let word = Word::Order(signed(token, command, issued));
+        take(orders, &word)
+    }
+
+    fn take(orders: &mut Orders, word: &Word) -> Option<String> {
+        let (line, bytes) = (Line::of(word).unwrap(), word.encode());
         if let Some(why) = orders.book().stands_against(&line) {
             return Some(why);
         }
@@ -314,7 +485,7 @@ mod tests {
     #[test]
     fn the_latest_order_holds_and_an_older_one_changes_nothing_across_starts() {
         let disk = Memory::default();
-        let mut orders = Orders::open(&disk).unwrap();
+        let mut orders = Orders::open(&disk, NOW).unwrap();
         let book = orders.book();
         assert_eq!(give(&mut orders, 1, Command::Freeze, 100), None);
         assert!(book.is_frozen(&[1; 32]) && !book.is_frozen(&[2; 32]));
@@ -332,11 +503,12 @@ mod tests {
         assert_eq!(give(&mut orders, 1, Command::Freeze, 200), None);
         assert!(book.is_frozen(&[1; 32]));
         assert_eq!(give(&mut orders, 2, Command::Revoke, 1), None);
-        let again = Orders::open(&disk).unwrap();
+        let again = Orders::open(&disk, NOW).unwrap();
         assert!(again.book().is_frozen(&[1; 32]) && again.book().frozen() == 1);
         assert_eq!(again.revoked(), [[2; 32]]);
+        // Two that others have overtaken are gone.
         let (count, ids) = again.book().page(1, 2);
-        assert_eq!((count, ids.len()), (4, 2));
+        assert_eq!((count, ids.len()), (2, 1));
         let read = again.book().read(&ids[0]).unwrap().unwrap();
         assert_eq!(SignedOrder::decode(&read).unwrap().id(), ids[0]);
         assert_eq!(again.book().read(&[9; 32]).unwrap(), None);
@@ -345,7 +517,7 @@ mod tests {
     #[test]
     fn a_torn_order_is_taken_off_and_a_changed_one_is_not_passed_over() {
         let disk = Memory::default();
-        let mut orders = Orders::open(&disk).unwrap();
+        let mut orders = Orders::open(&disk, NOW).unwrap();
         give(&mut orders, 1, Command::Revoke, 1);
         let one = disk.file(FILE).len();
         give(&mut orders, 2, Command::Revoke, 2);
@@ -353,17 +525,135 @@ mod tests {
         for cut in [one + 1, one + FRAME, whole.len() - 1] {
             let torn = Memory::default();
             torn.put(FILE, whole[..cut].to_vec());
-            let mut orders = Orders::open(&torn).unwrap();
+            let mut orders = Orders::open(&torn, NOW).unwrap();
             assert_eq!(orders.revoked(), [[1; 32]]);
             assert_eq!(torn.file(FILE).len(), one);
             give(&mut orders, 3, Command::Revoke, 3);
-            assert_eq!(Orders::open(&torn).unwrap().revoked().len(), 2);
+            assert_eq!(Orders::open(&torn, NOW).unwrap().revoked().len(), 2);
         }
         let mut changed = whole;
         changed[one - 1] ^= 1;
         disk.put(FILE, changed);
-        let why = Orders::open(&disk).err().unwrap().to_string();
+        let why = Orders::open(&disk, NOW).err().unwrap().to_string();
         assert!(why.contains("at byte 0"), "{why}");
+    }
+
+    /// The end of a grant of that number.
+    fn ended(n: u8, expires: u64) -> Word {
+        let grant = grant::Grant {
+            token: [1; 32],
+            grantor: [2; 32],
+            delegate: [3; 32],
+            parent: None,
+            further: false,
+            actions: vec!["sign".into()],
+            suites: vec![],
+            bounds: vec![],
+            count: None,
+            not_before: 0,
+            expires,
+            nonce: [n; 16],
+        };
+        let signed = grant::Signed {
+            grant: grant.encode(),
+            spki: vec![1; 44],
+            signature: vec![2; 64],
+        };
+        Word::Revocation(grant::Revocation {
+            grant: signed.encode(),
+            signature: vec![2; 64],
+        })
+    }
+
+    #[test]
+    fn one_signer_takes_up_a_quarter_and_the_last_one_is_for_minters() {
+        let disk = Memory::default();
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        let by = |n: u8, token: u8| {
+            let mut signed = signed(token, Command::Revoke, 1);
+            let order = Order::decode(&signed.order).unwrap();
+            signed.order = Order {
+                caller: [n; 32],
+                ..order
+            }
+            .encode();
+            Word::Order(signed)
+        };
+        let length = by(1, 1).encode().len();
+        let most = 12 * (FRAME + length) as u64;
+        let mut token = 0;
+        let mut fill = |orders: &mut Orders, n: u8, minter: bool| {
+            let mut taken = 0;
+            loop {
+                if let Some(full) = orders.book().is_full(&[n; 32], length, most, minter) {
+                    return (taken, full);
+                }
+                token += 1;
+                assert_eq!(take(orders, &by(n, token)), None);
+                taken += 1;
+            }
+        };
+        assert_eq!(fill(&mut orders, 1, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 1, true), (0, Full::Share));
+        assert_eq!(fill(&mut orders, 2, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 3, false), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 4, false), (0, Full::All));
+        // As a start finds it.
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        assert_eq!(orders.book().bytes(), disk.file(FILE).len() as u64);
+        assert_eq!(fill(&mut orders, 4, false), (0, Full::All));
+        assert_eq!(fill(&mut orders, 4, true), (3, Full::Share));
+        assert_eq!(fill(&mut orders, 5, true), (0, Full::All));
+        assert_eq!(orders.revoked().len(), 12);
+    }
+
+    #[test]
+    fn what_says_nothing_any_more_is_left_out_at_a_start_and_nothing_else_is() {
+        let disk = Memory::default();
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        let words = [ended(1, NOW - OUTLIVES - 1), ended(2, NOW - OUTLIVES)];
+        let grants = words
+            .each_ref()
+            .map(|word| match Line::of(word).unwrap().says {
+                Says::Ended { grant, .. } => grant,
+                Says::Token { .. } => unreachable!(),
+            });
+        for word in &words {
+            assert_eq!(take(&mut orders, word), None);
+        }
+        let book = orders.book();
+        assert!(grants.iter().all(|grant| book.ended().contains(grant)));
+        for (token, command, issued) in [
+            (1, Command::Freeze, 1),
+            (1, Command::Thaw, 2),
+            (2, Command::Freeze, 1),
+            (2, Command::Revoke, 2),
+            (3, Command::Freeze, 1),
+        ] {
+            assert_eq!(give(&mut orders, token, command, issued), None);
+        }
+        let before = disk.file(FILE).len();
+        // Full, it is as it was.
+        disk.set_room(Some(before));
+        assert_eq!(Orders::open(&disk, NOW).unwrap().book().page(0, 99).0, 7);
+        disk.set_room(None);
+        let mut orders = Orders::open(&disk, NOW).unwrap();
+        let book = orders.book();
+        assert!(disk.file(FILE).len() < before);
+        assert_eq!(book.ended().len(), 1);
+        assert!(book.ended().contains(&grants[1]), "by one second");
+        assert_eq!(orders.revoked(), [[2; 32]]);
+        assert!(book.is_frozen(&[3; 32]) && !book.is_frozen(&[1; 32]));
+        let (count, ids) = book.page(0, 99);
+        assert_eq!((count, ids.len()), (4, 4));
+        for id in ids {
+            let read = Word::decode(&book.read(&id).unwrap().unwrap()).unwrap();
+            assert_eq!(read.id().unwrap(), id);
+        }
+        // An old one is still known to be old, and it goes on.
+        assert!(give(&mut orders, 1, Command::Freeze, 1).is_some());
+        assert_eq!(give(&mut orders, 1, Command::Freeze, 3), None);
+        assert!(Orders::open(&disk, NOW).unwrap().book().is_frozen(&[1; 32]));
     }
 
     proptest::proptest! {
@@ -384,7 +674,7 @@ mod tests {
                 turned.swap(n, other);
             }
             let state = |given: &[(u8, Command, u64)]| {
-                let mut all = Orders::open(&Memory::default()).unwrap();
+                let mut all = Orders::open(&Memory::default(), NOW).unwrap();
                 for (token, command, issued) in given {
                     give(&mut all, *token, *command, *issued);
                 }

@@ -1,71 +1,103 @@
 //! `revoke-grant`: the end of a grant, by the word of whoever gave it (`docs/delegation.md`).
 //!
-//! Anyone whom the agent knows may carry that word; it is the grantor's signature that counts, and a grantor whom the agent
-//! does not know has no grants here to revoke. From then on nothing is decided under the grant. It is on disk before it is
-//! answered, as a line of `revoked-grants`.
+//! Anyone whom the agent knows may carry that word, and peers hand it on; it is the grantor's signature that counts. It is kept
+//! among the orders, logged, and on disk before it is answered. From the moment it was verified on nothing more is decided
+//! under the grant, whether it can be written or not. It says all that it takes to judge it, the grant's own end included: once
+//! that has passed for good it need not be kept.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use evanesce_wire::Id;
-use evanesce_wire::grant::{Revocation, Revoked};
+use evanesce_wire::grant::{Revocation, Revoked, revocation_statement};
+use evanesce_wire::message::{Code, EntryOperation, Obeyed};
 use http::StatusCode;
 
 use crate::api::{Answer, Api, malformed, trouble};
 use crate::body::Incoming;
+use crate::gate::Refusal;
 use crate::known::Known;
-use crate::tombstones::Tombstones;
+use crate::obey::{Ordered, done, refused};
+use crate::orders::{self, Line, Says};
 
-/// The file.
-pub const REVOKED: &str = "revoked-grants";
+/// Why nothing is kept of a grant of somebody unknown.
+const STRANGER: &str = "the grantor is nobody that this agent knows: it takes no grants of theirs";
+
+/// What its entry calls it.
+pub const ACTION: &str = "revoke-grant";
 
 impl Api {
-    /// Revokes a grant.
+    /// Takes a revocation from whoever carries it.
     pub(crate) async fn revoke_grant(&self, who: &Arc<Known>, body: Incoming) -> Answer {
-        let mut room = self.rooms.bytes(Some(who));
-        let body = body.receive(&mut room).await?;
-        let now = self.now();
-        if !self.agent().checks.take(&who.id, 1, now) {
-            let why = format!("{} asks too often", who.name);
-            return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-        }
-        let revocation = Revocation::decode(&body).and_then(|revocation| revocation.verify());
-        let (grant, id) = revocation.map_err(malformed)?;
-        {
-            let agent = self.agent();
-            if agent.directory.find(&grant.grantor).is_none() {
-                let why =
-                    "the grantor is nobody that this agent knows: it takes no grants of theirs";
-                return trouble(StatusCode::FORBIDDEN, "role", why);
-            }
-            // At once: whether it can be written or not, it is not believed again in this life.
-            agent.revoked.extend([id]);
-        }
-        let revocations = self.revocations.clone();
-        let write = move || {
-            let mut stones = revocations.lock().unwrap_or_else(PoisonError::into_inner);
-            bury(&mut stones, &id)
-        };
-        let written = match self.world.single_threaded() {
-            true => write(),
-            false => match tokio::task::spawn_blocking(write).await {
-                Ok(written) => written,
-                Err(e) => Err(std::io::Error::other(e)),
-            },
-        };
-        if let Err(e) = written {
-            let why =
-                format!("it holds until the agent starts again, since it cannot be written: {e}");
+        if let Some(why) = self.refusal() {
             return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
         }
-        Ok((Revoked { grant: id }.encode(), room))
+        let mut room = self.rooms.bytes(Some(who));
+        let body = body.receive(&mut room).await?;
+        self.may_order(who, body.len())?;
+        let revocation = Revocation::decode(&body).map_err(malformed)?;
+        let (given, grant) = revocation.verify().map_err(malformed)?;
+        if self.agent().directory.find(&given.grantor).is_none() {
+            return trouble(StatusCode::FORBIDDEN, "role", STRANGER);
+        }
+        let obeyed = self.end_grant(&revocation).await;
+        match obeyed.code {
+            Code::Done => Ok((Revoked { grant }.encode(), room)),
+            _ => trouble(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                obeyed.reason,
+            ),
+        }
     }
-}
 
-fn bury(stones: &mut Tombstones, id: &Id) -> std::io::Result<()> {
-    if stones.retired().contains(id) {
-        return Ok(());
+    /// Ends a grant, whoever has brought the word.
+    pub(crate) async fn end_grant(&self, revocation: &Revocation) -> Obeyed {
+        let (grant, id) = match revocation.verify() {
+            Ok(verified) => verified,
+            Err(e) => return refused(Refusal::new(Code::Malformed, e.to_string())),
+        };
+        let (now, word) = (self.now(), revocation_statement(&id));
+        if self.agent().orders.has(&word) || orders::is_past(grant.expires, now / 1000) {
+            return done(None, String::new());
+        }
+        let signed = revocation.encode();
+        let grantor = self.agent().directory.find(&grant.grantor).cloned();
+        let grantor = match grantor {
+            Some(grantor) => self.has_room(&grantor, signed.len()).map(|()| grantor),
+            None => Err(Refusal::new(Code::Refused, STRANGER)),
+        };
+        let weighed = match grantor {
+            Ok(grantor) => {
+                self.agent().orders.ended().extend([id]);
+                let operation = EntryOperation {
+                    action: ACTION.into(),
+                    suite: String::new(),
+                    input: id,
+                    request: word,
+                };
+                let says = Says::Ended {
+                    grant: id,
+                    token: grant.token,
+                    expires: grant.expires,
+                };
+                Ok(Ordered {
+                    signed,
+                    line: Line {
+                        id: word,
+                        by: grant.grantor,
+                        says,
+                    },
+                    // The word names the token by its id alone.
+                    entry: self.order_entry(&grantor, grant.token, "", operation, now),
+                })
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let mut obeyed = self.hold(weighed).await;
+        if obeyed.code == Code::Unavailable {
+            let why = &obeyed.reason;
+            obeyed.reason = format!("it holds until the agent starts again: {why}");
+        }
+        self.tell_refused(&word, &obeyed);
+        obeyed
     }
-    stones.bury(&[*id]).write()?;
-    stones.buried(&[*id]);
-    Ok(())
 }

@@ -124,6 +124,9 @@ fn reload(api: &Api, path: &Path) {
                 identities: directory.len(),
             });
             api.agent().know(directory);
+            if let Some(meeting) = &api.meeting {
+                meeting.ask_again();
+            }
         }
         Err(e) => api.events.emit(Event::DirectoryBroken {
             why: &e.to_string(),

@@ -25,12 +25,6 @@ impl Retired {
             .contains(id)
     }
 
-    /// The same ids in a set of its own.
-    pub fn copy(&self) -> Self {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Self(Arc::new(RwLock::new(known.clone())))
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).len()

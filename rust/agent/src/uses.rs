@@ -26,6 +26,10 @@ const UNPROVEN: usize = 1 << 14;
 /// Counted grants are looked through for expired ones when there are so many more than last time.
 const GRANTS: usize = 1024;
 
+/// Of so many grants it is remembered that the log has spoken of them, which does not say when they end, nor whether they are
+/// counted at all. When there are more, the older half is no longer told apart.
+const READ: usize = 1 << 16;
+
 /// The counts, shared between who judges and who writes them down. Clones share them.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<Uses>>);
@@ -52,6 +56,18 @@ pub struct Uses {
     pub(crate) grants: BTreeMap<Id, Granted>,
     /// When there are so many, it is seen which have expired.
     grants_at_most: usize,
+    /// How many of them only the log has spoken of.
+    read: usize,
+    pub(crate) merged: Merged,
+}
+
+/// Grants that are no longer told apart: for each of them it holds that it was spent no more often than this, and was not used
+/// after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Merged {
+    pub count: u64,
+    /// Unix seconds.
+    pub last: u64,
 }
 
 /// Operations under one grant.
@@ -60,6 +76,8 @@ pub(crate) struct Granted {
     pub count: u64,
     /// Unix seconds; 0 where only the log has spoken of it.
     pub expires: u64,
+    /// When it was last used, in Unix seconds.
+    pub last: u64,
 }
 
 /// Uses under one token.
@@ -191,11 +209,21 @@ impl Uses {
     /// Why `count` more operations under these grants would be too many, if so.
     pub fn refuses_grants(&self, chain: &[Arc<Given>], count: u64) -> Option<String> {
         chain.iter().find_map(|given| {
-            let used = self.grants.get(&given.id).map_or(0, |granted| granted.count);
+            let used = self.used(given);
             let most = given.grant.count?;
             (used.saturating_add(count) > most)
                 .then(|| format!("the grant's count is reached at this agent: {used} of {most} operations are spent"))
         })
+    }
+
+    /// How often a grant was used. One that is not told apart was used at most so often, unless it begins after all that are
+    /// not had been used.
+    fn used(&self, given: &Given) -> u64 {
+        match self.grants.get(&given.id) {
+            Some(granted) => granted.count,
+            None if given.grant.not_before <= self.merged.last => self.merged.count,
+            None => 0,
+        }
     }
 
     /// Counts `count` operations under these grants, at `now` (Unix seconds).
@@ -206,19 +234,73 @@ impl Uses {
                 .retain(|_, granted| granted.expires == 0 || granted.expires > now);
             self.grants_at_most = 2 * self.grants.len() + GRANTS;
         }
-        for given in chain.iter().filter(|given| given.grant.count.is_some()) {
-            let granted = self.grants.entry(given.id).or_default();
-            granted.count = granted.count.saturating_add(count);
-            granted.expires = given.grant.expires;
+        for given in chain {
+            let before = self.used(given);
+            if self
+                .grants
+                .get(&given.id)
+                .is_some_and(|granted| granted.expires == 0)
+            {
+                self.read -= 1;
+            }
+            if given.grant.count.is_none() {
+                self.grants.remove(&given.id);
+                continue;
+            }
+            let granted = Granted {
+                count: before.saturating_add(count),
+                expires: given.grant.expires,
+                last: now,
+            };
+            self.grants.insert(given.id, granted);
         }
     }
 
-    /// Takes up what an entry of the log says was done under grants.
-    pub fn take_up_grants(&mut self, grants: &[Id], count: u64) {
+    /// Takes up what an entry of the log says was done under grants, at `time` (Unix milliseconds).
+    pub fn take_up_grants(&mut self, grants: &[Id], count: u64, time: u64) {
         for id in grants {
-            let granted = self.grants.entry(*id).or_default();
-            granted.count = granted.count.saturating_add(count);
+            let before = self.grants.get(id).copied();
+            let granted = before.unwrap_or_default();
+            let granted = Granted {
+                count: granted.count.saturating_add(count),
+                last: granted.last.max(time / 1000),
+                ..granted
+            };
+            self.grant(*id, granted);
         }
+    }
+
+    /// Remembers a grant, as the log or the file `counts` has it.
+    pub(crate) fn grant(&mut self, id: Id, granted: Granted) {
+        let before = self.grants.insert(id, granted);
+        let was_read = before.is_some_and(|before| before.expires == 0);
+        self.read += usize::from(granted.expires == 0);
+        self.read -= usize::from(was_read);
+        if self.read <= READ {
+            return;
+        }
+        let read = || {
+            self.grants
+                .iter()
+                .filter(|(_, granted)| granted.expires == 0)
+        };
+        let mut times: Vec<u64> = read().map(|(_, granted)| granted.last).collect();
+        let half = times.len() / 2;
+        let (_, last, _) = times.select_nth_unstable(half);
+        let last = *last;
+        let most = read().filter(|(_, granted)| granted.last <= last);
+        let most = most.map(|(_, granted)| granted.count).max().unwrap_or(0);
+        self.merged = Merged {
+            count: self.merged.count.max(most),
+            last: self.merged.last.max(last),
+        };
+        self.grants
+            .retain(|_, granted| granted.expires != 0 || granted.last > last);
+        self.read = self
+            .grants
+            .values()
+            .filter(|granted| granted.expires == 0)
+            .count();
     }
 
     /// Takes up what an entry of the log says was counted; when, whatever its limits may be.
@@ -512,6 +594,60 @@ mod tests {
             assert!(uses.grants.len() <= 2 * 51 + 2 * GRANTS);
         }
         assert!(uses.refuses_grants(&lasting, 2).is_some());
+    }
+
+    #[test]
+    fn grants_that_only_the_log_speaks_of_are_bounded_and_none_is_used_more_often_for_it() {
+        use evanesce_wire::grant::Grant;
+        let name = |n: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            id
+        };
+        let given = |n, not_before, count| {
+            let grant = Grant {
+                token: [1; 32],
+                grantor: [2; 32],
+                delegate: [3; 32],
+                parent: None,
+                further: false,
+                actions: vec!["sign".into()],
+                suites: vec![],
+                bounds: vec![],
+                count,
+                not_before,
+                expires: 1 << 40,
+                nonce: [0; 16],
+            };
+            let id = name(n);
+            [Arc::new(Given { grant, id })]
+        };
+        let mut uses = Uses::default();
+        uses.take_up_grants(&[name(0)], 3, 1000);
+        for n in 1..=3 * READ as u32 {
+            uses.take_up_grants(&[name(n)], 1, 1000 * u64::from(n));
+            assert!(uses.grants.len() <= READ && uses.grants.len() == uses.read);
+        }
+        let newest = 3 * READ as u32;
+        assert_eq!(uses.refuses_grants(&given(newest, 0, Some(2)), 1), None);
+        assert!(
+            uses.refuses_grants(&given(newest, 0, Some(1)), 1).is_some(),
+            "told apart"
+        );
+        // Of those that are not, each counts as the one that was used most.
+        assert!(uses.refuses_grants(&given(0, 1, Some(3)), 1).is_some());
+        assert!(uses.refuses_grants(&given(1, 1, Some(3)), 1).is_some());
+        assert_eq!(uses.refuses_grants(&given(0, 1, Some(4)), 1), None);
+        assert!(uses.merged.last < u64::from(newest));
+        let later = given(newest + 1, uses.merged.last + 1, Some(1));
+        assert_eq!(uses.refuses_grants(&later, 1), None, "it was not there yet");
+        // What is counted on is counted from there, and what is not counted is forgotten.
+        let old = given(1, 1, Some(5));
+        uses.spend_grants(&old, 2, 9);
+        assert!(uses.refuses_grants(&old, 1).is_some());
+        let before = uses.grants.len();
+        uses.spend_grants(&given(newest, 0, None), 1, 9);
+        assert_eq!((uses.grants.len(), uses.read), (before - 1, before - 2));
     }
 
     proptest! {

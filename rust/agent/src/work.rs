@@ -71,6 +71,8 @@ pub struct Decision {
     pub logged: bool,
     /// What was counted as a use of the key.
     pub counted: Option<Counted>,
+    /// The grants that it was asked under.
+    pub grants: Vec<Id>,
 }
 
 impl Default for Decision {
@@ -84,6 +86,7 @@ impl Default for Decision {
             tasks: 0..0,
             logged: false,
             counted: None,
+            grants: Vec::new(),
         }
     }
 }
@@ -135,7 +138,8 @@ impl Work {
             .any(|task| matches!(task.done.outcome(), Outcome::Seat(SeatResult::Good, _)))
     }
 
-    /// Takes back what was permitted for tokens that were `retired` or frozen since: decisions, entries and tasks.
+    /// Takes back what was permitted for tokens that were `retired` or frozen since, or under grants that were revoked:
+    /// decisions, entries and tasks.
     pub fn bar(&mut self, retired: &Retired, orders: &Book) {
         let verb = self.verb;
         let barred = |decision: &Decision| {
@@ -151,8 +155,12 @@ impl Work {
                 };
                 return Some((code, "the token was retired here"));
             }
-            let frozen = verb != Verb::Retire && orders.is_frozen(&token.id);
-            frozen.then_some((Code::Refused, FROZEN))
+            if verb != Verb::Retire && orders.is_frozen(&token.id) {
+                return Some((Code::Refused, FROZEN));
+            }
+            let mut grants = decision.grants.iter();
+            let ended = grants.any(|grant| orders.ended().contains(grant));
+            ended.then_some((Code::Refused, "the grant was revoked"))
         };
         if !self.decisions.iter().any(|one| barred(one).is_some()) {
             return;

@@ -361,3 +361,156 @@ fn hundreds_of_orders_are_handed_on_at_a_start() {
         assert!(started.elapsed() < Duration::from_secs(15));
     });
 }
+
+#[test]
+fn whoever_fills_their_share_of_the_orders_keeps_out_themselves_alone() {
+    let mut all = Company::of(2, "needed = 1");
+    let mallory = Caller::new("mallory", all.places[0].dir.path());
+    for place in &all.places {
+        place.know(&[(&all.ops, EVERY_ROLE), (&mallory, "\"caller\"")]);
+    }
+    tell(async {
+        all.start([0, 1]);
+        all.until_well(0).await;
+        let line = all.line(0).await;
+        let may = "permit(principal in Group::\"eu\", action == Action::\"retire\", resource);";
+        let mut tokens = Vec::new();
+        for _ in 0..5 {
+            tokens.push(line.mint(header("1 of (a)", may)).await.unwrap());
+        }
+        let freeze = |who, token| sign(who, token, &order(who, token, Command::Freeze, 0));
+        // Three for each of four, and a little.
+        let most = 4 * (3 * (freeze(&mallory, &tokens[0]).encode().len() + 12) + 9);
+        all.stop([0, 1]);
+        for place in &all.places {
+            let path = place.path("agent.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            let more = format!("{text}\n[limits]\norders_bytes = {most}\n");
+            std::fs::write(path, more).unwrap();
+        }
+        all.start([0, 1]);
+        all.until_well(0).await;
+        for (n, token) in tokens.iter().enumerate().take(4) {
+            let answer = give(&all, 0, &mallory, &freeze(&mallory, token))
+                .await
+                .unwrap();
+            if n < 3 {
+                assert_eq!((answer.code, answer.reason.as_str()), (Code::Done, ""));
+            } else {
+                assert_eq!(answer.code, Code::Refused);
+                assert!(answer.reason.contains("orders_bytes"), "{}", answer.reason);
+            }
+        }
+        let signed = sign(
+            &all.ops,
+            &tokens[4],
+            &order(&all.ops, &tokens[4], Command::Revoke, 0),
+        );
+        assert_eq!(code(&all, 0, &all.ops, &signed).await, Code::Done);
+        let knows = |s: &Status| s.tombstones == 1 && s.frozen == 3;
+        all.until(1, "it has learnt them", knows).await;
+        // A start finds it as full.
+        all.stop([0]);
+        all.start([0]);
+        all.until_well(0).await;
+        assert!(knows(&all.status(0).await));
+        let again = freeze(&mallory, &tokens[3]);
+        assert_eq!(code(&all, 0, &mallory, &again).await, Code::Refused);
+    });
+}
+
+#[test]
+fn an_order_of_one_who_is_gone_is_taken_from_a_majority_that_has_obeyed_but_no_thaw() {
+    let mut all = Company::of(4, "");
+    let gone = Caller::new("gone", all.places[0].dir.path());
+    let know = |all: &Company, which: &[usize]| {
+        for n in which {
+            let mut callers = vec![(&all.ops, EVERY_ROLE)];
+            if *n < 3 {
+                callers.push((&gone, EVERY_ROLE));
+            }
+            all.places[*n].know(&callers);
+        }
+    };
+    know(&all, &[0, 1, 2]);
+    tell(async {
+        all.start([0, 1, 2, 3]);
+        all.until_well(3).await;
+        let line = all.line(3).await;
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            tokens.push(line.mint(header("1 of (a)", "")).await.unwrap());
+        }
+        let give_all = |token, command, ms| sign(&gone, token, &order(&gone, token, command, ms));
+        all.stop([3]);
+        all.until_well(0).await;
+        for (token, command, ms) in [
+            (&tokens[0], Command::Revoke, 0),
+            (&tokens[1], Command::Freeze, -9000),
+            (&tokens[1], Command::Thaw, 0),
+            (&tokens[2], Command::Freeze, 0),
+        ] {
+            let signed = give_all(token, command, ms);
+            assert_eq!(code(&all, 0, &gone, &signed).await, Code::Done);
+        }
+        for n in [1, 2] {
+            all.until(n, "it has learnt them", |s| {
+                s.tombstones == 1 && s.frozen == 1
+            })
+            .await;
+        }
+        all.start([3]);
+        let knows = |s: &Status| s.standing.is_empty() && s.tombstones == 1 && s.frozen == 2;
+        all.until(3, "it has followed them", knows).await;
+        let line = all.line(3).await;
+        assert_eq!(contribute(&line, &tokens[0]).await, Ok(Code::Retired));
+        assert_eq!(contribute(&line, &tokens[2]).await, Ok(Code::Refused));
+        // Somebody whom it knows thaws what it has not heard to be thawed.
+        assert_eq!(contribute(&line, &tokens[1]).await, Ok(Code::Refused));
+        let thaw = sign(
+            &all.ops,
+            &tokens[1],
+            &order(&all.ops, &tokens[1], Command::Thaw, 1000),
+        );
+        assert_eq!(code(&all, 3, &all.ops, &thaw).await, Code::Done);
+        assert_eq!(contribute(&line, &tokens[1]).await, Ok(Code::Done));
+    });
+}
+
+#[test]
+fn an_order_of_a_stranger_that_one_peer_holds_is_not_taken() {
+    let mut all = Company::of(4, "");
+    let stranger = Caller::new("stranger", all.places[0].dir.path());
+    all.places[0].know(&[(&all.ops, EVERY_ROLE), (&stranger, EVERY_ROLE)]);
+    tell(async {
+        all.start([0, 1, 2, 3]);
+        for n in 0..4 {
+            all.until_well(n).await;
+        }
+        let line = all.line(3).await;
+        let token = line.mint(header("1 of (a)", "")).await.unwrap();
+        let signed = sign(
+            &stranger,
+            &token,
+            &order(&stranger, &token, Command::Revoke, 0),
+        );
+        assert_eq!(code(&all, 0, &stranger, &signed).await, Code::Done);
+        // Ten exchanges later.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for n in 1..4 {
+            assert_eq!(all.status(n).await.tombstones, 0, "agent {n}");
+        }
+        assert_eq!(contribute(&line, &token).await, Ok(Code::Done));
+        // Once it is known to the others, they learn it all the same.
+        let know = |n: usize| {
+            all.places[n].know(&[(&all.ops, EVERY_ROLE), (&stranger, EVERY_ROLE)]);
+        };
+        know(1);
+        all.stop([1]);
+        all.start([1]);
+        for n in [1, 2, 3] {
+            all.until(n, "it has learnt it", |s| s.tombstones == 1)
+                .await;
+        }
+    });
+}

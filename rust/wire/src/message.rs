@@ -15,6 +15,7 @@ mod seat;
 mod serving;
 mod session;
 mod status;
+mod word;
 
 use evanesce_token::Malformed;
 use evanesce_token::cbor::{Limits, Reader, Writer};
@@ -37,6 +38,7 @@ pub use seat::{SeatShare, Seated, SeatedResult, SeatedRow, Seating};
 pub use serving::Serving;
 pub use session::SessionAnswer;
 pub use status::{Problem, Status};
+pub use word::Word;
 
 use crate::{Id, WireError, limits};
 
@@ -316,12 +318,21 @@ mod tests {
                 context: batch.contexts[1].clone(),
             };
             assert_eq!(SignedOrder::decode(&signed.encode()).unwrap(), signed);
+            let word = Word::Order(signed.clone());
+            assert_eq!(Word::decode(&word.encode()).unwrap(), word);
             let by_id = SignedOrder {
                 context: batch.contexts[0].clone(),
                 ..signed
             };
             assert!(SignedOrder::decode(&by_id.encode()).is_err());
         }
+        let revocation = crate::grant::Revocation {
+            grant: vec![1; 90],
+            signature: vec![2; 64],
+        };
+        let word = Word::Revocation(revocation);
+        assert_eq!(Word::decode(&word.encode()).unwrap(), word);
+        assert!(word.id().is_err(), "it holds no grant");
         let obeyed = Obeyed {
             code: Code::Done,
             reason: String::new(),
@@ -413,6 +424,7 @@ mod tests {
             let _ = Status::decode(&bytes);
             let _ = Exchange::decode(&bytes);
             let _ = SignedOrder::decode(&bytes);
+            let _ = Word::decode(&bytes).and_then(|word| word.id());
             let _ = Order::decode(&bytes);
             let _ = Obeyed::decode(&bytes);
             let _ = Exchanged::decode(&bytes);

@@ -11,7 +11,7 @@ use evanesce_token::hash::hmac_sha256;
 use evanesce_token::{Body, Gate, Header, formula};
 use evanesce_wire::message::{
     Basis, Code, Context, Entry, Evidence, Opening, OpeningAnswer, Order, Request, SeatAnswer,
-    SeatFault, SeatResult, SeatRow, SeatShare, SeatedResult, SignedOrder,
+    SeatFault, SeatResult, SeatRow, SeatShare, SeatedResult, SignedOrder, Word,
 };
 use evanesce_wire::session::{PendingSession, SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, Identity};
@@ -28,7 +28,7 @@ use crate::log::{ENTRIES, HEAD};
 use crate::room::Rooms;
 use crate::shown::{Ready, fill, missing};
 use crate::sync::{Duty, SyncThread};
-use crate::tombstones::{Retired, Tombstones};
+use crate::tombstones::Tombstones;
 
 const NOW: u64 = 1_800_000_000;
 const SEED: [u8; 32] = [9; 32];
@@ -110,7 +110,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         ),
         log,
         tombstones: Tombstones::open(&disk, "tombstones").unwrap(),
-        orders: Orders::open(&disk).unwrap(),
+        orders: Orders::open(&disk, NOW).unwrap(),
         counts,
         signer,
         hands: Arc::new(Hands {
@@ -141,7 +141,6 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
         tombstones: retired,
         orders: book,
         uses,
-        revoked: Retired::default(),
         used: Used::default(),
     };
     let mut agent = Agent::new(about, directory, kept, &limits, 0, [0; 16]);
@@ -802,9 +801,10 @@ fn ordered(world: &World, token: usize, command: Command) -> Ordered {
         weaknesses: vec![],
         basis: Basis::default(),
     };
+    let word = Word::Order(signed);
     Ordered {
-        line: crate::orders::line(&signed, &order),
-        signed: signed.encode(),
+        line: crate::orders::Line::of(&word).unwrap(),
+        signed: word.encode(),
         entry: entry.encode(),
     }
 }
@@ -849,7 +849,7 @@ async fn an_order_holds_once_it_is_written_and_against_what_was_judged_before() 
         assert_eq!(world.evaluations(), asked + 1, "for the other token alone");
         assert_eq!(world.ask(Verb::Check, 1).await.0[0].code, barred);
         // As a start finds it.
-        let orders = Orders::open(&world.disk.copy()).unwrap();
+        let orders = Orders::open(&world.disk.copy(), NOW).unwrap();
         let token = &world.tokens[0].0.id;
         assert_eq!(orders.book().is_frozen(token), command == Command::Freeze);
         assert_eq!(orders.revoked().contains(token), command == Command::Revoke);
@@ -862,6 +862,21 @@ async fn an_order_holds_once_it_is_written_and_against_what_was_judged_before() 
         };
         assert_eq!(retired, expected);
     }
+}
+
+#[tokio::test]
+async fn what_was_decided_under_a_grant_is_refused_behind_its_revocation() {
+    let mut world = world(Commit::Process, false);
+    let mut before = world.judged(Verb::Contribute, &[0, 0, 0]);
+    before.decisions[0].grants = vec![[7; 32]];
+    before.decisions[1].grants = vec![[8; 32], [9; 32]];
+    world.agent.orders.ended().extend([[9; 32], [6; 32]]);
+    let answers = world.queue.run(before).await.unwrap().answers().openings;
+    let codes: Vec<Code> = answers.iter().map(|answer| answer.code).collect();
+    assert_eq!(codes, [Code::Done, Code::Refused, Code::Done]);
+    assert_eq!(answers[1].reason, "the grant was revoked");
+    assert_eq!(entry(&answers[1]).code, "refused");
+    assert_eq!(world.evaluations(), 2);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! bounded, and nobody who is answered otherwise waits for one. A peer that lies about itself harms itself; one that
 //! lies about this agent is found out by this agent's own signatures; one that keeps silent is one that was not heard.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use evanesce_token::formula;
 use evanesce_wire::client::{CallError, Dial, Way};
 use evanesce_wire::message::{
-    Code, Exchange, Exchanged, Head, IDS, Order, SignedOrder, WANTED, seen_statement,
+    Code, Exchange, Exchanged, Head, IDS, Order, WANTED, Word, seen_statement,
 };
 use evanesce_wire::{Id, Identity, World};
 use http::StatusCode;
@@ -26,7 +26,7 @@ use super::verified::Verified;
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
-use crate::obey::{Bearer, WINDOW, is_early};
+use crate::obey::{Bearer, Holders, WINDOW, is_early};
 use crate::orders::Book;
 use crate::rate::Rate;
 
@@ -44,7 +44,7 @@ const PER_SECOND: u64 = 100;
 const HANDED_ON: usize = 1 << 20;
 /// Most orders that a peer may say it has.
 const ORDERS: u64 = 1 << 22;
-/// Most orders remembered that were refused here, so that they are not asked for again.
+/// Most orders remembered that were refused here, so that they are not asked of the same peer again.
 const REFUSED: usize = 1 << 16;
 /// Most orders of each peer that are put off until their time has come.
 const EARLY: usize = 1 << 10;
@@ -72,9 +72,9 @@ pub struct Meeting {
     life: [u8; 16],
     /// How far each peer's orders were read, in which life of its.
     read: Mutex<HashMap<Id, ([u8; 16], u64)>>,
-    /// Peers, and their orders that were refused here. An order's id is of what it says, not of the signature and the token that
-    /// came with it, which another peer may hand on as they are.
-    refused: Mutex<HashSet<(Id, Id)>>,
+    /// Which peers have handed on an order that was refused here, one bit for each: one that spoils it keeps it from
+    /// nobody else, and so many that hold it may count for more than one.
+    refused: Mutex<HashMap<Id, u64>>,
     /// Orders of each peer whose time, by their signers' clocks (Unix milliseconds), has not come by this agent's.
     early: Mutex<HashMap<Id, Vec<(u64, Id)>>>,
     standing: Mutex<Standing>,
@@ -403,20 +403,22 @@ impl Meeting {
         api: &Weak<Api>,
     ) -> Result<(), String> {
         loop {
-            let (life, from) = self.place(&peer.id);
-            let from = if answer.life == life { from } else { 0 };
+            let before = self.place(&peer.id);
+            let from = if answer.life == before.0 { before.1 } else { 0 };
             if answer.count > ORDERS {
                 return Err("it says that it has too many orders".into());
             }
-            let new = |id: &&Id| {
-                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                !self.book.has(id) && !refused.contains(&(peer.id, **id))
-            };
+            let new = |id: &&Id| !self.book.has(id) && !self.was_refused(peer, id);
             let put_off = self.put_off(&peer.id, api);
             let named = answer.ids.iter().chain(&put_off);
             let missing: Vec<Id> = named.filter(new).copied().collect();
             for some in missing.chunks(WANTED) {
                 self.take(peer, way, some.to_vec(), api).await?;
+            }
+            // What was refused meanwhile is to be judged again.
+            if self.place(&peer.id) != before {
+                answer = self.exchange(peer, way, Vec::new(), api).await?;
+                continue;
             }
             let read = from + answer.ids.len() as u64;
             self.read_to(&peer.id, (answer.life, read));
@@ -441,7 +443,7 @@ impl Meeting {
 
     /// Whether an order's time has not come at `now`: then it is asked for again, until it has.
     fn puts_off(&self, peer: &Id, id: &Id, order: &Order, now: u64) -> bool {
-        let is_early = is_early(order, &Bearer::Peer, now);
+        let is_early = is_early(order, true, now);
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         let of = early.entry(*peer).or_default();
         of.retain(|(_, other)| other != id);
@@ -465,33 +467,73 @@ impl Meeting {
                 return Err("it does not hand on an order that it names".into());
             }
             for order in answer.orders {
-                let signed = SignedOrder::decode(&order).map_err(|e| e.to_string())?;
-                let id = signed.id();
+                let word = Word::decode(&order).map_err(|e| e.to_string())?;
+                let id = word.id().map_err(|e| e.to_string())?;
                 if !want.contains(&id) {
                     return Err("it hands on what it was not asked for".into());
                 }
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
-                let order = Order::decode(&signed.order).map_err(|e| e.to_string())?;
-                if self.puts_off(&peer.id, &id, &order, agent.now()) {
-                    continue;
-                }
-                let obeyed = agent.obey(signed, Bearer::Peer).await;
+                let obeyed = match word {
+                    Word::Order(signed) => {
+                        let order = Order::decode(&signed.order).map_err(|e| e.to_string())?;
+                        if self.puts_off(&peer.id, &id, &order, agent.now()) {
+                            continue;
+                        }
+                        let holders = self.holders(peer, &id);
+                        agent.obey(signed, Bearer::Peer(holders)).await
+                    }
+                    Word::Revocation(revocation) => agent.end_grant(&revocation).await,
+                };
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
                     Code::Unavailable | Code::Overloaded => return Err(obeyed.reason),
-                    _ => {
-                        let mut refused =
-                            self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                        if refused.len() >= REFUSED {
-                            refused.clear();
-                        }
-                        refused.insert((peer.id, id));
-                    }
+                    _ => self.refuse(peer, id),
                 }
             }
         }
         Ok(())
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<Id, u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bit of a peer, of whom there are at most 64.
+    fn bit(&self, peer: &Peer) -> u64 {
+        let place = self.peers.all.iter().position(|one| one.id == peer.id);
+        place.map_or(0, |place| 1 << place)
+    }
+
+    fn was_refused(&self, peer: &Peer, id: &Id) -> bool {
+        let bits = self.refusals().get(id).copied().unwrap_or(0);
+        bits & self.bit(peer) != 0
+    }
+
+    /// How many peers hold an order that `peer` hands on, of those that were asked.
+    fn holders(&self, peer: &Peer, id: &Id) -> Holders {
+        let bits = self.refusals().get(id).copied().unwrap_or(0) | self.bit(peer);
+        let all = self.peers.all.len();
+        Holders {
+            count: bits.count_ones() as usize,
+            most: self.peers.needed.max(all / 2 + 1),
+        }
+    }
+
+    fn refuse(&self, peer: &Peer, id: Id) {
+        let bit = self.bit(peer);
+        let mut refused = self.refusals();
+        if refused.len() >= REFUSED && !refused.contains_key(&id) {
+            refused.clear();
+        }
+        *refused.entry(id).or_default() |= bit;
+    }
+
+    /// The directory was read anew: what was refused may be permitted now, so that all peers are asked again.
+    pub fn ask_again(&self) {
+        self.refusals().clear();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.clear();
     }
 
     /// Whether what `peer` has seen of this agent's logs is what this agent has; what was lost, if not. An error where

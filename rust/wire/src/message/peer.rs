@@ -1,5 +1,5 @@
 //! What agents tell each other: how far their logs have come, what each has seen of the other's, the orders that each
-//! has, and their clocks.
+//! has (revocations of grants among them), and their clocks.
 //!
 //! Nothing here is believed because a peer says it. A head counts if the log's own key has signed it and the agent's
 //! identity has endorsed that key, so that no peer can make one up.
@@ -135,7 +135,7 @@ pub struct Exchanged {
     pub clock: u64,
     /// How many orders the peer has.
     pub count: u64,
-    /// Of the orders asked for those that fit, each a [`SignedOrder`](super::SignedOrder).
+    /// Of the orders asked for those that fit, each a [`Word`](super::Word).
     pub orders: Vec<Vec<u8>>,
     /// The peer's identity over [`seen_statement`] of the one among `seen` that has the asker's log key; none where there
     /// is none.

@@ -59,7 +59,7 @@ async fn a_limit_is_spent_before_the_element_is_asked_and_outlives_the_process()
     }
     assert_eq!(world.evaluations(), 5);
     assert_eq!(after_a_crash(&world, &crashed), Ok(5), "from the log alone");
-    crashed.put(COUNTS, b"evanesce counts 1\n".to_vec());
+    crashed.put(COUNTS, b"evanesce counts 2\n".to_vec());
     assert!(
         after_a_crash(&world, &crashed)
             .unwrap_err()
@@ -79,7 +79,7 @@ async fn what_was_counted_is_kept_beside_a_log_that_is_moved_away() {
     committing.await.unwrap();
     let disk = world.disk.copy();
     let text = String::from_utf8(disk.file(COUNTS)).unwrap();
-    assert!(text.starts_with("evanesce counts 1\nlog 3 "), "{text}");
+    assert!(text.starts_with("evanesce counts 2\nlog 3 "), "{text}");
     assert_eq!(
         after_a_crash(&world, &disk),
         Ok(3),
