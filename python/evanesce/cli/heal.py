@@ -21,7 +21,7 @@ from evanesce.cli.key import key, moment, policy_text, seats_of
 from evanesce.errors import error, exit_status
 from evanesce.home import read_agents
 
-AT_ONCE = 16
+AT_ONCE = 64
 """Tokens repaired at the same time."""
 
 
