@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import endurance, machine, policies, softhsm, suites
+from bench import endurance, healing, machine, policies, softhsm, suites
 from bench.fleet import Fleet
 from bench.peer import CONNECTIONS, OpenBao
 from bench.proxy import Proxy
@@ -24,6 +24,10 @@ from evanesce import Client, _core
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 TOKENS = int(os.environ.get("TOKENS", "1000000"))
+REROOTED = int(os.environ.get("REROOTED", "100000"))
+REROOT_SECONDS = 60.0
+"""In which one agent re-roots 100,000 tokens; fewer have as much less."""
+REPAIRED = min(10_000, REROOTED)
 IN_FLIGHT = 64
 ROUND_TRIP_MS = 40.0
 POLICY_KEEPS = 0.75
@@ -169,7 +173,13 @@ def target(name: str, value: float, goal: float, unit: str, *, most: bool) -> st
     return f"target {name}: measured {measured}, goal {wanted}, {'ok' if met else 'short'}"
 
 
-def targets(medians: dict[str, float], far: float, flat: dict[str, float], policed: Mapping[str, float]) -> list[str]:
+def targets(
+    medians: dict[str, float],
+    far: float,
+    flat: dict[str, float],
+    policed: Mapping[str, float],
+    healed: Mapping[str, float],
+) -> list[str]:
     """One line each."""
     lines = []
     for suite in SUITES:
@@ -186,6 +196,8 @@ def targets(medians: dict[str, float], far: float, flat: dict[str, float], polic
     lines.append(target("agent-cpu-change", abs(last - fresh), 0.05 * fresh, "us", most=True))
     goal = POLICY_KEEPS * policed["without"]
     lines.append(target("policy-ed25519-rate", policed["with"], goal, "/s", most=False))
+    goal = REROOT_SECONDS * REROOTED / 100_000
+    lines.append(target(f"reroot-{REROOTED}", healed["seconds"], goal, "s", most=True))
     return lines
 
 
@@ -207,9 +219,11 @@ def main() -> int:
         results["softhsm"] = with_softhsm(folder)
         say("each suite")
         results["suites"] = per_suite(folder)
+        say(f"{REROOTED:,} tokens re-rooted, {REPAIRED:,} repaired")
+        results["healing"] = healed = healing.measure(folder / "healing", REROOTED, REPAIRED)
         say(f"{TOKENS:,} different tokens")
         results["endurance"] = flat = endure(folder)
-    lines = targets(medians, far, flat, policed["medians"])
+    lines = targets(medians, far, flat, policed["medians"], healed)
     results["goals"], results["targets"] = goals(), lines
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
@@ -229,6 +243,10 @@ def main() -> int:
                 **row
             )
         )
+    print(
+        "healing: {repaired} tokens repaired, {per_second:.4g} /s; refresh {refresh_per_second:.4g} /s, reshare "
+        "{reshare_per_second:.4g} /s".format(**healed)
+    )
     for text in (goals(), *lines):
         print(text)
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evanesce import _core
-from evanesce._heal import Changes, reshare
+from evanesce._heal import Changes, refusal, reshare
 from evanesce._mint import Mint, shared_seats, spent_twice
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.grant import Grant, More, RevokedAt
@@ -102,7 +102,7 @@ class Connection:
         try:
             core, receipts, warnings, faults, salt = self.core.reshare(token.core, *order)
         except _core.CoreError as e:
-            raise translate(e) from None
+            raise refusal(translate(e), token, "reshare") from None
         warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
         new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
         held = {seat.holder_id for seat in token.seats}
@@ -123,7 +123,7 @@ class Connection:
         try:
             core, receipts, warnings, faults, salt = self.core.repair(token.core, seat, holder, even_if_it_sits)
         except _core.CoreError as e:
-            raise translate(e) from None
+            raise refusal(translate(e), token, "repair") from None
         new = Token(core, token.pinned, tuple(map(Receipt, receipts)), tuple(warnings))
         return Healed(new, new.receipts, new.warnings, culprits(faults), salt)
 
@@ -144,7 +144,7 @@ class Connection:
         try:
             dead, rows, receipts = self.core.retire(token.core)
         except _core.CoreError as e:
-            raise translate(e) from None
+            raise refusal(translate(e), token, "retire") from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
 
     def order(self, command: OrderCommand, tokens: Sequence[Token]) -> OrderResult:

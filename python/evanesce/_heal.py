@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from evanesce._mint import parse_quorum, seat_holders
-from evanesce.errors import error
+from evanesce.errors import EvanesceError, error
 from evanesce.home import Agent
+from evanesce.policy import Policy
 from evanesce.tokens import Token
 
 
@@ -47,3 +48,23 @@ def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
     stays = {seat.name: named.get(seat.holder_id, seat.holder_id) for seat in token.seats if seat.name in names}
     seats = seat_holders(names, stays | dict(changes.get("seats") or {}), agents)
     return Reshare(text, seats, changes.get("policy"), "expires" not in changes, expires)
+
+
+def unasked(token: Token, action: str) -> str:
+    """What to do where the token's policy waits for approvals of an action that people cannot be asked about; empty
+    where it does not (docs/approvals.md)."""
+    if not any(warning.startswith(f"{action} waits for approvals") for warning in Policy(token.policy).warnings):
+        return ""
+    what = f"Its policy waits for approvals, which can be asked for to sign, mac, decrypt and derive, not to {action}. "
+    if action == "retire":
+        return what + "It ends when it expires, or when enough of its holders have destroyed their roots."
+    return (
+        what
+        + f"It cannot be changed: mint another key, under a policy that permits {action} by name, and move to that."
+    )
+
+
+def refusal(e: EvanesceError, token: Token, action: str) -> EvanesceError:
+    """The same error, with `unasked` where it may be for want of approvals."""
+    hint = unasked(token, action) if e.code in ("refused", "quorum-not-met") else ""
+    return type(e)(e.code, e.message, hint, e.culprits) if hint else e

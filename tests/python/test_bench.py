@@ -12,7 +12,7 @@ from bench.peer import CONNECTIONS
 
 from evanesce import Policy, Question, _core
 
-LINE = re.compile(r"target [a-z0-9-]+: measured [0-9.e+]+(/s|ms|MiB|us), goal [0-9.e+]+(/s|ms|MiB|us), (ok|short)")
+LINE = re.compile(r"target [a-z0-9-]+: measured [0-9.e+]+(/s|ms|MiB|us|s), goal [0-9.e+]+(/s|ms|MiB|us|s), (ok|short)")
 
 
 def medians(rate: float, p50: float) -> dict[str, float]:
@@ -31,19 +31,22 @@ FLAT = {"memory_first_mib": 20.0, "memory_last_mib": 21.0, "cpu_us_fresh_beside_
 
 
 def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
-    lines = bench.targets(medians(21034.4, 0.366), 41.23, FLAT, {"without": 20000.0, "with": 15100.0})
+    lines = bench.targets(
+        medians(21034.4, 0.366), 41.23, FLAT, {"without": 20000.0, "with": 15100.0}, {"seconds": 38.8}
+    )
     assert "target policy-ed25519-rate: measured 15100/s, goal 15000/s, ok" in lines
     assert lines[0] == "target ed25519-rate: measured 21034/s, goal 15923/s, ok"
     assert "target ed25519-p50-one: measured 0.366ms, goal 0.44ms, ok" in lines
     assert "target p50-across-40ms: measured 41.23ms, goal 45ms, ok" in lines
     assert "target agent-memory-change: measured 1MiB, goal 2MiB, ok" in lines
     assert "target agent-cpu-change: measured 4us, goal 5us, ok" in lines
+    assert f"target reroot-{bench.REROOTED}: measured 38.8s, goal 60s, ok" in lines
     assert all(LINE.fullmatch(line) for line in lines)
 
 
 def test_what_is_missed_is_short() -> None:
     flat = {"memory_first_mib": 20.0, "memory_last_mib": 30.0, "cpu_us_fresh_beside_last": 100.0, "cpu_us_last": 94.9}
-    lines = bench.targets(medians(15922.0, 0.5), 46.0, flat, {"without": 20000.0, "with": 14999.0})
+    lines = bench.targets(medians(15922.0, 0.5), 46.0, flat, {"without": 20000.0, "with": 14999.0}, {"seconds": 60.1})
     assert lines[0] == "target ed25519-rate: measured 15922/s, goal 15923/s, short"
     assert [line.rpartition(" ")[2] for line in lines] == ["short"] * len(lines)
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from evanesce import Client, EvanesceError, Healed, Token, _files
-from evanesce._heal import Changes
+from evanesce._heal import Changes, unasked
 from evanesce._text import printable
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
@@ -21,7 +21,7 @@ from evanesce.cli.key import key, moment, policy_text, seats_of
 from evanesce.errors import error, exit_status
 from evanesce.home import read_agents
 
-AT_ONCE = 16
+AT_ONCE = 64
 """Tokens repaired at the same time."""
 
 
@@ -167,7 +167,8 @@ def _anew(
     elif dead:
         app.say("The old token is dead.", "green")
     else:
-        app.say("The old token is not dead yet. Run this again when the missing holders can be reached.", "yellow")
+        todo = unasked(old, "retire") or "Run this again when the missing holders can be reached."
+        app.say(f"The old token is not dead yet. {todo}", "yellow")
         raise click.exceptions.Exit(1)
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from evanesce import EvanesceError, Terms, Token, _files, suites
+from evanesce import Client, EvanesceError, Policy, Terms, Token, _files, suites
+from evanesce._heal import unasked
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable, short
 from evanesce.cli import _io, _options
+from evanesce.cli import _own as own
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._finish import check_free
 from evanesce.errors import error
@@ -43,6 +45,7 @@ def _terms(function: _options.F) -> _options.F:
         click.option("--out", metavar="FILE", help="The token file. [default: NAME.regen in the home's tokens]"),
         click.option("--replaces", metavar="ID", help="The token id that it supersedes; for people."),
         click.option("--expires", metavar="WHEN", help="90d, 2y, 2030-01-31, or Unix seconds."),
+        click.option("--known", metavar="FILE", help="An agent's known.toml, as for `evanesce policy check`."),
         click.option("--policy", metavar="FILE", help="Cedar policies that every agent enforces (- for stdin)."),
         click.option("--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where."),
         click.option("--quorum", metavar="TEXT", help='"3 of (a, b, c, d)". [default: a majority of all agents]'),
@@ -62,6 +65,7 @@ def create(
     quorum: str | None,
     seats: tuple[str, ...],
     policy: str | None,
+    known: str | None,
     expires: str | None,
     replaces: str | None,
     out: str | None,
@@ -71,7 +75,7 @@ def create(
 ) -> None:
     """Mint a new key NAME and write its token. Its pin is kept in the home folder."""
     terms = _gather(app, quorum, seats, policy, expires, replaces)
-    _make(app, name, wanted, terms, None, out, armor, force, deadline)
+    _make(app, name, wanted, terms, None, known, out, armor, force, deadline)
 
 
 @verb(key, "import")
@@ -86,6 +90,7 @@ def import_(
     quorum: str | None,
     seats: tuple[str, ...],
     policy: str | None,
+    known: str | None,
     expires: str | None,
     replaces: str | None,
     out: str | None,
@@ -111,7 +116,7 @@ def import_(
     else:
         source = Terminal(f"Key to import as {printable(name)}: ")
     terms = _gather(app, quorum, seats, policy, expires, replaces)
-    _make(app, name, wanted, terms, source, out, armor, force, deadline)
+    _make(app, name, wanted, terms, source, known, out, armor, force, deadline)
     if file is not None:
         app.say(f"The original is still in {printable(file)}: destroy it, and its backups, when this token is safe.")
 
@@ -178,6 +183,7 @@ def _make(
     wanted: tuple[str, ...],
     terms: Terms,
     source: Source | None,
+    known: str | None,
     out: str | None,
     armor: bool,
     force: bool,
@@ -196,7 +202,8 @@ def _make(
             token = client.create(name, wanted, **terms)
         else:
             token = client.import_key(name, wanted, source, **terms)
-    took = watch.milliseconds
+        took = watch.milliseconds
+        warnings = [*map(printable, token.warnings), *_permitted(client, token, known)]
     with _io.sink(str(path)) as descriptor:
         # Under --json the document carries it: stdout holds one document and nothing else.
         inline = {"armor": token.armor()} if app.json and descriptor == 1 else {}
@@ -216,15 +223,27 @@ def _make(
             "suites": list(token.suites),
             "quorum": token.quorum,
             "milliseconds": round(took, 3),
-            "warnings": list(token.warnings),
+            "warnings": warnings,
             "receipts": receipts_json(token.receipts),
         }
     )
-    app.warn(map(printable, token.warnings))
+    app.warn(warnings)
     app.say(f"Minted {printable(name)}: {token.quorum}, {', '.join(token.suites)}.", "green")
     app.say(f"Token id {token.id}: whoever else relies on this key pins it by this id.")
     if written:
         app.say(f"Written to {written} ({len(token.encode())} bytes, public). Nothing else of the key exists.")
+
+
+def _permitted(client: Client, token: Token, known: str | None) -> list[str]:
+    """What `evanesce policy check` would say of whom the token's policy permits. The key exists: nothing is raised."""
+    if not token.policy:
+        return []
+    policy = Policy(token.policy)
+    try:
+        names = own.here(policy, client.status()) if known is None else own.in_directory(policy, Path(known))
+    except EvanesceError as e:
+        return [f"who of the permitted is its own reconstructor could not be looked at: {printable(e.message)}"]
+    return own.warnings(names)
 
 
 @verb(key)
@@ -258,7 +277,8 @@ def retire(app: App, token: str, pin: str | None, trust_token: bool, yes: bool, 
         app.say("It is dead: no sufficient set of seats remains.", "green")
         return
     missing = ", ".join(printable(seat.seat) for seat in result.missing)
-    app.say(f"It is not dead yet: {missing} did not retire it. Ask again when they can be reached.", "yellow")
+    todo = unasked(loaded, "retire") or "Ask again when they can be reached."
+    app.say(f"It is not dead yet: {missing} did not retire it. {todo}", "yellow")
     raise click.exceptions.Exit(1)
 
 

@@ -10,10 +10,9 @@ import click
 from rich.table import Table
 
 from evanesce import Decision, Policy, Question, Token, _cases, policy_schema
-from evanesce._agentdir import read_known
 from evanesce._mint import spent_twice
 from evanesce._text import printable
-from evanesce.cli import _io
+from evanesce.cli import _io, _own
 from evanesce.cli._app import App, verb
 from evanesce.cli.key import moment
 from evanesce.errors import error
@@ -48,7 +47,7 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
         quorum = token.quorum
     limits = given.limits(quorum)
     warnings = [*given.warnings, *(spent_twice(given, quorum) if quorum is not None else ())]
-    own = [] if known is None else _own_reconstructors(given, Path(known))
+    own = [] if known is None else _own.in_directory(given, Path(known))
     named = None if given.approvers is None else {name: identifier for name, identifier, _ in given.approvers}
     app.emit(
         {
@@ -61,11 +60,7 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
         }
     )
     app.warn(map(printable, warnings))
-    app.warn(
-        f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, nothing "
-        "but its own process keeps it to what it asked for"
-        for name in own
-    )
+    app.warn(_own.warnings(own))
     if known is None:
         app.say("Who of the permitted is its own reconstructor, is not looked at: --known known.toml.")
     if not given.text:
@@ -201,13 +196,6 @@ def _policy(app: App, reference: str) -> tuple[Policy, Token | None]:
 
 def _only_suite(token: Token) -> str | None:
     return token.suites[0] if len(token.suites) == 1 else None
-
-
-def _own_reconstructors(policy: Policy, path: Path) -> list[str]:
-    """Callers to whom shares may be sent, and whom the policy could permit (docs/reconstructor.md)."""
-    both = {"caller", "reconstructor"}
-    known = [one for one in read_known(path) if both <= set(one.roles)]
-    return [one.name for one in known if policy.could_open(one.name, one.groups)]
 
 
 def _word(allowed: bool) -> str:

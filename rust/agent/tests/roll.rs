@@ -258,6 +258,15 @@ fn every_row_of_the_agent_is_rerooted_signed_and_gives_the_same_share() {
         "nobody opens it again"
     );
     assert_eq!(read(&room.tokens.join("theirs.regen")), theirs);
+    assert!(!beside(&room.tokens), "what was replaced is removed");
+}
+
+/// Whether anything lies beside the token files.
+fn beside(tokens: &Path) -> bool {
+    let mut names = std::fs::read_dir(tokens)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    names.any(|name| name.to_string_lossy().starts_with('.'))
 }
 
 #[test]
@@ -454,12 +463,16 @@ fn a_roll_that_is_killed_at_any_moment_leaves_every_token_as_good_as_before() {
         assert!(wait < Duration::from_secs(30));
     }
     assert!(killed > 2, "killed {killed} times");
+    // Whichever of the two a killed roll has left beside a file, the file is the one in force.
+    let aside = room.tokens.join(".000000.regen.rolling");
+    std::fs::copy(room.tokens.join("000000.regen"), aside).unwrap();
     let rolled = room.roll(Some(1)).unwrap();
     assert_eq!(
         (rolled.epoch, rolled.destroyed, rolled.problem_count),
         (2, Some(1), 0),
         "{rolled:?}"
     );
+    assert!(!beside(&room.tokens));
 }
 
 #[test]

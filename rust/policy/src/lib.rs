@@ -14,6 +14,7 @@ mod nesting;
 mod payload;
 mod reach;
 mod steady;
+mod unasked;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -131,6 +132,8 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
         };
         if !set.policies().any(could) {
             warnings.push(format!("nobody may ever {action}: no permit covers it"));
+        } else if unasked::waits(&set, action) {
+            warnings.push(unasked::warning(action));
         }
     }
     Ok(warnings)

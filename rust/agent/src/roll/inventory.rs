@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use evanesce_suite::catalogue;
 use evanesce_token::{Token, armor};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::error::AgentError;
 
@@ -17,7 +19,10 @@ const BESIDE: &str = ".rolling";
 /// Bytes read of a file: armour and some text around it; the token itself is at most 128 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// Every file below `root` in the order of names, links not followed. What an earlier roll left half done is removed.
+/// Threads that remove files: freeing one can wait for the disk, which may be told of every block that is freed.
+const REMOVERS: usize = 16;
+
+/// Every file below `root` in the order of names, links not followed. What an earlier roll left beside them is removed.
 pub fn files(root: &Path) -> Result<Vec<PathBuf>, AgentError> {
     let fail = |path: &Path, e: io::Error| {
         AgentError::Roll(format!(
@@ -27,6 +32,7 @@ pub fn files(root: &Path) -> Result<Vec<PathBuf>, AgentError> {
     };
     let device = fs::metadata(root).map_err(|e| fail(root, e))?.dev();
     let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    let mut left = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(|e| fail(&folder, e))? {
             let entry = entry.map_err(|e| fail(&folder, e))?;
@@ -44,15 +50,35 @@ pub fn files(root: &Path) -> Result<Vec<PathBuf>, AgentError> {
                 }
                 folders.push(path);
             } else if is_beside(&path) {
-                // Never in force: the file that it was to replace is there.
-                fs::remove_file(&path).map_err(|e| fail(&path, e))?;
+                // Not in force: the file that it was to replace, or has replaced, is there.
+                left.push(path);
             } else if kind.is_file() || kind.is_symlink() && named_token(&path) {
                 found.push(path);
             }
         }
     }
+    remove(&left).map_err(|(path, e)| fail(&path, e))?;
     found.sort_unstable();
     Ok(found)
+}
+
+/// Removes files, many at once.
+pub fn remove(paths: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    let share = paths.len().div_ceil(REMOVERS).max(1);
+    let each = |paths: &[PathBuf]| {
+        paths
+            .iter()
+            .try_for_each(|path| fs::remove_file(path).map_err(|e| (path.clone(), e)))
+    };
+    std::thread::scope(|scope| {
+        let removers: Vec<_> = paths
+            .chunks(share)
+            .map(|paths| scope.spawn(move || each(paths)))
+            .collect();
+        removers
+            .into_iter()
+            .try_for_each(|remover| remover.join().expect("removing does not panic"))
+    })
 }
 
 fn is_beside(path: &Path) -> bool {
@@ -137,7 +163,12 @@ impl Beside {
     }
 
     /// Puts it in force, unless somebody has changed the file meanwhile. It must be durable by now.
-    pub fn put(self) -> Result<(), String> {
+    ///
+    /// The two change names, where the file system can do that: what was replaced lies beside then, at the path
+    /// returned, to be removed once all is done. A file system that frees files while it makes others can become slow
+    /// beyond measure (ext4 without a journal looks at each one freed of late before it makes the next; with discards
+    /// a folder is locked for as long as each takes).
+    pub fn put(self) -> Result<Option<PathBuf>, String> {
         match content(&self.file) {
             Ok(now) if now == self.before => {}
             _ => {
@@ -145,7 +176,14 @@ impl Beside {
                 return Err("changed while it was re-rooted; it was left as it is".into());
             }
         }
-        fs::rename(&self.new, &self.file).map_err(|e| e.to_string())
+        match renameat_with(CWD, &self.new, CWD, &self.file, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(Some(self.new)),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                let renamed = fs::rename(&self.new, &self.file);
+                renamed.map(|()| None).map_err(|e| e.to_string())
+            }
+            Err(e) => Err(e.to_string()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use evanesce_token::{Row, formula};
 use evanesce_wire::{Id, Identity};
 
 use super::Rolled;
-use super::inventory::{Beside, TokenFile};
+use super::inventory::{Beside, TokenFile, remove};
 use crate::error::AgentError;
 use crate::regenerate::{Rerooted, reroot};
 use crate::tombstones::Retired;
@@ -20,8 +20,8 @@ use crate::tombstones::Retired;
 const BATCH: usize = 500;
 /// Seats in one crucible job.
 const JOB: usize = 64;
-/// Workers. More than there are cores: making a file and freeing the one it replaces can each wait for milliseconds,
-/// as an HSM does, and these waits go side by side.
+/// Workers. More than there are cores: making a file and syncing it can each wait for milliseconds, as an HSM does, and
+/// these waits go side by side.
 const WORKERS: usize = 16;
 /// Problems that are named; beyond, they are counted.
 pub const PROBLEMS_KEPT: usize = 100;
@@ -58,6 +58,8 @@ struct Counts {
     retired: u64,
     others: u64,
     problems: Vec<Problem>,
+    /// What was replaced.
+    replaced: Vec<PathBuf>,
     /// The element does not answer: nothing more can be done now.
     over: bool,
 }
@@ -84,7 +86,7 @@ impl Pass<'_> {
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let batches: Vec<&[PathBuf]> = files.chunks(BATCH).collect();
         let (tell, told) = mpsc::channel::<Counts>();
-        let mut done = 0;
+        let (mut done, mut replaced) = (0, Vec::new());
         rolled.finished = progress(0, files.len() as u64);
         if !rolled.finished {
             return Ok(());
@@ -106,8 +108,9 @@ impl Pass<'_> {
                 });
             }
             drop(tell);
-            for counts in told {
+            for mut counts in told {
                 done += counts.files;
+                replaced.append(&mut counts.replaced);
                 rolled.take(counts);
                 if !progress(done, files.len() as u64) {
                     stop.store(true, Relaxed);
@@ -115,11 +118,14 @@ impl Pass<'_> {
             }
         });
         rolled.finished = done == files.len() as u64;
-        match self.write {
-            // The names that were given last.
-            true => rustix::fs::syncfs(&root).map_err(|e| system(e.into())),
-            false => Ok(()),
+        if !self.write {
+            return Ok(());
         }
+        // The names that were given last. Until they are durable, what they stood for is kept.
+        rustix::fs::syncfs(&root).map_err(|e| system(e.into()))?;
+        remove(&replaced).map_err(|(path, e)| {
+            AgentError::Roll(format!("{}: cannot be removed: {e}", path.display()))
+        })
     }
 
     fn batch(&self, root: &File, files: &[PathBuf]) -> Counts {
@@ -149,7 +155,7 @@ impl Pass<'_> {
         for beside in beside {
             let file = beside.file().to_owned();
             match synced.clone().and_then(|()| beside.put()) {
-                Ok(()) => {}
+                Ok(replaced) => counts.replaced.extend(replaced),
                 Err(why) => counts.problem(&file, why),
             }
         }

@@ -20,6 +20,10 @@ use crate::answers::Peer;
 use crate::fault::{Trouble, remark};
 use crate::holder::Holder;
 
+mod once;
+
+pub(crate) use once::Unheard;
+
 /// A session is renewed when less than this is left of it, in seconds: longer than any request is under way.
 const RENEW_BEFORE: u64 = 300;
 /// How long a connection, TLS and a session may take together.

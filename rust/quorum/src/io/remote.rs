@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use evanesce_secret::{SecretVec, on_crucible};
 use evanesce_suite::{Input, Output};
 use evanesce_wire::message::{
-    Operate, OperateJob, OperateOutput, OperateProblem, Operated, Proof, Serving, Sessions,
-    result_aad,
+    Evidence, Operate, OperateJob, OperateOutput, OperateProblem, Operated, Proof, Serving,
+    Sessions, result_aad,
 };
 use evanesce_wire::session::TAG;
 use evanesce_wire::{Identity, World};
@@ -23,7 +23,7 @@ use crate::compose::Ids;
 use crate::error::{Code, Error};
 use crate::fault::{Fault, FaultKind, Trouble, remark};
 use crate::holder::Directory;
-use crate::io::link::{Down, Link, Live};
+use crate::io::link::{Down, Link, Live, Unheard};
 use crate::operation::Outcome;
 use crate::work::{Purpose, Work};
 
@@ -65,7 +65,8 @@ impl Remote {
         }
     }
 
-    /// Has an operation done. Composed once more where the reconstructor's sessions with the agents have changed.
+    /// Has an operation done. Composed once more where the reconstructor's sessions with the agents have changed, and it
+    /// costs nothing that an agent may have permitted the first one.
     pub async fn operate(&self, work: Work) -> Result<Outcome, Error> {
         if !matches!(work.purpose, Purpose::Use) {
             let message = "a token is reshared and repaired by whoever regenerates it, and here that is another";
@@ -83,9 +84,14 @@ impl Remote {
             let Some(problem) = &operated.problem else {
                 return self.done(&work, operated, &sent);
             };
-            let changed = news.is_some_and(|news| sent.carried.is_not_of(&work, &news));
+            let sessions = news.unwrap_or_else(|| sent.sessions.clone());
+            let changed = sent.carried.is_not_of(&work, &sessions);
+            let problem = || self.problem(&work, problem, &operated);
             if !(again && changed && Instant::now() < until) {
-                return Err(self.problem(&work, problem, &operated));
+                return Err(problem());
+            }
+            if is_spent(&work) && !sent.carried.is_all_over(&work, &sessions) {
+                return Err(counted(problem()));
             }
             again = false;
         }
@@ -100,15 +106,14 @@ impl Remote {
             proven = Some((carried, proof));
             Ok(body)
         };
-        let answer = self
-            .link
-            .exchange("operate", until, compose, Operated::decode);
-        let (operated, live) = answer.await.map_err(|down| self.down(&down))?;
+        let answer = self.link.once("operate", until, compose, Operated::decode);
+        let (operated, live) = answer.await.map_err(|unheard| self.unheard(&unheard))?;
         let (carried, proof) = proven.ok_or_else(|| Error::internal("nothing was composed"))?;
         let sent = Sent {
             carried,
             proof,
             live,
+            sessions,
         };
         Ok((operated, sent))
     }
@@ -271,10 +276,45 @@ impl Remote {
         Error::new(code, message, hint)
     }
 
+    /// Why there is no answer, and whether it may have been done all the same.
+    fn unheard(&self, unheard: &Unheard) -> Error {
+        let error = self.down(&unheard.down);
+        match unheard.begun {
+            true => counted(error),
+            false => error,
+        }
+    }
+
     /// Never held while waiting.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says that asking again is not for this side to decide.
+fn counted(error: Error) -> Error {
+    let message = format!(
+        "{}; it was not asked for again, since agents may have permitted and counted it",
+        error.message
+    );
+    let hint = "What the agents' logs say (evanesce audit search) is what was spent. Ask again if one more use is \
+                all right; where people approve, they approve again.";
+    Error {
+        message,
+        hint: hint.into(),
+        ..error
+    }
+}
+
+/// Whether an agent that permits this spends something: an approval, a use under a grant, or one that the policy counts.
+fn is_spent(work: &Work) -> bool {
+    let Evidence {
+        grants, approvals, ..
+    } = &work.evidence;
+    // A policy is not read here; one that could speak of counts in any way does so with one of these.
+    let policy = &work.token.body.header.policy;
+    let counts = ["limits", "uses", "\\"];
+    !grants.is_empty() || !approvals.is_empty() || counts.iter().any(|word| policy.contains(word))
 }
 
 /// What was asked, and over which way.
@@ -282,6 +322,8 @@ struct Sent {
     carried: Carried,
     proof: Proof,
     live: Arc<Live>,
+    /// What it was composed for.
+    sessions: Arc<Sessions>,
 }
 
 impl Sent {
@@ -317,6 +359,15 @@ impl Carried {
             let now = sessions.with(&row.holder).map(|standing| standing.session);
             let then = self.holders.iter().find(|to| to.agent == row.holder);
             now.is_some() && now != then.map(|to| to.session)
+        })
+    }
+
+    /// Whether no holder that it names can be asked under the session that it names: then none has permitted it.
+    fn is_all_over(&self, work: &Work, sessions: &Sessions) -> bool {
+        work.token.rows.iter().all(|row| {
+            let then = self.holders.iter().find(|to| to.agent == row.holder);
+            let now = sessions.with(&row.holder).map(|standing| standing.session);
+            then.is_none_or(|to| now != Some(to.session))
         })
     }
 }

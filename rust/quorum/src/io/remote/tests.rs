@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use evanesce_suite::catalogue;
 use evanesce_token::{Gate, Header, Row, Token};
 use evanesce_wire::client::{CallError, Dial, Pending, Way};
-use evanesce_wire::message::{Envelope, OperateFault, SessionAnswer, Standing, envelope_aad};
+use evanesce_wire::message::{
+    Envelope, OperateFault, Problem, SessionAnswer, Standing, envelope_aad,
+};
 use evanesce_wire::session::{SealingSession, answer};
 use evanesce_wire::{FileIdentity, Id, System, WireError};
 
@@ -23,6 +25,8 @@ struct Other {
     sessions: Sessions,
     answer: Mutex<Answer>,
     asked: AtomicUsize,
+    /// What comes of the first times that it is asked, instead of an answer.
+    troubles: Mutex<Vec<CallError>>,
 }
 
 impl Way for Other {
@@ -47,6 +51,9 @@ impl Way for Other {
             let aad = envelope_aad("operate", &self.identity.agent_id());
             let asked = session.open(envelope.counter, &aad, &mut envelope.sealed)?;
             let time = self.asked.fetch_add(1, SeqCst);
+            if let Some(trouble) = self.troubles.lock().unwrap().pop() {
+                return Err(trouble);
+            }
             let answer = self.answer.lock().unwrap();
             Ok(answer(
                 &Operate::decode(asked)?,
@@ -82,30 +89,34 @@ impl Dial for Dialled {
 
 const HOLDER: Id = [2; 32];
 
+/// The other holder where a token has two; its session is always the same.
+const STEADY: Id = [3; 32];
+
 fn sessions(version: u64, session: Id) -> Sessions {
-    let (agent, not_after) = (HOLDER, 1 << 40);
-    let agents = vec![Standing {
+    let standing = |(agent, session)| Standing {
         agent,
         session,
-        not_after,
-    }];
+        not_after: 1 << 40,
+    };
+    let agents = [(HOLDER, session), (STEADY, [6; 32])];
+    let agents = agents.map(standing).to_vec();
     Sessions { version, agents }
 }
 
-fn token() -> Arc<Token> {
+fn token(holders: &[Id], policy: &str) -> Arc<Token> {
     let header = Header {
         key: [1; 32],
         nonce: [2; 32],
         name: "k".into(),
         suites: vec!["ed25519".into(), "hkdf-sha256".into(), "hmac-sha256".into()],
-        quorum: Gate::parse("1 of (a)").unwrap(),
-        policy: String::new(),
+        quorum: Gate::parse(["1 of (a)", "1 of (a, b)"][holders.len() - 1]).unwrap(),
+        policy: policy.into(),
         created: 0,
         expires: None,
         replaces: None,
     };
-    let row = Row {
-        holder: HOLDER,
+    let row = |holder: &Id| Row {
+        holder: *holder,
         epoch: 0,
         correction: [3; 32],
         signature: vec![],
@@ -115,10 +126,10 @@ fn token() -> Arc<Token> {
     let token = Token::assemble(
         &header,
         [4; 32],
-        vec![[5; 32]],
+        vec![[5; 32]; holders.len()],
         public,
         None,
-        vec![row],
+        holders.iter().map(row).collect(),
         catalogue(),
     );
     Arc::new(token.unwrap())
@@ -142,7 +153,17 @@ fn derive() -> (&'static str, OwnedInput) {
 
 /// Has one job done by a reconstructor that answers so; gives what came of it, and how often it was asked.
 fn done(
+    job: (&str, OwnedInput),
+    answer: impl Fn(&Operate, &SealingSession, usize, &Id) -> Operated + Send + 'static,
+) -> (Result<Outcome, Error>, usize) {
+    done_with(token(&[HOLDER], ""), job, Vec::new(), answer)
+}
+
+/// The same of this token, with these troubles before any answer.
+fn done_with(
+    token: Arc<Token>,
     (suite, input): (&str, OwnedInput),
+    troubles: Vec<CallError>,
     answer: impl Fn(&Operate, &SealingSession, usize, &Id) -> Operated + Send + 'static,
 ) -> (Result<Outcome, Error>, usize) {
     let folder = tempfile::tempdir().unwrap();
@@ -162,13 +183,14 @@ fn done(
         sessions: sessions(1, [7; 32]),
         answer: Mutex::new(Box::new(answer)),
         asked: AtomicUsize::new(0),
+        troubles: Mutex::new(troubles),
     });
     let world: Arc<dyn World> = Arc::new(System);
     let dial = Arc::new(Dialled(other.clone()));
     let link = Arc::new(Link::new(holder, mine.clone(), world.clone(), dial));
     let directory = Arc::new(Directory::new(Vec::new()).unwrap());
     let remote = Remote::new(link, mine, directory, world, true);
-    let operation = Operation::new(token(), vec![Job::new(suite, input)]);
+    let operation = Operation::new(token, vec![Job::new(suite, input)]);
     let second = std::time::Duration::from_secs(5);
     let work = Work::prepare(operation, second, &System).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -274,6 +296,81 @@ fn what_was_proven_for_sessions_that_are_over_is_composed_anew_once() {
         (outcome.err().unwrap().code, asked),
         (Code::QuorumNotMet, 1)
     );
+}
+
+/// A MAC, which nothing here verifies.
+fn mac() -> (&'static str, OwnedInput) {
+    let message = b"m".to_vec();
+    ("hmac-sha256", OwnedInput::Mac { message })
+}
+
+#[test]
+fn an_operation_that_may_have_begun_is_not_asked_for_again() {
+    let public =
+        |_: &Operate, _: &SealingSession, _, _: &Id| with(vec![OperateOutput::Public(vec![0; 32])]);
+    let cut = || CallError::Wire(WireError::Unreachable("the connection broke".into()));
+    let garbled = || CallError::Wire(WireError::Malformed("cut short".into()));
+    for trouble in [cut(), garbled()] {
+        let (outcome, asked) = done_with(token(&[HOLDER], ""), mac(), vec![trouble], public);
+        let error = outcome.err().unwrap();
+        assert_eq!((error.code, asked), (Code::Reconstructor, 1), "{error}");
+        assert!(error.message.contains("may have permitted"), "{error}");
+        assert!(error.hint.contains("audit search"), "{error}");
+    }
+    let refused = |status| {
+        let (code, message) = ("session".into(), "no such session".into());
+        CallError::Problem(status, Problem { code, message })
+    };
+    // Refused before it was read: once more, on a new session.
+    let (outcome, asked) = done_with(token(&[HOLDER], ""), mac(), vec![refused(409)], public);
+    assert!(outcome.is_ok() && asked == 2);
+    for (again, troubles) in [
+        (2, vec![refused(409), refused(409)]),
+        (1, vec![refused(429)]),
+    ] {
+        let (outcome, asked) = done_with(token(&[HOLDER], ""), mac(), troubles, public);
+        let error = outcome.err().unwrap();
+        assert_eq!(asked, again);
+        assert!(!error.message.contains("permitted"), "not begun: {error}");
+    }
+    // It was refused, and then cut: that one may have begun.
+    let (outcome, asked) = done_with(
+        token(&[HOLDER], ""),
+        mac(),
+        vec![cut(), refused(409)],
+        public,
+    );
+    assert!(outcome.err().unwrap().message.contains("permitted") && asked == 2);
+}
+
+#[test]
+fn what_agents_may_have_counted_is_composed_anew_only_where_nothing_counts_it() {
+    let counting = r#"@limits("caller agent 2 per 1h") permit(principal, action, resource);"#;
+    for (holders, policy, times) in [
+        (&[HOLDER, STEADY][..], "", 2),
+        (&[HOLDER, STEADY], "permit(principal, action, resource);", 2),
+        // The one whose session stands may have counted it.
+        (&[HOLDER, STEADY], counting, 1),
+        // Nobody was there who could have.
+        (&[HOLDER], counting, 2),
+    ] {
+        let (outcome, asked) =
+            done_with(token(holders, policy), mac(), Vec::new(), |_, _, _, _| {
+                let (code, message, hint) = ("quorum-not-met".into(), "over".into(), String::new());
+                Operated {
+                    problem: Some(OperateProblem {
+                        code,
+                        message,
+                        hint,
+                    }),
+                    sessions: Some(sessions(2, [8; 32])),
+                    ..Operated::default()
+                }
+            });
+        let error = outcome.err().unwrap();
+        assert_eq!((error.code, asked), (Code::QuorumNotMet, times), "{policy}");
+        assert_eq!(error.message.contains("counted"), times == 1, "{error}");
+    }
 }
 
 #[test]
