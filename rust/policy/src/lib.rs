@@ -14,6 +14,7 @@ mod nesting;
 mod payload;
 mod reach;
 mod steady;
+mod unapproved;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -121,9 +122,10 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
     if policy.is_empty() {
         return Ok(Vec::new());
     }
-    let Parsed {
-        set, mut warnings, ..
-    } = parse(policy)?;
+    let mut parsed = parse(policy)?;
+    let mut warnings = std::mem::take(&mut parsed.warnings);
+    warnings.append(&mut unapproved::warnings(&parsed));
+    let set = parsed.set;
     for action in GRAVE {
         let could = |p: &Policy| {
             p.effect() == Effect::Permit
