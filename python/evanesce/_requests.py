@@ -4,6 +4,10 @@
     ID/APPROVER-ID.approval    one approval each
     ID/done                    once it was performed
 
+and, in the requester's home folder, whichever that is:
+
+    requests/ID.grant          the grant that it is asked for under, if any
+
 Whoever can write there can add and remove files; what an approval is worth is in its signature alone.
 """
 
@@ -19,6 +23,7 @@ from evanesce import _files
 from evanesce._text import printable
 from evanesce.approvals import Approval, Request, approvers
 from evanesce.errors import EvanesceError, error
+from evanesce.grant import Grant
 
 MOST = 16
 """Approvals that agents take with one operation."""
@@ -127,3 +132,15 @@ class Requests:
 def root(home: Path, folder: str | os.PathLike[str] | None) -> Requests:
     """The requests of a shared folder, or of the home folder."""
     return Requests(Path(folder).absolute() if folder is not None else home / "requests")
+
+
+def keep_grant(home: Path, request: Request, grant: Grant) -> None:
+    """Keeps what a request is to be performed under: not in its folder, where others could put another."""
+    _files.folder(home / "requests")
+    grant.save(home / "requests" / f"{request.id}.grant", force=True)
+
+
+def grant_of(home: Path, request: Request) -> Path | None:
+    """The file of the grant that was kept for a request."""
+    path = home / "requests" / f"{request.id}.grant"
+    return path if path.exists() else None

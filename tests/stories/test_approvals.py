@@ -312,3 +312,60 @@ def test_what_waits_for_people_whom_nothing_can_ask_is_warned_of_and_refused_wit
     left = caller.try_("key", "retire", made["file"], "--yes")
     assert left.status == 2
     assert "destroyed their roots" in left.err
+
+
+def test_a_delegate_completes_what_the_policy_lets_its_grantor_do_with_approvals(
+    caller: Machine, quorum: Quorum, people: People, tmp_path: Path
+) -> None:
+    policy = tmp_path / "delegable.cedar"
+    policy.write_text(
+        '@delegable("1") @payload("{ amount: Long, currency: String }")\n'
+        'permit(principal == Caller::"caller", action == Action::"sign", resource)\n'
+        'when { context.approvals.names.contains("cfo") };'
+    )
+    made = caller.run("key", "create", "lent", "--suite", "ed25519", "--policy", policy, "--json").json
+    clerk = quorum.newcomer("clerk")
+    quorum.admit("clerk", clerk, "caller", "reconstructor")
+    time.sleep(0.3)
+    grant, payment = tmp_path / "clerk.grant", tmp_path / "payment.json"
+    words = ("--to", clerk.caller_id, "--action", "sign", "--bound", "amount<=20000", "--expires", "1h")
+    given = caller.run("grant", "create", made["file"], *words, "--out", grant, "--json").json["grant"]
+    payment.write_text(json.dumps(PAYMENT))
+
+    def asked(*under: str | Path) -> tuple[str, Path]:
+        words = (made["file"], "--pin", made["token"], "--payload", payment, "--folder", people.shared, "--json")
+        found = clerk.run("request", *words, *under).json
+        return found["id"], Path(found["folder"])
+
+    def wait(request: str, *words: str | Path) -> tuple[str | Path, ...]:
+        return ("wait", request, "--folder", people.shared, "--timeout", "0", *words)
+
+    request, folder = asked("--grant", grant)
+    # The chain goes along, whatever becomes of the file; approvals are needed all the same.
+    kept = grant.read_bytes()
+    grant.unlink()
+    assert "does not permit" in clerk.fail(1, "not-approved", *wait(request)).error["message"]
+    people.ceo.run("approve", folder, "--yes")
+    assert "does not permit" in clerk.fail(1, "not-approved", *wait(request)).error["message"]
+    shown = people.cfo.run("approve", folder, "--yes", "--json").json["text"]
+    assert f"asked for by {clerk.caller_id}" in shown
+    receipts = tmp_path / "receipts.json"
+    done = clerk.run(*wait(request, "--receipts", receipts), "--json").json
+    verify(Token.load(made["file"], home=caller.home), CANONICAL, base64.b64decode(done["signature"]))
+    agents = clerk.run("audit", "verify", receipts, "--token", made["file"], "--json").json["receipts"][0]["agents"]
+    for agent in agents:
+        assert agent["grants"] == [given]
+        assert ("cfo", people.cfo.caller_id) in {(name, key) for name, key, _ in agent["approvals"]}
+
+    # Asked for without a grant, approvals do not make up for it; one that is named later does.
+    request, folder = asked()
+    people.cfo.run("approve", folder, "--yes")
+    assert "does not permit" in clerk.fail(1, "not-approved", *wait(request)).error["message"]
+    grant.write_bytes(kept)
+    clerk.run(*wait(request, "--grant", grant))
+    # What others put beside a request is not taken for its grant.
+    request, folder = asked()
+    people.cfo.run("approve", folder, "--yes")
+    for name in (f"{request}.grant", "request.grant", "grant"):
+        (folder / name).write_bytes(kept)
+    clerk.fail(1, "not-approved", *wait(request))

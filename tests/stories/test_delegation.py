@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -215,3 +216,73 @@ def test_only_where_the_policy_says_so_and_never_for_whom_it_keeps_out(
     told = caller.run("grant", "create", token, *words, "--out", tmp_path / "no.grant")
     assert "lets nobody delegate" in told.err
     assert "does not let anybody delegate" in pay(bot, token, tmp_path / "no.grant", 5, 2)
+
+
+def test_every_operation_that_agents_are_asked_for_can_be_asked_for_under_a_grant(
+    caller: Machine, bot: Machine, tmp_path: Path
+) -> None:
+    policy = tmp_path / "all.cedar"
+    policy.write_text('@delegable("1") permit(principal == Caller::"caller", action, resource);')
+    suites = ("xaes-256-gcm", "hkdf-sha256", "hmac-sha256", "x25519", "ml-kem-768")
+    words = [word for suite in suites for word in ("--suite", suite)]
+    made = caller.run("key", "create", "all", *words, "--quorum", QUORUM, "--policy", policy, "--json").json
+    token, grant = Path(made["file"]), tmp_path / "all.grant"
+    actions = ("mac", "verify-mac", "encrypt", "decrypt", "derive", "agree", "decapsulate")
+    words = [word for action in actions for word in ("--action", action)]
+    caller.run("grant", "create", token, "--to", bot.caller_id, *words, "--expires", "1h", "--out", grant)
+    trusted = (token, "--pin", made["token"])
+
+    def delegated(verb: str, *words: str | Path, stdin: bytes = b"") -> bytes:
+        """What the bot gets under the grant, and not without it."""
+        without = bot.try_(verb, *trusted, *words, stdin=stdin)
+        assert (without.status, without.out) == (2, b"")
+        assert "does not permit" in without.err
+        return bot.run(verb, *trusted, *words, "--grant", grant, stdin=stdin).out
+
+    sealed = delegated("encrypt", "--aad", "for-the-record", stdin=b"the plans")
+    assert caller.run("decrypt", token, "--aad", "for-the-record", stdin=sealed).out == b"the plans"
+    assert delegated("decrypt", "--aad", "for-the-record", stdin=sealed) == b"the plans"
+    key = caller.run("derive", token, "--context", "backup", "--length", "40").out
+    assert delegated("derive", "--context", "backup", "--length", "40") == key
+
+    peer, ours = tmp_path / "peer.der", tmp_path / "ours.der"
+    friend = caller.run("key", "create", "friend", "--suite", "x25519", "--json").json["file"]
+    caller.run("public-key", friend, "--form", "der", "--out", peer)
+    caller.run("public-key", token, "--suite", "x25519", "--form", "der", "--out", ours)
+    assert delegated("agree", peer) == caller.run("agree", friend, ours).out
+    carried = tmp_path / "carried"
+    secret = bot.run("encapsulate", *trusted, "--ciphertext", carried).out
+    assert delegated("decapsulate", carried) == secret
+
+    mac = tmp_path / "message.mac"
+    mac.write_bytes(delegated("mac", "-m", "hello"))
+    delegated("verify-mac", "-m", "hello", "--mac", mac)
+    bot.fail(2, "invalid-signature", "verify-mac", *trusted, "-m", "hallo", "--mac", mac, "--grant", grant)
+
+
+def test_encrypting_to_a_public_key_takes_no_grant_since_nobody_is_asked(caller: Machine, tmp_path: Path) -> None:
+    key, grant = tmp_path / "rsa.pem", tmp_path / "box.grant"
+    words = ("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+    key.touch(mode=0o600)
+    key.write_bytes(subprocess.run(words, capture_output=True, check=True).stdout)
+    made = caller.run("key", "import", "box", "--suite", "rsa-oaep-sha256", "--from", key, "--json").json
+    words = ("--to", "11" * 32, "--action", "decrypt", "--expires", "1h", "--out", grant)
+    caller.run("grant", "create", made["file"], *words)
+    refused = caller.fail(1, "usage", "encrypt", made["file"], "--grant", grant, stdin=b"the plans")
+    assert "offline" in refused.error["message"]
+    assert caller.run("encrypt", made["file"], stdin=b"the plans").out
+
+
+def test_a_grant_for_another_token_is_said_to_be_one_instead_of_being_left_out(
+    caller: Machine, bot: Machine, treasury: Path, tmp_path: Path
+) -> None:
+    grant = tmp_path / "treasury.grant"
+    words = ("--to", bot.caller_id, "--action", "sign", "--expires", "1h", "--out", grant)
+    caller.run("grant", "create", treasury, *words)
+    # Which the bot may use in its own right.
+    made = caller.run("key", "create", "free", "--suite", "ed25519", "--suite", "hkdf-sha256", "--json").json
+    trusted = (made["file"], "--pin", made["token"])
+    bot.run("sign", *trusted, "-m", "x")
+    for verb, *words in (("sign", "-m", "x"), ("request", "-m", "x"), ("derive", "--context", "x", "--out", "key")):
+        refused = bot.fail(2, "grant-invalid", verb, *trusted, *words, "--grant", grant)
+        assert Token.load(treasury).id in refused.error["message"]

@@ -81,10 +81,24 @@ class App:
         with self.err.status(Text(printable(text))):
             yield
 
-    def client(self, deadline: int | None = None, grant: str | None = None) -> Client:
-        """The client of this home folder; `deadline` in milliseconds, `grant` a file."""
-        under = None if grant is None else Grant.load(grant)
+    def client(
+        self, deadline: int | None = None, grant: str | Path | None = None, token: Token | None = None
+    ) -> Client:
+        """The client of this home folder; `deadline` in milliseconds, `grant` a file, for this `token`."""
+        under = None if grant is None else self.grant(grant, token)
         return Client(self.home.root, deadline=None if deadline is None else deadline / 1000, grant=under)
+
+    def grant(self, path: str | Path, token: Token | None = None) -> Grant:
+        """A grant in a file. Raises `grant-invalid` where it is not for this `token`: that would be asked for
+        without it, in the caller's own right."""
+        found = Grant.load(path)
+        if token is not None and found.token != token.id:
+            raise error(
+                "grant-invalid",
+                f"the grant is for the token {found.token}, not for {printable(token.name)}, {token.id}",
+                "Ask its grantor for one of this token; a reshare makes another token.",
+            )
+        return found
 
     def token(self, reference: str, pin: str | None = None, trust_token: bool = False) -> Token:
         """A token by path, by name in the home folder, or `-` for stdin."""

@@ -52,6 +52,7 @@ def register(root: click.Group) -> None:
 @_options.suite_option
 @_options.aad_options
 @click.option("--length", type=click.IntRange(1, 8160), default=32, help="Bytes to derive; FILE is the context.")
+@_options.grant_option
 @click.option("--word", default="", metavar="TEXT", help="What it is about, where agents see no payload; unchecked.")
 @_FOLDER
 def request(
@@ -67,17 +68,19 @@ def request(
     aad: str | None,
     aad_file: str | None,
     length: int,
+    grant: str | None,
     word: str,
     folder: str | None,
 ) -> None:
     """Ask people to approve an operation. Prints its id, and asks no agent.
 
     What is signed, MACed, decrypted or derived is FILE, stdin (-), --message TEXT or --payload FILE. Then
-    `evanesce wait ID` performs it, once enough have approved.
+    `evanesce wait ID` performs it, once enough have approved; under the --grant, if there is one.
     """
     one_message(message is not None, text, payload)
     loaded = app.token(token, pin, trust_token)
     caller = own_id(app)
+    under = None if grant is None else app.grant(grant, loaded)
     if payload is not None:
         shown = bytes(_io.read_input(app, payload, "payload"))
         if action not in ("sign", "mac"):
@@ -96,6 +99,8 @@ def request(
             make = Request.to_sign if action == "sign" else Request.to_mac
             made = make(loaded, caller, content, suite=suite, word=word)
     kept = _requests.root(app.home.root, folder).keep(made)
+    if under is not None:
+        _requests.keep_grant(app.home.root, made, under)
     app.emit({"id": made.id, "folder": str(kept.folder), "text": made.text})
     if not app.json:
         click.echo(made.id)
@@ -296,6 +301,7 @@ def _who(one: Given) -> str:
 @_options.out_options
 @click.option("--show", is_flag=True, help="Print even a secret to a terminal.")
 @_options.receipts_option
+@click.option("--grant", metavar="FILE", help="Ask in its grantor's place. [default: as the request was made]")
 @_options.deadline_option
 @_FOLDER
 def wait(
@@ -308,6 +314,7 @@ def wait(
     force: bool,
     show: bool,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
     folder: str | None,
 ) -> None:
@@ -326,8 +333,9 @@ def wait(
         _io.check_secret_sink(app, out, show)
     for path in given:
         kept.add(Approval.decode(_files.read(Path(path), limit=8 << 10)))
+    under = grant if grant is not None else _requests.grant_of(app.home.root, asked)
     watch = Stopwatch()
-    with app.client(deadline) as client:
+    with app.client(deadline, under, asked.token) as client:
         done, people = _perform(app, client, kept, time.monotonic() + timeout)
     kept.finish()
     document: dict[str, object] = {"request": asked.id, "suite": asked.suite, "approved_by": people}

@@ -30,6 +30,7 @@ def register(root: click.Group) -> None:
 @_options.suite_option
 @_options.secret_out_options
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def derive(
     app: App,
@@ -44,6 +45,7 @@ def derive(
     show: bool,
     force: bool,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Derive a working key for a context.
@@ -57,7 +59,7 @@ def derive(
     content = _io.text_bytes(context) if context is not None else _io.read_input(app, context_file or "-", "context")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
-    with app.client(deadline) as client, client.derive(loaded, content, length, suite) as secret:
+    with app.client(deadline, grant, loaded) as client, client.derive(loaded, content, length, suite) as secret:
         took = str(watch)
         written = _io.write_secret(app, secret, out, show, force)
         finish(
@@ -70,6 +72,7 @@ def derive(
 @_options.suite_option
 @_options.secret_out_options
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def agree(
     app: App,
@@ -82,6 +85,7 @@ def agree(
     show: bool,
     force: bool,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Agree on a shared secret with a PEER.
@@ -93,7 +97,7 @@ def agree(
     key = public_key_bytes(bytes(_io.read_input(app, peer, "peer's public key")))
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
-    with app.client(deadline) as client, client.agree(loaded, key, suite) as secret:
+    with app.client(deadline, grant, loaded) as client, client.agree(loaded, key, suite) as secret:
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)
@@ -147,6 +151,7 @@ def encapsulate(
 @_options.secret_out_options
 @_options.input_format_option
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def decapsulate(
     app: App,
@@ -160,6 +165,7 @@ def decapsulate(
     force: bool,
     input_form: str | None,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Recover the secret that an encapsulation carries."""
@@ -168,7 +174,7 @@ def decapsulate(
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
-    with app.client(deadline) as client, client.decapsulate(loaded, content, suite) as secret:
+    with app.client(deadline, grant, loaded) as client, client.decapsulate(loaded, content, suite) as secret:
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force)

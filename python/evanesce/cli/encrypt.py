@@ -24,6 +24,7 @@ def register(root: click.Group) -> None:
 @_options.suite_option
 @_options.out_options
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def encrypt(
     app: App,
@@ -38,6 +39,7 @@ def encrypt(
     form: str | None,
     force: bool,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Encrypt a FILE or stdin (-).
@@ -52,6 +54,8 @@ def encrypt(
     offline = chosen is not None and chosen in fitting(loaded.suites, "encrypt-to")
     if offline and extra:
         raise error("usage", f"{chosen} takes no additional data", "Leave --aad out.")
+    if offline and grant is not None:
+        raise error("usage", f"{chosen} encrypts offline, for which nobody needs a grant", "Leave --grant out.")
     content = _io.read_input(app, plaintext, "plaintext")
     watch = Stopwatch()
     try:
@@ -60,7 +64,7 @@ def encrypt(
             written = _io.write_public(app, value, out, form, force)
             app.emit({"token": loaded.id, "suite": chosen, "ciphertext": base64_text(value), "written": written})
             return
-        with app.client(deadline) as client:
+        with app.client(deadline, grant, loaded) as client:
             made = client.encrypt(loaded, content, extra, chosen)
     finally:
         _io.wipe(content)
@@ -77,6 +81,7 @@ def encrypt(
 @_options.secret_out_options
 @_options.input_format_option
 @_options.receipts_option
+@_options.grant_option
 @_options.deadline_option
 def decrypt(
     app: App,
@@ -92,6 +97,7 @@ def decrypt(
     force: bool,
     input_form: str | None,
     receipts: str | None,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Decrypt a FILE or stdin (-).
@@ -104,7 +110,7 @@ def decrypt(
     loaded = app.token(token, pin, trust_token)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
     watch = Stopwatch()
-    with app.client(deadline) as client, client.decrypt(loaded, content, extra, suite) as secret:
+    with app.client(deadline, grant, loaded) as client, client.decrypt(loaded, content, extra, suite) as secret:
         took = str(watch)
         length = len(secret)
         written = _io.write_secret(app, secret, out, show, force, text=True)

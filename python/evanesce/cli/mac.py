@@ -45,7 +45,7 @@ def mac(
     loaded = app.token(token, pin, trust_token)
     content = message_bytes(app, message, text, payload)
     watch = Stopwatch()
-    with app.client(deadline, grant) as client:
+    with app.client(deadline, grant, loaded) as client:
         made = (client.mac if payload is None else client.mac_payload)(loaded, content, suite)
     took = str(watch)
     written = _io.write_public(app, made.value, out, form, force)
@@ -63,6 +63,7 @@ def mac(
 @_options.input_format_option
 @_options.receipts_option
 @_options.force_option
+@_options.grant_option
 @_options.deadline_option
 def verify_mac(
     app: App,
@@ -77,6 +78,7 @@ def verify_mac(
     input_form: str | None,
     receipts: str | None,
     force: bool,
+    grant: str | None,
     deadline: int | None,
 ) -> None:
     """Verify a MAC, through the quorum. Exits 0 when it is right, 2 when it is not. The token must be
@@ -86,7 +88,7 @@ def verify_mac(
     value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
     loaded = app.token(token, pin, trust_token)
     watch = Stopwatch()
-    with app.client(deadline) as client:
+    with app.client(deadline, grant, loaded) as client:
         found = client.verify_mac(loaded, content, value, suite)
     finish(app, loaded, [found], receipts, force, {"suite": found.suite, "verified": True}, str(watch))
     app.say("The MAC is right.", "green")

@@ -69,7 +69,7 @@ def sign(
     loaded = app.token(token, pin, trust_token)
     message = message_bytes(app, messages[0] if messages else None, text, payload)
     watch = Stopwatch()
-    with app.client(deadline, grant) as client:
+    with app.client(deadline, grant, loaded) as client:
         if hybrid:
             made = list(client.sign_hybrid(loaded, message, suites))
         elif payload is not None:
@@ -114,7 +114,7 @@ def _sign_many(
     loaded = app.token(token, pin, trust_token)
     contents = [_io.read_input(app, name, "message") for name in messages]
     watch = Stopwatch()
-    with app.client(deadline, grant) as client:
+    with app.client(deadline, grant, loaded) as client:
         made = client.sign_many(loaded, contents, suites[0] if suites else None)
     took = str(watch)
     if out_dir:
