@@ -134,12 +134,8 @@ class Grant:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Grant:
-        """From a file. Raises `grant-invalid`, `not-found`."""
-        try:
-            data = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise error("not-found", f"there is no grant at {path}", "Check the path.") from None
-        return cls.decode(data)
+        """From a file. Raises `grant-invalid`, `not-found`, `bad-input` (too large), `io`."""
+        return cls.decode(_files.read(Path(path), limit=_LARGEST))
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Writes it, public as it is. Raises `exists` unless `force`."""

@@ -7,6 +7,7 @@
                     that does its operations
     pins            the token ids it trusts (see `pins`)
     tokens/         NAME.regen, public
+    grants/         ID.grant, copies of those given from here; public
 
 Only `identity.key` is secret, and losing it loses no key: agents can be told of another.
 """
@@ -89,6 +90,10 @@ class Home:
     @property
     def tokens(self) -> Path:
         return self.root / "tokens"
+
+    @property
+    def grants(self) -> Path:
+        return self.root / "grants"
 
     def token(self, name: str) -> Path:
         """Where the token of this name lies. Raises `bad-input` for a name that could leave the folder."""

@@ -196,6 +196,51 @@ def test_a_grant_is_revoked_wherever_it_can_be_and_it_is_said_whether_that_suffi
     pay(bot, treasury, tmp_path / "other.grant", 5)
 
 
+def test_a_grant_is_revoked_by_the_id_that_its_grantor_kept(
+    caller: Machine, bot: Machine, treasury: Path, tmp_path: Path
+) -> None:
+    copies = []
+    for name in ("first", "second"):
+        words = ("--to", bot.caller_id, "--action", "sign", "--expires", "1h", "--out", tmp_path / f"{name}.grant")
+        copies.append(caller.run("grant", "create", treasury, *words, "--json").json["grant"])
+    first, second = copies
+    listed = {row["id"]: row for row in caller.run("grant", "list", "--json").json["grants"]}
+    assert {first, second} <= set(listed)
+    assert Path(listed[first]["file"]).read_bytes() == (tmp_path / "first.grant").read_bytes()
+    assert listed[first]["delegate"] == bot.caller_id
+    assert listed[first]["expires"] > time.time()
+    table = caller.run("grant", "list").out.decode()
+    assert first[:16] in table
+    assert bot.caller_id[:16] in table
+    assert bot.run("grant", "list", "--json").json["grants"] == [], "whoever gives keeps"
+    assert caller.run("grant", "show", first, "--json").json["links"][0]["id"] == first
+
+    # What is not exactly one of them revokes nothing.
+    unknown = caller.fail(1, "not-found", "grant", "revoke", "00000000")
+    assert "grant list" in unknown.error["hint"]
+    caller.fail(1, "not-found", "grant", "revoke", first[:7])
+    bot.fail(1, "not-found", "grant", "revoke", first)
+    grants = caller.home / "grants"
+    other = grants / f"{first[:-1]}{'1' if first[-1] == '0' else '0'}.grant"
+    other.write_bytes((tmp_path / "first.grant").read_bytes())
+    several = caller.fail(1, "bad-input", "grant", "revoke", first[:8])
+    assert "2 grants begin with" in several.error["message"]
+    assert first in caller.fail(2, "grant-invalid", "grant", "revoke", other.stem).error["message"]
+    rows = caller.run("grant", "list", "--json").json["grants"]
+    assert [row["error"]["code"] for row in rows if row["file"] == str(other)] == ["grant-invalid"]
+    other.unlink()
+    mine = tmp_path / "held.grant"
+    (tmp_path / "first.grant").rename(mine)
+    pay(bot, treasury, mine, 5)
+
+    revoked = caller.run("grant", "revoke", first[:8].upper(), "--json").json
+    assert (revoked["grant"], revoked["dead"]) == (first, True)
+    assert "was revoked" in pay(bot, treasury, mine, 5, 2)
+    pay(bot, treasury, tmp_path / "second.grant", 5)
+    caller.run("grant", "revoke", tmp_path / "second.grant")
+    assert "was revoked" in pay(bot, treasury, tmp_path / "second.grant", 5, 2)
+
+
 def test_only_where_the_policy_says_so_and_never_for_whom_it_keeps_out(
     caller: Machine, quorum: Quorum, bot: Machine, treasury: Path, tmp_path: Path
 ) -> None:

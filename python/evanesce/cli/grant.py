@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.table import Table
 
 from evanesce import Bound, EvanesceError, Grant, Policy, Token
+from evanesce._grants import Grants
 from evanesce._text import printable, short
 from evanesce.cli import _options
 from evanesce.cli._app import App, verb
@@ -70,7 +72,10 @@ def create(
     out: str,
     force: bool,
 ) -> None:
-    """Grant, in a file for the delegate. No agent is asked; each judges it when it is used."""
+    """Grant, in a file for the delegate. No agent is asked; each judges it when it is used.
+
+    A copy is kept in the home folder, by which it can be revoked.
+    """
     check_free([out], force)
     loaded = app.token(token, pin, trust_token)
     now = time.time()
@@ -87,6 +92,8 @@ def create(
             further=further,
             under=None if under is None else Grant.load(under),
         )
+    # First: what is given can be taken back.
+    Grants(app.home.grants).keep(made)
     made.save(out, force=force)
     app.emit({"file": out, "grant": made.last.id, "links": [asdict(link) for link in made.links]})
     app.say(f"Granted, in {printable(out)}: id {made.last.id}.", "green")
@@ -94,11 +101,43 @@ def create(
         app.say("The token's policy lets nobody delegate (@delegable): no agent will take this.", "yellow")
 
 
+@verb(grant, "list")
+def list_(app: App) -> None:
+    """List the grants that were given from this home folder. Asks no agent: it does not say which were revoked."""
+    found = Grants(app.home.grants).all()
+    app.emit({"grants": [_listed(path, one) for path, one in found]})
+    if app.json:
+        return
+    if not found:
+        app.say(f"No grants in {app.home.grants}.")
+        return
+    table = Table("id", "token", "to", "actions", "until")
+    now = time.time()
+    for path, one in found:
+        if isinstance(one, Grant):
+            last = one.last
+            ended = " (ended)" if last.expires <= now else ""
+            row = (short(last.id), short(last.token), short(last.delegate), ", ".join(last.actions))
+            table.add_row(*map(printable, row), day(last.expires) + ended)
+        else:
+            table.add_row(printable(short(path.stem)), "", "", printable(one.message), "", style="red")
+    app.out.print(table)
+
+
+def _listed(path: Path, found: Grant | EvanesceError) -> dict[str, object]:
+    if isinstance(found, EvanesceError):
+        return {"file": str(path), "error": found.as_dict()}
+    return {"file": str(path), **asdict(found.last)}
+
+
 @verb(grant)
-@click.argument("file")
-def show(app: App, file: str) -> None:
-    """Say what the grant in FILE lets whom do. Offline; who the people are is yours to know."""
-    found = Grant.load(file)
+@click.argument("reference", metavar="FILE-OR-ID")
+def show(app: App, reference: str) -> None:
+    """Say what the grant in a file, or one given here by its id, lets whom do.
+
+    Offline; who the people are is yours to know.
+    """
+    found = Grants(app.home.grants).find(reference)
     app.emit({"links": [asdict(link) for link in found.links]})
     if app.json:
         return
@@ -122,14 +161,15 @@ def show(app: App, file: str) -> None:
 
 
 @verb(grant)
-@click.argument("file")
+@click.argument("reference", metavar="FILE-OR-ID")
 @_options.deadline_option
-def revoke(app: App, file: str, deadline: int | None) -> None:
-    """Have every agent refuse the grant in FILE, which you gave. Exits 0 once it is dead, 1 while too few have heard.
+def revoke(app: App, reference: str, deadline: int | None) -> None:
+    """Have every agent refuse a grant that you gave. Exits 0 once it is dead, 1 while too few have heard.
 
+    It is named by its file, or by its id or 8 hex digits or more of that, where `evanesce grant list` shows it.
     What was passed on under it ends with it.
     """
-    found = Grant.load(file)
+    found = Grants(app.home.grants).find(reference)
     with app.working("telling the agents"), app.client(deadline) as client:
         answers = client.revoke_grant(found)
     token = _token(app, found.token)
