@@ -189,6 +189,8 @@ def test_a_grant_is_revoked_wherever_it_can_be_and_it_is_said_whether_that_suffi
     with quorum.without("agent-1"):
         revoked = caller.run("grant", "revoke", kept, "--json").json
         assert revoked["dead"] is True
+    # What was passed on names the chain; it is the caller's own grant in it that ends.
+    assert caller.run("grant", "revoke", passed_on, "--json").json["grant"] == first.last.id
     # The one that was passed on under it is dead with it, over a restart too; another one is not.
     quorum.end("agent-2", "agent-3")
     quorum.start()

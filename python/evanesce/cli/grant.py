@@ -172,10 +172,12 @@ def revoke(app: App, reference: str, deadline: int | None) -> None:
     found = Grants(app.home.grants).find(reference)
     with app.working("telling the agents"), app.client(deadline) as client:
         answers = client.revoke_grant(found)
+        # Of a chain it is the caller's own link that ends, and with it what was passed on.
+        own = next(link.id for link in found.links if link.grantor == client.caller_id)
     token = _token(app, found.token)
     revoked = {answer.agent_id for answer in answers if not answer.reason}
     dead = None if token is None else _blocked(token, revoked)
-    app.emit({"grant": found.last.id, "dead": dead, "agents": [asdict(answer) for answer in answers]})
+    app.emit({"grant": own, "dead": dead, "agents": [asdict(answer) for answer in answers]})
     if not app.json:
         table = Table("agent", "answer")
         for answer in answers:
