@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,11 +78,12 @@ class Kept:
             found.append(Given(approval, named.get(approval.approver, ""), problem))
         return sorted(found, key=lambda one: -one.approval.expires)
 
-    def counting(self) -> list[Given]:
-        """Those to send along: of each approver the latest that may count and does not end at once."""
+    def counting(self, grantors: Collection[str] = ()) -> list[Given]:
+        """Those to send along: of each approver the latest that may count and does not end at once. Agents refuse what
+        comes with one of the `grantors`' (caller ids), under whose grants it is asked."""
         latest: dict[str, Given] = {}
         for one in self.given(time.time() + SOON):
-            if not one.problem:
+            if not one.problem and one.approval.approver not in grantors:
                 latest.setdefault(one.approval.approver, one)
         return list(latest.values())[:MOST]
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from machines import EVANESCE, Machine, Quorum
 
-from evanesce import AsyncClient, Client, EvanesceError, Request, Token, _core, verify
+from evanesce import Approval, AsyncClient, Client, EvanesceError, Grant, Request, Token, _core, verify
 
 PAYMENT = {"amount": 12_500, "currency": "EUR"}
 CANONICAL = b'{"amount":12500,"currency":"EUR"}'
@@ -369,3 +369,36 @@ def test_a_delegate_completes_what_the_policy_lets_its_grantor_do_with_approvals
     for name in (f"{request}.grant", "request.grant", "grant"):
         (folder / name).write_bytes(kept)
     clerk.fail(1, "not-approved", *wait(request))
+
+
+def test_a_grantor_does_not_approve_what_its_delegate_asks_for(
+    caller: Machine, quorum: Quorum, people: People, tmp_path: Path
+) -> None:
+    policy = tmp_path / "own.cedar"
+    policy.write_text(
+        f'@delegable("1") @approvers("boss = {caller.caller_id}, cfo = {people.cfo.caller_id}")\n'
+        'permit(principal == Caller::"caller", action == Action::"sign", resource)\n'
+        "when { context.approvals.count == 1 };"
+    )
+    made = caller.run("key", "create", "own", "--suite", "ed25519", "--policy", policy, "--json").json
+    deputy = quorum.newcomer("deputy")
+    quorum.admit("deputy", deputy, "caller", "reconstructor")
+    time.sleep(0.3)
+    grant = tmp_path / "deputy.grant"
+    words = ("--to", deputy.caller_id, "--action", "sign", "--expires", "1h", "--out", grant)
+    caller.run("grant", "create", made["file"], *words)
+    words = ("-m", "hello", "--grant", grant, "--folder", people.shared, "--json")
+    asked = deputy.run("request", made["file"], "--pin", made["token"], *words).json
+    wait = ("wait", asked["id"], "--folder", people.shared, "--timeout", "0")
+    caller.run("approve", asked["folder"], "--yes")
+    late = deputy.try_(*wait)
+    assert late.status == 1
+    assert "boss granted this, and cannot approve it" in late.err
+    # The agents themselves refuse what comes with it, so that wait leaves it out: it is not in the way of who can.
+    request = Request.load(Path(asked["folder"]) / "request.json")
+    (own,) = (Approval.decode(path.read_bytes()) for path in Path(asked["folder"]).glob("*.approval"))
+    with Client(deputy.home, grant=Grant.load(grant)) as client, pytest.raises(EvanesceError) as caught:
+        client.perform(request, [own])
+    assert "whoever asks cannot approve it" in caught.value.culprits[0].detail
+    people.cfo.run("approve", asked["folder"], "--yes")
+    assert deputy.run(*wait, "--json").json["approved_by"] == ["cfo"]

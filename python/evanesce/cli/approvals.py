@@ -336,7 +336,8 @@ def wait(
     under = grant if grant is not None else _requests.grant_of(app.home.root, asked)
     watch = Stopwatch()
     with app.client(deadline, under, asked.token) as client:
-        done, people = _perform(app, client, kept, time.monotonic() + timeout)
+        grantors = frozenset(link.grantor for link in app.grant(under).links) if under is not None else frozenset()
+        done, people = _perform(app, client, kept, grantors, time.monotonic() + timeout)
     kept.finish()
     document: dict[str, object] = {"request": asked.id, "suite": asked.suite, "approved_by": people}
     if isinstance(done, Secret):
@@ -348,11 +349,13 @@ def wait(
     finish(app, asked.token, [done], receipts, force, document, str(watch))
 
 
-def _perform(app: App, client: Client, kept: Kept, until: float) -> tuple[Signature | Mac | Secret, list[str]]:
+def _perform(
+    app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float
+) -> tuple[Signature | Mac | Secret, list[str]]:
     tried: frozenset[str] | None = None
     refusal: EvanesceError | None = None
     while True:
-        counting = kept.counting()
+        counting = kept.counting(grantors)
         ids = frozenset(one.approval.id for one in counting)
         if tried is None or ids - tried:
             tried = ids
@@ -367,6 +370,10 @@ def _perform(app: App, client: Client, kept: Kept, until: float) -> tuple[Signat
                 refusal = e
             people = ", ".join(map(_who, counting)) or "nobody"
             app.say(f"Not yet: approved by {people}.")
+            own = {
+                one.name or short(one.approval.approver) for one in kept.given() if one.approval.approver in grantors
+            }
+            app.warn([f"{printable(who)} granted this, and cannot approve it" for who in sorted(own)])
         if time.monotonic() >= until:
             why = f": {refusal.culprits[0].detail}" if refusal is not None and refusal.culprits else ""
             raise error(
