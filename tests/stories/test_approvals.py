@@ -10,7 +10,7 @@ import os
 import pty
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,38 @@ def test_a_request_that_is_altered_on_its_way_is_another(caller: Machine, people
     people.ceo.run("approve", folder, "--yes")
     late = caller.fail(1, "not-approved", "wait", asked, "--folder", people.shared, "--timeout", "0")
     assert "does not permit" in late.error["message"]
+
+
+def test_what_whoever_can_write_to_the_folder_puts_in_a_requests_place_is_not_performed(
+    caller: Machine, people: People, tmp_path: Path
+) -> None:
+    derive = ("--action", "derive", "--length", "40", "-m")
+    asked, folder = ask(caller, people, *derive, "backup/2026")
+    harmless = (folder / "request.json").read_bytes()
+    token = Token.load(people.token, home=caller.home)
+    # The CEO, whose approval is enough, has one of their own performed instead; and one of a token that asks nobody.
+    forged = Request.to_derive(token, caller.caller_id, b"payroll/2026", 40)
+    forged.save(folder / "request.json", force=True)
+    (folder / "x.approval").write_bytes(forged.approve(people.ceo.home / "identity.key").data)
+    refused = ("wait", asked, "--folder", people.shared, "--out", tmp_path / "key", "--timeout", "0")
+    assert forged.id in caller.fail(1, "bad-input", *refused).error["message"]
+    free = caller.run("key", "create", "free", "--suite", "hkdf-sha256", "--json").json["file"]
+    original = Request.decode(harmless, home=caller.home)
+    replace(original, token=Token.load(free, home=caller.home)).save(folder / "request.json", force=True)
+    assert "something else" in caller.fail(1, "bad-input", *refused).error["message"]
+    assert not (tmp_path / "key").exists()
+    (folder / "request.json").write_bytes(harmless)
+    people.ceo.run("approve", folder, "--yes")
+    caller.run(*refused)
+    assert (tmp_path / "key").stat().st_size == 40
+    # Another home of the same caller cannot compare, and says so.
+    words = (*derive, "backup/2027", "--folder", people.shared, "--json")
+    elsewhere = Path(caller.run("request", people.token, *words).json["folder"])
+    (caller.home / "asked" / elsewhere.name).unlink()
+    people.ceo.run("approve", elsewhere, "--yes")
+    done = caller.run("wait", elsewhere, "--out", tmp_path / "other")
+    assert "did not ask for it" in done.err
+    assert "derive with the key" in done.err
 
 
 def test_a_person_at_a_terminal_is_shown_what_it_is_and_asked(caller: Machine, people: People) -> None:

@@ -95,7 +95,7 @@ def request(
         else:
             make = Request.to_sign if action == "sign" else Request.to_mac
             made = make(loaded, caller, content, suite=suite, word=word)
-    kept = _requests.root(app.home.root, folder).keep(made)
+    kept = _requests.root(app.home.root, folder).keep(made, app.home.root)
     app.emit({"id": made.id, "folder": str(kept.folder), "text": made.text})
     if not app.json:
         click.echo(made.id)
@@ -321,6 +321,9 @@ def wait(
     asked = kept.request
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
+    if not _requests.asked_here(reference, asked, app.home.root):
+        app.warn(["this home did not ask for it: that it is what you want done, nothing here can tell. It reads:"])
+        app.say(asked.text)
     secret = asked.action in ("decrypt", "derive")
     if secret:
         _io.check_secret_sink(app, out, show)
