@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import pty
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,6 +163,70 @@ def test_a_request_that_is_altered_on_its_way_is_another(caller: Machine, people
     people.ceo.run("approve", folder, "--yes")
     late = caller.fail(1, "not-approved", "wait", asked, "--folder", people.shared, "--timeout", "0")
     assert "does not permit" in late.error["message"]
+
+
+@contextlib.contextmanager
+def waiting(caller: Machine, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`evanesce wait`, meanwhile."""
+    running = subprocess.Popen(
+        [*EVANESCE, "wait", *map(str, words)],
+        stderr=subprocess.PIPE,
+        cwd=caller.home,
+        env=os.environ | {"EVANESCE_HOME": str(caller.home)},
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_agents_that_are_away_for_a_while_are_waited_for(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    words = (asked, "--folder", people.shared, "--out", tmp_path / "payment.sig")
+    with contextlib.ExitStack() as stack:
+        with quorum.without("agent-1", "agent-2", "agent-3"):
+            away = caller.fail(1, "quorum-not-met", "wait", *words, "--timeout", "0")
+            assert "no approval was spent" in away.error["message"]
+            running = stack.enter_context(waiting(caller, *words))
+            time.sleep(3)
+            assert running.poll() is None, running.stderr and running.stderr.read()
+            for person in (people.cfo, people.ceo):
+                person.run("approve", folder, "--yes")
+            time.sleep(3)
+            assert running.poll() is None, running.stderr and running.stderr.read()
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert b"too few agents" in err
+    caller.run("verify", people.token, "-", "--signature", tmp_path / "payment.sig", stdin=CANONICAL)
+    # One that is away while the others still miss somebody's approval is no reason to give up either.
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    with quorum.without("agent-5"), waiting(caller, asked, "--folder", people.shared) as running:
+        people.cfo.run("approve", folder, "--yes")
+        time.sleep(3)
+        assert running.poll() is None, running.stderr and running.stderr.read()
+        people.ceo.run("approve", folder, "--yes")
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+
+
+def test_an_approver_whom_the_agents_come_to_know_later_counts_without_approving_again(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    deputy = Machine(tmp_path / "deputy")
+    deputy.run("identity", "init")
+    asked, folder = ask(caller, people, "--action", "derive", "-m", "backup/2028")
+    deputy.run("approve", folder, "--yes")
+    words = (asked, "--folder", people.shared, "--out", tmp_path / "key")
+    with waiting(caller, *words) as running:
+        time.sleep(3)
+        assert running.poll() is None
+        quorum.admit("deputy", deputy, "approver")
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert (tmp_path / "key").stat().st_size == 32
 
 
 def test_what_whoever_can_write_to_the_folder_puts_in_a_requests_place_is_not_performed(

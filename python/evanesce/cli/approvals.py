@@ -29,6 +29,12 @@ from evanesce.errors import EvanesceError, error, exit_status
 LOOK = 0.5
 """Seconds between two looks at a request's folder."""
 
+AGAIN = 2.0
+"""Seconds until agents that were away are asked again; and those that refused, at first."""
+
+SELDOM = 60.0
+"""Seconds, at most, between two times that agents are asked which refuse: they log it each time."""
+
 LONGEST = 4000
 """Characters of a message that an approver is shown."""
 
@@ -313,8 +319,8 @@ def wait(
 ) -> None:
     """Perform a REQUEST as soon as enough people have approved it, and write what comes of it.
 
-    Whenever there is a new approval the agents are asked; they alone decide what is enough. Exits 1 when that
-    takes longer than --timeout.
+    Whenever there is a new approval the agents are asked, and now and then without one: those that are away may come
+    back, and an approver be allowed. They alone decide what is enough. Exits 1 when that takes longer than --timeout.
     """
     check_free([out, receipts], force)
     kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
@@ -344,33 +350,54 @@ def wait(
 
 
 def _perform(app: App, client: Client, kept: Kept, until: float) -> tuple[Signature | Mac | Secret, list[str]]:
-    tried: frozenset[str] | None = None
-    refusal: EvanesceError | None = None
+    tried: frozenset[str] = frozenset()
+    due, pause, said = time.monotonic(), AGAIN, ""
     while True:
         counting = kept.counting()
         ids = frozenset(one.approval.id for one in counting)
-        if tried is None or ids - tried:
+        if ids - tried:
+            due, pause = time.monotonic(), AGAIN
+        if time.monotonic() >= due:
             tried = ids
+            people = ", ".join(map(_who, counting)) or "nobody"
             try:
                 _enough_agents(client, kept.request)
                 done = client.perform(kept.request, [one.approval for one in counting])
                 return done, [one.name or one.approval.approver for one in counting]
             except EvanesceError as e:
-                # Where every agent that failed has said no, it is people who are missing.
-                if exit_status(e) != 2 or e.code not in ("refused", "quorum-not-met"):
+                # Asking again takes nothing away: an agent takes an approval once, whatever became of its answer.
+                if e.code not in _NOT_YET:
                     raise
                 refusal = e
-            people = ", ".join(map(_who, counting)) or "nobody"
-            app.say(f"Not yet: approved by {people}.")
+            missing = exit_status(refusal) == 2
+            why = _why(refusal)
+            word = f"Not yet: approved by {people}{why}."
+            if word != said:
+                app.say(word)
+            said = word
+            due = time.monotonic() + pause
+            pause = min(2 * pause, SELDOM) if missing else AGAIN
         if time.monotonic() >= until:
-            why = f": {refusal.culprits[0].detail}" if refusal is not None and refusal.culprits else ""
+            if not missing:
+                raise refusal
             raise error(
                 "not-approved",
                 f"not enough people have approved request {kept.request.id} in time{why}",
                 "`evanesce requests` shows who has; wait again.",
-                refusal.culprits if refusal is not None else (),
+                refusal.culprits,
             )
         time.sleep(LOOK)
+
+
+_NOT_YET = frozenset({"refused", "quorum-not-met", "overloaded", "reconstructor"})
+"""What may be otherwise later: people, agents or the reconstructor are missing."""
+
+
+def _why(refusal: EvanesceError) -> str:
+    # Where every agent that failed has said no, it is people who are missing, and an agent's words say what for.
+    if exit_status(refusal) == 2:
+        return f": {printable(refusal.culprits[0].detail)}" if refusal.culprits else ""
+    return f": {printable(refusal.message)}"
 
 
 def _enough_agents(client: Client, asked: Request) -> None:
