@@ -39,6 +39,12 @@ impl Used {
 
     /// Spends them on an operation of `caller` at `now` (Unix seconds), and forgets what has ended long since.
     pub fn spend<'a>(&mut self, caller: &Id, spent: impl IntoIterator<Item = &'a Spent>, now: u64) {
+        self.forget(now);
+        self.remember(caller, spent, now);
+    }
+
+    /// Forgets what had ended by `now` (Unix seconds).
+    fn forget(&mut self, now: u64) {
         while let Some((until, id, of)) = self.order.front()
             && *until < now
         {
@@ -51,9 +57,21 @@ impl Used {
             }
             self.order.pop_front();
         }
+    }
+
+    /// Takes up what was spent at `then` (Unix seconds), and forgets nothing: at a start the log may have entries of a time
+    /// that has not come, from when the clock was ahead.
+    pub fn remember<'a>(
+        &mut self,
+        caller: &Id,
+        spent: impl IntoIterator<Item = &'a Spent>,
+        then: u64,
+    ) {
+        let until = then + AHEAD;
+        let at = self.order.partition_point(|(other, ..)| *other <= until);
         for one in spent {
             if self.ids.insert(one.id) {
-                self.order.push_back((now + AHEAD, one.id, *caller));
+                self.order.insert(at, (until, one.id, *caller));
                 *self.of.entry(*caller).or_default() += 1;
             }
         }

@@ -285,7 +285,7 @@ fn recall(log: &Log, me: &Id, world: &dyn World) -> Result<Used, LogError> {
     spent.sort_by_key(|(time, ..)| *time);
     let mut used = Used::default();
     for (time, caller, approvals) in &spent {
-        used.spend(caller, approvals, *time);
+        used.remember(caller, approvals, *time);
     }
     Ok(used)
 }

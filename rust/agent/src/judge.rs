@@ -71,8 +71,9 @@ impl Agent {
             Ok(who) => (who, None),
             Err(why) => (work.who.clone(), Some(why)),
         };
-        // Whatever releases a share is a use.
-        let counts = work.verb == Verb::Contribute && policy.is_some_and(Compiled::counts);
+        // Whatever releases a share is a use; for other verbs the policy sees how many there were.
+        let counted = policy.is_some_and(Compiled::counts);
+        let counts = work.verb == Verb::Contribute && counted;
         // Other verbs take none, and say so.
         let shown = match verb {
             Verb::Contribute => &evidence.grants[..],
@@ -90,16 +91,18 @@ impl Agent {
             replaces: body.header.replaces.as_ref(),
             of: &of,
         };
-        let (count, mut before, mut over) = (requests.len() as u64, Uses::default(), None);
+        let (count, mut over) = (requests.len() as u64, None);
+        let before = match counted {
+            true => self.uses.lock().before(account),
+            false => Uses::default(),
+        };
         let mut bounds: &[Bound] = &[];
         if counts {
             match ready.bounds() {
                 Ok(found) => bounds = found,
                 Err(why) => over = Some(why.to_owned()),
             }
-            let uses = self.uses.lock();
-            before = uses.before(account);
-            over = over.or_else(|| uses.refuses(account, bounds, count, now));
+            over = over.or_else(|| self.uses.lock().refuses(account, bounds, count, now));
         }
         if !chain.is_empty() {
             over = over.or_else(|| self.uses.lock().refuses_grants(chain, count));

@@ -13,12 +13,13 @@
 //! [`login`],
 //! [`sessions`] and [`token`] the use of a token, [`binding`] keys in it that survive its removal, [`template`]
 //! and [`root`] how roots are made, [`mechanism`], [`tools`] and [`probe`] how they are attacked, [`element`] and
-//! [`identity`] what agents use.
+//! [`identity`] what agents use, and beside them [`keys`], which are the user's own.
 
 mod binding;
 mod element;
 mod fault;
 mod identity;
+mod keys;
 mod login;
 mod mechanism;
 mod module;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 
 pub use element::Pkcs11Element;
 pub use identity::P256Identity;
+pub use keys::{Capability, Described, Key, KeyError, Keys, Kind};
 
 /// Which module, which token in it, and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]

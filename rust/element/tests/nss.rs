@@ -2,55 +2,14 @@
 //!
 //! One process, one module, one database with an empty password.
 
+mod common;
+
+use common::nss_config;
 use evanesce_element::pkcs11::{
     Config, Pkcs11Element, create_identity, dangerous_import_root, destroy_root,
 };
 use evanesce_element::{Element, ElementError};
 use evanesce_secret::{Secret, on_crucible};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// The module, or words on how to get it.
-fn module() -> PathBuf {
-    let places = [
-        "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
-        "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
-        "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so",
-        "/usr/lib64/libsoftokn3.so",
-    ];
-    let place = places.iter().map(Path::new).find(|place| place.exists());
-    place
-        .expect("NSS softokn is not installed; run: apt-get install libnss3 libnss3-tools")
-        .to_owned()
-}
-
-fn config() -> Config {
-    let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nss");
-    let _ = std::fs::remove_dir_all(&room);
-    std::fs::create_dir_all(&room).unwrap();
-    let database = format!("sql:{}", room.display());
-    let done = Command::new("certutil")
-        .args(["-N", "-d", &database, "--empty-password"])
-        .output();
-    let done = done.expect("certutil does not run; run: apt-get install libnss3-tools");
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    Config {
-        module: module(),
-        token_label: Some("NSS Certificate DB".to_owned()),
-        slot: None,
-        pin: None,
-        root_label: "evanesce-root".to_owned(),
-        accept_weak_element: false,
-        init_args: Some(format!(
-            "configdir='{database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags="
-        )),
-        sessions: 2,
-    }
-}
 
 fn answer(element: &Pkcs11Element, epoch: u64) -> [u8; 32] {
     let mut y = [0; 32];
@@ -60,7 +19,7 @@ fn answer(element: &Pkcs11Element, epoch: u64) -> [u8; 32] {
 
 #[test]
 fn its_ways_out_are_caught_and_named_and_only_used_when_accepted() {
-    let config = config();
+    let config = nss_config("nss");
     let Err(error) = Pkcs11Element::create_root(&config, 1) else {
         panic!("must be refused")
     };

@@ -2,6 +2,9 @@
 //!
 //! One process, one module: every test has a token of its own.
 
+mod common;
+
+use common::{PIN, softhsm, softhsm_config, softhsm_room};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
@@ -9,12 +12,10 @@ use cryptoki::session::{Session, UserType};
 use evanesce_element::pkcs11::{
     Config, Pkcs11Element, create_identity, dangerous_import_root, destroy_root, open_identity,
 };
-use evanesce_element::{Element, ElementError, SecretSource};
+use evanesce_element::{Element, ElementError};
 use evanesce_secret::{Secret, on_crucible};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const TOKENS: [&str; 10] = [
@@ -29,81 +30,14 @@ const TOKENS: [&str; 10] = [
     "identity",
     "elsewhere",
 ];
-const PIN: &str = "correct-horse";
 
-/// The module, or words on how to get it.
-fn module() -> PathBuf {
-    let places = [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib64/pkcs11/libsofthsm2.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-    ];
-    let place = places.iter().map(Path::new).find(|place| place.exists());
-    place
-        .expect("SoftHSM is not installed; run: apt-get install softhsm2")
-        .to_owned()
-}
-
-/// A directory with one initialised token per test, made once.
+/// The tokens of these tests.
 fn room() -> &'static Path {
-    static ROOM: OnceLock<PathBuf> = OnceLock::new();
-    ROOM.get_or_init(|| {
-        let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join("softhsm");
-        let _ = std::fs::remove_dir_all(&room);
-        std::fs::create_dir_all(room.join("tokens")).unwrap();
-        let conf = room.join("softhsm2.conf");
-        std::fs::write(
-            &conf,
-            format!(
-                "directories.tokendir = {}\nlog.level = ERROR\n",
-                room.join("tokens").display()
-            ),
-        )
-        .unwrap();
-        // SAFETY: the module reads its environment when it is started, which only happens after this.
-        unsafe { std::env::set_var("SOFTHSM2_CONF", &conf) };
-        for label in TOKENS {
-            let done = Command::new("softhsm2-util")
-                .args([
-                    "--init-token",
-                    "--free",
-                    "--label",
-                    label,
-                    "--so-pin",
-                    "security-officer",
-                    "--pin",
-                    PIN,
-                ])
-                .output()
-                .expect("softhsm2-util does not run; run: apt-get install softhsm2");
-            assert!(
-                done.status.success(),
-                "{}",
-                String::from_utf8_lossy(&done.stderr)
-            );
-        }
-        room
-    })
-}
-
-fn pin_file(name: &str, pin: &str) -> SecretSource {
-    let path = room().join(name);
-    std::fs::write(&path, format!("{pin}\n")).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    SecretSource::File(path)
+    softhsm_room("softhsm", &TOKENS)
 }
 
 fn config(token: &str) -> Config {
-    Config {
-        module: module(),
-        pin: Some(pin_file(&format!("pin-{token}"), PIN)),
-        token_label: Some(token.to_owned()),
-        slot: None,
-        root_label: "evanesce-root".to_owned(),
-        accept_weak_element: false,
-        init_args: None,
-        sessions: 3,
-    }
+    softhsm_config(room(), token)
 }
 
 fn answer(element: &Pkcs11Element, epoch: u64) -> Result<[u8; 32], ElementError> {
@@ -189,7 +123,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// A session beside the element's, logged in.
 fn session(token: &str) -> Session {
     room();
-    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let pkcs11 = Pkcs11::new(softhsm()).unwrap();
     let _ = pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     let slots = pkcs11.get_slots_with_token().unwrap();
     let slot = slots
@@ -286,7 +220,7 @@ fn a_root_made_loosely_is_refused_naming_every_way_out() {
 fn a_wrong_pin_is_offered_once_and_said_to_be_wrong() {
     let config = config("pin");
     let wrong = Config {
-        pin: Some(pin_file("pin-wrong", "wrong-horse")),
+        pin: Some(common::pin_file(room(), "pin-wrong", "wrong-horse")),
         ..config.clone()
     };
     let Err(ElementError::Locked(why)) = Pkcs11Element::open(&wrong) else {
@@ -298,7 +232,7 @@ fn a_wrong_pin_is_offered_once_and_said_to_be_wrong() {
     );
     assert!(!why.contains("wrong-horse"));
     // Not even when the file has changed meanwhile: nobody looks at what a retry costs.
-    pin_file("pin-wrong", PIN);
+    common::pin_file(room(), "pin-wrong", PIN);
     assert!(matches!(
         Pkcs11Element::open(&wrong),
         Err(ElementError::Locked(_))

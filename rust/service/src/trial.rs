@@ -12,6 +12,10 @@ use std::process::Command;
 
 use crate::harden::Hardened;
 
+/// Landlock's versions that have rules for files, and for ports.
+const FILES: i64 = 1;
+const PORTS: i64 = 4;
+
 /// Shuts this process in as the service is, tries, and says what came of it in one line of JSON.
 pub fn trial() -> Result<(), String> {
     let cannot = |e: std::io::Error| format!("the trial cannot begin: {e}");
@@ -29,6 +33,7 @@ pub fn trial() -> Result<(), String> {
     // A thread from before, which must be bound as well.
     let (go, told) = std::sync::mpsc::channel::<()>();
     let (tell, heard) = std::sync::mpsc::channel();
+    let version = calls::landlock_version();
     hardened.files_and_ports(Some(&folder), &[known])?;
     let within = inside.clone();
     std::thread::spawn(move || {
@@ -37,7 +42,7 @@ pub fn trial() -> Result<(), String> {
     });
     hardened.system_calls()?;
 
-    // Ends with the kernel's help alone: by Landlock, which older kernels lack. All else is seccomp's.
+    // By Landlock, which older kernels lack: each is asked for from the version on that has it. All else is seccomp's.
     let landlock = [
         (
             "connect to a port that is no agent's",
@@ -48,6 +53,7 @@ pub fn trial() -> Result<(), String> {
             File::open(outside).is_err(),
         ),
     ];
+    let asked = [version >= PORTS, version >= FILES];
     let program = || Command::new("/bin/true");
     let _ = go.send(());
     let seccomp = [
@@ -99,7 +105,6 @@ pub fn trial() -> Result<(), String> {
             evanesce_secret::on_crucible(|| 1) == 1,
         ),
     ];
-    let full = hardened.missing.is_empty();
     let failed = |tried: &[(&'static str, bool)]| -> Vec<&str> {
         tried
             .iter()
@@ -110,17 +115,22 @@ pub fn trial() -> Result<(), String> {
     let mut wrong = failed(&seccomp);
     wrong.extend(failed(&works));
     let unkept = failed(&landlock);
-    if full {
-        wrong.extend(&unkept);
-    }
-    let names =
-        |tried: &[(&'static str, bool)]| tried.iter().map(|(what, _)| *what).collect::<Vec<_>>();
-    let refused = [names(&landlock), names(&seccomp)].concat();
+    let kept = landlock.iter().zip(asked);
+    wrong.extend(
+        kept.filter(|((_, right), asked)| *asked && !right)
+            .map(|((what, _), _)| *what),
+    );
+    let right = |tried: &[(&'static str, bool)]| -> Vec<&str> {
+        let kept = tried.iter().filter(|(_, right)| *right);
+        kept.map(|(what, _)| *what).collect()
+    };
+    let refused = [right(&landlock), right(&seccomp)].concat();
     let line = serde_json::json!({
         "applied": hardened.applied,
         "missing": hardened.missing,
         "refused": refused,
-        "works": names(&works),
+        "works": right(&works),
+        "unkept": unkept,
         "wrong": wrong,
         "folder": folder.display().to_string(),
     });
@@ -156,6 +166,21 @@ mod calls {
     /// SAFETY of all: plain system calls with arguments that point to nothing, or to a local.
     fn refused(result: i64) -> bool {
         result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    }
+
+    /// 0 where the kernel has no Landlock.
+    pub fn landlock_version() -> i64 {
+        const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+        // SAFETY: see above; with this flag it takes no attributes.
+        let version = unsafe {
+            libc::syscall(
+                libc::SYS_landlock_create_ruleset,
+                std::ptr::null::<u8>(),
+                0usize,
+                LANDLOCK_CREATE_RULESET_VERSION,
+            )
+        };
+        version.max(0)
     }
 
     pub fn traced_fails() -> bool {

@@ -440,3 +440,24 @@ proptest! {
         prop_assert!(judge(&used, by(CFO, &good)).is_err(), "spent");
     }
 }
+
+#[test]
+fn a_start_remembers_what_was_spent_before_and_while_the_clock_was_ahead() {
+    let spent = |n: u8| Spent {
+        id: [n; 32],
+        name: "cfo".into(),
+        approver: [0; 32],
+    };
+    let mut used = Used::default();
+    // The log's order, sorted by time as `recall` does it: one of now, one of three hours ahead.
+    used.remember(&[7; 32], &[spent(1)], NOW);
+    used.remember(&[7; 32], &[spent(2)], NOW + 3 * 3600);
+    assert!(used.has(&[1; 32]) && used.has(&[2; 32]));
+    // What follows is forgotten in its own time, though one of a later time came first.
+    used.spend(&[7; 32], &[spent(3)], NOW + 120);
+    used.spend(&[7; 32], &[spent(4)], NOW + AHEAD + 121);
+    assert!(!used.has(&[1; 32]) && !used.has(&[3; 32]));
+    assert!(used.has(&[2; 32]) && used.has(&[4; 32]));
+    used.spend(&[7; 32], &[], NOW + 3 * 3600 + AHEAD + 1);
+    assert!(!used.has(&[2; 32]));
+}

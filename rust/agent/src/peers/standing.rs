@@ -14,8 +14,9 @@ use super::Peers;
 const NAMED: usize = 8;
 /// By how much the agent's clock may differ from the median of its peers', in ms.
 const CLOCK: i64 = 30_000;
-/// What a peer's clock said counts for so long, in ms.
-const SAMPLE: u64 = 60_000;
+/// What a peer's clock said counts for so long, in ms: a day, in which a clock that nobody sets drifts by less than 10 s. An agent
+/// that is cut off from its peers still notices when its own is turned.
+const SAMPLE: u64 = 86_400_000;
 
 /// What is known of one peer, in this life of the agent.
 struct Heard {

@@ -128,6 +128,15 @@ impl From<Fault> for ElementError {
     }
 }
 
+/// A fault in words, whatever it is.
+pub(super) fn said(fault: &Fault) -> String {
+    match fault {
+        Fault::Module(error) => words(error),
+        Fault::Stale => "the module was restarted".to_owned(),
+        Fault::Element(error) => error.to_string(),
+    }
+}
+
 /// An error as operators search for it: `C_Sign: CKR_DEVICE_REMOVED`.
 pub(super) fn words(error: &Error) -> String {
     match error {

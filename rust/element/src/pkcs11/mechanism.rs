@@ -10,6 +10,8 @@ use std::ptr::null_mut;
 
 pub(super) const SHA256_HMAC: CK_MECHANISM_TYPE = CKM_SHA256_HMAC;
 pub(super) const ECDSA: CK_MECHANISM_TYPE = CKM_ECDSA;
+pub(super) const SHA512_HMAC: CK_MECHANISM_TYPE = CKM_SHA512_HMAC;
+pub(super) const AES_CMAC: CK_MECHANISM_TYPE = CKM_AES_CMAC;
 
 /// NSS's own numbers, CKM_NSS + 1 and + 2.
 const CKM_NSS_AES_KEY_WRAP: CK_MECHANISM_TYPE = 0xce53_4351;

@@ -7,12 +7,13 @@ use super::fault::Fault;
 use crate::ElementError;
 use cryptoki::context::Function;
 use cryptoki::error::{Error, Result, Rv, RvError};
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_RV,
-    CK_ULONG, CKA_VALUE, CKU_USER,
+    CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_MECHANISM_INFO, CK_MECHANISM_TYPE,
+    CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKA_VALUE, CKU_USER,
 };
 use std::path::Path;
 use std::ptr::null_mut;
@@ -113,6 +114,51 @@ impl Raw {
             true => Ok(()),
             false => Err(Error::Pkcs11(RvError::SignatureLenRange, Function::Sign)),
         }
+    }
+
+    /// As [`sign`](Self::sign), with any of `cryptoki`'s mechanisms.
+    pub fn sign_with(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let calls = (function!(self, C_SignInit), function!(self, C_Sign));
+        let functions = (Function::SignInit, Function::Sign);
+        match one_part(session, mechanism, key, data, out, calls, functions)? == out.len() {
+            true => Ok(()),
+            false => Err(Error::Pkcs11(RvError::SignatureLenRange, Function::Sign)),
+        }
+    }
+
+    /// C_EncryptInit and C_Encrypt: how many bytes were written to `out`.
+    pub fn encrypt_with(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let calls = (function!(self, C_EncryptInit), function!(self, C_Encrypt));
+        let functions = (Function::EncryptInit, Function::Encrypt);
+        one_part(session, mechanism, key, data, out, calls, functions)
+    }
+
+    /// C_DecryptInit and C_Decrypt: how many bytes were written to `out`.
+    pub fn decrypt_with(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let calls = (function!(self, C_DecryptInit), function!(self, C_Decrypt));
+        let functions = (Function::DecryptInit, Function::Decrypt);
+        one_part(session, mechanism, key, data, out, calls, functions)
     }
 
     /// C_CreateObject from a template and a CKA_VALUE that stays where it is.
@@ -256,6 +302,48 @@ impl Raw {
         )?;
         Ok(info.flags)
     }
+}
+
+/// C_SignInit, C_EncryptInit or C_DecryptInit.
+type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
+/// C_Sign, C_Encrypt or C_Decrypt.
+type Finish = unsafe extern "C" fn(
+    CK_SESSION_HANDLE,
+    *mut CK_BYTE,
+    CK_ULONG,
+    *mut CK_BYTE,
+    *mut CK_ULONG,
+) -> CK_RV;
+
+/// Both calls of an operation in one part: how many bytes were written to `out`.
+fn one_part(
+    session: &Session,
+    mechanism: &Mechanism,
+    key: ObjectHandle,
+    data: &[u8],
+    out: &mut [u8],
+    (begin, finish): (Begin, Finish),
+    functions: (Function, Function),
+) -> Result<usize> {
+    let mut mechanism = CK_MECHANISM::from(mechanism);
+    // SAFETY: the mechanism's parameter lives in the caller's `Mechanism`, which is borrowed here.
+    done(
+        unsafe { begin(session.handle(), &mut mechanism, key.handle()) },
+        functions.0,
+    )?;
+    let mut length = ulong(out.len());
+    // SAFETY: the first pair describes `data`, which is only read; the second describes `out`.
+    let rv = unsafe {
+        finish(
+            session.handle(),
+            data.as_ptr().cast_mut(),
+            ulong(data.len()),
+            out.as_mut_ptr(),
+            &mut length,
+        )
+    };
+    done(rv, functions.1)?;
+    Ok((length as usize).min(out.len()))
 }
 
 fn done(rv: CK_RV, function: Function) -> Result<()> {
