@@ -229,6 +229,26 @@ def test_an_approver_whom_the_agents_come_to_know_later_counts_without_approving
     assert (tmp_path / "key").stat().st_size == 32
 
 
+def test_an_approver_is_shown_all_that_the_digest_covers(
+    caller: Machine, people: People, payments: Path, tmp_path: Path
+) -> None:
+    sealed = tmp_path / "sealed"
+    caller.run(
+        "encrypt", payments, "-", "--suite", "xaes-256-gcm", "--aad", "payroll\nof May", "--out", sealed, stdin=b"x"
+    )
+    words = ("--action", "decrypt", "--suite", "xaes-256-gcm", "--aad", "payroll\nof May")
+    folder = Path(caller.run("request", payments, sealed, *words, "--json").json["folder"])
+    said = people.cfo.run("approve", folder, "--yes").err
+    assert f"Content: {sealed.stat().st_size} bytes, SHA-256 {hashlib.sha256(sealed.read_bytes()).hexdigest()}" in said
+    digest = hashlib.sha256(b"payroll\nof May").hexdigest()
+    assert f"Additional data: 14 bytes, SHA-256 {digest}\n| payroll\n| of May\n" in said
+    _, folder = ask(caller, people, "--action", "derive", "-m", "backup/2029", "--length", "40")
+    said = people.cfo.run("approve", folder, "--yes").err
+    assert "\n| backup/2029\nLength of the derived key: 40 bytes\n" in said
+    _, folder = ask(caller, people, "--action", "derive", "-m", "", "--length", "41")
+    assert "Content: none\nLength of the derived key: 41 bytes\n" in people.cfo.run("approve", folder, "--yes").err
+
+
 def test_what_whoever_can_write_to_the_folder_puts_in_a_requests_place_is_not_performed(
     caller: Machine, people: People, tmp_path: Path
 ) -> None:

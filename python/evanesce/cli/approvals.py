@@ -166,18 +166,32 @@ def approve(
 
 def _show(app: App, asked: Request) -> None:
     app.say(asked.text)
+    # All that the digest covers and the text does not say.
     if not asked.shown:
-        try:
-            words = asked.content.decode()
-        except UnicodeDecodeError:
-            words = ""
-        if words and len(words) <= LONGEST:
-            app.say("Its content, of which this machine has computed that digest:")
-            app.say(words)
-        digest = hashlib.sha256(asked.content).hexdigest()
-        app.say(f"Content: {len(asked.content)} bytes, SHA-256 {digest}")
+        app.say("What follows is what this machine has computed that digest from.")
+        _show_bytes(app, "Content", asked.content)
+        if asked.action == "decrypt":
+            _show_bytes(app, "Additional data", asked.aad)
+        elif asked.action == "derive":
+            app.say(f"Length of the derived key: {asked.length} bytes")
     if asked.token.pinned is None:
         app.warn(["nothing here says that this token is the right one: compare its id with whoever created the key"])
+
+
+def _show_bytes(app: App, what: str, data: bytes) -> None:
+    if not data:
+        return app.say(f"{what}: none")
+    app.say(f"{what}: {len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}")
+    if len(data) > 4 * LONGEST:
+        return None
+    try:
+        words = data.decode()
+    except UnicodeDecodeError:
+        return None
+    if len(words) <= LONGEST:
+        # Marked, since its lines are the requester's and could read like these.
+        app.say("\n".join(f"| {line}" for line in words.split("\n")))
+    return None
 
 
 def _confirm(app: App) -> None:
