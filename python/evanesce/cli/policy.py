@@ -48,7 +48,7 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
         quorum = token.quorum
     limits = given.limits(quorum)
     warnings = [*given.warnings, *(spent_twice(given, quorum) if quorum is not None else ())]
-    own = [] if known is None else _own_reconstructors(given, Path(known))
+    own, granted = ([], []) if known is None else _own_reconstructors(given, Path(known))
     named = None if given.approvers is None else {name: identifier for name, identifier, _ in given.approvers}
     app.emit(
         {
@@ -58,6 +58,7 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
             "limits": [asdict(limit) for limit in limits],
             "approvers": named,
             "own_reconstructors": None if known is None else own,
+            "could_be_granted": None if known is None else granted,
         }
     )
     app.warn(map(printable, warnings))
@@ -65,6 +66,11 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
         f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, nothing "
         "but its own process keeps it to what it asked for"
         for name in own
+    )
+    app.warn(
+        f"{printable(name)} could be granted it (@delegable), and is its own reconstructor: neither a grant's bounds "
+        "nor the policy keep it to what it asked for"
+        for name in granted
     )
     if known is None:
         app.say("Who of the permitted is its own reconstructor, is not looked at: --known known.toml.")
@@ -203,11 +209,15 @@ def _only_suite(token: Token) -> str | None:
     return token.suites[0] if len(token.suites) == 1 else None
 
 
-def _own_reconstructors(policy: Policy, path: Path) -> list[str]:
-    """Callers to whom shares may be sent, and whom the policy could permit (docs/reconstructor.md)."""
+def _own_reconstructors(policy: Policy, path: Path) -> tuple[list[str], list[str]]:
+    """Callers to whom shares may be sent: whom the policy could permit, and to whom it lets those grant it
+    (docs/reconstructor.md)."""
     both = {"caller", "reconstructor"}
     known = [one for one in read_known(path) if both <= set(one.roles)]
-    return [one.name for one in known if policy.could_open(one.name, one.groups)]
+    own = [one.name for one in known if policy.could_open(one.name, one.groups)]
+    # A grant needs no permit for the delegate, and may be made to anybody.
+    granted = [one.name for one in known if one.name not in own] if policy.delegable else []
+    return own, granted
 
 
 def _word(allowed: bool) -> str:
