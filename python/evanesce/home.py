@@ -7,6 +7,8 @@
                     that does its operations
     pins            the token ids it trusts (see `pins`)
     tokens/         NAME.regen, public
+    requests/       what people are asked to approve, unless it is in a shared folder (see `_requests`)
+    asked/          which operations it asked approval for, so that no other is performed in their place
 
 Only `identity.key` is secret, and losing it loses no key: agents can be told of another.
 """

@@ -240,10 +240,11 @@ def _permitted(client: Client, token: Token, known: str | None) -> list[str]:
         return []
     policy = Policy(token.policy)
     try:
-        names = own.here(policy, client.status()) if known is None else own.in_directory(policy, Path(known))
+        if known is not None:
+            return own.warnings(*own.in_directory(policy, Path(known)))
+        return own.warnings(own.here(policy, client.status()))
     except EvanesceError as e:
         return [f"who of the permitted is its own reconstructor could not be looked at: {printable(e.message)}"]
-    return own.warnings(names)
 
 
 @verb(key)
