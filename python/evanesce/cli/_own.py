@@ -14,7 +14,8 @@ _BOTH = {"caller", "reconstructor"}
 
 
 def in_directory(policy: Policy, path: Path) -> tuple[list[str], list[str]]:
-    """By an agent's known.toml: whom the policy could permit, and to whom it lets those grant it. Raises as reading it does."""
+    """By an agent's known.toml: whom the policy could permit, and to whom it lets those grant it. Raises as reading it
+    does."""
     known = [one for one in read_known(path) if set(one.roles) >= _BOTH]
     own = [one.name for one in known if policy.could_open(one.name, one.groups)]
     # A grant needs no permit for the delegate, and may be made to anybody.
@@ -38,8 +39,8 @@ def warnings(own: Iterable[str], granted: Iterable[str] = ()) -> list[str]:
             for name in own
         ),
         *(
-            f"{printable(name)} could be granted it (@delegable), and is its own reconstructor: neither a grant's bounds "
-            "nor the policy keep it to what it asked for"
+            f"{printable(name)} could be granted it (@delegable), and is its own reconstructor: neither a grant's "
+            "bounds nor the policy keep it to what it asked for"
             for name in granted
         ),
     ]
