@@ -18,7 +18,6 @@ from evanesce.audit.receipts import Kept
 from evanesce.errors import EvanesceError
 from evanesce.results import Receipt
 
-VERBS = ("contribute", "retire")
 CLOCKS_APART = 60_000
 """Milliseconds that two agents' clocks may be apart: each at most 30 s from the median of its peers'."""
 
@@ -43,8 +42,8 @@ class Reconciled:
     """Entries of operations that the caller has seen, of seats whose answers it does not have, from about that time
     and one for each: a hedge, or an answer that came too late."""
     unseen: list[Entry] = field(default_factory=list)
-    """The agents' surplus: operations permitted to this caller that it has no receipts of. Somebody else may have used
-    its identity, or it lost its receipts."""
+    """The agents' surplus: operations, orders and seats permitted to this caller that it has no receipts of. Somebody
+    else may have used its identity, or it lost its receipts."""
     missing: list[Missing] = field(default_factory=list)
     """The caller's surplus: receipts of entries that are not in the log, which was rewritten."""
     beyond: list[Missing] = field(default_factory=list)
@@ -77,7 +76,7 @@ def reconcile(
                 own = held.get((log.agent, entry.index))
                 if own is not None and own[0].core.leaf == entry.leaf:
                     found.add(entry.index)
-                elif entry.fields["verb"] in VERBS:
+                else:
                     operation = operations.get(_which(entry.fields))
                     late = operation is not None and operation.excuses(entry, within)
                     (done.unanswered if late else done.unseen).append(entry)
@@ -103,10 +102,17 @@ class _Operation:
 
     def excuses(self, entry: Entry, within: int) -> bool:
         """Whether this is one that the caller has no answer of; each excuse is given once."""
+        if entry.fields["verb"] == "order":
+            # Its digest is the id of what the caller has signed: the same order, which agents hand on to each other,
+            # however late, and which does nothing twice.
+            return True
         seats = entry.fields["seats"]
         most = max(self.answered.values(), default=0)
         refused = self.answered[entry.agent, None]
         near = min(self.times) - within <= entry.fields["time"] <= max(self.times) + within
+        # A seat of a new token is given to one agent, and whoever gave it has the receipt.
+        if entry.fields["verb"] == "seat":
+            return False
         if not near or not seats or any(self.answered[entry.agent, seat] + refused >= most for seat in seats):
             return False
         self.answered.update((entry.agent, seat) for seat in seats)

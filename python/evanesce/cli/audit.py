@@ -77,7 +77,7 @@ def verify(
     loaded = [Token.load(app.token_path(each), home=app.home.root) for each in tokens]
     logs = open_all(map(Path, folders))
     witnesses = _vkeys(keys)
-    loaded_receipts = [kept_receipts.load(Path(each)) for each in receipts]
+    loaded_receipts = [kept for each in receipts for kept in kept_receipts.load(Path(each))]
     contradictions(loaded_receipts)
     verdicts = [
         judge(
@@ -317,14 +317,15 @@ def reconcile(
 ) -> None:
     """Compare receipts with what the agents logged.
 
-    Names operations that the agents permitted and no receipt is of, and receipts that the logs do not bear out.
-    Exits 2 when there are any. A --seen folder stands for all files in it.
+    Names operations, orders and seats that the agents permitted and no receipt is of, and receipts that the logs do
+    not bear out. Exits 2 when there are any. A --seen folder stands for all files in it.
     """
     files = [file for each in seen for file in _files_of(Path(each))]
     logs = open_all(map(Path, folders))
     check_keys(logs, _vkeys(keys))
     further = [_hex(each, "--caller").hex() for each in callers]
-    done = compare(map(kept_receipts.load, files), logs, further, deadline / 1000)
+    kept = [each for file in files for each in kept_receipts.load(file)]
+    done = compare(kept, logs, further, deadline / 1000)
     app.emit(
         {
             "agree": done.agree,
