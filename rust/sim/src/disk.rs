@@ -307,12 +307,12 @@ impl SimDisk {
             state.files.remove("tombstones");
             state.files.remove(ORDERS);
         }
-        if state.planted == Planted::ForgetsRevokedGrants {
-            if let Some(file) = state.files.get_mut(ORDERS) {
-                file.now = without_ends(&file.now);
-                file.synced = without_ends(&file.synced);
-                file.since.clear();
-            }
+        if state.planted == Planted::ForgetsRevokedGrants
+            && let Some(file) = state.files.get_mut(ORDERS)
+        {
+            file.now = without_ends(&file.now);
+            file.synced = without_ends(&file.synced);
+            file.since.clear();
         }
         // Whatever an agent finds when it starts holds from then on.
         state.record(life, true);
