@@ -1,7 +1,7 @@
 """How much a quorum can still lose, and how little suffices to open it: from its formula and who answers. Pure.
 
-Seats are what the formula counts. Agents, sites and vendors are groups of seats that stand and fall together, as the
-quorum file labels them; where a seat's label is missing, nothing is said of that kind.
+Seats are what the formula counts. Agents, sites, vendors and administrators are groups of seats that stand and fall
+together, as the quorum file labels them; where a seat's label is missing, nothing is said of that kind.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evanesce import _core
-from evanesce.home import Agent
+from evanesce.home import LABELS, Agent
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One kind of group: agents, sites or vendors."""
+    """One kind of group: agents, sites, vendors or administrators."""
 
     to_block: int | None
     """The fewest of them without which nothing opens; None where that is not known."""
@@ -34,6 +34,7 @@ class Margins:
     agents: Group
     sites: Group
     vendors: Group
+    administrators: Group
 
 
 UNKNOWN = Group(None, None)
@@ -43,15 +44,15 @@ def margins(token: _core.Token, live: Sequence[bool], holders: Sequence[str], ag
     """`live` and `holders` (agent ids) are in seat order; `agents` is by id."""
     known = [agents.get(holder) for holder in holders]
     labels: list[list[str] | None] = [list(holders)]
-    for kind in ("site", "vendor"):
+    for kind in LABELS:
         found = ["" if agent is None else str(getattr(agent, kind)) for agent in known]
         # A seat whose place nobody wrote down may be at any of the others'.
         labels.append(found if all(found) else None)
     given = [_numbered(names) for names in labels if names is not None]
     losses, groups = token.margins(list(live), given)
     answers = iter(groups)
-    agent, site, vendor = (UNKNOWN if names is None else Group(*next(answers)) for names in labels)
-    return Margins(sum(live), len(live), losses, agent, site, vendor)
+    of_kind = (UNKNOWN if names is None else Group(*next(answers)) for names in labels)
+    return Margins(sum(live), len(live), losses, *of_kind)
 
 
 def _numbered(names: Sequence[str]) -> list[int]:

@@ -4,11 +4,10 @@
     ID/APPROVER-ID.approval    one approval each
     ID/done                    once it was performed
 
-and, in the requester's home folder, whichever that is:
-
-    requests/ID.grant          the grant that it is asked for under, if any
-
-Whoever can write there can add and remove files; what an approval is worth is in its signature alone.
+Whoever can write there can add, replace and remove files. What an approval is worth is in its signature alone, and
+what a request is, in its own bytes: it is found by an id only if that is what they come to. The home of whoever asked
+keeps what it asked for (`asked/ID`), so that this and nothing else is performed, and the grant that it asks under
+(`asked/grants/ID.grant`), if any.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ from evanesce.grant import Grant
 
 MOST = 16
 """Approvals that agents take with one operation."""
+
+_REFERENCE = re.compile(r"[0-9a-f]{4,16}")
 
 SOON = 5
 """Seconds before its end from which an approval is not relied on any more."""
@@ -94,8 +95,9 @@ class Requests:
 
     root: Path
 
-    def keep(self, request: Request) -> Kept:
-        """A folder for a new request."""
+    def keep(self, request: Request, home: Path) -> Kept:
+        """A folder for a new request; the home remembers it."""
+        _files.write(_files.folder(home / "asked") / request.id, _mark(request).encode(), mode=0o600)
         folder = self.root / request.id
         _files.folder(folder)
         request.save(folder / "request.json")
@@ -112,13 +114,17 @@ class Requests:
         return sorted(found, key=lambda kept: kept.request.made)
 
     def find(self, reference: str, home: Path) -> Kept:
-        """By id or the beginning of one, or by the path of its folder or file. Raises `not-found`, `bad-input`."""
-        if re.fullmatch(r"[0-9a-f]{4,16}", reference):
+        """By id or the beginning of one, or by the path of its folder or file. Raises `not-found`, and `bad-input` too
+        where the request is another than the one that its folder is named for."""
+        if _REFERENCE.fullmatch(reference):
             paths = [path for path in sorted(self.root.glob(f"{reference}*/request.json"))]
             if len(paths) > 1:
                 raise error("bad-input", f"{len(paths)} requests begin with {reference}", "Give more of its id.")
             if paths:
-                return Kept(paths[0].parent, Request.load(paths[0], home=home))
+                kept = _load(paths[0], home)
+                if kept.request.id != kept.folder.name:
+                    raise _another(kept.folder.name, f"its request.json is of request {kept.request.id}")
+                return kept
         path = Path(reference)
         if path.is_dir():
             path = path / "request.json"
@@ -128,7 +134,44 @@ class Requests:
                 f"there is no request {printable(reference)}, neither here nor in {self.root}",
                 "`evanesce requests` shows those there are; --folder DIR names a shared folder.",
             )
-        return Kept(path.parent, Request.load(path, home=home))
+        return _load(path, home)
+
+
+def asked_here(reference: str, request: Request, home: Path) -> bool:
+    """Whether the request found by this reference is what was asked for from this home; False where the home knows
+    nothing of it. Raises `bad-input` where it knows of another by the reference, or of something else by its id."""
+    asked = home / "asked"
+    known = {path.name for path in asked.glob(f"{reference}*")} if _REFERENCE.fullmatch(reference) else set()
+    if known and request.id not in known:
+        raise _another(request.id, f"this home asked for {' and '.join(sorted(known))}")
+    path = asked / request.id
+    if not path.exists():
+        return False
+    if _files.read(path, limit=1 << 10) != _mark(request).encode():
+        raise _another(request.id, "this home asked for something else under that id")
+    return True
+
+
+def _mark(request: Request) -> str:
+    """What is asked for, whole: an id is a part of the input digest, which does not cover the token."""
+    return f"token {request.token.id}\ninput {request.input.hex()}\n"
+
+
+def _load(path: Path, home: Path) -> Kept:
+    request = Request.load(path, home=home)
+    # `abspath`, not `resolve`: a link's own name is what was asked for, not whatever it leads to by now.
+    name = Path(os.path.abspath(path)).parent.name  # noqa: PTH100
+    if re.fullmatch(r"[0-9a-f]{16}", name) and name != request.id:
+        raise _another(name, f"its request.json is of request {request.id}")
+    return Kept(path.parent, request)
+
+
+def _another(name: str, why: str) -> EvanesceError:
+    return error(
+        "bad-input",
+        f"what lies in the folder of request {printable(name)} is not that request: {why}",
+        "Somebody who can write to the folder has replaced it. Find out who, and ask anew.",
+    )
 
 
 def root(home: Path, folder: str | os.PathLike[str] | None) -> Requests:
@@ -138,11 +181,10 @@ def root(home: Path, folder: str | os.PathLike[str] | None) -> Requests:
 
 def keep_grant(home: Path, request: Request, grant: Grant) -> None:
     """Keeps what a request is to be performed under: not in its folder, where others could put another."""
-    _files.folder(home / "requests")
-    grant.save(home / "requests" / f"{request.id}.grant", force=True)
+    grant.save(_files.folder(home / "asked" / "grants") / f"{request.id}.grant", force=True)
 
 
 def grant_of(home: Path, request: Request) -> Path | None:
     """The file of the grant that was kept for a request."""
-    path = home / "requests" / f"{request.id}.grant"
+    path = home / "asked" / "grants" / f"{request.id}.grant"
     return path if path.exists() else None

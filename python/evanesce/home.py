@@ -8,6 +8,8 @@
     pins            the token ids it trusts (see `pins`)
     tokens/         NAME.regen, public
     grants/         ID.grant, copies of those given from here; public
+    requests/       what people are asked to approve, unless it is in a shared folder (see `_requests`)
+    asked/          which operations it asked approval for, so that no other is performed in their place
 
 Only `identity.key` is secret, and losing it loses no key: agents can be told of another.
 """
@@ -28,7 +30,9 @@ from evanesce.pins import Pins
 
 _SEAT = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _HEX_ID = re.compile(r"[0-9a-f]{64}")
-_FIELDS = ("name", "id", "address", "site", "vendor")
+LABELS = ("site", "vendor", "administrator")
+"""What agents may have in common, and so be lost or corrupted together."""
+_FIELDS = ("name", "id", "address", *LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,16 @@ class Agent:
     """host:port"""
     site: str = ""
     vendor: str = ""
+    administrator: str = ""
+    """Who runs it: a person or a team, by any name."""
 
     def stanza(self) -> str:
         """The lines that name it in a quorum file."""
-        return "[[agent]]\n" + _toml.dumps({field: getattr(self, field) for field in _FIELDS})
+        given = {field: getattr(self, field) for field in _FIELDS}
+        # Readers of earlier builds know no such field.
+        if not self.administrator:
+            del given["administrator"]
+        return "[[agent]]\n" + _toml.dumps(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +123,8 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
         raise error(
             "not-found",
             f"there is no quorum file at {path}",
-            "Write one: an [[agent]] entry with name, id, address, site and vendor for each agent, "
-            "as `evanesce agent init` prints it.",
+            "Write one: an [[agent]] entry with name, id, address, site, vendor and administrator for each "
+            "agent, as `evanesce agent init` prints it.",
         )
     document = _toml.load(path)
     unknown = sorted(set(document) - {"agent", "reconstructor"})
@@ -183,7 +193,8 @@ def _agent(path: Path, number: int, entry: Any) -> Agent:
         raise _wrong(path, f"{where}: id must be 64 hex digits")
     if not valid_address(entry["address"]):
         raise _wrong(path, f"{where}: address must be host:port")
-    return Agent(entry["name"], identifier, entry["address"], entry.get("site", ""), entry.get("vendor", ""))
+    labels = (entry.get(label, "") for label in LABELS)
+    return Agent(entry["name"], identifier, entry["address"], *labels)
 
 
 def valid_address(address: str) -> bool:

@@ -113,7 +113,8 @@ class Policy:
 
     def could_open(self, caller: str, groups: Sequence[str] = ()) -> bool:
         """Whether some permit's scope admits this caller for an action by which the token is opened. Conditions and
-        forbids are left out, so that it may be too much and is never too little: for advice."""
+        forbids are left out, so that it may be too much, and too little only of those to whom it could be granted
+        (`delegable`): for advice."""
         return self._core.could_open(caller, list(groups))
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,7 +61,7 @@ class EmbeddedQuorum:
                 raise translate(e) from None
             self._running[name] = running
             entry = self._agents[name]
-            self._agents[name] = Agent(name, entry.id, running.address, entry.site, entry.vendor)
+            self._agents[name] = replace(entry, address=running.address)
             self._configure(name, running.address)
         text = "\n".join(agent.stanza() for agent in self.agents)
         for home in self._homes:

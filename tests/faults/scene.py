@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from bench.proxy import Proxy
-from machines import AgentMachine, Machine, Quorum
+from machines import PATIENCE, AgentMachine, Machine, Quorum
+
+from evanesce import Client
 
 THRESHOLD, AGENTS = 3, 5
 CALLERS = ("alice", "bob", "carol")
@@ -64,6 +67,13 @@ class Scene:
                 self.disks[name] = disk = Disk(agent.folder / "log")
                 self._stack.callback(disk.close)
             self._stack.enter_context(self.quorum)
+            for agent in self.agents.values():
+                self.quorum.caller.run("agent", "peers", agent.folder)
+                path = agent.folder / "peers.toml"
+                path.write_text("every_ms = 100\n" + path.read_text())
+            self.quorum.end(*self.agents)
+            self.quorum.start()
+            self.answer(*self.agents)
             for caller in CALLERS:
                 self.machines[caller] = machine = self.quorum.newcomer(caller)
                 self.quorum.admit(caller, machine)
@@ -83,6 +93,17 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def answer(self, *names: str) -> None:
+        """Until these have heard from enough of their peers: before that an agent that has started answers nothing."""
+        deadline = time.monotonic() + PATIENCE
+        waited = set(names)
+        with Client(self.quorum.caller.home, deadline=1) as client:
+            while waited:
+                reports = {status.name: status.report for status in client.status()}
+                waited = {name for name in waited if (report := reports[name]) is None or report["standing"]}
+                assert time.monotonic() < deadline, f"{', '.join(sorted(waited))} do not answer: {reports}"
+                time.sleep(0.05)
 
     @property
     def agents(self) -> dict[str, AgentMachine]:

@@ -109,6 +109,7 @@ def _killed(scene: Scene, trouble: Trouble) -> Iterator[None]:
         yield
     finally:
         scene.quorum.start(*trouble.agents)
+        scene.answer(*trouble.agents)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evanesce import EvanesceError, Request, Token, _core
-from evanesce._requests import Requests
+from evanesce._requests import Requests, asked_here
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "tokens.json"
 CALLER = "cd" * 32
@@ -29,7 +30,7 @@ def request_(token: Token) -> Request:
 
 def test_a_request_is_the_same_after_its_journey(token: Token, request_: Request, tmp_path: Path) -> None:
     assert Request.decode(request_.encode()) == request_
-    kept = Requests(tmp_path).keep(request_)
+    kept = Requests(tmp_path).keep(request_, tmp_path)
     assert Requests(tmp_path).find(request_.id[:8], tmp_path).request == request_
     assert (kept.folder / "request.json").stat().st_mode & 0o777 == 0o600
     assert Request.to_sign(token, CALLER, payload={"amount": 5}, suite="ed25519").id != request_.id, "a salt of its own"
@@ -85,9 +86,56 @@ def test_an_approval_is_of_what_was_read_and_of_nothing_else(token: Token, reque
         assert Request.decode(json.dumps(document | change).encode()).judge(approval) != ""
     own = Request.to_sign(token, approval.approver, payload={"amount": 5}, suite="ed25519")
     assert "whoever asks" in own.judge(own.approve(key))
-    kept = Requests(tmp_path).keep(request_)
+    kept = Requests(tmp_path).keep(request_, tmp_path)
     kept.add(approval)
     kept.add(request_.approve(key, 60))
     assert [one.approval.id for one in kept.counting()] == [approval.id], "of each approver the one that lasts longest"
     (kept.folder / "x.approval").write_bytes(approval.data[:-1])
     assert len(kept.given()) == 2
+
+
+def test_what_lies_in_a_requests_folder_is_that_request_or_it_is_not_found(
+    token: Token, request_: Request, tmp_path: Path
+) -> None:
+    home, requests = tmp_path / "home", Requests(tmp_path / "shared")
+    kept = requests.keep(request_, home)
+    assert asked_here(request_.id, requests.find(request_.id, home).request, home)
+    assert not asked_here("request.json", Request.to_sign(token, CALLER, b"x", suite="ed25519"), home)
+
+    def refused(reference: str) -> str:
+        with pytest.raises(EvanesceError) as caught:
+            asked_here(reference, requests.find(reference, home).request, home)
+        assert caught.value.code == "bad-input"
+        return caught.value.message
+
+    other = Request.to_sign(token, CALLER, payload={"amount": 6}, suite="ed25519")
+    other.save(kept.folder / "request.json", force=True)
+    for reference in (request_.id, request_.id[:4], str(kept.folder), str(kept.folder / "request.json")):
+        assert other.id in refused(reference)
+    # Moved to a folder whose name begins likewise, or of its own, as whoever can write there may.
+    kept.folder.rename(kept.folder.with_name(request_.id[:8] + "-"))
+    assert other.id in refused(request_.id[:8])
+    kept.folder.with_name(request_.id[:8] + "-").rename(kept.folder)
+    kept.folder.joinpath("request.json").unlink()
+    kept.folder.rmdir()
+    # One found at length whose id begins like the one that was asked for.
+    wanted = request_.id[:4]
+    numbers = range(1 << 24)
+    salts = (number.to_bytes(32, "big") for number in numbers)
+    alike = next(one for salt in salts if (one := replace(other, salt=salt)).id.startswith(wanted))
+    requests.keep(alike, tmp_path / "elsewhere")
+    assert request_.id in refused(wanted)
+
+
+def test_a_request_about_another_token_is_another_though_its_id_is_the_same(request_: Request, tmp_path: Path) -> None:
+    cases = json.loads(VECTORS.read_text())["cases"]
+    tokens = (Token.decode(bytes.fromhex(case["token"])) for case in cases if "error" not in case)
+    other = next(one for one in tokens if "ed25519" in one.suites and one.id != request_.token.id)
+    swapped = replace(request_, token=other)
+    assert swapped.id == request_.id
+    requests = Requests(tmp_path / "shared")
+    kept = requests.keep(request_, tmp_path)
+    swapped.save(kept.folder / "request.json", force=True)
+    with pytest.raises(EvanesceError) as caught:
+        asked_here(request_.id, requests.find(request_.id, tmp_path).request, tmp_path)
+    assert "something else" in caught.value.message

@@ -22,7 +22,9 @@ def quorum(folder: Path, text: str) -> Path:
 def test_a_quorum_file_names_agents(tmp_path: Path) -> None:
     one = Agent("agent-1", ID, "127.0.0.1:7401", "site", 'vendor "x"')
     two = Agent("agent-2", "cd" * 32, "[::1]:7402")
-    assert read_agents(quorum(tmp_path, one.stanza() + "\n" + two.stanza())) == (one, two)
+    three = Agent("agent-3", "ef" * 32, "[::1]:7403", administrator="ops, the night shift")
+    assert read_agents(quorum(tmp_path, "\n".join(each.stanza() for each in (one, two, three)))) == (one, two, three)
+    assert "administrator" not in two.stanza(), "readers that do not know the field can still read it"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import pty
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,122 @@ def test_a_request_that_is_altered_on_its_way_is_another(caller: Machine, people
     people.ceo.run("approve", folder, "--yes")
     late = caller.fail(1, "not-approved", "wait", asked, "--folder", people.shared, "--timeout", "0")
     assert "does not permit" in late.error["message"]
+
+
+@contextlib.contextmanager
+def waiting(caller: Machine, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`evanesce wait`, meanwhile."""
+    running = subprocess.Popen(
+        [*EVANESCE, "wait", *map(str, words)],
+        stderr=subprocess.PIPE,
+        cwd=caller.home,
+        env=os.environ | {"EVANESCE_HOME": str(caller.home)},
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_agents_that_are_away_for_a_while_are_waited_for(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    words = (asked, "--folder", people.shared, "--out", tmp_path / "payment.sig")
+    with contextlib.ExitStack() as stack:
+        with quorum.without("agent-1", "agent-2", "agent-3"):
+            away = caller.fail(1, "quorum-not-met", "wait", *words, "--timeout", "0")
+            assert "no approval was spent" in away.error["message"]
+            running = stack.enter_context(waiting(caller, *words))
+            time.sleep(3)
+            assert running.poll() is None, running.stderr and running.stderr.read()
+            for person in (people.cfo, people.ceo):
+                person.run("approve", folder, "--yes")
+            time.sleep(3)
+            assert running.poll() is None, running.stderr and running.stderr.read()
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert b"too few agents" in err
+    caller.run("verify", people.token, "-", "--signature", tmp_path / "payment.sig", stdin=CANONICAL)
+    # One that is away while the others still miss somebody's approval is no reason to give up either.
+    asked, folder = ask(caller, people, "--payload", "-", stdin=json.dumps(PAYMENT).encode())
+    with quorum.without("agent-5"), waiting(caller, asked, "--folder", people.shared) as running:
+        people.cfo.run("approve", folder, "--yes")
+        time.sleep(3)
+        assert running.poll() is None, running.stderr and running.stderr.read()
+        people.ceo.run("approve", folder, "--yes")
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+
+
+def test_an_approver_whom_the_agents_come_to_know_later_counts_without_approving_again(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    deputy = Machine(tmp_path / "deputy")
+    deputy.run("identity", "init")
+    asked, folder = ask(caller, people, "--action", "derive", "-m", "backup/2028")
+    deputy.run("approve", folder, "--yes")
+    words = (asked, "--folder", people.shared, "--out", tmp_path / "key")
+    with waiting(caller, *words) as running:
+        time.sleep(3)
+        assert running.poll() is None
+        quorum.admit("deputy", deputy, "approver")
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert (tmp_path / "key").stat().st_size == 32
+
+
+def test_an_approver_is_shown_all_that_the_digest_covers(
+    caller: Machine, people: People, payments: Path, tmp_path: Path
+) -> None:
+    sealed = tmp_path / "sealed"
+    caller.run(
+        "encrypt", payments, "-", "--suite", "xaes-256-gcm", "--aad", "payroll\nof May", "--out", sealed, stdin=b"x"
+    )
+    words = ("--action", "decrypt", "--suite", "xaes-256-gcm", "--aad", "payroll\nof May")
+    folder = Path(caller.run("request", payments, sealed, *words, "--json").json["folder"])
+    said = people.cfo.run("approve", folder, "--yes").err
+    assert f"Content: {sealed.stat().st_size} bytes, SHA-256 {hashlib.sha256(sealed.read_bytes()).hexdigest()}" in said
+    digest = hashlib.sha256(b"payroll\nof May").hexdigest()
+    assert f"Additional data: 14 bytes, SHA-256 {digest}\n| payroll\n| of May\n" in said
+    _, folder = ask(caller, people, "--action", "derive", "-m", "backup/2029", "--length", "40")
+    said = people.cfo.run("approve", folder, "--yes").err
+    assert "\n| backup/2029\nLength of the derived key: 40 bytes\n" in said
+    _, folder = ask(caller, people, "--action", "derive", "-m", "", "--length", "41")
+    assert "Content: none\nLength of the derived key: 41 bytes\n" in people.cfo.run("approve", folder, "--yes").err
+
+
+def test_what_whoever_can_write_to_the_folder_puts_in_a_requests_place_is_not_performed(
+    caller: Machine, people: People, tmp_path: Path
+) -> None:
+    derive = ("--action", "derive", "--length", "40", "-m")
+    asked, folder = ask(caller, people, *derive, "backup/2026")
+    harmless = (folder / "request.json").read_bytes()
+    token = Token.load(people.token, home=caller.home)
+    # The CEO, whose approval is enough, has one of their own performed instead; and one of a token that asks nobody.
+    forged = Request.to_derive(token, caller.caller_id, b"payroll/2026", 40)
+    forged.save(folder / "request.json", force=True)
+    (folder / "x.approval").write_bytes(forged.approve(people.ceo.home / "identity.key").data)
+    refused = ("wait", asked, "--folder", people.shared, "--out", tmp_path / "key", "--timeout", "0")
+    assert forged.id in caller.fail(1, "bad-input", *refused).error["message"]
+    free = caller.run("key", "create", "free", "--suite", "hkdf-sha256", "--json").json["file"]
+    original = Request.decode(harmless, home=caller.home)
+    replace(original, token=Token.load(free, home=caller.home)).save(folder / "request.json", force=True)
+    assert "something else" in caller.fail(1, "bad-input", *refused).error["message"]
+    assert not (tmp_path / "key").exists()
+    (folder / "request.json").write_bytes(harmless)
+    people.ceo.run("approve", folder, "--yes")
+    caller.run(*refused)
+    assert (tmp_path / "key").stat().st_size == 40
+    # Another home of the same caller cannot compare, and says so.
+    words = (*derive, "backup/2027", "--folder", people.shared, "--json")
+    elsewhere = Path(caller.run("request", people.token, *words).json["folder"])
+    (caller.home / "asked" / elsewhere.name).unlink()
+    people.ceo.run("approve", elsewhere, "--yes")
+    done = caller.run("wait", elsewhere, "--out", tmp_path / "other")
+    assert "did not ask for it" in done.err
+    assert "derive with the key" in done.err
 
 
 def test_a_person_at_a_terminal_is_shown_what_it_is_and_asked(caller: Machine, people: People) -> None:
@@ -381,24 +499,24 @@ def test_a_grantor_does_not_approve_what_its_delegate_asks_for(
         "when { context.approvals.count == 1 };"
     )
     made = caller.run("key", "create", "own", "--suite", "ed25519", "--policy", policy, "--json").json
-    deputy = quorum.newcomer("deputy")
-    quorum.admit("deputy", deputy, "caller", "reconstructor")
+    steward = quorum.newcomer("steward")
+    quorum.admit("steward", steward, "caller", "reconstructor")
     time.sleep(0.3)
-    grant = tmp_path / "deputy.grant"
-    words = ("--to", deputy.caller_id, "--action", "sign", "--expires", "1h", "--out", grant)
+    grant = tmp_path / "steward.grant"
+    words = ("--to", steward.caller_id, "--action", "sign", "--expires", "1h", "--out", grant)
     caller.run("grant", "create", made["file"], *words)
     words = ("-m", "hello", "--grant", grant, "--folder", people.shared, "--json")
-    asked = deputy.run("request", made["file"], "--pin", made["token"], *words).json
+    asked = steward.run("request", made["file"], "--pin", made["token"], *words).json
     wait = ("wait", asked["id"], "--folder", people.shared, "--timeout", "0")
     caller.run("approve", asked["folder"], "--yes")
-    late = deputy.try_(*wait)
+    late = steward.try_(*wait)
     assert late.status == 1
-    assert "boss granted this, and cannot approve it" in late.err
+    assert "without boss: whoever grants this cannot approve it" in late.err
     # The agents themselves refuse what comes with it, so that wait leaves it out: it is not in the way of who can.
     request = Request.load(Path(asked["folder"]) / "request.json")
     (own,) = (Approval.decode(path.read_bytes()) for path in Path(asked["folder"]).glob("*.approval"))
-    with Client(deputy.home, grant=Grant.load(grant)) as client, pytest.raises(EvanesceError) as caught:
+    with Client(steward.home, grant=Grant.load(grant)) as client, pytest.raises(EvanesceError) as caught:
         client.perform(request, [own])
     assert "whoever asks cannot approve it" in caught.value.culprits[0].detail
     people.cfo.run("approve", asked["folder"], "--yes")
-    assert deputy.run(*wait, "--json").json["approved_by"] == ["cfo"]
+    assert steward.run(*wait, "--json").json["approved_by"] == ["cfo"]

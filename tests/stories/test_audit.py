@@ -8,11 +8,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machines import PATIENCE, Machine, Quorum
+
+from evanesce.audit.logs import open_all
+from evanesce.audit.receipts import load
+from evanesce.audit.reconcile import reconcile
 
 MESSAGE = b"pay 100 to alice\n"
 POLICY = 'permit (principal, action == Action::"sign", resource);\n'
@@ -226,6 +231,105 @@ def test_reconciling_names_what_either_side_has_too_much_of(
     assert len(beyond["beyond"]) == 2 and beyond["matched"] == 0
     assert all("ends at entry" in each["why"] for each in beyond["beyond"])
     assert logs
+
+
+def test_a_thief_who_asks_again_under_a_digest_of_the_callers_is_named(
+    scene: tuple[Auditor, Path, Path, Path], quorum: Quorum, tmp_path: Path
+) -> None:
+    auditor, token, message, _ = scene
+    name = tmp_path.name[-40:]
+    other = quorum.newcomer(name)
+    quorum.admit(name, other)
+    kept, at = tmp_path / "seen.json", auditor.home / "logs"
+    asked = other.run("request", token, message, "--trust-token", "--json").json["id"]
+    # Whoever has a copy of the request has its salt, and so its digest.
+    (marker,) = (path.parent / "done" for path in other.home.rglob("request.json"))
+    first, second, third = quorum.agents
+
+    def perform(without: str, *words: str | Path) -> None:
+        with quorum.without(without):
+            quorum.tell(other)
+            other.run("wait", asked, "--timeout", "5", "--out", tmp_path / "out", "--force", *words)
+        marker.unlink()
+
+    def compare(*words: str | Path) -> dict[str, Any]:
+        auditor.export()
+        return dict(auditor.try_("audit", "reconcile", at, "--seen", kept, "--json", *words).json)
+
+    perform(third, "--receipts", kept)
+    agree = compare()
+    assert agree["agree"] and agree["matched"] == 2 and not agree["unanswered"]
+
+    # Of one agent's entry nobody can tell whose it is: it could be a hedge. Of the other's, the caller has the answer.
+    perform(first)
+    ids = {name: agent.id for name, agent in quorum.agents.items()}
+    found = compare()
+    assert not found["agree"]
+    assert [each["agent"] for each in found["unseen"]] == [ids[second]]
+    assert [each["agent"] for each in found["unanswered"]] == [ids[third]]
+    # And a second one there is one too many: one operation was seen.
+    perform(second)
+    found = compare()
+    assert sorted(each["agent"] for each in found["unseen"]) == sorted(ids.values())
+    assert [each["agent"] for each in found["unanswered"]] == [ids[third]]
+    # What is kept twice is not two operations.
+    shutil.copy(kept, tmp_path / "again.json")
+    assert len(compare("--seen", tmp_path / "again.json")["unseen"]) == 3
+
+    # Nor is it an answer that came late if it comes at another time altogether.
+    (loaded,), logs = load(kept), open_all([at])
+    for hours, late in ((0, 1), (-1, 0), (1, 0)):
+        moved = [{**entry, "time": entry["time"] + hours * 3_600_000} for entry in loaded.entries]
+        assert len(reconcile([replace(loaded, entries=tuple(moved))], logs).unanswered) == late
+
+
+def test_seats_and_orders_that_the_caller_did_not_give_are_named(
+    scene: tuple[Auditor, Path, Path, Path], quorum: Quorum, tmp_path: Path
+) -> None:
+    auditor, _, _, _ = scene
+    name = tmp_path.name[-40:]
+    other = quorum.newcomer(name)
+    quorum.admit(name, other)
+    seen, at = tmp_path / "all", auditor.home / "logs"
+    seen.mkdir()
+    token = tmp_path / "mine.regen"
+
+    def do(kept: str | None, *words: str | Path) -> None:
+        other.run("key", *words, *(() if kept is None else ("--receipts", seen / kept)))
+
+    def compare() -> dict[str, Any]:
+        auditor.export()
+        return dict(auditor.try_("audit", "reconcile", at, "--seen", seen, "--json").json)
+
+    do("create", "create", "mine", "--suite", "ed25519", "--out", token)
+    do("freeze", "freeze", token)
+    do("thaw", "thaw", token)
+    do("refresh", "refresh", token, "--retire-old")
+    do("revoke", "revoke", token, "--yes")
+    agree = compare()
+    assert agree["agree"], agree
+    # Three agents were seated, told of three orders, seated anew and told to retire; two at least opened each time.
+    assert agree["matched"] >= 3 + 9 + 2 + 3 + 2 + 3
+    # Each of these openings is evidence by itself.
+    proven = auditor.run("audit", "verify", seen / "refresh", "--json").json["receipts"]
+    assert [(each["verb"], [one["action"] for one in each["operations"]]) for each in proven] == [
+        ("contribute", ["reshare"]),
+        ("seat", []),
+        ("contribute", ["open"]),
+        ("retire", ["retire"]),
+    ]
+    other.fail(1, "exists", "key", "revoke", token, "--yes", "--receipts", seen / "revoke")
+
+    # Whoever has the identity mints, and freezes what it minted.
+    do(None, "create", "theirs", "--suite", "ed25519", "--out", tmp_path / "theirs.regen")
+    do(None, "freeze", tmp_path / "theirs.regen")
+    found = compare()
+    assert not found["agree"]
+    assert (
+        sorted((each["verb"], each["key_name"]) for each in found["unseen"])
+        == [("order", "theirs")] * 3 + [("seat", "theirs")] * 3
+    )
+    assert not found["missing"]
 
 
 def test_a_witness_signs_what_has_grown_and_nothing_else(scene: tuple[Auditor, Path, Path, Path]) -> None:

@@ -271,6 +271,7 @@ def test_a_drill_says_how_much_can_still_be_lost(caller: Machine, quorum: Quorum
     assert margins["agents"] == {"to_block": 3, "to_open": 3}
     assert margins["sites"] == {"to_block": 3, "to_open": 3}, "each agent is its own site in the quorum file"
     assert margins["vendors"] == {"to_block": None, "to_open": None}, "nobody wrote vendors down"
+    assert margins["administrators"] == {"to_block": None, "to_open": None}
     with quorum.without("agent-1"):
         status, found = drill(caller, path)
         assert (status, found["tokens"][0]["margins"]["losses"]) == (1, 2)
@@ -309,5 +310,15 @@ def test_a_drill_of_a_folder_is_as_bad_as_its_worst_token(caller: Machine, quoru
         (caller.home / "quorum.toml").write_text(text)
         margins = drill(caller, folder / "a.regen")[1]["tokens"][0]["margins"]
         assert margins["sites"] == margins["vendors"] == {"to_block": 1, "to_open": 1}
+        # Five sites, and two people who run them: one who has three of the agents can open alone.
+        quorum.tell(caller)
+        text = (caller.home / "quorum.toml").read_text()
+        for number in range(1, 6):
+            who = "ada" if number <= 3 else "bob"
+            text = text.replace(f'site = "agent-{number}"', f'site = "s{number}"\nadministrator = "{who}"', 1)
+        (caller.home / "quorum.toml").write_text(text)
+        margins = drill(caller, folder / "a.regen")[1]["tokens"][0]["margins"]
+        assert margins["sites"] == {"to_block": 3, "to_open": 3}
+        assert margins["administrators"] == {"to_block": 1, "to_open": 1}
     finally:
         quorum.tell(caller)

@@ -423,3 +423,17 @@ def test_policy_check_names_those_who_are_their_own_reconstructors(
     )
     assert clerk.run("policy", "check", treasury, "--known", known, "--json").json["own_reconstructors"] == []
     assert "--known" in clerk.run("policy", "check", treasury).err
+
+
+def test_policy_check_names_those_to_whom_a_delegable_policy_could_be_granted(
+    quorum: Quorum, clerk: Machine, tmp_path: Path
+) -> None:
+    known = quorum.agents["agent-1"].folder / "known.toml"
+    policy = tmp_path / "granted.cedar"
+    text = 'permit(principal == Caller::"clerk", action == Action::"sign", resource);'
+    for annotation, could in (("", []), ('@delegable("1")\n', ["caller"])):
+        policy.write_text(annotation + text)
+        checked = clerk.run("policy", "check", policy, "--known", known, "--json").json
+        assert (checked["own_reconstructors"], checked["could_be_granted"]) == ([], could)
+        said = clerk.run("policy", "check", policy, "--known", known).err
+        assert ("caller could be granted it (@delegable), and is its own reconstructor" in said) is bool(could)

@@ -1,4 +1,7 @@
-"""Receipts as they are kept: the file that `--receipts` writes, or one receipt's own bytes."""
+"""Receipts as they are kept: the file that `--receipts` writes, or one receipt's own bytes.
+
+A file is of one opening, `{"salts": […], "receipts": […]}`, or of all that one verb did, `{"openings": […]}` of such.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,16 @@ class Kept:
         return _operations(self.entries[0])
 
 
-def load(path: Path) -> Kept:
+def load(path: Path) -> list[Kept]:
     """Reads and verifies. Raises `not-found`, `io`; `bad-input` for a file that holds no receipts;
     `receipt-invalid` for one that does not verify, or where they are not all of one opening."""
     data = _files.read(path, limit=256 << 20)
-    if data.lstrip()[:1] == b"{":
-        receipts, salts = _document(path, data)
-    else:
-        receipts, salts = [_receipt(path, data)], []
+    if data.lstrip()[:1] != b"{":
+        return [_kept(path, [_receipt(path, data)], [])]
+    return [_kept(path, *_opening(path, each)) for each in _openings(path, data)]
+
+
+def _kept(path: Path, receipts: list[Receipt], salts: list[bytes]) -> Kept:
     entries = []
     for receipt in receipts:
         try:
@@ -63,9 +68,19 @@ def _operations(entry: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     return tuple((each["action"], each["suite"], each["input"]) for each in entry["operations"])
 
 
-def _document(path: Path, data: bytes) -> tuple[list[Receipt], list[bytes]]:
+def _openings(path: Path, data: bytes) -> list[Any]:
     try:
         document = json.loads(data)
+    except ValueError:
+        raise _none(path) from None
+    found = document.get("openings", [document])
+    if not isinstance(found, list):
+        raise _none(path)
+    return found
+
+
+def _opening(path: Path, document: Any) -> tuple[list[Receipt], list[bytes]]:
+    try:
         rows, salts = document["receipts"], [bytes.fromhex(salt) for salt in document.get("salts", [])]
         encoded = [base64.b64decode(row["receipt"], validate=True) for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):

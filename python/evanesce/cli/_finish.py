@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 from evanesce import Culprit, Receipt, Token, _files
 from evanesce.cli import _io
 from evanesce.cli._app import App, decision, receipts_json
+from evanesce.cli._keep import keep
 from evanesce.errors import error
 
 
@@ -71,13 +71,7 @@ def finish(
         "receipts": receipts_json(shared.receipts) if receipts or app.json else [],
     }
     if receipts:
-        # For this user alone: whoever has a salt beside a log entry can try what the input was.
-        kept = (json.dumps(proof, indent=2) + "\n").encode()
-        with _io.sink(receipts) as descriptor:
-            if descriptor is None:
-                _files.write(Path(receipts), kept, mode=0o600, overwrite=force)
-            elif not (app.json and descriptor == 1):
-                _io.write_descriptor(descriptor, kept)
+        keep(app, receipts, proof, force)
     app.emit({"token": token.id, **document, "faults": [asdict(fault) for fault in shared.faults], **proof})
     count = len(contributors(shared))
     app.remark(f"{count} agent{'s' * (count != 1)} contributed; {took}.")

@@ -13,10 +13,14 @@ from evanesce._text import printable
 _BOTH = {"caller", "reconstructor"}
 
 
-def in_directory(policy: Policy, path: Path) -> list[str]:
-    """By an agent's known.toml. Raises as reading it does."""
+def in_directory(policy: Policy, path: Path) -> tuple[list[str], list[str]]:
+    """By an agent's known.toml: whom the policy could permit, and to whom it lets those grant it. Raises as reading it
+    does."""
     known = [one for one in read_known(path) if set(one.roles) >= _BOTH]
-    return [one.name for one in known if policy.could_open(one.name, one.groups)]
+    own = [one.name for one in known if policy.could_open(one.name, one.groups)]
+    # A grant needs no permit for the delegate, and may be made to anybody.
+    granted = [one.name for one in known if one.name not in own] if policy.delegable else []
+    return own, granted
 
 
 def here(policy: Policy, answers: Iterable[AgentStatus]) -> list[str]:
@@ -26,10 +30,17 @@ def here(policy: Policy, answers: Iterable[AgentStatus]) -> list[str]:
     return sorted(name for name in names if policy.could_open(name))
 
 
-def warnings(names: Iterable[str]) -> list[str]:
-    """One for each."""
+def warnings(own: Iterable[str], granted: Iterable[str] = ()) -> list[str]:
+    """One for each: of whom the policy could permit, and of those to whom it could be granted."""
     return [
-        f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, nothing "
-        "but its own process keeps it to what it asked for"
-        for name in names
+        *(
+            f"{printable(name)} could be permitted, and is its own reconstructor: once the token is opened for it, "
+            "nothing but its own process keeps it to what it asked for"
+            for name in own
+        ),
+        *(
+            f"{printable(name)} could be granted it (@delegable), and is its own reconstructor: neither a grant's "
+            "bounds nor the policy keep it to what it asked for"
+            for name in granted
+        ),
     ]

@@ -20,7 +20,7 @@ from evanesce.cli._app import App, Stopwatch, verb
 from evanesce.cli._progress import counting
 from evanesce.cli.identity import own_id
 from evanesce.errors import error, translate
-from evanesce.home import Agent, read_agents, valid_address
+from evanesce.home import LABELS, Agent, read_agents, valid_address
 
 
 def register(root: click.Group) -> None:
@@ -41,6 +41,7 @@ def agent() -> None:
 @click.option("--observe", metavar="HOST:PORT", help="Plain HTTP for /healthz and /metrics.")
 @click.option("--site", default="", help="For the quorum file.")
 @click.option("--vendor", default="", help="For the quorum file.")
+@click.option("--administrator", default="", help="For the quorum file: who runs it.")
 @click.option("--commit", type=click.Choice(["process", "power"]), help="When its log must be on disk.")
 @click.option(
     "--element",
@@ -72,6 +73,7 @@ def init(
     observe: str | None,
     site: str,
     vendor: str,
+    administrator: str,
     commit: str | None,
     kind: str,
     passphrase_file: str | None,
@@ -129,11 +131,11 @@ def init(
         if fresh:
             at.root.rmdir()
         raise translate(e) from None
-    entry = Agent(name, made["agent_id"], address or listen, site, vendor)
+    entry = Agent(name, made["agent_id"], address or listen, site, vendor, administrator)
     if register:
         _enlist(app.home.quorum, entry)
     document = {"folder": str(at.root), "stanza": entry.stanza(), "element": made}
-    app.emit(document | {field: getattr(entry, field) for field in ("name", "id", "address", "site", "vendor")})
+    app.emit(document | {field: getattr(entry, field) for field in ("name", "id", "address", *LABELS)})
     if not app.json:
         click.echo(entry.stanza(), nl=False)
     if made["development"]:
@@ -425,6 +427,7 @@ def _status_document(answer: AgentStatus, place: Agent) -> dict[str, object]:
         "address": place.address,
         "site": place.site,
         "vendor": place.vendor,
+        "administrator": place.administrator,
         "reachable": answer.report is not None,
         "problem": answer.problem,
         "status": answer.report,

@@ -29,6 +29,12 @@ from evanesce.errors import EvanesceError, error, exit_status
 LOOK = 0.5
 """Seconds between two looks at a request's folder."""
 
+AGAIN = 2.0
+"""Seconds until agents that were away are asked again; and those that refused, at first."""
+
+SELDOM = 60.0
+"""Seconds, at most, between two times that agents are asked which refuse: they log it each time."""
+
 LONGEST = 4000
 """Characters of a message that an approver is shown."""
 
@@ -98,7 +104,7 @@ def request(
         else:
             make = Request.to_sign if action == "sign" else Request.to_mac
             made = make(loaded, caller, content, suite=suite, word=word)
-    kept = _requests.root(app.home.root, folder).keep(made)
+    kept = _requests.root(app.home.root, folder).keep(made, app.home.root)
     if under is not None:
         _requests.keep_grant(app.home.root, made, under)
     app.emit({"id": made.id, "folder": str(kept.folder), "text": made.text})
@@ -165,18 +171,32 @@ def approve(
 
 def _show(app: App, asked: Request) -> None:
     app.say(asked.text)
+    # All that the digest covers and the text does not say.
     if not asked.shown:
-        try:
-            words = asked.content.decode()
-        except UnicodeDecodeError:
-            words = ""
-        if words and len(words) <= LONGEST:
-            app.say("Its content, of which this machine has computed that digest:")
-            app.say(words)
-        digest = hashlib.sha256(asked.content).hexdigest()
-        app.say(f"Content: {len(asked.content)} bytes, SHA-256 {digest}")
+        app.say("What follows is what this machine has computed that digest from.")
+        _show_bytes(app, "Content", asked.content)
+        if asked.action == "decrypt":
+            _show_bytes(app, "Additional data", asked.aad)
+        elif asked.action == "derive":
+            app.say(f"Length of the derived key: {asked.length} bytes")
     if asked.token.pinned is None:
         app.warn(["nothing here says that this token is the right one: compare its id with whoever created the key"])
+
+
+def _show_bytes(app: App, what: str, data: bytes) -> None:
+    if not data:
+        return app.say(f"{what}: none")
+    app.say(f"{what}: {len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}")
+    if len(data) > 4 * LONGEST:
+        return None
+    try:
+        words = data.decode()
+    except UnicodeDecodeError:
+        return None
+    if len(words) <= LONGEST:
+        # Marked, since its lines are the requester's and could read like these.
+        app.say("\n".join(f"| {line}" for line in words.split("\n")))
+    return None
 
 
 def _confirm(app: App) -> None:
@@ -320,14 +340,17 @@ def wait(
 ) -> None:
     """Perform a REQUEST as soon as enough people have approved it, and write what comes of it.
 
-    Whenever there is a new approval the agents are asked; they alone decide what is enough. Exits 1 when that
-    takes longer than --timeout.
+    Whenever there is a new approval the agents are asked, and now and then without one: those that are away may come
+    back, and an approver be allowed. They alone decide what is enough. Exits 1 when that takes longer than --timeout.
     """
     check_free([out, receipts], force)
     kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
     asked = kept.request
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
+    if not _requests.asked_here(reference, asked, app.home.root):
+        app.warn(["this home did not ask for it: that it is what you want done, nothing here can tell. It reads:"])
+        app.say(asked.text)
     secret = asked.action in ("decrypt", "derive")
     if secret:
         _io.check_secret_sink(app, out, show)
@@ -352,37 +375,60 @@ def wait(
 def _perform(
     app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float
 ) -> tuple[Signature | Mac | Secret, list[str]]:
-    tried: frozenset[str] | None = None
-    refusal: EvanesceError | None = None
+    tried: frozenset[str] = frozenset()
+    due, pause, said = time.monotonic(), AGAIN, ""
     while True:
         counting = kept.counting(grantors)
         ids = frozenset(one.approval.id for one in counting)
-        if tried is None or ids - tried:
+        if ids - tried:
+            due, pause = time.monotonic(), AGAIN
+        if time.monotonic() >= due:
             tried = ids
+            people = ", ".join(map(_who, counting)) or "nobody"
             try:
                 _enough_agents(client, kept.request)
                 done = client.perform(kept.request, [one.approval for one in counting])
                 return done, [one.name or one.approval.approver for one in counting]
             except EvanesceError as e:
-                # Where every agent that failed has said no, it is people who are missing.
-                if exit_status(e) != 2 or e.code not in ("refused", "quorum-not-met"):
+                # Asking again takes nothing away: an agent takes an approval once, whatever became of its answer.
+                if e.code not in _NOT_YET:
                     raise
                 refusal = e
-            people = ", ".join(map(_who, counting)) or "nobody"
-            app.say(f"Not yet: approved by {people}.")
-            own = {
-                one.name or short(one.approval.approver) for one in kept.given() if one.approval.approver in grantors
-            }
-            app.warn([f"{printable(who)} granted this, and cannot approve it" for who in sorted(own)])
+            missing = exit_status(refusal) == 2
+            why = _why(refusal)
+            word = f"Not yet: approved by {people}{_granted(kept, grantors)}{why}."
+            if word != said:
+                app.say(word)
+            said = word
+            due = time.monotonic() + pause
+            pause = min(2 * pause, SELDOM) if missing else AGAIN
         if time.monotonic() >= until:
-            why = f": {refusal.culprits[0].detail}" if refusal is not None and refusal.culprits else ""
+            if not missing:
+                raise refusal
             raise error(
                 "not-approved",
                 f"not enough people have approved request {kept.request.id} in time{why}",
                 "`evanesce requests` shows who has; wait again.",
-                refusal.culprits if refusal is not None else (),
+                refusal.culprits,
             )
         time.sleep(LOOK)
+
+
+_NOT_YET = frozenset({"refused", "quorum-not-met", "overloaded", "reconstructor"})
+"""What may be otherwise later: people, agents or the reconstructor are missing."""
+
+
+def _granted(kept: Kept, grantors: frozenset[str]) -> str:
+    given = [one for one in kept.given() if one.approval.approver in grantors]
+    names = sorted({printable(one.name) or short(one.approval.approver) for one in given})
+    return f", without {', '.join(names)}: whoever grants this cannot approve it" if names else ""
+
+
+def _why(refusal: EvanesceError) -> str:
+    # Where every agent that failed has said no, it is people who are missing, and an agent's words say what for.
+    if exit_status(refusal) == 2:
+        return f": {printable(refusal.culprits[0].detail)}" if refusal.culprits else ""
+    return f": {printable(refusal.message)}"
 
 
 def _enough_agents(client: Client, asked: Request) -> None:

@@ -77,7 +77,7 @@ def verify(
     loaded = [Token.load(app.token_path(each), home=app.home.root) for each in tokens]
     logs = open_all(map(Path, folders))
     witnesses = _vkeys(keys)
-    loaded_receipts = [kept_receipts.load(Path(each)) for each in receipts]
+    loaded_receipts = [kept for each in receipts for kept in kept_receipts.load(Path(each))]
     contradictions(loaded_receipts)
     verdicts = [
         judge(
@@ -299,18 +299,33 @@ def _entries(entries: Sequence[Entry], names: dict[str, str]) -> Table:
 @click.option("--seen", metavar="RECEIPTS", multiple=True, required=True, help="Receipts; may be repeated.")
 @click.option("--caller", "callers", metavar="ID", multiple=True, help="More callers whose operations you kept.")
 @click.option("--log-key", "keys", metavar="VKEY", multiple=True, help="A log's vkey, or a file with some.")
+@click.option(
+    "--deadline",
+    type=click.IntRange(1, 600_000),
+    metavar="MS",
+    default=10_000,
+    show_default=True,
+    help="That operations were given at most: what is logged much later is none of them.",
+)
 def reconcile(
-    app: App, folders: tuple[str, ...], seen: tuple[str, ...], callers: tuple[str, ...], keys: tuple[str, ...]
+    app: App,
+    folders: tuple[str, ...],
+    seen: tuple[str, ...],
+    callers: tuple[str, ...],
+    keys: tuple[str, ...],
+    deadline: int,
 ) -> None:
     """Compare receipts with what the agents logged.
 
-    Names operations that the agents permitted and no receipt is of, and receipts that the logs do not bear out.
-    Exits 2 when there are any. A --seen folder stands for all files in it.
+    Names operations, orders and seats that the agents permitted and no receipt is of, and receipts that the logs do
+    not bear out. Exits 2 when there are any. A --seen folder stands for all files in it.
     """
     files = [file for each in seen for file in _files_of(Path(each))]
     logs = open_all(map(Path, folders))
     check_keys(logs, _vkeys(keys))
-    done = compare(map(kept_receipts.load, files), logs, [_hex(each, "--caller").hex() for each in callers])
+    further = [_hex(each, "--caller").hex() for each in callers]
+    kept = [each for file in files for each in kept_receipts.load(file)]
+    done = compare(kept, logs, further, deadline / 1000)
     app.emit(
         {
             "agree": done.agree,

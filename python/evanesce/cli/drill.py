@@ -154,15 +154,18 @@ def _document(result: Drilled) -> dict[str, Any]:
 
 
 def _table(drilled: Sequence[Drilled]) -> Table:
-    table = Table("token", "id", "quorum", "live", "losses left", "agents", "sites", "vendors", "verdict")
+    table = Table(
+        "token", "id", "quorum", "live", "losses left", "agents", "sites", "vendors", "administrators", "verdict"
+    )
     for result in drilled:
         token, margin = result.token, result.margins
         row = [result.path.name, short(token.id) if token else "", token.quorum if token else ""]
         if margin is None:
-            row += [""] * 5
+            row += [""] * 6
         else:
             row += [f"{margin.live} of {margin.seats}", str(margin.losses)]
-            row += [_pair(group) for group in (margin.agents, margin.sites, margin.vendors)]
+            groups = (margin.agents, margin.sites, margin.vendors, margin.administrators)
+            row += [_pair(group) for group in groups]
         style = (None, "yellow", "red")[result.status]
         table.add_row(*map(printable, [*row, VERDICTS[result.status]]), style=style)
     table.caption = "losses left: seats, the last of which makes it unopenable; of each kind: fewest to block / to open"

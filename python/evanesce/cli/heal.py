@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from evanesce import Client, EvanesceError, Healed, Token, _files
+from evanesce import Client, EvanesceError, Healed, Retirement, Token, _files
 from evanesce._heal import Changes, unasked
 from evanesce._text import printable
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._healing import Healing
+from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
 from evanesce.cli.key import key, moment, policy_text, seats_of
 from evanesce.errors import error, exit_status
@@ -32,6 +33,7 @@ def register(root: click.Group) -> None:
 def _healing_options(function: _options.F) -> _options.F:
     for decorator in (
         click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 10000]"),
+        _options.receipts_option,
         _options.force_option,
         click.option("--retire-old", is_flag=True, help="Then have the old token tombstoned, for good."),
         click.option("--armor", is_flag=True, help="Write the token as text."),
@@ -53,6 +55,7 @@ def refresh(
     armor: bool,
     retire_old: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
 ) -> None:
     """Mint the same key anew for the same holders.
@@ -60,7 +63,7 @@ def refresh(
     New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
     token works until it is retired. Exits 1 while the old one is not dead, if that was asked for.
     """
-    _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, deadline)
+    _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
 
 
 @verb(key)
@@ -78,6 +81,7 @@ def reshare(
     armor: bool,
     retire_old: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
     quorum: str | None,
     seats: tuple[str, ...],
@@ -99,7 +103,7 @@ def reshare(
         changes["expires"] = None if expires == "never" else moment(expires, time.time())
     if not changes:
         raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
-    _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, deadline)
+    _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
 
 
 def _anew(
@@ -113,12 +117,14 @@ def _anew(
     armor: bool,
     retire_old: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
 ) -> None:
     if reference == "-" and out is None:
         raise error("usage", "a token from stdin has no place to be replaced in", "Give --out FILE.")
     if out == "-":
         raise error("usage", "a healed token is written to a file, so that it is durable", "Give --out FILE.")
+    kept = kept_before(receipts)
     source = None if reference == "-" else app.token_path(reference)
     path = Path(out) if out is not None else source
     assert path is not None
@@ -135,8 +141,14 @@ def _anew(
                 healed = client.reshare(old, trust_token=trust_token, **changes)
             new = healed.token
             healing.note(new)
+            kept += openings(healed.receipts, healed.salt)
+            if receipts:
+                keep(app, receipts, {"openings": kept}, force=True)
         healing.place(new, armor, in_place, force)
-        dead = _retire(app, client, old) if retire_old else None
+        retirement = _retire(app, client, old) if retire_old else None
+        dead = None if retirement is None else retirement.dead
+        if receipts and retirement is not None:
+            keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts)]}, force=True)
     if dead is not False:
         healing.done()
     app.emit(
@@ -201,14 +213,14 @@ def _begun(
     return old, healing, healing.resume(app.home.root)
 
 
-def _retire(app: App, client: Client, old: Token) -> bool:
+def _retire(app: App, client: Client, old: Token) -> Retirement:
     with app.working("asking the holders to retire the old token"):
         retirement = client.retire(old)
     for seat in retirement.missing:
         app.say(
             f"{printable(seat.seat)} has not retired it: {printable(seat.verdict)} {printable(seat.detail)}", "yellow"
         )
-    return retirement.dead
+    return retirement
 
 
 @verb(key)
@@ -220,6 +232,7 @@ def _retire(app: App, client: Client, old: Token) -> bool:
 @click.option("--seat", metavar="SEAT", help="Only this seat. [default: every seat that it held]")
 @click.option("--even-if-it-sits", is_flag=True, help="Though the new holder sits in the token already.")
 @click.option("--trust-token", is_flag=True, help="Believe that these tokens are the right ones, unproven.")
+@_options.receipts_option
 @click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="For each token. [default: 10000]")
 def repair(
     app: App,
@@ -229,6 +242,7 @@ def repair(
     seat: str | None,
     even_if_it_sits: bool,
     trust_token: bool,
+    receipts: str | None,
     deadline: int | None,
 ) -> None:
     """Give the seats of a destroyed element to another agent.
@@ -237,6 +251,7 @@ def repair(
     passed over: stopped at any point, the same command goes on. (For an element that was stolen: refresh, then
     retire.) Exits 1 or 2 when some could not be repaired.
     """
+    kept = kept_before(receipts)
     identifiers = {agent.name: agent.id for agent in read_agents(app.home.quorum)}
     gone = identifiers.get(lost, lost.lower())
     if len(gone) != 64:
@@ -255,7 +270,7 @@ def repair(
     ):
 
         def one(path: Path) -> list[dict[str, Any]]:
-            return _repair_one(app, client, path, gone, holder, seat, even_if_it_sits, trust_token)
+            return _repair_one(app, client, path, gone, holder, seat, even_if_it_sits, trust_token, kept)
 
         waiting = {pool.submit(one, path): path for path in files}
         for future in as_completed(waiting):
@@ -266,6 +281,8 @@ def repair(
             except EvanesceError as e:
                 failed.append((waiting[future], e))
             step()
+    if receipts:
+        keep(app, receipts, {"openings": kept}, force=True)
     rate = round(len(repaired) / max(watch.milliseconds / 1000, 1e-9), 1)
     app.emit(
         {
@@ -285,7 +302,15 @@ def repair(
 
 
 def _repair_one(
-    app: App, client: Client, path: Path, gone: str, holder: str, seat: str | None, even: bool, trust_token: bool
+    app: App,
+    client: Client,
+    path: Path,
+    gone: str,
+    holder: str,
+    seat: str | None,
+    even: bool,
+    trust_token: bool,
+    kept: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     token = Token.load(path, trust_token=trust_token, home=app.home.root)
     token.require_pinned("repair", trust_token)
@@ -295,6 +320,7 @@ def _repair_one(
         if place.holder_id != gone or (seat is not None and place.name != seat):
             continue
         healed = client.repair(token, place.name, holder, even_if_it_sits=even)
+        kept.extend(openings(healed.receipts, healed.salt))
         # Seat by seat: what was achieved is on disk before the next is tried.
         token = healed.token
         token.save(path, armored=armored, force=True)

@@ -21,6 +21,7 @@ from evanesce.cli import _io, _options
 from evanesce.cli import _own as own
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._finish import check_free
+from evanesce.cli._keep import keep, openings
 from evanesce.errors import error
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhdwy])")
@@ -40,6 +41,7 @@ def key() -> None:
 def _terms(function: _options.F) -> _options.F:
     for decorator in (
         _options.mint_deadline_option,
+        _options.receipts_option,
         _options.force_option,
         click.option("--armor", is_flag=True, help="Write the token as text."),
         click.option("--out", metavar="FILE", help="The token file. [default: NAME.regen in the home's tokens]"),
@@ -71,11 +73,12 @@ def create(
     out: str | None,
     armor: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
 ) -> None:
     """Mint a new key NAME and write its token. Its pin is kept in the home folder."""
     terms = _gather(app, quorum, seats, policy, expires, replaces)
-    _make(app, name, wanted, terms, None, known, out, armor, force, deadline)
+    _make(app, name, wanted, terms, None, known, out, armor, force, receipts, deadline)
 
 
 @verb(key, "import")
@@ -96,6 +99,7 @@ def import_(
     out: str | None,
     armor: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
     file: str | None,
     descriptor: int | None,
@@ -116,7 +120,7 @@ def import_(
     else:
         source = Terminal(f"Key to import as {printable(name)}: ")
     terms = _gather(app, quorum, seats, policy, expires, replaces)
-    _make(app, name, wanted, terms, source, known, out, armor, force, deadline)
+    _make(app, name, wanted, terms, source, known, out, armor, force, receipts, deadline)
     if file is not None:
         app.say(f"The original is still in {printable(file)}: destroy it, and its backups, when this token is safe.")
 
@@ -187,6 +191,7 @@ def _make(
     out: str | None,
     armor: bool,
     force: bool,
+    receipts: str | None,
     deadline: int | None,
 ) -> None:
     if not wanted:
@@ -194,7 +199,7 @@ def _make(
     path = app.home.token(name) if out is None else Path(out)
     if out is None:
         _files.folder(path.parent)
-    check_free([str(path)], force)
+    check_free([str(path), receipts], force)
     watch = Stopwatch()
     asks = isinstance(source, Terminal)
     with app.working(f"minting {name}", asks), app.client(deadline) as client:
@@ -213,6 +218,8 @@ def _make(
             armored = armor or os.isatty(descriptor)
             _io.write_descriptor(descriptor, token.armor().encode() if armored else token.encode())
     written = str(path) if descriptor is None else None
+    if receipts:
+        keep(app, receipts, {"openings": openings(token.receipts)}, force)
     app.emit(
         {
             "token": token.id,
@@ -240,18 +247,31 @@ def _permitted(client: Client, token: Token, known: str | None) -> list[str]:
         return []
     policy = Policy(token.policy)
     try:
-        names = own.here(policy, client.status()) if known is None else own.in_directory(policy, Path(known))
+        if known is not None:
+            return own.warnings(*own.in_directory(policy, Path(known)))
+        return own.warnings(own.here(policy, client.status()))
     except EvanesceError as e:
         return [f"who of the permitted is its own reconstructor could not be looked at: {printable(e.message)}"]
-    return own.warnings(names)
 
 
 @verb(key)
 @_options.token_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@_options.receipts_option
+@_options.force_option
 @_options.deadline_option
-def retire(app: App, token: str, pin: str | None, trust_token: bool, yes: bool, deadline: int | None) -> None:
+def retire(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    yes: bool,
+    receipts: str | None,
+    force: bool,
+    deadline: int | None,
+) -> None:
     """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
+    check_free([receipts], force)
     loaded = app.token(token, pin, trust_token)
     if not yes:
         if app.json or not sys.stdin.isatty():
@@ -261,6 +281,8 @@ def retire(app: App, token: str, pin: str | None, trust_token: bool, yes: bool, 
             raise click.exceptions.Exit(1)
     with app.working("asking the holders to retire it"), app.client(deadline) as client:
         result = client.retire(loaded)
+    if receipts:
+        keep(app, receipts, {"openings": openings(result.receipts)}, force)
     seats = [
         {"seat": seat.seat, "holder": seat.holder, "verdict": seat.verdict, "detail": seat.detail}
         for seat in result.seats

@@ -11,6 +11,8 @@ from evanesce import OrderResult, Token
 from evanesce._text import printable
 from evanesce.cli import _options
 from evanesce.cli._app import App, receipts_json, verb
+from evanesce.cli._finish import check_free
+from evanesce.cli._keep import keep, openings
 from evanesce.cli.key import key
 from evanesce.errors import error
 
@@ -22,6 +24,8 @@ def register(root: click.Group) -> None:
 def _order_options(function: _options.F) -> _options.F:
     for decorator in (
         _options.deadline_option,
+        _options.force_option,
+        _options.receipts_option,
         click.option(
             "--also", "versions", metavar="FILE", multiple=True, help="An older copy of the token; may be repeated."
         ),
@@ -41,6 +45,8 @@ def revoke(
     trust_token: bool,
     versions: tuple[str, ...],
     yes: bool,
+    receipts: str | None,
+    force: bool,
     deadline: int | None,
 ) -> None:
     """Revoke a token, for good, at every agent that can be reached.
@@ -49,6 +55,7 @@ def revoke(
     that those that are away learn it when they return. Give older copies of the token with --also: every agent that
     holds a row in any of them counts. Exits 0 once the token is dead, 1 while agents are missing.
     """
+    check_free([receipts], force)
     tokens = _read(app, token, pin, trust_token, versions)
     if not yes:
         if app.json or not sys.stdin.isatty():
@@ -58,37 +65,56 @@ def revoke(
             raise click.exceptions.Exit(1)
     with app.working("asking the agents to revoke it"), app.client(deadline) as client:
         result = client.revoke(*tokens)
+    _keep(app, result, receipts, force)
     _report(app, tokens[0], result, "It is dead: no sufficient set of seats remains.", "It is not dead yet")
 
 
 @verb(key)
 @_order_options
 def freeze(
-    app: App, token: str, pin: str | None, trust_token: bool, versions: tuple[str, ...], deadline: int | None
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    versions: tuple[str, ...],
+    receipts: str | None,
+    force: bool,
+    deadline: int | None,
 ) -> None:
     """Freeze a token at every agent that can be reached, until it is thawed.
 
     Judged and handed on as a revocation is. Exits 0 once no sufficient set of seats remains, 1 while agents are
     missing.
     """
+    check_free([receipts], force)
     tokens = _read(app, token, pin, trust_token, versions)
     with app.working("asking the agents to freeze it"), app.client(deadline) as client:
         result = client.freeze(*tokens)
+    _keep(app, result, receipts, force)
     _report(app, tokens[0], result, "It is frozen: no sufficient set of seats answers.", "It is not frozen yet")
 
 
 @verb(key)
 @_order_options
 def thaw(
-    app: App, token: str, pin: str | None, trust_token: bool, versions: tuple[str, ...], deadline: int | None
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    versions: tuple[str, ...],
+    receipts: str | None,
+    force: bool,
+    deadline: int | None,
 ) -> None:
     """Take back a freeze, at every agent that can be reached.
 
     Exits 0 once a sufficient set of seats answers again, 1 while agents are missing. What was revoked stays so.
     """
+    check_free([receipts], force)
     tokens = _read(app, token, pin, trust_token, versions)
     with app.working("asking the agents to thaw it"), app.client(deadline) as client:
         result = client.thaw(*tokens)
+    _keep(app, result, receipts, force)
     _report(app, tokens[0], result, "It is thawed: a sufficient set of seats answers.", "It is not thawed yet")
 
 
@@ -96,6 +122,11 @@ def _read(app: App, token: str, pin: str | None, trust_token: bool, versions: tu
     loaded = app.token(token, pin, trust_token)
     # The same id is the same token: whoever believes one believes all.
     return [loaded, *(app.token(version, loaded.id) for version in versions)]
+
+
+def _keep(app: App, result: OrderResult, receipts: str | None, force: bool) -> None:
+    if receipts:
+        keep(app, receipts, {"openings": openings(result.receipts)}, force)
 
 
 def _report(app: App, token: Token, result: OrderResult, settled: str, not_yet: str) -> None:

@@ -47,7 +47,7 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
         quorum = token.quorum
     limits = given.limits(quorum)
     warnings = [*given.warnings, *(spent_twice(given, quorum) if quorum is not None else ())]
-    own = [] if known is None else _own.in_directory(given, Path(known))
+    own, granted = ([], []) if known is None else _own.in_directory(given, Path(known))
     named = None if given.approvers is None else {name: identifier for name, identifier, _ in given.approvers}
     app.emit(
         {
@@ -57,10 +57,11 @@ def check(app: App, reference: str, quorum: str | None, known: str | None) -> No
             "limits": [asdict(limit) for limit in limits],
             "approvers": named,
             "own_reconstructors": None if known is None else own,
+            "could_be_granted": None if known is None else granted,
         }
     )
     app.warn(map(printable, warnings))
-    app.warn(_own.warnings(own))
+    app.warn(_own.warnings(own, granted))
     if known is None:
         app.say("Who of the permitted is its own reconstructor, is not looked at: --known known.toml.")
     if not given.text:

@@ -79,6 +79,8 @@ struct Line {
     _site: String,
     #[serde(default, rename = "vendor")]
     _vendor: String,
+    #[serde(default, rename = "administrator")]
+    _administrator: String,
 }
 
 impl Peers {
@@ -157,7 +159,7 @@ mod tests {
         let stanza = |(name, id): &(&str, u8)| {
             let id = hex::encode([*id; 32]);
             format!(
-                "[[agent]]\nname = \"{name}\"\nid = \"{id}\"\naddress = \"h:1\"\nsite = \"x\"\n"
+                "[[agent]]\nname = \"{name}\"\nid = \"{id}\"\naddress = \"h:1\"\nsite = \"x\"\nadministrator = \"ops\"\n"
             )
         };
         agents.iter().map(stanza).collect()

@@ -4,6 +4,7 @@
 //! evaluated is a refusal, since Cedar itself skips a `forbid` that errs. Entity ids are built through the
 //! API, never by joining text: names are hostile. Nothing here knows the time, tokens or the network.
 
+mod annotations;
 mod approvers;
 mod decide;
 mod declared;
@@ -274,6 +275,7 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     if set.num_of_templates() > 0 {
         return Err("it holds a template (?principal or ?resource), which nothing can fill".into());
     }
+    let unread = annotations::check(&set)?;
     let limits = limited::stated(&set)?;
     let delegable = delegable::stated(&set)?;
     let approvers = approvers::named(&set)?;
@@ -308,7 +310,7 @@ fn parse(policy: &str) -> Result<Parsed, String> {
     let warnings = result
         .validation_warnings()
         .map(|w| cut(&w.to_string(), EXPLANATION));
-    let warnings = warnings.collect();
+    let warnings = warnings.chain(unread).collect();
     Ok(Parsed {
         set,
         declared,

@@ -6,8 +6,9 @@ use crate::decide::{Principal, can_match};
 use crate::{Compiled, LANGUAGE};
 
 /// Whether some permit's scope admits `who` for an action by which the token is opened (all but `retire`). What its
-/// `when` and `unless`, and what forbids, would say is left out: it may be too much, and never too little. `None`, the
-/// policy of length zero, admits everybody.
+/// `when` and `unless`, and what forbids, would say is left out: it may be too much, and never too little, of those who ask
+/// for themselves; where the policy is delegable, anybody could be granted it. `None`, the policy of length zero, admits
+/// everybody.
 pub fn could_open(policy: Option<&Compiled>, who: &Principal) -> bool {
     let Some(policy) = policy else {
         return true;

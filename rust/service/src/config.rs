@@ -83,6 +83,10 @@ struct Agent {
     site: String,
     #[serde(default)]
     vendor: String,
+    /// For people, who ask how much a quorum can lose.
+    #[allow(dead_code)]
+    #[serde(default)]
+    administrator: String,
 }
 
 impl Config {
@@ -178,7 +182,8 @@ mod tests {
     #[test]
     fn a_short_folder_is_enough_and_what_is_wrong_is_said() {
         let agent = format!(
-            "[[agent]]\nname = \"a\"\nid = \"{}\"\naddress = \"127.0.0.1:7401\"\n",
+            "[[agent]]\nname = \"a\"\nid = \"{}\"\naddress = \"127.0.0.1:7401\"\n\
+             site = \"s\"\nvendor = \"v\"\nadministrator = \"ops\"\n",
             "ab".repeat(32)
         );
         let plain = "name = \"r\"\nlisten = \"127.0.0.1:0\"\n";

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evanesce_agent::{Disk, Journal};
 use evanesce_wire::disk::FRAME;
-use evanesce_wire::message::SignedOrder;
+use evanesce_wire::message::{SignedOrder, Word};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -118,17 +118,35 @@ impl File {
 const ORDERS: &str = "orders";
 const BEFORE: usize = 4 + 8;
 
-/// The whole orders of such a file.
-fn orders(mut file: &[u8]) -> Vec<SignedOrder> {
-    let mut orders = Vec::new();
+/// The whole words of such a file, each with its frame.
+fn words(mut file: &[u8]) -> Vec<(&[u8], Word)> {
+    let mut words = Vec::new();
     while let Some(length) = file.first_chunk::<4>() {
         let end = BEFORE + u32::from_be_bytes(*length) as usize;
-        let order = file.get(BEFORE..end).map(SignedOrder::decode);
-        let Some(Ok(order)) = order else { break };
-        orders.push(order);
-        file = &file[end..];
+        let word = file.get(BEFORE..end).map(Word::decode);
+        let Some(Ok(word)) = word else { break };
+        let (frame, rest) = file.split_at(end);
+        words.push((frame, word));
+        file = rest;
     }
-    orders
+    words
+}
+
+/// The whole orders of such a file.
+fn orders(file: &[u8]) -> Vec<SignedOrder> {
+    let orders = words(file).into_iter().filter_map(|(_, word)| match word {
+        Word::Order(order) => Some(order),
+        Word::Revocation(_) => None,
+    });
+    orders.collect()
+}
+
+/// Such a file without the ends of grants.
+fn without_ends(file: &[u8]) -> Vec<u8> {
+    let kept = words(file)
+        .into_iter()
+        .filter(|(_, word)| matches!(word, Word::Order(_)));
+    kept.flat_map(|(frame, _)| frame.to_vec()).collect()
 }
 
 /// How many whole entries a log has.
@@ -289,8 +307,12 @@ impl SimDisk {
             state.files.remove("tombstones");
             state.files.remove(ORDERS);
         }
-        if state.planted == Planted::ForgetsRevokedGrants {
-            state.files.remove("revoked-grants");
+        if state.planted == Planted::ForgetsRevokedGrants
+            && let Some(file) = state.files.get_mut(ORDERS)
+        {
+            file.now = without_ends(&file.now);
+            file.synced = without_ends(&file.synced);
+            file.since.clear();
         }
         // Whatever an agent finds when it starts holds from then on.
         state.record(life, true);
