@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from evanesce import Token, _core, _files
+from evanesce._connect import DEADLINES
 from evanesce._text import printable, short
 from evanesce.approvals import Approval, Site
 from evanesce.audit import receipts as kept_receipts
@@ -303,9 +304,9 @@ def _entries(entries: Sequence[Entry], names: dict[str, str]) -> Table:
     "--deadline",
     type=click.IntRange(1, 600_000),
     metavar="MS",
-    default=10_000,
-    show_default=True,
-    help="That operations were given at most: what is logged much later is none of them.",
+    default=DEADLINES["all else"],
+    help="That operations were given at most: what is logged much later is none of them. "
+    f"[default: {DEADLINES['all else']}]",
 )
 def reconcile(
     app: App,
