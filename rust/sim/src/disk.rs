@@ -83,6 +83,10 @@ impl Change {
 
 impl File {
     fn change(&mut self, change: Change) {
+        // What was written in vain and taken back, when the disk was full, has left nothing to be synced.
+        if self.unsynced.is_some() && self.now == self.synced {
+            self.unsynced = None;
+        }
         change.apply(&mut self.now);
         self.since.push(change);
         self.unsynced.get_or_insert_with(Instant::now);
