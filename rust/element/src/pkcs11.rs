@@ -16,6 +16,7 @@
 //! [`identity`] what agents use, and beside them [`keys`], which are the user's own.
 
 mod binding;
+mod der;
 mod element;
 mod fault;
 mod identity;

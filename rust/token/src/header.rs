@@ -7,7 +7,7 @@ use crate::limits::{GATE_DEPTH, NAME_BYTES, POLICY_BYTES, SEAT_NAME_BYTES, SEATS
 use crate::malformed::{Malformed, quoted};
 
 /// The version that this crate speaks.
-const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 1;
 
 const KEYS: [&str; 10] = [
     "v", "key", "name", "nonce", "policy", "quorum", "suites", "created", "expires", "replaces",

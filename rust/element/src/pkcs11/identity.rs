@@ -6,6 +6,7 @@
 use super::Config;
 use super::binding::Binding;
 use super::fault::Fault;
+use super::keys::P256;
 use super::module::Module;
 use super::template::{Purpose, strict, strictest};
 use super::token::Connection;
@@ -23,8 +24,6 @@ const SPKI_PREFIX: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// CKA_EC_PARAMS: the object identifier of P-256 (RFC 5480).
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const POINT: usize = 65;
 
 /// A P-256 key pair whose private half stays in the token.
@@ -185,31 +184,16 @@ fn spki(point: &[u8; POINT]) -> Vec<u8> {
     [&SPKI_PREFIX[..], point].concat()
 }
 
-/// CKA_EC_POINT is an OCTET STRING by the standard, and the bare point in some modules.
 fn uncompressed(point: &[u8]) -> Option<[u8; POINT]> {
-    let bare = point
-        .strip_prefix(&[0x04, POINT as u8])
-        .filter(|rest| rest.len() == POINT)
-        .unwrap_or(point);
+    let bare = super::der::bare(point, POINT)?;
     bare.try_into()
         .ok()
         .filter(|point: &[u8; POINT]| point[0] == 0x04)
 }
 
-/// Ecdsa-Sig-Value (RFC 3279) of r ‖ s.
 fn der(signature: &[u8; 64]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(70);
-    for number in signature.chunks_exact(32) {
-        let start = number.iter().position(|byte| *byte != 0).unwrap_or(31);
-        let digits = &number[start..];
-        let sign_byte = digits[0] >> 7;
-        body.extend([0x02, digits.len() as u8 + sign_byte]);
-        body.extend(std::iter::repeat_n(0, usize::from(sign_byte)));
-        body.extend_from_slice(digits);
-    }
-    let mut der = vec![0x30, body.len() as u8];
-    der.append(&mut body);
-    der
+    let (r, s) = signature.split_at(32);
+    super::der::ecdsa_signature(r, s)
 }
 
 #[cfg(test)]

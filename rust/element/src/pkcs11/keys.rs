@@ -27,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use kind::Kind;
+pub(super) use kind::P256;
 
 /// Keys in one token.
 pub struct Keys {
@@ -150,10 +151,7 @@ impl Keys {
             let Some(kind) = kind::of(session, handles.secret)? else {
                 return Ok(None);
             };
-            let public = match handles.public {
-                Some(public) => public::spki(session, kind, public)?,
-                None => None,
-            };
+            let public = public_half(session, kind, handles)?;
             Ok(Some((kind, public)))
         })?;
         let (kind, public) = found.ok_or_else(|| KeyError::Unknown(printable(label)))?;
@@ -164,10 +162,7 @@ impl Keys {
                 || ElementError::Unavailable(format!("the key {:?} is gone", printable(&wanted)));
             let handles = find(session, &wanted)?.ok_or_else(gone)?;
             // A token that was away may have come back with something else under the label.
-            let public = match handles.public {
-                Some(public) => public::spki(session, kind, public)?,
-                None => None,
-            };
+            let public = public_half(session, kind, handles)?;
             if kind::of(session, handles.secret)? != Some(kind) || public != same {
                 let what = format!(
                     "the token came back with another key {:?}",
@@ -390,6 +385,14 @@ fn find(session: &Session, label: &str) -> Result<Option<Handles>, Fault> {
             printable(label)
         ))
         .into()),
+    }
+}
+
+/// SubjectPublicKeyInfo of a key pair.
+fn public_half(session: &Session, kind: Kind, handles: Handles) -> Result<Option<Vec<u8>>, Fault> {
+    match handles.public {
+        Some(public) => public::spki(session, kind, public),
+        None => Ok(None),
     }
 }
 

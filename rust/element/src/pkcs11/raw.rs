@@ -86,34 +86,17 @@ impl Raw {
         data: &[u8],
         out: &mut [u8],
     ) -> Result<()> {
-        let (begin, finish) = (function!(self, C_SignInit), function!(self, C_Sign));
-        let mut mechanism = CK_MECHANISM {
-            mechanism,
-            pParameter: null_mut(),
-            ulParameterLen: 0,
-        };
-        // SAFETY: the mechanism outlives the call and has no parameter.
-        done(
-            unsafe { begin(session.handle(), &mut mechanism, key.handle()) },
-            Function::SignInit,
-        )?;
-        let mut length = ulong(out.len());
-        // SAFETY: the first pair describes `data`, which is only read; the second describes `out`.
-        let rv = unsafe {
-            let data = (data.as_ptr().cast_mut(), ulong(data.len()));
-            finish(
-                session.handle(),
-                data.0,
-                data.1,
-                out.as_mut_ptr(),
-                &mut length,
-            )
-        };
-        done(rv, Function::Sign)?;
-        match length == ulong(out.len()) {
-            true => Ok(()),
-            false => Err(Error::Pkcs11(RvError::SignatureLenRange, Function::Sign)),
-        }
+        self.sign_under(
+            session,
+            CK_MECHANISM {
+                mechanism,
+                pParameter: null_mut(),
+                ulParameterLen: 0,
+            },
+            key,
+            data,
+            out,
+        )
     }
 
     /// As [`sign`](Self::sign), with any of `cryptoki`'s mechanisms.
@@ -121,6 +104,18 @@ impl Raw {
         &self,
         session: &Session,
         mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        self.sign_under(session, CK_MECHANISM::from(mechanism), key, data, out)
+    }
+
+    /// The mechanism's parameter, if it has one, lives in the caller's `Mechanism`.
+    fn sign_under(
+        &self,
+        session: &Session,
+        mechanism: CK_MECHANISM,
         key: ObjectHandle,
         data: &[u8],
         out: &mut [u8],
@@ -144,6 +139,7 @@ impl Raw {
     ) -> Result<usize> {
         let calls = (function!(self, C_EncryptInit), function!(self, C_Encrypt));
         let functions = (Function::EncryptInit, Function::Encrypt);
+        let mechanism = CK_MECHANISM::from(mechanism);
         one_part(session, mechanism, key, data, out, calls, functions)
     }
 
@@ -158,6 +154,7 @@ impl Raw {
     ) -> Result<usize> {
         let calls = (function!(self, C_DecryptInit), function!(self, C_Decrypt));
         let functions = (Function::DecryptInit, Function::Decrypt);
+        let mechanism = CK_MECHANISM::from(mechanism);
         one_part(session, mechanism, key, data, out, calls, functions)
     }
 
@@ -318,15 +315,14 @@ type Finish = unsafe extern "C" fn(
 /// Both calls of an operation in one part: how many bytes were written to `out`.
 fn one_part(
     session: &Session,
-    mechanism: &Mechanism,
+    mut mechanism: CK_MECHANISM,
     key: ObjectHandle,
     data: &[u8],
     out: &mut [u8],
     (begin, finish): (Begin, Finish),
     functions: (Function, Function),
 ) -> Result<usize> {
-    let mut mechanism = CK_MECHANISM::from(mechanism);
-    // SAFETY: the mechanism's parameter lives in the caller's `Mechanism`, which is borrowed here.
+    // SAFETY: the mechanism's parameter lives in the `Mechanism` of the caller's caller, who borrows it all the while.
     done(
         unsafe { begin(session.handle(), &mut mechanism, key.handle()) },
         functions.0,

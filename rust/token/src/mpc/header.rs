@@ -3,7 +3,7 @@
 use super::{KIND, SUITES, SuiteFacts};
 use crate::cbor::{Limits, Reader, Writer};
 use crate::gate::{Gate, Node};
-use crate::header::{read_quorum, read_version, write_gate};
+use crate::header::{VERSION, read_quorum, read_version, write_gate};
 use crate::limits::{KEY_BYTES, NAME_BYTES, POLICY_BYTES};
 use crate::malformed::{Malformed, quoted};
 
@@ -74,7 +74,7 @@ impl Header {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(512 + self.policy.len());
         writer.map(KEYS.len());
-        writer.key("v").uint(1);
+        writer.key("v").uint(VERSION);
         writer.key("key").bytes(&self.key);
         writer.key("kind").text(KIND);
         writer.key("name").text(&self.name);

@@ -3,9 +3,9 @@
 //! Outputs have the form that the suites have everywhere (PROTOCOL §7). ECDSA is asked for over a digest, so that modules
 //! need no mechanism with a hash of its own; low s is made here, for secp256k1.
 
-use super::public::ecdsa_signature;
 use super::{KeyError, Kind};
 use crate::ElementError;
+use crate::pkcs11::der::ecdsa_signature;
 use crate::pkcs11::fault::{Fault, said};
 use crate::pkcs11::mechanism;
 use crate::pkcs11::module::Module;
