@@ -197,3 +197,22 @@ fn within(bound: &PayloadBound, payload: &Payload) -> Result<(), String> {
         )),
     }
 }
+
+/// A grant that bounds nothing and has no time of its own, for tests to say of it what they are about.
+#[cfg(test)]
+pub fn plain_grant() -> Grant {
+    Grant {
+        token: [1; 32],
+        grantor: [2; 32],
+        delegate: [3; 32],
+        parent: None,
+        further: false,
+        actions: vec!["sign".into()],
+        suites: vec![],
+        bounds: vec![],
+        count: None,
+        not_before: 0,
+        expires: 0,
+        nonce: [0; 16],
+    }
+}

@@ -541,18 +541,9 @@ mod tests {
     /// The end of a grant of that number.
     fn ended(n: u8, expires: u64) -> Word {
         let grant = grant::Grant {
-            token: [1; 32],
-            grantor: [2; 32],
-            delegate: [3; 32],
-            parent: None,
-            further: false,
-            actions: vec!["sign".into()],
-            suites: vec![],
-            bounds: vec![],
-            count: None,
-            not_before: 0,
             expires,
             nonce: [n; 16],
+            ..crate::delegated::plain_grant()
         };
         let signed = grant::Signed {
             grant: grant.encode(),

@@ -563,23 +563,15 @@ mod tests {
 
     #[test]
     fn counts_of_grants_are_kept_until_they_have_expired() {
+        use crate::delegated::plain_grant;
         use evanesce_wire::grant::Grant;
         let given = |n: u32, expires| {
             let mut id = [0; 32];
             id[..4].copy_from_slice(&n.to_be_bytes());
             let grant = Grant {
-                token: [1; 32],
-                grantor: [2; 32],
-                delegate: [3; 32],
-                parent: None,
-                further: false,
-                actions: vec!["sign".into()],
-                suites: vec![],
-                bounds: vec![],
                 count: Some(3),
-                not_before: 0,
                 expires,
-                nonce: [0; 16],
+                ..plain_grant()
             };
             [Arc::new(Given { grant, id })]
         };
@@ -598,6 +590,7 @@ mod tests {
 
     #[test]
     fn grants_that_only_the_log_speaks_of_are_bounded_and_none_is_used_more_often_for_it() {
+        use crate::delegated::plain_grant;
         use evanesce_wire::grant::Grant;
         let name = |n: u32| {
             let mut id = [0; 32];
@@ -606,18 +599,10 @@ mod tests {
         };
         let given = |n, not_before, count| {
             let grant = Grant {
-                token: [1; 32],
-                grantor: [2; 32],
-                delegate: [3; 32],
-                parent: None,
-                further: false,
-                actions: vec!["sign".into()],
-                suites: vec![],
-                bounds: vec![],
                 count,
                 not_before,
                 expires: 1 << 40,
-                nonce: [0; 16],
+                ..plain_grant()
             };
             let id = name(n);
             [Arc::new(Given { grant, id })]
