@@ -61,6 +61,14 @@ pub struct Trouble(StatusCode, &'static str, String);
 
 pub(crate) type Answer = Result<(Vec<u8>, Room), Trouble>;
 
+/// An error where there is a reason to answer nothing now.
+pub(crate) fn unavailable(why: Option<String>) -> Result<(), Trouble> {
+    match why {
+        Some(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why),
+        None => Ok(()),
+    }
+}
+
 /// An error of that status and code.
 pub fn trouble<T>(
     status: StatusCode,
@@ -220,15 +228,11 @@ impl Api {
     }
 
     async fn order(&self, who: &Arc<Known>, body: Incoming) -> Answer {
-        if let Some(why) = self.refusal() {
-            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-        }
+        unavailable(self.refusal())?;
         let mut room = self.rooms.bytes(Some(who));
         let body = body.receive(&mut room).await?;
         // Once more: a body may take its time, and what peers say meanwhile counts.
-        if let Some(why) = self.refusal() {
-            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-        }
+        unavailable(self.refusal())?;
         Ok((self.take_order(who, &body).await?, room))
     }
 
@@ -272,18 +276,14 @@ impl Api {
 
     /// `contribute`, `check`, `retire` and `seat`: a sealed request from a caller with the role for it.
     async fn sealed(&self, verb: Verb, who: Arc<Known>, body: Incoming) -> Answer {
-        if let Some(why) = self.refuses(verb) {
-            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-        }
+        unavailable(self.refuses(verb))?;
         let mut room = match self.rooms.request(&who) {
             Ok(room) => room,
             Err(why) => return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why),
         };
         let body = body.receive(&mut room).await?;
         // Once more: a body may take its time, and what peers say meanwhile counts.
-        if let Some(why) = self.refuses(verb) {
-            return trouble(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-        }
+        unavailable(self.refuses(verb))?;
         let mut envelope = Envelope::decode(&body).map_err(malformed)?;
         drop(body);
         let now = self.world.unix_millis();

@@ -94,20 +94,22 @@ impl Agent {
             of: &of,
         };
         let (count, mut over) = (requests.len() as u64, None);
-        let before = match counted {
-            true => self.uses.lock().before(account),
-            false => Uses::default(),
-        };
         let mut bounds: &[Bound] = &[];
         if counts {
             match ready.bounds() {
                 Ok(found) => bounds = found,
                 Err(why) => over = Some(why.to_owned()),
             }
-            over = over.or_else(|| self.uses.lock().refuses(account, bounds, count, now));
         }
-        if !chain.is_empty() {
-            over = over.or_else(|| self.uses.lock().refuses_grants(chain, count));
+        let mut before = Uses::default();
+        if counted || !chain.is_empty() {
+            let uses = self.uses.lock();
+            if counted {
+                before = uses.before(account);
+            }
+            over = over
+                .or_else(|| uses.refuses(account, bounds, count, now))
+                .or_else(|| uses.refuses_grants(chain, count));
         }
         let case = Case {
             verb,

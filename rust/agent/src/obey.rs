@@ -62,6 +62,13 @@ pub struct Holders {
     pub most: usize,
 }
 
+impl Holders {
+    /// Whether it is not the first peer that has handed on the order: what was refused then was told of then.
+    pub fn others(&self) -> bool {
+        self.count > 1
+    }
+}
+
 impl Api {
     /// Takes an order from a caller.
     pub async fn take_order(&self, who: &Arc<Known>, body: &[u8]) -> Result<Vec<u8>, Trouble> {
@@ -97,8 +104,7 @@ impl Api {
         let obeyed = self.hold(weighed).await;
         let old_news = match bearer {
             Bearer::Caller(_) => false,
-            // The first of them was told of.
-            Bearer::Peer(holders) => obeyed.code == Code::Replayed || holders.count > 1,
+            Bearer::Peer(holders) => obeyed.code == Code::Replayed || holders.others(),
         };
         if !old_news {
             self.tell_refused(&id, &obeyed);
@@ -276,7 +282,7 @@ impl Api {
                     return Ok((Arc::new(Known::stranger(order.caller)), Right::Majority));
                 }
                 why = format!(
-                    "{why}, and has it from {count} peers, where {most} hold for one who is gone: have                      somebody whom it knows give the order again"
+                    "{why}, and has it from {count} peers, where {most} hold for one who is gone: have somebody whom it knows give the order again"
                 );
             }
             return refuse(why);

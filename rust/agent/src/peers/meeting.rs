@@ -26,7 +26,8 @@ use super::verified::Verified;
 use super::{Peer, Peers};
 use crate::api::{Api, Trouble, malformed, trouble};
 use crate::events::{Event, Events};
-use crate::obey::{Bearer, Holders, WINDOW, is_early};
+use crate::gate::Refusal;
+use crate::obey::{Bearer, Holders, WINDOW, is_early, refused};
 use crate::orders::Book;
 use crate::rate::Rate;
 
@@ -405,6 +406,10 @@ impl Meeting {
         loop {
             let before = self.place(&peer.id);
             let from = if answer.life == before.0 { before.1 } else { 0 };
+            if answer.life != before.0 {
+                // It is read from its beginning, and may have left out since what was overtaken.
+                self.early().remove(&peer.id);
+            }
             if answer.count > ORDERS {
                 return Err("it says that it has too many orders".into());
             }
@@ -435,22 +440,36 @@ impl Meeting {
     /// Orders of `peer` that were put off and whose time has come, be it that a clock which was behind was set right.
     fn put_off(&self, peer: &Id, api: &Weak<Api>) -> Vec<Id> {
         let now = api.upgrade().map_or(0, |agent| agent.now());
-        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = early.get(peer).into_iter().flatten();
-        let due = due.filter(|(issued, _)| *issued <= now + WINDOW);
+        let mut early = self.early();
+        let Some(of) = early.get_mut(peer) else {
+            return Vec::new();
+        };
+        // Another peer may have handed it on.
+        of.retain(|(_, id)| !self.book.has(id));
+        let due = of.iter().filter(|(issued, _)| *issued <= now + WINDOW);
         due.map(|(_, id)| *id).collect()
     }
 
-    /// Whether an order's time has not come at `now`: then it is asked for again, until it has.
-    fn puts_off(&self, peer: &Id, id: &Id, order: &Order, now: u64) -> bool {
-        let is_early = is_early(order, true, now);
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+    fn early(&self) -> MutexGuard<'_, HashMap<Id, Vec<(u64, Id)>>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an order's time has not come at `now`: then it is asked for again, until it has. An error where too many of
+    /// them wait already: none is passed over.
+    fn puts_off(&self, peer: &Id, id: &Id, order: &Order, now: u64) -> Result<bool, String> {
+        let mut early = self.early();
         let of = early.entry(*peer).or_default();
         of.retain(|(_, other)| other != id);
-        if is_early && of.len() < EARLY {
-            of.push((order.issued, *id));
+        if !is_early(order, true, now) {
+            return Ok(false);
         }
-        is_early
+        if of.len() >= EARLY {
+            return Err(format!(
+                "it hands on over {EARLY} orders of a time that has not come: compare clocks"
+            ));
+        }
+        of.push((order.issued, *id));
+        Ok(true)
     }
 
     /// Asks for these orders, and judges each.
@@ -474,16 +493,23 @@ impl Meeting {
                 }
                 want.retain(|other| *other != id);
                 let agent = api.upgrade().ok_or("the agent has ended")?;
+                let holders = self.holders(peer, &id);
                 let obeyed = match word {
                     Word::Order(signed) => {
                         let order = Order::decode(&signed.order).map_err(|e| e.to_string())?;
-                        if self.puts_off(&peer.id, &id, &order, agent.now()) {
+                        if self.puts_off(&peer.id, &id, &order, agent.now())? {
                             continue;
                         }
-                        let holders = self.holders(peer, &id);
                         agent.obey(signed, Bearer::Peer(holders)).await
                     }
-                    Word::Revocation(revocation) => agent.end_grant(&revocation).await,
+                    Word::Revocation(revocation) => match revocation.verify() {
+                        Ok(verified) => {
+                            agent
+                                .end_grant(&revocation, verified, !holders.others())
+                                .await
+                        }
+                        Err(e) => refused(Refusal::new(Code::Malformed, e.to_string())),
+                    },
                 };
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
