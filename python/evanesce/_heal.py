@@ -51,20 +51,19 @@ def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
 
 
 def unasked(token: Token, action: str) -> str:
-    """What to do where the token's policy waits for approvals of an action that people cannot be asked about; empty
-    where it does not (docs/approvals.md)."""
+    """What to do where the token's policy may wait for approvals of an action that people cannot be asked about; empty
+    where it does not look at them (docs/approvals.md)."""
     if not any(warning.startswith(f"{action} waits for approvals") for warning in Policy(token.policy).warnings):
         return ""
-    what = f"Its policy waits for approvals, which can be asked for to sign, mac, decrypt and derive, not to {action}. "
-    if action == "retire":
-        return what + "It ends when it expires, or when enough of its holders have destroyed their roots."
-    return (
-        what
-        + f"It cannot be changed: mint another key, under a policy that permits {action} by name, and move to that."
+    what = (
+        f"Approvals can be asked for to sign, mac, decrypt and derive, not to {action}; if its policy waits for some, "
     )
+    if action == "retire":
+        return what + "it ends when it expires, or when enough of its holders have destroyed their roots."
+    return what + f"mint another key, under one that permits {action} by name, and move to that: it cannot be changed."
 
 
 def refusal(e: EvanesceError, token: Token, action: str) -> EvanesceError:
-    """The same error, with `unasked` where it may be for want of approvals."""
-    hint = unasked(token, action) if e.code in ("refused", "quorum-not-met") else ""
-    return type(e)(e.code, e.message, hint, e.culprits) if hint else e
+    """The same error, with `unasked` as well where it may be for want of approvals."""
+    more = unasked(token, action) if e.code in ("refused", "quorum-not-met") else ""
+    return type(e)(e.code, e.message, f"{e.hint} {more}".strip(), e.culprits) if more else e

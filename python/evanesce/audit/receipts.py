@@ -53,15 +53,18 @@ def _kept(path: Path, receipts: list[Receipt], salts: list[bytes]) -> Kept:
             raise type(e)(e.code, f"{path}, {receipt!r}: {e.message}", e.hint) from None
     first = entries[0]
     for entry in entries[1:]:
-        if any(entry[field] != first[field] for field in ("token", "caller", "verb")) or _operations(
-            entry
-        ) != _operations(first):
+        if which(entry) != which(first):
             raise error(
                 "receipt-invalid",
                 f"{path}: its receipts are not of one opening: they name different tokens, callers or operations",
                 "Keep the receipts of each operation in a file of their own, as --receipts does.",
             )
     return Kept(path, tuple(receipts), tuple(entries), tuple(salts))
+
+
+def which(entry: Mapping[str, Any]) -> tuple[str, str, str, tuple[tuple[str, str, str], ...]]:
+    """What is one and the same at every agent that was asked for it: token, caller, verb, and what was asked for."""
+    return entry["token"], entry["caller"], entry["verb"], _operations(entry)
 
 
 def _operations(entry: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:

@@ -9,12 +9,11 @@ entries than there were operations, none where the caller has its receipt, and n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from evanesce.audit.logs import Entry, Log, named
-from evanesce.audit.receipts import Kept
+from evanesce.audit.receipts import Kept, which
 from evanesce.errors import EvanesceError
 from evanesce.results import Receipt
 
@@ -77,7 +76,7 @@ def reconcile(
                 if own is not None and own[0].core.leaf == entry.leaf:
                     found.add(entry.index)
                 else:
-                    operation = operations.get(_which(entry.fields))
+                    operation = operations.get(which(entry.fields))
                     late = operation is not None and operation.excuses(entry, within)
                     (done.unanswered if late else done.unseen).append(entry)
         for (agent, index), (receipt, path) in held.items():
@@ -127,16 +126,10 @@ def _operations(seen: Iterable[Kept]) -> dict[object, _Operation]:
             # A receipt may be in several files.
             if (receipt.agent, receipt.index) not in known:
                 known.add((receipt.agent, receipt.index))
-                operation = found.setdefault(_which(entry), _Operation())
+                operation = found.setdefault(which(entry), _Operation())
                 operation.times.add(entry["time"])
                 operation.answered.update((receipt.agent, seat) for seat in entry["seats"] or [None])
     return found
-
-
-def _which(entry: Mapping[str, Any]) -> object:
-    """What is one and the same at every agent that was asked for it."""
-    asked = tuple((each["action"], each["suite"], each["input"]) for each in entry["operations"])
-    return entry["token"], entry["caller"], entry["verb"], asked
 
 
 def _weigh(done: Reconciled, log: Log, receipt: Receipt, missing: Missing) -> None:

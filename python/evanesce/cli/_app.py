@@ -82,10 +82,10 @@ class App:
             yield
 
     def client(
-        self, deadline: int | None = None, grant: str | Path | None = None, token: Token | None = None
+        self, deadline: int | None = None, grant: str | Path | Grant | None = None, token: Token | None = None
     ) -> Client:
-        """The client of this home folder; `deadline` in milliseconds, `grant` a file, for this `token`."""
-        under = None if grant is None else self.grant(grant, token)
+        """The client of this home folder; `deadline` in milliseconds, `grant` one, or its file, for this `token`."""
+        under = grant if grant is None or isinstance(grant, Grant) else self.grant(grant, token)
         return Client(self.home.root, deadline=None if deadline is None else deadline / 1000, grant=under)
 
     def grant(self, path: str | Path, token: Token | None = None) -> Grant:

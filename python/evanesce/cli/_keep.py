@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evanesce import Receipt, _files
+from evanesce.audit.receipts import which
 from evanesce.cli import _io
 from evanesce.cli._app import App, receipts_json
 from evanesce.errors import EvanesceError, error
@@ -45,21 +46,20 @@ def kept_before(out: str | None) -> list[dict[str, Any]]:
 def openings(receipts: Iterable[Receipt], salt: bytes | None = None) -> list[dict[str, Any]]:
     """What a verb brought that asks for several things, each apart: a reshare opens one token, seats another and opens
     that. `salt` is that of the key's healing."""
-    parts: dict[str, list[Receipt]] = {}
-    healing: set[str] = set()
+    parts: dict[object, list[Receipt]] = {}
+    healing: set[object] = set()
     for receipt in receipts:
         try:
             entry = receipt.entry()
         except EvanesceError:
             # Kept by itself, for whoever wants to know what that agent has sent.
-            which = receipt.encode().hex()
+            opening: object = receipt.encode()
         else:
-            asked = [(each["action"], each["suite"], each["input"]) for each in entry["operations"]]
-            which = json.dumps([entry["token"], entry["caller"], entry["verb"], asked])
-            if any(action in ("reshare", "repair") for action, _, _ in asked):
-                healing.add(which)
-        parts.setdefault(which, []).append(receipt)
+            opening = which(entry)
+            if any(each["action"] in ("reshare", "repair") for each in entry["operations"]):
+                healing.add(opening)
+        parts.setdefault(opening, []).append(receipt)
     return [
-        {"salts": [salt.hex()] if salt is not None and which in healing else [], "receipts": receipts_json(part)}
-        for which, part in parts.items()
+        {"salts": [salt.hex()] if salt is not None and opening in healing else [], "receipts": receipts_json(part)}
+        for opening, part in parts.items()
     ]

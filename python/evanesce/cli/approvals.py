@@ -356,10 +356,11 @@ def wait(
         _io.check_secret_sink(app, out, show)
     for path in given:
         kept.add(Approval.decode(_files.read(Path(path), limit=8 << 10)))
-    under = grant if grant is not None else _requests.grant_of(app.home.root, asked)
+    file = grant if grant is not None else _requests.grant_of(app.home.root, asked)
+    under = None if file is None else app.grant(file, asked.token)
+    grantors = frozenset(link.grantor for link in under.links) if under is not None else frozenset()
     watch = Stopwatch()
-    with app.client(deadline, under, asked.token) as client:
-        grantors = frozenset(link.grantor for link in app.grant(under).links) if under is not None else frozenset()
+    with app.client(deadline, under) as client:
         done, people = _perform(app, client, kept, grantors, time.monotonic() + timeout)
     kept.finish()
     document: dict[str, object] = {"request": asked.id, "suite": asked.suite, "approved_by": people}

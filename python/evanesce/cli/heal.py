@@ -179,7 +179,7 @@ def _anew(
     elif dead:
         app.say("The old token is dead.", "green")
     else:
-        todo = unasked(old, "retire") or "Run this again when the missing holders can be reached."
+        todo = f"Run this again when the missing holders can be reached. {unasked(old, 'retire')}".rstrip()
         app.say(f"The old token is not dead yet. {todo}", "yellow")
         raise click.exceptions.Exit(1)
 

@@ -299,7 +299,7 @@ def retire(
         app.say("It is dead: no sufficient set of seats remains.", "green")
         return
     missing = ", ".join(printable(seat.seat) for seat in result.missing)
-    todo = unasked(loaded, "retire") or "Ask again when they can be reached."
+    todo = f"Ask again when they can be reached. {unasked(loaded, 'retire')}".rstrip()
     app.say(f"It is not dead yet: {missing} did not retire it. {todo}", "yellow")
     raise click.exceptions.Exit(1)
 

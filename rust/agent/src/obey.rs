@@ -169,16 +169,7 @@ impl Api {
             permits(ready.policy(true)?, &who.principal, question)
                 .map_err(|why| Refusal::new(Code::Refused, why))?;
         }
-        let says = Says::Token {
-            token: order.token,
-            command: order.command,
-            issued: order.issued,
-        };
-        let line = Line {
-            id,
-            by: order.caller,
-            says,
-        };
+        let line = Line::order(id, &order);
         let dead = match order.command {
             // One that was retired by its holders only is revoked as well, so that others are told.
             Command::Revoke => self.agent().orders.is_revoked(&body.id),

@@ -62,31 +62,45 @@ pub enum Says {
 }
 
 impl Line {
-    /// What others see of an order, whose signature is not looked at here.
+    /// What others see of a word, whose signature is not looked at here.
     pub fn of(word: &Word) -> Result<Self, WireError> {
         let id = word.id()?;
-        let (by, says) = match word {
-            Word::Order(signed) => {
-                let order = Order::decode(&signed.order)?;
-                let says = Says::Token {
-                    token: order.token,
-                    command: order.command,
-                    issued: order.issued,
-                };
-                (order.caller, says)
-            }
+        Ok(match word {
+            Word::Order(signed) => Self::order(id, &Order::decode(&signed.order)?),
             Word::Revocation(revocation) => {
                 let signed = grant::Signed::decode(&revocation.grant)?;
                 let given = grant::Grant::decode(&signed.grant)?;
-                let says = Says::Ended {
-                    grant: grant::grant_id(&signed.grant),
-                    token: given.token,
-                    expires: given.expires,
-                };
-                (given.grantor, says)
+                Self::ended(id, &given, grant::grant_id(&signed.grant))
             }
+        })
+    }
+
+    /// The same of an order, by what it is known by.
+    pub fn order(id: Id, order: &Order) -> Self {
+        let says = Says::Token {
+            token: order.token,
+            command: order.command,
+            issued: order.issued,
         };
-        Ok(Self { id, by, says })
+        Self {
+            id,
+            by: order.caller,
+            says,
+        }
+    }
+
+    /// The same of the end of a grant, by what that is known by, and the grant's id.
+    pub fn ended(id: Id, given: &grant::Grant, grant: Id) -> Self {
+        let says = Says::Ended {
+            grant,
+            token: given.token,
+            expires: given.expires,
+        };
+        Self {
+            id,
+            by: given.grantor,
+            says,
+        }
     }
 
     /// The token that it is about.

@@ -17,7 +17,7 @@ use crate::body::Incoming;
 use crate::gate::Refusal;
 use crate::known::Known;
 use crate::obey::{Ordered, done};
-use crate::orders::{self, Line, Says};
+use crate::orders::{self, Line};
 
 /// Why nothing is kept of a grant of somebody unknown.
 const STRANGER: &str = "the grantor is nobody that this agent knows: it takes no grants of theirs";
@@ -76,18 +76,9 @@ impl Api {
                     input: id,
                     request: word,
                 };
-                let says = Says::Ended {
-                    grant: id,
-                    token: grant.token,
-                    expires: grant.expires,
-                };
                 Ok(Ordered {
                     signed,
-                    line: Line {
-                        id: word,
-                        by: grant.grantor,
-                        says,
-                    },
+                    line: Line::ended(word, &grant, id),
                     // The word names the token by its id alone.
                     entry: self.order_entry(&grantor, grant.token, "", operation, now),
                 })

@@ -57,8 +57,11 @@ fn an_agent_that_was_down_learns_of_a_revocation_before_it_answers_anything() {
         let line = all.line(2).await;
         let token = line.mint(header("1 of (a)", "")).await.unwrap();
         assert_eq!(contribute(&line, &token).await, Ok(Code::Done));
+        // Those that go on have heard from it.
+        for n in [0, 1] {
+            all.until_well(n).await;
+        }
         all.stop([2]);
-        all.until_well(0).await;
         let signed = sign(
             &all.ops,
             &token,
@@ -442,8 +445,11 @@ fn an_order_of_one_who_is_gone_is_taken_from_a_majority_that_has_obeyed_but_no_t
             tokens.push(line.mint(header("1 of (a)", "")).await.unwrap());
         }
         let give_all = |token, command, ms| sign(&gone, token, &order(&gone, token, command, ms));
+        // Those that go on have heard from it.
+        for n in [0, 1, 2] {
+            all.until_well(n).await;
+        }
         all.stop([3]);
-        all.until_well(0).await;
         for (token, command, ms) in [
             (&tokens[0], Command::Revoke, 0),
             (&tokens[1], Command::Freeze, -9000),

@@ -30,8 +30,8 @@ pub fn waits(set: &PolicySet, action: &str) -> bool {
 /// What is said of that.
 pub fn warning(action: &str) -> String {
     format!(
-        "{action} waits for approvals, and they can only be asked for to sign, mac, decrypt and derive: as it is, nobody \
-         may ever {action}; permit it by name to somebody, without them"
+        "{action} waits for approvals, and they can only be asked for to sign, mac, decrypt and derive: where no \
+         condition lets somebody without, nobody may ever {action}; permit it by name to somebody, without them"
     )
 }
 

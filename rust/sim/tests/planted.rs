@@ -34,6 +34,7 @@ fn an_agent_whose_syncs_do_nothing() {
     found(Planted::OmitsSyncs, "what is released is in the log");
 }
 
+#[cfg(feature = "planted")]
 #[test]
 fn an_agent_that_forgets_its_counts_when_it_starts() {
     found(Planted::ForgetsCounts, "no quota is exceeded");
