@@ -12,8 +12,9 @@ use evanesce_secret::Secret;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const TOKENS: [&str; 10] = [
+const TOKENS: [&str; 11] = [
     "signing", "macs", "sealing", "able", "life", "roots", "removed", "first", "second", "stays",
+    "mortal",
 ];
 const MESSAGE: &[u8] = b"a payment of 900 EUR";
 
@@ -356,4 +357,36 @@ fn a_key_leaves_under_no_other_word_than_the_security_officers() {
         Err(KeyError::Exists(_))
     ));
     assert_eq!(keys.list().unwrap().len(), 2);
+}
+
+#[test]
+fn a_key_that_was_destroyed_disturbs_no_other() {
+    let keys = Keys::open(&config("mortal")).unwrap();
+    let lasting = keys.generate(Kind::Hmac(32), "lasting").unwrap();
+    let (began, over) = (Instant::now(), std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                lasting.macs("hmac-sha256", &[MESSAGE; 20]).unwrap();
+                count += 20;
+            }
+            count
+        });
+        for number in 0..8 {
+            let label = format!("mortal-{number}");
+            let mortal = keys.generate(Kind::Hmac(32), &label).unwrap();
+            mortal.macs("hmac-sha256", &[MESSAGE]).unwrap();
+            keys.destroy(&label).unwrap();
+            for _ in 0..3 {
+                let gone = mortal
+                    .macs("hmac-sha256", &[MESSAGE])
+                    .unwrap_err()
+                    .to_string();
+                assert!(gone.contains("is gone"), "{gone}");
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("{} MACs in {:?}", busy.join().unwrap(), began.elapsed());
+    });
 }

@@ -10,6 +10,7 @@
 
 mod backup;
 mod kind;
+mod once;
 mod public;
 mod work;
 
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use backup::Wrapped;
 pub use kind::Kind;
 pub(super) use kind::P256;
+pub use once::{Use, Used};
 
 /// Keys in one token.
 pub struct Keys {
@@ -212,7 +214,8 @@ impl Keys {
                 return Err(ElementError::Unavailable(what).into());
             }
             Ok(handles)
-        })?;
+        })?
+        .mortal();
         Ok(Key {
             label: label.to_owned(),
             kind,

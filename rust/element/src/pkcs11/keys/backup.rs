@@ -151,9 +151,14 @@ impl Keys {
                 return Ok(Err(KeyError::Exists(printable(label))));
             }
             let kek = put_kek(module, session, kek, None)?;
-            let taken = take_in(module, session, kek, wrapped, label, may_leave);
+            let id = kind::id(kind);
+            let leaves = match may_leave {
+                true => Leaves::UnderTrusted,
+                false => Leaves::Never,
+            };
+            let taken = take_in(module, session, kek, wrapped, Some((label, &id)), leaves);
             session.destroy_object(kek)?;
-            let (secret, id) = match taken? {
+            let secret = match taken? {
                 Ok(found) => found,
                 Err(why) => return Ok(Err(cannot(why))),
             };
@@ -220,7 +225,7 @@ impl Wrapped {
 }
 
 /// The KEK as a session object of the token's, to wrap and to unwrap alone.
-fn put_kek(
+pub(super) fn put_kek(
     module: &Module,
     session: &Session,
     kek: &Secret<32>,
@@ -263,21 +268,15 @@ fn wrap(
     })
 }
 
-/// The key as an object of the token, with its CKA_ID.
-fn take_in(
+/// The key as an object of the token; without a name one that ends with the session.
+pub(super) fn take_in(
     module: &Module,
     session: &Session,
     kek: ObjectHandle,
     wrapped: &Wrapped,
-    label: &str,
-    may_leave: bool,
-) -> Result<Result<(ObjectHandle, Vec<u8>), String>, Fault> {
-    let id = kind::id(wrapped.kind);
-    let leaves = if may_leave {
-        Leaves::UnderTrusted
-    } else {
-        Leaves::Never
-    };
+    name: Option<(&str, &[u8])>,
+    leaves: Leaves,
+) -> Result<Result<ObjectHandle, String>, Fault> {
     // NSS wants the point beside a private key, as an attribute of its own, which others do not know.
     let spki = wrapped.public.as_deref();
     let point = spki.and_then(|spki| public::point(wrapped.kind, spki));
@@ -286,7 +285,7 @@ fn take_in(
     });
     let with = |mechanism, beside: Option<&Attribute>| {
         let (handle, _) = strictest(wrapped.kind.strict(leaves), |strict, purpose| {
-            let mut template = wrapped.kind.unwrapped(strict, Some((label, &id)));
+            let mut template = wrapped.kind.unwrapped(strict, name);
             template.extend(beside.cloned());
             // SAFETY: these mechanisms take no parameter.
             let handle = unsafe {
@@ -301,13 +300,12 @@ fn take_in(
         })?;
         Ok(handle)
     };
-    let made = first(|mechanism| match with(mechanism, None) {
+    first(|mechanism| match with(mechanism, None) {
         Err(Fault::Module(Error::Pkcs11(RvError::TemplateIncomplete, _))) if beside.is_some() => {
             with(mechanism, beside.as_ref())
         }
         other => other,
-    })?;
-    Ok(made.map(|handle| (handle, id)))
+    })
 }
 
 /// What the first mechanism brings that works, or what the module said to each.
