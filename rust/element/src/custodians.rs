@@ -509,8 +509,7 @@ mod tests {
             .err()
             .unwrap();
         assert!(refused.to_string().contains("no X25519 key"), "{refused}");
-        let public =
-            std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&room.files["bob"], public).unwrap();
         let refused = assemble(&split, &room.only(&["bob", "carol"]), b"")
             .err()
