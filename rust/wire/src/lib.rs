@@ -27,6 +27,7 @@ pub mod error;
 pub mod exported;
 pub mod grant;
 pub mod identity;
+mod kem;
 pub mod limits;
 pub mod live;
 pub mod merkle;
