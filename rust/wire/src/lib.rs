@@ -30,6 +30,8 @@ pub mod identity;
 mod kem;
 pub mod limits;
 pub mod live;
+#[cfg(feature = "memo")]
+mod memo;
 pub mod merkle;
 pub mod message;
 pub mod note;
