@@ -191,7 +191,12 @@ impl Api {
         if crate::planted::ANSWERS_UNHEARD.get() {
             return None;
         }
-        self.meeting.as_ref()?.standing().refusal()
+        let standing = self.meeting.as_ref()?.standing();
+        #[cfg(feature = "planted")]
+        if crate::planted::ANSWERS_RESTORED.get() && standing.lost().is_some() {
+            return None;
+        }
+        standing.refusal()
     }
 
     /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
