@@ -79,7 +79,7 @@ pub(crate) fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> bo
         key.verify(message, signature).is_ok()
     };
     #[cfg(feature = "memo")]
-    if crate::memo::is_known(key, message, signature, &verify) {
+    if crate::memo::is_known(key, message, signature, verify) {
         return true;
     }
     verify()

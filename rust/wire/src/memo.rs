@@ -12,9 +12,12 @@ const CHECKED: u64 = 64;
 /// Most signatures remembered; then all are forgotten.
 const REMEMBERED: usize = 1 << 14;
 
+/// An Ed25519 key and a message.
+type Signed = (Vec<u8>, Vec<u8>);
+
 thread_local! {
-    /// By signature: the Ed25519 key and the message.
-    static MADE: RefCell<HashMap<[u8; 64], (Vec<u8>, Vec<u8>)>> = RefCell::default();
+    /// What was signed, by the signature.
+    static MADE: RefCell<HashMap<[u8; 64], Signed>> = RefCell::default();
     static ASKED: Cell<u64> = const { Cell::new(0) };
 }
 
