@@ -18,6 +18,7 @@ from rich.text import Text
 
 from evanesce import __version__
 from evanesce.cli import (
+    advise,
     agent,
     approvals,
     audit,
@@ -74,6 +75,7 @@ for module in (
     audit,
     doctor,
     drill,
+    advise,
 ):
     module.register(root)
 
