@@ -1,7 +1,8 @@
 """Facts: what rules compare with. Each has a value, where it comes from and when; none is made up.
 
 Five kinds: `published` (a source and its date), `measured` (by this project, on the page named), `here` (on your own
-machine: taken from a results file of `make bench`), `design` (follows from how the thing works;
+machine: taken from a results file of `make bench` or
+`evanesce compare`), `design` (follows from how the thing works;
 the page says how) and `assumed` (a number that you should replace). The file is data/facts.yaml.
 """
 
@@ -120,8 +121,8 @@ def _fact(entry: _yaml.Map) -> Fact:
 
 
 def measured(facts: Facts, path: Path) -> tuple[dict[str, Fact], int]:
-    """The same with what a results file (JSON, of `make bench`) has measured in its place, and how
-    many that were. Raises `config` for a file that is none, or that has none of them."""
+    """The same with what a results file (JSON, of `make bench` or `evanesce compare`) has measured in its place, and
+    how many that were. Raises `config` for a file that is none, or that has none of them."""
     try:
         document = json.loads(_files.read(path))
         when = str(document["when"])
@@ -129,7 +130,7 @@ def measured(facts: Facts, path: Path) -> tuple[dict[str, Fact], int]:
         raise error(
             "config",
             f"{path} is not a results file",
-            "Give one that `make bench` has written.",
+            "Give one that `make bench` or `evanesce compare --out` has written.",
         ) from None
     changed = dict(facts)
     count = 0

@@ -22,6 +22,7 @@ from evanesce.cli import (
     agent,
     approvals,
     audit,
+    compare,
     derive,
     doctor,
     drill,
@@ -76,6 +77,7 @@ for module in (
     doctor,
     drill,
     advise,
+    compare,
 ):
     module.register(root)
 

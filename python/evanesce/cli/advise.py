@@ -33,7 +33,7 @@ def register(root: click.Group) -> None:
     @click.argument("workloads", metavar="[FILE]", required=False)
     @click.option("--rules", "rules_path", metavar="FILE", help="Your own rules instead of the package's.")
     @click.option("--facts", "facts_path", metavar="FILE", help="Your own facts instead of the package's.")
-    @click.option("--measured", metavar="FILE", help="Figures of your own machine: a results file of `make bench`.")
+    @click.option("--measured", metavar="FILE", help="Figures of your own: results of `make bench` or `compare`.")
     @click.option("--show-rules", is_flag=True, help="Print the package's rules, to read and to change.")
     @click.option("--show-facts", is_flag=True, help="Print the package's facts, with their sources.")
     def advise(
