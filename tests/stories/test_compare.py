@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Done, Machine
+from machines import Done, Machine, Quorum
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
 MODELS = {"hsm", "mpc", "regen", "regen-mpc"}
@@ -117,3 +117,27 @@ def test_a_model_alone_is_measured_in_the_machine_form(tmp_path: Path) -> None:
     assert set(told["models"]) == {"regen"}
     assert told["not_measured"] == {}
     assert told["round_trip_ms"] is None
+
+
+def test_ones_own_agents_are_measured_and_left_as_they_were(quorum: Quorum) -> None:
+    caller = quorum.caller
+    kept = sorted(caller.home.rglob("*"))
+    words = ("compare", "--own", "--model", "regen", "--samples", "20", "--seconds", "0.1", "--json")
+    told = caller.run(*words).json["models"]["regen"]
+    assert "your own agents, 3 of (" in told["latency"]["arrangement"]
+    # Each agent is at a site of its own here.
+    assert told["insider"]["by_kind"]["exfiltrate"] == {"caller": 1, "site": 3, "agent": 3}
+    assert told["insider"]["carried"] == []
+    assert told["at_rest"]["hits"] == 0
+    assert told["at_rest"]["control_found"] is True
+    assert "no agent of yours is stopped" in told["recovery"]["not_measured"]
+    assert [path for path in sorted(caller.home.rglob("*")) if path.name != "pins"] == [
+        path for path in kept if path.name != "pins"
+    ]
+    # What was made is retired at every agent: three keys.
+    agents = caller.run("agent", "status", "--json").json["agents"]
+    assert [agent["status"]["tombstones"] for agent in agents] == [3] * 5
+    stranger = quorum.newcomer("stranger")
+    told = stranger.run(*words).json
+    assert told["models"] == {}
+    assert "your agents make no key for this" in told["not_measured"]["regen"]

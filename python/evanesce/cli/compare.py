@@ -40,6 +40,7 @@ def register(root: click.Group) -> None:
     @click.option(
         "--seconds", metavar="S", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, help="For each rate."
     )
+    @click.option("--own", is_flag=True, help="Measure your own agents, with keys that are minted for it and retired.")
     @click.option(
         "--html", "report", metavar="FILE", help="Write a report: one HTML file with charts, no network needed."
     )
@@ -51,6 +52,7 @@ def register(root: click.Group) -> None:
         round_trip: float | None,
         samples: int,
         seconds: float,
+        own: bool,
         report: str | None,
         out: str | None,
         force: bool,
@@ -69,7 +71,12 @@ def register(root: click.Group) -> None:
             if path is not None and Path(path).exists() and not force:
                 raise error("exists", f"{path} exists already", "Name another file, or replace it: --force.")
         comparison = comparing.compare(
-            dict.fromkeys(models) or names, samples=samples, seconds=seconds, round_trip_ms=round_trip, say=app.remark
+            dict.fromkeys(models) or names,
+            samples=samples,
+            seconds=seconds,
+            round_trip_ms=round_trip,
+            home=app.home.root if own else None,
+            say=app.remark,
         )
         document = comparison.as_dict()
         if out is not None:

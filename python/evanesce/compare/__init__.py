@@ -34,10 +34,12 @@ def compare(
     samples: int = 200,
     seconds: float = 2.0,
     round_trip_ms: float | None = None,
+    home: Path | None = None,
     say: Callable[[str], None] = quiet,
 ) -> Comparison:
     """Measures these models. `samples`: operations timed one at a time for each algorithm; `seconds`: for each rate;
-    `round_trip_ms`: a simulated distance between caller and agents."""
+    `round_trip_ms`: a simulated distance between caller and agents. `home`: a home folder whose own agents and modules
+    are measured, as far as that takes nothing apart."""
     begin = time.perf_counter()
     fit = regulatory.load()
     models: dict[str, Model] = {}
@@ -46,7 +48,9 @@ def compare(
         say(f"{name}: setting up")
         with tempfile.TemporaryDirectory(prefix="evanesce-compare-") as folder:
             try:
-                models[name] = _measure(name, Sandbox(Path(folder), samples, seconds, round_trip_ms, say), fit[name])
+                models[name] = _measure(
+                    name, Sandbox(Path(folder), samples, seconds, round_trip_ms, home, say), fit[name]
+                )
             except CannotMeasure as e:
                 missing[name] = str(e)
     return Comparison(

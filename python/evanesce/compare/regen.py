@@ -3,7 +3,6 @@ it."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -13,32 +12,31 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from evanesce import AsyncClient, Client, EvanesceError, Token, _core, verify
-from evanesce._distance import Proxy
-from evanesce.compare import coalitions, timing
+from evanesce import Client, EvanesceError, Token, _core, verify
+from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
+from evanesce.compare.operations import MEASURED, MESSAGE
 from evanesce.compare.quorum import OPERATORS, QUORUM, SEATED, SITES, SPARE, Household
-from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Recovery, Step, Store, Switch, Timing
+from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Recovery, Step, Store
 from evanesce.compare.search import FORMS, search
-from evanesce.compare.subject import CannotMeasure, Sandbox
+from evanesce.compare.subject import CannotMeasure, Sandbox, Subject
 from evanesce.errors import error
 from evanesce.home import Agent, Home
 
-MESSAGE = bytes(64)
-MEASURED = ("ed25519", "ecdsa-p256", "ml-dsa-65", "hmac-sha256", "xaes-256-gcm")
-OF_CLASS = {"signature": "ed25519", "mac": "hmac-sha256", "cipher": "xaes-256-gcm"}
-FAR_SAMPLES = 30
 LISTED = 12
 """Minimal coalitions that are listed for each deed."""
 
 
-def subject(sandbox: Sandbox) -> Regen:
+def subject(sandbox: Sandbox) -> Subject:
     """See `evanesce.compare.subject`."""
+    if sandbox.home is not None:
+        from evanesce.compare.own import OwnQuorum
+
+        return OwnQuorum(sandbox, sandbox.home)
     return Regen(sandbox)
 
 
@@ -84,8 +82,8 @@ class Regen:
                 )
         unchanged = self._held() == before
         stores = [
-            _store("the token", "the regen token, public", key, [Home.at(house.caller).token("searched")], "Nothing."),
-            _store(
+            store("the token", "the regen token, public", key, [Home.at(house.caller).token("searched")], "Nothing."),
+            store(
                 "the caller's home",
                 "its identity, whom it asks, tokens, pins",
                 key,
@@ -95,7 +93,7 @@ class Regen:
         ]
         for name in SEATED:
             stores.append(
-                _store(
+                store(
                     f"{name}, {SITES[name]}",
                     "a root for all keys, its identity, its log",
                     key,
@@ -264,83 +262,20 @@ class Regen:
             time.perf_counter() - begin,
         )
 
-    # Latency.
+    # Latency and crypto-agility, as of any quorum.
 
     def latency(self) -> Latency:
-        house, sandbox = self._house, self._sandbox
-        timings: dict[str, Timing] = {}
-        with house.client(house.caller) as client:
-            for suite in MEASURED:
-                sandbox.say(f"regen: {suite}, {sandbox.samples} one at a time")
-                operation, operate = _operation(client, self._token, suite)
-                p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
-                timings[suite] = Timing(suite, operation, p50, p99, sandbox.samples)
-        for suite in OF_CLASS.values():
-            sandbox.say(f"regen: {suite}, {timing.IN_FLIGHT} in flight")
-            rate = asyncio.run(self._rate(suite))
-            timings[suite] = replace(timings[suite], rate=rate, in_flight=timing.IN_FLIGHT)
-        if sandbox.round_trip_ms is not None:
-            sandbox.say(f"regen: across {sandbox.round_trip_ms:g} ms")
-            with Proxy({agent.name: agent.address for agent in house.agents}, sandbox.round_trip_ms) as proxy:
-                far = [replace(agent, address=proxy.addresses[agent.name]) for agent in house.agents]
-                with house.client(house.caller, far) as client:
-                    for suite in OF_CLASS.values():
-                        p50, p99 = timing.one_at_a_time(_operation(client, self._token, suite)[1], FAR_SAMPLES)
-                        timings[suite] = replace(timings[suite], p50_far_ms=p50, p99_far_ms=p99)
-        return Latency(
-            tuple(timings.values()),
-            {name: timings[suite] for name, suite in OF_CLASS.items()},
-            "3 of 5, agents embedded in the caller's process, software elements, 64-byte messages",
-        )
-
-    async def _rate(self, suite: str) -> float:
-        async with AsyncClient(self._house.caller, agents=self._house.agents, deadline=10.0) as client:
-
-            def operate() -> Awaitable[object]:
-                if suite == "ed25519":
-                    return client.sign(self._token, MESSAGE, suite)
-                if suite == "hmac-sha256":
-                    return client.mac(self._token, MESSAGE, suite)
-                return client.encrypt(self._token, MESSAGE, b"", suite)
-
-            return await timing.rate(operate, self._sandbox.seconds)
-
-    # Crypto-agility.
+        house = self._house
+        arrangement = "3 of 5, agents embedded in the caller's process, software elements, 64-byte messages"
+        return operations.latency(self._sandbox, house.caller, house.agents, self._token, arrangement)
 
     def agility(self) -> Agility:
         house = self._house
-        switches = []
-        with house.client(house.caller) as client:
-            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, "ed25519"))
-            begin = time.perf_counter()
-            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, "ml-dsa-65"))
-            switches.append(
-                Switch(
-                    "ed25519",
-                    "ml-dsa-65",
-                    "another suite name in the next call; the token lists it, the public key is in it",
-                    1,
-                    0,
-                    0,
-                    time.perf_counter() - begin,
-                )
-            )
-        begin = time.perf_counter()
-        token = house.mint("later", ["ecdsa-p384"])
-        with house.client(house.caller) as client:
-            verify(token, MESSAGE, client.sign(token, MESSAGE, "ecdsa-p384"))
-        switches.append(
-            Switch(
-                "ed25519",
-                "ecdsa-p384",
-                "not in the token: a new key by one command of a minter, and its token and public key handed out",
-                2,
-                len(SEATED),
-                0,
-                time.perf_counter() - begin,
-            )
-        )
-        return Agility(tuple(switches))
+
+        def mint(name: str, suites: list[str]) -> Token:
+            return house.mint(name, suites)
+
+        return operations.agility(house.caller, house.agents, self._token, mint)
 
     # Backup and recovery.
 
@@ -411,15 +346,7 @@ def _at(sites: Sequence[str]) -> list[str]:
     return [name for name in SEATED if f"site {SITES[name]}" in sites]
 
 
-def _operation(client: Client, token: Token, suite: str) -> tuple[str, Callable[[], object]]:
-    if suite.startswith("hmac"):
-        return "mac", lambda: client.mac(token, MESSAGE, suite)
-    if suite.endswith("gcm"):
-        return "encrypt", lambda: client.encrypt(token, MESSAGE, b"", suite)
-    return "sign", lambda: client.sign(token, MESSAGE, suite)
-
-
-def _store(holder: str, what: str, key: bytes, places: list[Path], thief_has: str) -> Store:
+def store(holder: str, what: str, key: bytes, places: list[Path], thief_has: str) -> Store:
     found = search(key, places)
     return Store(holder, what, found.files, found.bytes, found.hits, thief_has)
 

@@ -44,6 +44,8 @@ class Sandbox:
     """For each measuring of a rate."""
     round_trip_ms: float | None
     """Between caller and agents, simulated; None to leave it out."""
+    home: Path | None = None
+    """The caller's own home folder, whose agents and modules are to be measured; None for a sandbox's."""
     say: Callable[[str], None] = field(default=quiet)
     """Progress, in words."""
 
