@@ -153,7 +153,9 @@ def comparison() -> Comparison:
     model = Model(
         "regen",
         BAD,
-        AtRest((Store(BAD, "what", 3, 20_000, 2, "all of it"),), 20_000, ("raw",), False, "Nothing.", (BAD,)),
+        AtRest(
+            (Store(BAD, "what", "a share", 3, 20_000, 2, "all of it"),), 20_000, ("raw",), False, "Nothing.", (BAD,)
+        ),
         Insider(
             2,
             {"use": (Coalition((BAD, "x"), ("site", "site")),), "exfiltrate": (), "destroy": ()},
@@ -194,7 +196,7 @@ def test_the_report_says_what_was_found_and_what_was_not_measured() -> None:
     for words in (
         "mpc: not measured here",
         "Not measured here: no reason",
-        "1 of 1 stores have the key's bytes",
+        "1 of 1 stores keep something of the key",
         "NOT FOUND: this search proves nothing",
         "1,234 /s",
         "0.4 ms / 12 ms",

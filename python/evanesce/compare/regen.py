@@ -346,9 +346,10 @@ def _at(sites: Sequence[str]) -> list[str]:
     return [name for name in SEATED if f"site {SITES[name]}" in sites]
 
 
-def store(holder: str, what: str, key: bytes, places: list[Path], thief_has: str) -> Store:
+def store(holder: str, what: str, key: bytes, places: list[Path], thief_has: str, keeps: str = "") -> Store:
+    """A place, searched for the key."""
     found = search(key, places)
-    return Store(holder, what, found.files, found.bytes, found.hits, thief_has)
+    return Store(holder, what, keeps, found.files, found.bytes, found.hits, thief_has)
 
 
 def must(holds: bool, otherwise: str) -> None:

@@ -132,19 +132,17 @@ def _rest_chart(comparison: Comparison) -> str:
     rows: list[svg.Bar] = []
     for name, model in _of(comparison, "at_rest"):
         assert isinstance(model.at_rest, AtRest)
-        stores = model.at_rest.stores
-        with_key = sum(store.hits > 0 for store in stores)
-        shown = f"{with_key} of {len(stores)} stores have the key's bytes"
-        rows.append(svg.Bar(name, with_key, shown, 2))
-    return _figure(svg.dots("Stores in which the key's own bytes were found", [*rows, *_absent(comparison)]))
+        count, stores = len(model.at_rest.keeping), len(model.at_rest.stores)
+        rows.append(svg.Bar(name, count, f"{count} of {stores} stores keep something of the key", 2))
+    return _figure(svg.dots("Stores that keep something of the key", [*rows, *_absent(comparison)]))
 
 
 def _rest(found: AtRest) -> str:
     rows = [
-        (s.holder, s.what, str(s.files), size(s.bytes), "none" if not s.hits else str(s.hits), s.thief_has)
+        (s.holder, s.what, s.keeps or "nothing", size(s.bytes), "none" if not s.hits else str(s.hits), s.thief_has)
         for s in found.stores
     ]
-    heads = ("place", "what lies there", "files", "size", "the key's bytes", "its thief has")
+    heads = ("place", "what lies there", "of the key", "searched", "its bytes found", "its thief has")
     control = "found" if found.control_found else "NOT FOUND: this search proves nothing"
     notes = [
         f"Another key adds: {found.per_key}",
@@ -164,9 +162,13 @@ def _insider_chart(comparison: Comparison) -> str:
         for series, can in enumerate(DEEDS):
             for kind, count in sorted(model.insider.by_kind.get(can, {}).items(), key=lambda pair: pair[1]):
                 rows.append(svg.Bar(f"{name}: {can}, {kind}s alone", count, str(count), series))
+            listed = model.insider.coalitions.get(can, ())
+            if listed and len(set(listed[0].kinds)) > 1:
+                count = len(listed[0].members)
+                rows.append(svg.Bar(f"{name}: {can}, of several kinds", count, str(count), series))
     return _figure(
-        svg.dots("Smallest coalitions of one kind of party", [*rows, *_absent(comparison)]),
-        "How many of one kind must work together. Fewer dots: easier.",
+        svg.dots("Smallest coalitions", [*rows, *_absent(comparison)]),
+        "How many must work together. Fewer dots: easier.",
     )
 
 
@@ -236,7 +238,7 @@ def _agility_chart(comparison: Comparison) -> str:
     for series, (name, model) in enumerate(_of(comparison, "agility")):
         assert isinstance(model.agility, Agility)
         rows += [
-            svg.Bar(f"{name}: {s.before} → {s.after}", s.seconds, seconds(s.seconds), series)
+            svg.Bar(f"{name}: {s.before} → {s.after}", s.seconds, _took(s.seconds), series)
             for s in model.agility.switches
         ]
     return _figure(
@@ -247,10 +249,14 @@ def _agility_chart(comparison: Comparison) -> str:
 
 def _agility(found: Agility) -> str:
     rows = [
-        (f"{s.before} → {s.after}", s.how, str(s.steps), str(s.devices), str(s.ceremonies), seconds(s.seconds))
+        (f"{s.before} → {s.after}", s.how, str(s.steps), str(s.devices), str(s.ceremonies), _took(s.seconds))
         for s in found.switches
     ]
     return _table(("change", "how", "steps", "devices touched", "ceremonies", "took"), rows)
+
+
+def _took(value: float | None) -> str:
+    return "cannot be done" if value is None else seconds(value)
 
 
 # Backup and recovery.

@@ -34,6 +34,8 @@ class Store:
     holder: str
     what: str
     """In words: what lies there."""
+    keeps: str
+    """What of the key rests here by the model's own account, in words; empty for nothing."""
     files: int
     bytes: int
     hits: int
@@ -59,6 +61,11 @@ class AtRest:
     @property
     def hits(self) -> int:
         return sum(store.hits for store in self.stores)
+
+    @property
+    def keeping(self) -> tuple[Store, ...]:
+        """Those that keep something of the key."""
+        return tuple(store for store in self.stores if store.keeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +149,8 @@ class Switch:
     """Agents or modules that had to be touched."""
     ceremonies: int
     """Occasions at which several people must be there."""
-    seconds: float
-    """From the decision to the first verified result."""
+    seconds: float | None
+    """From the decision to the first verified result; None where the change cannot be made, and `how` says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from evanesce.compare.results import (
     NotMeasured,
     Recovery,
     Regulatory,
+    Switch,
 )
 
 Measured = AtRest | Insider | Latency | Agility | Recovery | Regulatory
@@ -25,22 +26,20 @@ def cell(model: Model, dimension: str) -> str:
         case NotMeasured():
             return f"not measured here: {found.reason}"
         case AtRest():
+            kept = [f"{store.keeps} ({store.holder})" for store in found.keeping]
             where = [store.holder for store in found.stores if store.hits]
-            lies = f"the key's bytes in {', '.join(where)}" if where else "the key's bytes nowhere"
+            lies = f"its bytes were found in {', '.join(where)}" if where else "its bytes were found nowhere"
             adds = found.per_key[:1].lower() + found.per_key[1:]
             searched = f"{len(found.stores)} stores, {size(found.searched_bytes)} searched"
-            return f"{lies}\n{searched}\nanother key adds: {adds}"
+            rests = f"rests: {'; '.join(kept) or 'nothing of the key'}"
+            return f"{rests}\n{lies}; {searched}\nanother key adds: {adds}"
         case Insider():
             return "\n".join(f"{can}: {smallest(found, can)}" for can in DEEDS)
         case Latency():
             lines = [f"{t.suite} {milliseconds(t.p50_ms)} / {milliseconds(t.p99_ms)}" for t in found.timings]
             return "\n".join(["p50 / p99", *lines])
         case Agility():
-            return "\n".join(
-                f"{one.before} → {one.after}: {counted(one.steps, 'step')}, {counted(one.devices, 'device')}, "
-                f"{counted(one.ceremonies, 'ceremony')}, {seconds(one.seconds)}"
-                for one in found.switches
-            )
+            return "\n".join(f"{one.before} → {one.after}: {switch(one)}" for one in found.switches)
         case Recovery():
             first = found.seconds_to_first
             after = f"works again after {seconds(first)}" if first is not None else "does not work again"
@@ -51,13 +50,24 @@ def cell(model: Model, dimension: str) -> str:
             )
 
 
+def switch(one: Switch) -> str:
+    """What a change of algorithm took, in words."""
+    if one.seconds is None:
+        return "cannot be done"
+    counts = ((one.steps, "step"), (one.devices, "device"), (one.ceremonies, "ceremony"))
+    return ", ".join([*(counted(number, word) for number, word in counts), seconds(one.seconds)])
+
+
 def smallest(insider: Insider, can: str) -> str:
-    """The smallest coalitions of each kind of party, in words."""
-    of = insider.by_kind.get(can, {})
-    if not insider.coalitions.get(can):
+    """The smallest coalition, and those of each kind of party among their own, in words."""
+    listed = insider.coalitions.get(can, ())
+    if not listed:
         return "nobody"
+    of = insider.by_kind.get(can, {})
     words = [counted(count, kind) for kind, count in sorted(of.items(), key=lambda pair: pair[1])]
-    return ", or ".join(words) or f"{insider.smallest(can)} of different kinds"
+    if len(listed[0].members) < min(of.values(), default=10**9):
+        words.insert(0, " + ".join(listed[0].members))
+    return ", or ".join(words)
 
 
 def counted(number: int, word: str) -> str:
