@@ -210,6 +210,8 @@ def test_every_point_is_traced_to_a_rule_and_adds_up(asked: Workload) -> None:
         assert ranked.points == sum(finding.points for finding in ranked.findings)
         for finding in ranked.findings:
             assert ids[finding.rule].points[ranked.candidate.id] == finding.points
+            # What it rests on: a fact, or what the workload says of itself.
+            assert finding.facts or finding.compared
             assert set(finding.facts) <= set(FACTS)
 
 
@@ -338,6 +340,8 @@ rules:
         ("above: 5", "above: much", 11, "needs a number"),
         ("above: 5", "above: {fact: none/such}", 11, "there is no fact 'none/such'"),
         ("above: 5", "above: {fact: '{vendor}/rate'}", 11, "there is no fact"),
+        ("above: 5", "above: {fact: 'rat/{candidate}/{class}'}", 11, "there is no fact"),
+        ("when: {rate: {above: 5}}", "when: {}", 9, "must rest on a fact"),
         ("above: 5", "above: {power: [2, 3]}", 11, "compared with one of"),
         ("rate: {above: 5}", "existing: {is: hms}", 11, "'hms' is not a value of existing"),
         ("rate: {above: 5}", "existing: {has-any: [hsm]}", 11, "does not fit existing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +113,20 @@ def test_advice_takes_what_was_measured(done: tuple[Machine, Done, float], found
     assert all(fact["date"] == found["when"] and fact["source"] == "out.json" for fact in here)
 
 
-def test_a_model_alone_is_measured_in_the_machine_form(tmp_path: Path) -> None:
-    told = Machine(tmp_path).run("compare", "--model", "regen", "--samples", "20", "--seconds", "0.1", "--json").json
-    assert set(told["models"]) == {"regen"}
-    assert told["not_measured"] == {}
-    assert told["round_trip_ms"] is None
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quorum]:
+    with Quorum(tmp_path_factory.mktemp("three"), 3) as running:
+        yield running
 
 
-def test_ones_own_agents_are_measured_and_left_as_they_were(quorum: Quorum) -> None:
-    caller = quorum.caller
+def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> None:
+    caller = three.caller
     kept = sorted(caller.home.rglob("*"))
     words = ("compare", "--own", "--model", "regen", "--samples", "20", "--seconds", "0.1", "--json")
     told = caller.run(*words).json["models"]["regen"]
-    assert "your own agents, 3 of (" in told["latency"]["arrangement"]
+    assert "your own agents, 2 of (" in told["latency"]["arrangement"]
     # Each agent is at a site of its own here.
-    assert told["insider"]["by_kind"]["exfiltrate"] == {"caller": 1, "site": 3, "agent": 3}
+    assert told["insider"]["by_kind"]["exfiltrate"] == {"caller": 1, "site": 2, "agent": 2}
     assert told["insider"]["carried"] == []
     assert told["at_rest"]["hits"] == 0
     assert told["at_rest"]["control_found"] is True
@@ -136,8 +136,8 @@ def test_ones_own_agents_are_measured_and_left_as_they_were(quorum: Quorum) -> N
     ]
     # What was made is retired at every agent: three keys.
     agents = caller.run("agent", "status", "--json").json["agents"]
-    assert [agent["status"]["tombstones"] for agent in agents] == [3] * 5
-    stranger = quorum.newcomer("stranger")
+    assert [agent["status"]["tombstones"] for agent in agents] == [3] * 3
+    stranger = three.newcomer("stranger")
     told = stranger.run(*words).json
     assert told["models"] == {}
     assert "your agents make no key for this" in told["not_measured"]["regen"]

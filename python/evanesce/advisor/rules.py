@@ -15,6 +15,7 @@ A field is compared with a value, `{fact: id}`, `{field: name}`, `{sum: [...]}` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -166,6 +167,8 @@ def _rule(entry: Map, candidates: list[str], facts: Facts) -> Rule:
     if not (excludes or points):
         raise entry.wrong("it is about no candidate")
     when = _condition(entry, "when", facts)
+    if when == Condition() and not entry.texts("facts"):
+        raise entry.wrong("a rule that always holds must rest on a fact")
     return Rule(entry.text("id"), when, entry.text("says"), excludes, dict(points), _known_facts(entry, facts))
 
 
@@ -236,10 +239,10 @@ def _any_term(given: Map, value: Any, test: str, facts: Facts) -> Term:
         if kind == "field" and (name not in BY_NAME or BY_NAME[name].kind != "number"):
             raise value.wrong(f"{printable(name)!r} is no field with a number", kind)
         if kind == "fact":
-            bare = name
+            pattern = re.escape(name)
             for hole in _HOLES:
-                bare = bare.replace(hole, "")
-            if "{" in bare or "}" in bare or (bare == name and name not in facts):
+                pattern = pattern.replace(re.escape(hole), "[a-z0-9-]+")
+            if not any(re.fullmatch(pattern, known) for known in facts):
                 raise value.wrong(f"there is no fact {printable(name)!r}", kind)
         return Term(kind, name)
     if isinstance(value, list):
