@@ -246,8 +246,10 @@ def test_every_rule_is_there_for_some_workload() -> None:
         WRITTEN["payment-signing"].but(p99_ms=25.0),
     ]
     held = set()
+    # A module's own latency is nowhere published, so that its rule holds only of one that was measured.
+    known = {**FACTS, "p99/hsm/signature": replace(FACTS["p99/hsm/signature"], value=0.5)}
     for asked in (*WRITTEN.values(), *more):
-        ranking = engine.rank(asked, RULES, FACTS)
+        ranking = engine.rank(asked, RULES, known)
         held |= {finding.rule for ranked in ranking.fits for finding in ranked.findings}
         held |= {finding.rule for _, found in ranking.excluded for finding in found}
     assert held == {rule.id for rule in RULES.rules}

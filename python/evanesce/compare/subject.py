@@ -53,7 +53,8 @@ class Sandbox:
 class Subject(Protocol):
     """One model, set up."""
 
-    title: str
+    @property
+    def title(self) -> str: ...
 
     def at_rest(self) -> AtRest | NotMeasured: ...
     def insider(self) -> Insider | NotMeasured: ...
