@@ -226,7 +226,10 @@ def _value(value: object) -> str:
 
 
 def _line(app: App, text: str, style: str = "") -> None:
-    if text:
-        app.out.print(Padding(Text(printable(text, limit=None), style=style), (0, 0, 0, 2), expand=False))
-    else:
+    """A line below the headline; what is wrapped stays under its beginning."""
+    words = text.lstrip(" ")
+    if not words:
         app.out.print()
+        return
+    indent = 2 + len(text) - len(words)
+    app.out.print(Padding(Text(printable(words, limit=None), style=style), (0, 0, 0, indent), expand=False))
