@@ -55,7 +55,7 @@ $(STAMPS)/system-test: scripts/system-packages
 
 $(STAMPS)/system-bench: scripts/system-packages
 	@mkdir -p $(STAMPS)
-	scripts/system-packages wrk openssl
+	scripts/system-packages wrk openssl clevis tang
 	@touch $@
 
 $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
