@@ -28,7 +28,8 @@ permit(principal == Caller::"clerk", action == Action::"sign", resource) when { 
 class Service:
     """A reconstructor's machine: a folder, and the process that runs there, if it does."""
 
-    def __init__(self, folder: Path, quorum: Quorum) -> None:
+    def __init__(self, folder: Path, quorum: Quorum, *, admit: bool = True) -> None:
+        """`admit`: let the agents know it."""
         self.folder = folder
         self.operator = Machine(folder.parent / "service-operator")
         quorum.tell(self.operator)
@@ -36,7 +37,7 @@ class Service:
         made = self.operator.run("reconstructor", "init", folder, "--name", "crucible", *at).json
         self.caller_id: str = made["caller_id"]
         self.id: str = made["service_id"]
-        for agent in quorum.agents.values():
+        for agent in quorum.agents.values() if admit else ():
             agent.allow("crucible", self.caller_id, "reconstructor")
         self.address = "127.0.0.1:0"
         self.process: subprocess.Popen[bytes] | None = None
