@@ -98,22 +98,27 @@ def _watch(result: Result, search_: Search, household: Household, work: Callable
             work()
 
     kept = {canary.label for canary in household.canaries()}
-    agents = [process for process in household.processes if process is not household.caller]
-    looks = [each for agent in agents for each in (household.caller, agent)]
+    others = [process for process in household.processes if process is not household.caller]
+    looks = [each for other in others for each in (household.caller, other)]
+    # Whoever has whole keys in its hands.
+    unseen = {household.caller.name, household.service.name}
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work_on)
         try:
             for number, process in enumerate(looks * MOST_ROUNDS):
-                if number >= len(looks) and result.seen_at_work:
+                if number >= len(looks) and not unseen:
                     break
                 found, belong = search_.at_work(process)
                 _searched(result, found)
                 result.seen_at_work |= belong - kept
+                if belong - kept:
+                    unseen.discard(process.name)
         finally:
             enough.set()
         working.result()
-    if not result.seen_at_work:
-        raise Failed(f"no secret was seen at work in {MOST_ROUNDS} rounds: the search sees nothing")
+    if unseen:
+        named = " and ".join(sorted(unseen))
+        raise Failed(f"no secret was seen at work in {named} in {MOST_ROUNDS} rounds: the search sees nothing")
 
 
 def _searched(result: Result, found: search.Found) -> None:
@@ -146,10 +151,10 @@ def _end(household: Household, everything: Search, result: Result) -> None:
     for each in dumped:
         each.send(signal.SIGABRT)
         each.await_end()
-    for agent in household.agents[1:]:
-        if agent.alive():
-            agent.send(signal.SIGTERM)
-            agent.await_end()
+    for other in (household.service, *household.agents[1:]):
+        if other.alive():
+            other.send(signal.SIGTERM)
+            other.await_end()
     for each in dumped:
         core = search.core_file(each)
         if core is None:
