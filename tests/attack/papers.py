@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cbor2
 from attacked import CORRUPT, Attack, until_well
+from independent import Token as Decoded
 from independent import th
 from loot import key_in
 from machines import PATIENCE, Machine, Quorum
 from rogue import Rogues, Shown
+from service import Service
 from speaking import Session, spki
-from test_reconstructor import Service
 
 from evanesce import Client, EvanesceError, Grant, Token
 
@@ -58,6 +60,16 @@ class Papers:
     @property
     def orders(self) -> list[dict[str, Any]]:
         return [order for rogue in self.rogues.each for order in rogue.orders]
+
+    def rows(self, shown: Shown) -> list[dict[str, Any]]:
+        """Every seat's of the token, which is public: a corrupt agent was shown its own alone."""
+        (token,) = {cbor2.loads(request)["token"] for request in shown.opening["requests"]}
+        known = (Decoded.decode(path.read_bytes()) for path in (self.approved, self.granted))
+        (rows,) = (each.rows for each in known if each.id == token)
+        return [
+            {"seat": seat, "epoch": epoch, "holder": holder, "correction": correction}
+            for seat, (holder, epoch, correction, _) in enumerate(rows)
+        ]
 
     def sessions(self) -> Iterator[Session]:
         """The insider's, with each honest agent."""

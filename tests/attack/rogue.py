@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -129,10 +129,14 @@ class Rogues:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def hand_on(self, words: list[dict[str, Any]], honest: int) -> None:
-        """Until so many peers have asked for each of these, and have come to both rogues again thrice."""
+    def tell(self, words: list[dict[str, Any]]) -> None:
         for rogue in self.each:
             rogue.tell(words)
+
+    def hand_on(self, words: list[dict[str, Any]], honest: int) -> None:
+        """Until so many peers have asked for each of these, of which they have none, and have come to both rogues again
+        thrice."""
+        self.tell(words)
         wanted = set(map(identified, words))
         asked: dict[bytes, set[bytes]] = {}
         again: dict[bytes, list[int]] = {}
@@ -145,10 +149,7 @@ class Rogues:
                         again.setdefault(asker, [0] * len(self.each))[number] += 1
             return len(again) >= honest and all(min(counts) > 3 for counts in again.values())
 
-        self.until(taken)
-
-    def until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not done():
+        while not taken():
             assert time.monotonic() < deadline, "its peers do not come"
             time.sleep(0.05)
