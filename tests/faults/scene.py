@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,6 +64,8 @@ class Scene:
         self.token = folder / "faults.regen"
         self.healed = folder / "healed.regen"
         """Another key, which is healed all the while."""
+        self.rooted = threading.Lock()
+        """Held while a key is healed, and while an element is not its agent's: a seat made there would go with it."""
         self._copies = folder / "copies"
 
     def __enter__(self) -> Self:

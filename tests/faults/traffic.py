@@ -124,8 +124,13 @@ class Traffic:
         for step in itertools.cycle((refresh, sign, retire, reshare, sign, retire, repair, sign)):
             if self._stop.is_set():
                 return
-            needs, limit = (THRESHOLD, DEADLINE) if step is sign else (PLENTY, HEALING)
-            self._do("dave", step.__name__, step, needs, limit)
+            if step is sign:
+                self._do("dave", "sign", sign)
+            elif self.scene.rooted.acquire(blocking=False):
+                try:
+                    self._do("dave", step.__name__, step, PLENTY, HEALING)
+                finally:
+                    self.scene.rooted.release()
             time.sleep(0.05)
 
     def stop(self) -> None:

@@ -216,21 +216,22 @@ def _another_root(scene: Scene, trouble: Trouble) -> Iterator[None]:
     own = roots.read_text()
     title, *lines = own.splitlines()
     others = "".join(f"{line.split()[0]} {secrets.token_hex(32)}\n" for line in lines)
-    scene.quorum.end(name, how=signal.SIGKILL)
-    roots.write_text(f"{title}\n{others}")
-    scene.quorum.start(name)
-    try:
-        scene.answer(name)
-        with Client(scene.quorum.caller.home, deadline=PATIENCE) as client:
-            token = Token.load(scene.token, trust_token=True)
-            (seat,) = (seat for seat in client.check(token).seats if seat.holder == name)
-        assert seat.verdict == "cannot-regenerate", seat
-        yield
-    finally:
+    with scene.rooted:
         scene.quorum.end(name, how=signal.SIGKILL)
-        roots.write_text(own)
+        roots.write_text(f"{title}\n{others}")
         scene.quorum.start(name)
-        scene.answer(name)
+        try:
+            scene.answer(name)
+            with Client(scene.quorum.caller.home, deadline=PATIENCE) as client:
+                token = Token.load(scene.token, trust_token=True)
+                (seat,) = (seat for seat in client.check(token).seats if seat.holder == name)
+            assert seat.verdict == "cannot-regenerate", seat
+            yield
+        finally:
+            scene.quorum.end(name, how=signal.SIGKILL)
+            roots.write_text(own)
+            scene.quorum.start(name)
+            scene.answer(name)
 
 
 @contextmanager
