@@ -100,25 +100,20 @@ def _watch(result: Result, search_: Search, household: Household, work: Callable
     kept = {canary.label for canary in household.canaries()}
     others = [process for process in household.processes if process is not household.caller]
     looks = [each for other in others for each in (household.caller, other)]
-    # Whoever has whole keys in its hands.
-    unseen = {household.caller.name, household.service.name}
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work_on)
         try:
             for number, process in enumerate(looks * MOST_ROUNDS):
-                if number >= len(looks) and not unseen:
+                if number >= len(looks) and result.seen_at_work:
                     break
                 found, belong = search_.at_work(process)
                 _searched(result, found)
                 result.seen_at_work |= belong - kept
-                if belong - kept:
-                    unseen.discard(process.name)
         finally:
             enough.set()
         working.result()
-    if unseen:
-        named = " and ".join(sorted(unseen))
-        raise Failed(f"no secret was seen at work in {named} in {MOST_ROUNDS} rounds: the search sees nothing")
+    if not result.seen_at_work:
+        raise Failed(f"no secret was seen at work in {MOST_ROUNDS} rounds: the search sees nothing")
 
 
 def _searched(result: Result, found: search.Found) -> None:
