@@ -115,9 +115,12 @@ lint: build $(STAMPS)/venv-test
 audit: $(STAMPS)/audit/evanesce/_core.abi3.so
 
 # The audit build: secrets on ordinary locked memory in a dumpable process, so that a scanner can see all of it.
-$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py')
-	cd rust && $(CARGO) build --locked --release -p evanesce-py --features audit
-	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D) && cp rust/target/release/lib_core.so $@
+$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(SERVICE) $(shell find python -name '*.py')
+	cd rust && $(CARGO) build --locked --release -p evanesce-py -p evanesce-service \
+	  --features evanesce-py/audit,evanesce-service/audit
+	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D)
+	cp rust/target/release/evanesce-reconstructor $(@D)/bin/
+	cp rust/target/release/lib_core.so $@
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""A TCP proxy between a caller and its agents: it delays, holds up, cuts, and lets somebody listen.
+"""A TCP proxy between a caller and its agents: it delays, holds up, cuts, says things twice, and lets somebody listen.
 
 Not every kernel has netem, so distance and its faults are made in user space: one event loop, no copying beyond the
 buffers. Bytes leave it half a round trip after they came, in order, at any rate.
@@ -26,6 +26,8 @@ class _Way:
     delay: float
     passes: asyncio.Event
     cut: bool = False
+    doubled: bool = False
+    mirrored: bool = False
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
 
@@ -69,12 +71,29 @@ class Proxy:
 
         self._tell(names, change)
 
+    def double(self, names: Iterable[str]) -> None:
+        """What the caller says arrives twice, one after the other, until `restore`."""
+
+        def change(way: _Way) -> None:
+            way.doubled = True
+
+        self._tell(names, change)
+
+    def mirror(self, names: Iterable[str]) -> None:
+        """What the caller says is said a second time, over another connection whose answers nobody reads, until
+        `restore`."""
+
+        def change(way: _Way) -> None:
+            way.mirrored = True
+
+        self._tell(names, change)
+
     def restore(self, names: Iterable[str]) -> None:
         """As it was in the beginning."""
 
         def change(way: _Way) -> None:
             way.delay = self._one_way
-            way.cut = False
+            way.cut = way.doubled = way.mirrored = False
             way.passes.set()
 
         self._tell(names, change)
@@ -141,12 +160,18 @@ class Proxy:
     ) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         deliver = asyncio.create_task(self._deliver(queue, way, sink))
+        echo: asyncio.StreamWriter | None = None
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 16):
                 if self._tap is not None:
                     self._tap(name, number, from_caller, data)
-                queue.put_nowait((self._loop.time() + way.delay, data))
+                for _ in range(2 if from_caller and way.doubled else 1):
+                    queue.put_nowait((self._loop.time() + way.delay, data))
+                if from_caller and way.mirrored:
+                    echo = await _echoed(way, echo, data)
         queue.put_nowait((self._loop.time() + way.delay, b""))
+        if echo is not None:
+            echo.close()
         await deliver
 
     async def _deliver(self, queue: asyncio.Queue[tuple[float, bytes]], way: _Way, sink: asyncio.StreamWriter) -> None:
@@ -169,3 +194,14 @@ def _cut(way: _Way) -> None:
     way.cut = True
     for writer in list(way.writers):
         writer.transport.abort()
+
+
+async def _echoed(way: _Way, echo: asyncio.StreamWriter | None, data: bytes) -> asyncio.StreamWriter | None:
+    """Says it on a way of its own, on a new one where the last was closed."""
+    with contextlib.suppress(OSError):
+        if echo is None or echo.is_closing():
+            _, echo = await asyncio.open_connection(way.host, way.port)
+        echo.write(data)
+        await echo.drain()
+        return echo
+    return None
