@@ -7,7 +7,8 @@
 Whoever can write there can add, replace and remove files. What an approval is worth is in its signature alone, and
 what a request is, in its own bytes: it is found by an id only if that is what they come to. The home of whoever asked
 keeps what it asked for (`asked/ID`), so that this and nothing else is performed, and the grant that it asks under
-(`asked/grants/ID.grant`), if any.
+(`asked/grants/ID.grant`), if any; of one about a token as a whole the token's file (`asked/places/ID`) and, of a
+reshare, whether it was begun (`asked/begun/`).
 """
 
 from __future__ import annotations
@@ -182,6 +183,18 @@ def root(home: Path, folder: str | os.PathLike[str] | None) -> Requests:
 def keep_grant(home: Path, request: Request, grant: Grant) -> None:
     """Keeps what a request is to be performed under: not in its folder, where others could put another."""
     grant.save(_files.folder(home / "asked" / "grants") / f"{request.id}.grant", force=True)
+
+
+def keep_place(home: Path, request: Request, path: Path) -> None:
+    """Keeps which token file a request is about: its result takes that one's place."""
+    place = _files.folder(home / "asked" / "places") / request.id
+    _files.write(place, os.fsencode(path.absolute()), mode=0o600, overwrite=True)
+
+
+def place_of(home: Path, request: Request) -> Path | None:
+    """The token file that was kept for a request."""
+    path = home / "asked" / "places" / request.id
+    return Path(os.fsdecode(_files.read(path, limit=1 << 13))) if path.exists() else None
 
 
 def grant_of(home: Path, request: Request) -> Path | None:
