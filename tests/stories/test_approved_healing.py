@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,3 +190,40 @@ def test_a_token_is_opened_once_two_have_approved(caller: Machine, people: Peopl
     done = caller.run("wait", request, "--timeout", "20", "--json").json
     assert done["opened"] is True
     assert len(done["approved_by"]) == 2
+
+
+def test_a_drill_opens_in_a_grantors_place_and_with_what_people_have_approved(
+    quorum: Quorum, caller: Machine, people: People, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "inventory"
+    inventory.mkdir()
+    policy = tmp_path / "lent.cedar"
+    policy.write_text('@delegable("1") permit(principal == Caller::"caller", action == Action::"open", resource);')
+    words = ("--suite", "ed25519", "--quorum", FOUR, "--policy", policy, "--json")
+    lent = caller.run("key", "create", "lent", *words).json
+    for path in (Path(lent["file"]), mint(caller, people, "drilled")):
+        shutil.copy(path, inventory / path.name)
+    clerk, grant = quorum.newcomer("clerk"), tmp_path / "clerk.grant"
+    quorum.admit("clerk", clerk, "caller", "reconstructor")
+    time.sleep(0.3)
+    given = ("--to", clerk.caller_id, "--action", "open", "--expires", "1h", "--out", grant)
+    caller.run("grant", "create", lent["file"], *given)
+    drill = ("quorum", "drill", inventory, "--trust-token", "--json")
+
+    def opened(*words: str | Path) -> dict[str, bool]:
+        found = clerk.try_(*drill, *words).json["tokens"]
+        return {token["name"]: token["opened"] for token in found}
+
+    assert opened("--open") == {"lent": False, "drilled": False}
+    assert opened("--open", "--grant", grant) == {"lent": True, "drilled": False}
+    assert opened("--open", "--approved") == {"lent": False, "drilled": False}
+    asked = clerk.run(*drill, "--open", "--ask").json["requests"]
+    assert len(asked) == 2
+    for request in asked:
+        people.approve(Path(request["folder"]))
+    assert opened("--open", "--grant", grant, "--approved") == {"lent": True, "drilled": True}
+    # What was done is not done again.
+    assert opened("--open", "--approved") == {"lent": False, "drilled": False}
+    assert clerk.run("check", lent["file"], "--trust-token", "--open", "--grant", grant, "--json").json["opened"]
+    assert clerk.fail(2, "grant-invalid", "quorum", "drill", people.policy, "--open", "--grant", grant)
+    assert clerk.fail(1, "usage", *drill[:-1], "--grant", grant)
