@@ -38,12 +38,12 @@ class People:
 
 @pytest.fixture(scope="module")
 def people(quorum: Quorum, caller: Machine) -> People:
-    made = [Machine(quorum.folder / name) for name in ("cfo", "ceo")]
-    for one in made:
+    cfo, ceo = (Machine(quorum.folder / name) for name in ("cfo", "ceo"))
+    for one in (cfo, ceo):
         one.run("identity", "init")
     policy = caller.home / "two.cedar"
-    policy.write_text(POLICY.format(cfo=made[0].caller_id, ceo=made[1].caller_id))
-    return People(*made, policy)
+    policy.write_text(POLICY.format(cfo=cfo.caller_id, ceo=ceo.caller_id))
+    return People(cfo, ceo, policy)
 
 
 def mint(caller: Machine, people: People, name: str) -> Path:
