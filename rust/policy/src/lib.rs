@@ -166,6 +166,8 @@ struct Ready {
     approvers: Option<Vec<Approver>>,
     /// What it is shown.
     looks: Looks,
+    /// Whether it may look at `context.now`, which it is always shown.
+    timely: bool,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -198,6 +200,7 @@ impl Compiled {
                 delegable,
                 approvers,
                 looks: Looks::of(policy),
+                timely: looks::at_time(policy),
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -238,6 +241,11 @@ impl Compiled {
     /// Who may approve, where the policy itself says; then nobody else may.
     pub fn approvers(&self) -> Option<&[Approver]> {
         self.0.as_ref().ok()?.approvers.as_deref()
+    }
+
+    /// Whether any of its statements may look at the time.
+    pub fn looks_at_time(&self) -> bool {
+        self.0.as_ref().is_ok_and(|ready| ready.timely)
     }
 
     /// Whether any of its statements may look at approvals.
