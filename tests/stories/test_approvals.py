@@ -519,3 +519,25 @@ def test_a_grantor_does_not_approve_what_its_delegate_asks_for(
     assert "whoever asks cannot approve it" in caught.value.culprits[0].detail
     people.cfo.run("approve", asked["folder"], "--yes")
     assert steward.run(*wait, "--json").json["approved_by"] == ["cfo"]
+
+
+def test_a_home_forgets_what_it_asked_for_long_ago_and_not_what_was_begun(
+    caller: Machine, people: People, tmp_path: Path
+) -> None:
+    asked, _ = ask(caller, people, "--action", "derive", "-m", "backup/2031")
+    kept = caller.home / "asked"
+    begun, place = kept / "begun" / ("ab" * 32), kept / "places" / asked
+    for path in (begun, place):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    fresh, _ = ask(caller, people, "--action", "derive", "-m", "backup/2032")
+    assert (kept / asked).exists(), "of today"
+    for path in (kept / asked, begun, place):
+        os.utime(path, (time.time() - 31 * 86_400,) * 2)
+    ask(caller, people, "--action", "derive", "-m", "backup/2033")
+    assert not (kept / asked).exists()
+    assert not place.exists()
+    assert begun.exists()
+    assert (kept / fresh).exists()
+    late = caller.try_("wait", asked, "--folder", people.shared, "--out", tmp_path / "key", "--timeout", "0")
+    assert "this home did not ask for it" in late.err
