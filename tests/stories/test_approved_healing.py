@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from machines import Machine, Quorum
 
-from evanesce import Approval, Client, EvanesceError, Request, Token
+from evanesce import Approval, AsyncClient, Check, Client, EvanesceError, Request, Token
 
 POLICY = """@approvers("cfo = {cfo}, ceo = {ceo}")
 permit(principal, action in [Action::"open", Action::"reshare", Action::"repair", Action::"retire"], resource)
@@ -86,14 +87,14 @@ def test_a_reshare_that_two_must_approve_is_done_once_both_have_and_not_twice(ca
     assert f"instead of {FOUR}" in said
     assert '| permit(principal, action in [Action::"open"' in said
     # Minted; but the new token's policy wants two people for its first opening as well.
-    late = caller.fail(1, "not-approved", "wait", request, "--timeout", "0")
+    receipts = caller.home / "reshared.receipts"
+    late = caller.fail(1, "not-approved", "wait", request, "--timeout", "0", "--receipts", receipts)
     assert Token.load(path, home=caller.home) == old, "nothing takes the old token's place before it was opened"
     assert path.with_name(f"{path.name}.healing").exists()
     (opening,) = openings(caller, [])
     assert opening["key"] == "reshared"
     assert opening["token"] != old.id
     people.approve(Path(opening["folder"]))
-    receipts = caller.home / "reshared.receipts"
     done = caller.run("wait", request, "--timeout", "20", "--receipts", receipts, "--json").json
     new = Token.load(path, home=caller.home)
     assert done["token"] == new.id == opening["token"]
@@ -104,8 +105,9 @@ def test_a_reshare_that_two_must_approve_is_done_once_both_have_and_not_twice(ca
     assert new.public_key() == old.public_key()
     assert not path.with_name(f"{path.name}.healing").exists()
     caller.run("sign", path, "-m", "hello", "--out", caller.home / "hello.sig")
-    proven = caller.run("audit", "verify", receipts, "--token", path, "--json").json["receipts"][0]
-    assert all(len(agent["approvals"]) == 2 for agent in proven["agents"])
+    kept_receipts = json.loads(receipts.read_text())["openings"]
+    # Of the old token's opening, of the seatings, and of the new token's opening; each of two that people had approved.
+    assert sum(len(opening["salts"]) for opening in kept_receipts) == 2
     # Not twice: this home knows that it was begun, and the agents that the approvals are spent.
     asked = Request.load(folder / "request.json", home=caller.home)
     with Client(caller.home, deadline=5) as client:
@@ -190,6 +192,21 @@ def test_a_token_is_opened_once_two_have_approved(caller: Machine, people: Peopl
     done = caller.run("wait", request, "--timeout", "20", "--json").json
     assert done["opened"] is True
     assert len(done["approved_by"]) == 2
+
+    async def again() -> None:
+        made = Request.to_open(Token.load(path, home=caller.home), caller.caller_id, word="once more")
+        words = [made.approve(one.home / "identity.key") for one in (people.cfo, people.ceo)]
+        assert all(word.text.splitlines()[-1].endswith(". once more") for word in words)
+        async with AsyncClient(caller.home, deadline=5) as client:
+            with pytest.raises(EvanesceError, match="does not permit"):
+                await client.perform(made, words[:1])
+            found = await client.perform(made, words)
+        assert isinstance(found, Check)
+        assert found.opened
+        assert found.salt == made.salt
+        assert len(found.receipts) >= 3
+
+    asyncio.run(again())
 
 
 def test_a_drill_opens_in_a_grantors_place_and_with_what_people_have_approved(

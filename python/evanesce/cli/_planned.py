@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from evanesce import Check, Healed, Retirement, Token, _files, _planned, _requests
 from evanesce._requests import Kept
 from evanesce._text import printable
 from evanesce.approvals import Request
 from evanesce.cli._app import App, Stopwatch, receipts_json
+from evanesce.cli._finish import check_free
 from evanesce.cli._healing import Healing
-from evanesce.cli._keep import keep, openings
+from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._report import report_check, report_retirement
 from evanesce.cli._waiting import AGAIN, SELDOM, perform
+from evanesce.cli.key import day
 from evanesce.client import Client
 from evanesce.errors import EvanesceError, error
 from evanesce.home import Agent, read_agents
@@ -41,7 +42,7 @@ def show_plan(app: App, asked: Request) -> None:
         if new["quorum"] != asked.token.quorum:
             app.say(f"  instead of {printable(asked.token.quorum, limit=None)}")
         _show_policy(app, new["policy"], asked.token)
-        app.say(f"Expires: {'never' if new['expires'] is None else new['expires']}")
+        app.say(f"Expires: {'never' if new['expires'] is None else day(new['expires'])}")
         app.say("Who is to hold it; the digest does not cover that, and no agent can check it:")
     else:
         app.say("Who is to hold the seat; the digest covers it:")
@@ -84,12 +85,15 @@ def complete(
         return _opened(waiting)
     if asked.action == "retire":
         return _retired(waiting)
+    if out == "-":
+        raise error("usage", "a healed token is written to a file, so that it is durable", "Give --out FILE.")
     target = Path(out) if out is not None else place
     if target is None:
         raise error("usage", "nothing here says which file the token is in", "Give --out FILE.")
     armored = place is not None and place.exists() and _files.read(place).lstrip().startswith(b"-----BEGIN")
     in_place = place is not None and target.absolute() == place.absolute()
     if asked.action == "repair":
+        check_free([str(target)], force or in_place)
         return _repaired(waiting, target, armored, force or in_place)
     return _reshared(waiting, target, armored, in_place, force)
 
@@ -103,7 +107,8 @@ class _Waiting:
         self.app, self.client, self.kept, self.grantors, self.until = app, client, kept, grantors, until
         self.watch = Stopwatch()
         self.people: list[str] = []
-        self.kept_receipts: list[dict[str, Any]] = []
+        # Of a run that was stopped, too.
+        self.kept_receipts = kept_before(receipts)
         self._receipts = receipts
 
     def perform(self, kept: Kept | None = None) -> Check | Healed | Retirement:
@@ -174,8 +179,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     healing = Healing.of(target, asked.token, "request", {"input": asked.input.hex()})
     new, healed = healing.resume(app.home.root), None
     if new is None:
-        if not in_place and not force and target.exists():
-            raise _files.exists(target)
+        check_free([str(target)], force or in_place)
         done = waiting.perform()
         assert isinstance(done, Healed)
         healed, new = done, done.token

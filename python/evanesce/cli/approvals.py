@@ -327,9 +327,10 @@ def wait(
     What was asked for of a token as a whole (--ask of key reshare, refresh, repair and retire, and of check --open) is
     written to the token's own file, or to --out. Stopped at any point, the same command goes on.
     """
-    check_free([out, receipts], force)
     kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
     asked = kept.request
+    if asked.action not in OF_TOKEN:
+        check_free([out, receipts], force)
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
     if not _requests.asked_here(reference, asked, app.home.root):
