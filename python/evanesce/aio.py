@@ -25,7 +25,7 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
-from evanesce.approvals import Approval, Request
+from evanesce.approvals import OF_TOKEN, Approval, Request
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.grant import Grant, More, RevokedAt
 from evanesce.home import Agent, Reconstructor
@@ -229,8 +229,10 @@ class AsyncClient:
 
     def perform(
         self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
-    ) -> Future[Signature | Mac | Secret]:
+    ) -> Future[Signature | Mac | Secret | Check | Healed | Retirement]:
         """As `Client.perform`."""
+        if request.action in OF_TOKEN:
+            return asyncio.ensure_future(asyncio.to_thread(self._open().planned, request, tuple(approvals)))
         settled = ([approval.data for approval in approvals], [request.salt])
         return self._submit(request.token, request.plan(), deadline, settled)
 

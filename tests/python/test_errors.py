@@ -54,7 +54,7 @@ PROMISED = {
     },
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
-    errors.RefusedError: {2: "refused role"},
+    errors.RefusedError: {2: "refused role spent"},
     errors.QuorumError: {1: "quorum-not-met not-approved overloaded reconstructor"},
     errors.VerificationError: {2: "invalid-signature decryption-failed approval-invalid receipt-invalid log-invalid"},
     errors.SetupError: {1: "identity config io running memory element log roll"},

@@ -13,6 +13,7 @@ mod grant;
 mod memory;
 mod offline;
 mod operation;
+mod planned;
 mod policy;
 mod receipt;
 mod reconstructor;
@@ -39,6 +40,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     offline::register(m)?;
     policy::register(m)?;
     approval::register(m)?;
+    planned::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
     grant::register(m)?;

@@ -45,13 +45,15 @@ pub enum Code {
     Memory,
     /// The reconstructor that does this side's operations cannot be reached, or broke off.
     Reconstructor,
+    /// What people had approved was begun, and cannot be done a second time.
+    Spent,
     /// A fault of this software.
     Internal,
 }
 
 impl Code {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::Expired,
         Self::Refused,
@@ -69,6 +71,7 @@ impl Code {
         Self::Identity,
         Self::Memory,
         Self::Reconstructor,
+        Self::Spent,
         Self::Internal,
     ];
 
@@ -92,6 +95,7 @@ impl Code {
             Self::Identity => "identity",
             Self::Memory => "memory",
             Self::Reconstructor => "reconstructor",
+            Self::Spent => "spent",
             Self::Internal => "internal",
         }
     }
