@@ -73,6 +73,8 @@ def request(
 
     What is signed, MACed, decrypted or derived is FILE, stdin (-), --message TEXT or --payload FILE. Then
     `evanesce wait ID` performs it, once enough have approved; under the --grant, if there is one.
+    What is done to a token as a whole is asked for with --ask of its own verb: key reshare, refresh, repair, retire,
+    check --open.
     """
     one_message(message is not None, text, payload)
     loaded = app.token(token, pin, trust_token)

@@ -109,7 +109,11 @@ pub(crate) async fn reshare(
     };
     let opened = side
         .open(Work::remint(old, remint, settled, budget, &*side.world))
-        .await?;
+        .await;
+    let opened = opened.map_err(|e| match asked && dealt.get().is_some() {
+        true => spent(e),
+        false => e,
+    })?;
     let dealt = dealt
         .get()
         .ok_or_else(|| Error::internal("a seed was opened and not dealt"))?;
