@@ -55,7 +55,7 @@ $(STAMPS)/system-test: scripts/system-packages
 
 $(STAMPS)/system-bench: scripts/system-packages
 	@mkdir -p $(STAMPS)
-	scripts/system-packages wrk openssl
+	scripts/system-packages wrk openssl clevis tang
 	@touch $@
 
 $(CORE): $(RUST) pyproject.toml $(STAMPS)/venv-build
@@ -104,8 +104,8 @@ lint: build $(STAMPS)/venv-test
 	cd rust && $(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
 	# A workspace of its own, which nothing else here compiles.
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
-	@# What is shipped has no planted faults.
-	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep planted
+	@# What is shipped has no planted faults, and verifies what it is shown.
+	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep -E 'feature "(planted|memo)"'
 	$(BIN)/ruff check python tests bench
 	$(BIN)/ruff format --check python tests bench
 	$(BIN)/mypy
@@ -115,9 +115,12 @@ lint: build $(STAMPS)/venv-test
 audit: $(STAMPS)/audit/evanesce/_core.abi3.so
 
 # The audit build: secrets on ordinary locked memory in a dumpable process, so that a scanner can see all of it.
-$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(shell find python -name '*.py')
-	cd rust && $(CARGO) build --locked --release -p evanesce-py --features audit
-	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D) && cp rust/target/release/lib_core.so $@
+$(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(SERVICE) $(shell find python -name '*.py')
+	cd rust && $(CARGO) build --locked --release -p evanesce-py -p evanesce-service \
+	  --features evanesce-py/audit,evanesce-service/audit
+	rm -rf $(@D) && mkdir -p $(dir $(@D)) && cp -r python/evanesce $(@D)
+	cp rust/target/release/evanesce-reconstructor $(@D)/bin/
+	cp rust/target/release/lib_core.so $@
 
 bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
 	$(BIN)/python -m bench

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evanesce import _core
-from evanesce._heal import Changes, refusal, reshare
+from evanesce import _core, _files, _planned
+from evanesce._heal import Changes, Reshare, refusal, reshare
 from evanesce._mint import Mint, shared_seats, spent_twice
+from evanesce.approvals import Approval, Request
 from evanesce.custody import modules
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.grant import Grant, More, RevokedAt
@@ -35,6 +37,10 @@ from evanesce.tokens import Token
 
 DEADLINES = {"mint": 10_000, "all else": 2000}
 """Milliseconds that the core gives a mint, and all else, where the caller gives none."""
+
+
+Settled = tuple[Sequence[bytes], Sequence[bytes]]
+"""What people had to approve: their approvals, and the salt of the input digest."""
 
 
 class Connection:
@@ -102,11 +108,15 @@ class Connection:
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
         token.require_pinned("mint anew", trust_token)
-        order = reshare(self.agents, token, changes)
+        return self._reshare(token, reshare(self.agents, token, changes))
+
+    def _reshare(
+        self, token: Token, order: Reshare, header: bytes | None = None, settled: Settled | None = None
+    ) -> Healed:
         try:
-            core, receipts, warnings, faults, salt = self.core.reshare(token.core, *order)
+            core, receipts, warnings, faults, salt, unproven = self.core.reshare(token.core, *order, header, settled)
         except _core.CoreError as e:
-            raise refusal(translate(e), token, "reshare") from None
+            raise refusal(translate(e), token) from None
         warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
         new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
         held = {seat.holder_id for seat in token.seats}
@@ -121,22 +131,28 @@ class Connection:
         elif token.pinned == "trusted":
             new.pinned = "trusted"
         new.warnings = tuple(warnings)
-        return Healed(new, new.receipts, new.warnings, culprits(faults), salt)
+        why = None if unproven is None else translate(unproven)
+        return Healed(new, new.receipts, new.warnings, culprits(faults), salt, why)
 
-    def repair(self, token: Token, seat: str, holder: str, even_if_it_sits: bool) -> Healed:
+    def repair(
+        self, token: Token, seat: str, holder: str, even_if_it_sits: bool, settled: Settled | None = None
+    ) -> Healed:
         try:
-            core, receipts, warnings, faults, salt = self.core.repair(token.core, seat, holder, even_if_it_sits)
+            core, receipts, warnings, faults, salt, _ = self.core.repair(
+                token.core, seat, holder, even_if_it_sits, settled
+            )
         except _core.CoreError as e:
-            raise refusal(translate(e), token, "repair") from None
+            raise refusal(translate(e), token) from None
         new = Token(core, token.pinned, tuple(map(Receipt, receipts)), tuple(warnings))
         return Healed(new, new.receipts, new.warnings, culprits(faults), salt)
 
-    def check(self, token: Token, opening: bool) -> Check:
+    def check(self, token: Token, opening: bool, settled: Settled | None = None) -> Check:
         try:
-            rows, failure = self.core.check(token.core, opening)
+            rows, failure, receipts, salt = self.core.check(token.core, opening, settled)
         except _core.CoreError as e:
             raise translate(e) from None
-        found = Check(tuple(SeatCheck(*row) for row in rows), opening and failure is None)
+        seats = tuple(SeatCheck(*row) for row in rows)
+        found = Check(seats, opening and failure is None, tuple(map(Receipt, receipts)), salt)
         if failure is not None:
             # What the seats said is what whoever reads the error wants to know next.
             raised = translate(failure)
@@ -144,12 +160,50 @@ class Connection:
             raise raised
         return found
 
-    def retire(self, token: Token) -> Retirement:
+    def retire(self, token: Token, settled: Settled | None = None) -> Retirement:
         try:
-            dead, rows, receipts = self.core.retire(token.core)
+            dead, rows, receipts, salt = self.core.retire(token.core, settled)
         except _core.CoreError as e:
-            raise refusal(translate(e), token, "retire") from None
-        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)))
+            raise refusal(translate(e), token) from None
+        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt)
+
+    def planned(self, asked: Request, approvals: Iterable[Approval]) -> Check | Healed | Retirement:
+        """What was requested of a token as a whole, with what people have approved."""
+        token, settled = asked.token, ([approval.data for approval in approvals], [asked.salt])
+        if asked.action == "open":
+            return self.check(token, True, settled)
+        if asked.action == "retire":
+            return self.retire(token, settled)
+        if asked.action == "repair":
+            ((seat, holder),) = asked.seats.items()
+            return self.repair(token, seat, _planned.name_of(self.agents, holder), asked.crowded, settled)
+        token.require_pinned("mint anew")
+        order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
+        with self._once(asked):
+            return self._reshare(token, order, asked.content, settled)
+
+    @contextlib.contextmanager
+    def _once(self, asked: Request) -> Iterator[None]:
+        """A settled header is good for one mint (PROTOCOL §8): what may have begun one is not begun again, whatever
+        became of it. Raises `spent`."""
+        mark = _files.folder(self.home.root / "asked" / "begun") / asked.input.hex()
+        try:
+            _files.write(mark, b"", mode=0o600)
+        except EvanesceError as e:
+            if e.code != "exists":
+                raise
+            raise error(
+                "spent",
+                f"request {asked.id} was begun before: the header that people approved is good for one mint",
+                "If it was not finished, ask people anew, with another request. The old token is as it was.",
+            ) from None
+        try:
+            yield
+        except EvanesceError as e:
+            # Of all others it is known that nothing was dealt.
+            if e.code not in ("spent", "internal", "memory"):
+                mark.unlink(missing_ok=True)
+            raise
 
     def order(self, command: OrderCommand, tokens: Sequence[Token]) -> OrderResult:
         try:

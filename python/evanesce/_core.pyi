@@ -54,8 +54,10 @@ __all__ = [
     "policy_schema",
     "quorum_splits",
     "read_approval",
+    "read_header",
     "roll_agent",
     "run_agent",
+    "settle_header",
     "show_identity",
     "suites",
     "verify",
@@ -227,8 +229,8 @@ class Operation:
     ) -> Self:
         """Raises TypeError or BufferError for what is no suite, buffer or length."""
 
-_Healed = tuple[Token, list[Receipt], list[str], list[tuple[str | None, str, str, str, str]], bytes]
-"""(token, receipts, warnings, faults, salt of the opening's input digest)."""
+_Healed = tuple[Token, list[Receipt], list[str], list[tuple[str | None, str, str, str, str]], bytes, CoreError | None]
+"""(token, receipts, warnings, faults, salt of the opening's input digest, why the new token was not opened yet)."""
 
 @final
 class Reconstructor:
@@ -283,18 +285,25 @@ class Reconstructor:
         policy: str | None = None,
         keep_expires: bool = True,
         expires: int | None = None,
+        header: bytes | None = None,
+        settled: _Settled | None = None,
     ) -> _Healed:
         """Mints the token's seed anew; None keeps what the token has. A seat that `seats` does not name keeps its
-        holder, or is held by its namesake where it is new."""
-    def repair(self, token: Token, seat: str, holder: str, even_if_it_sits: bool = False) -> _Healed:
+        holder, or is held by its namesake where it is new. With a settled `header`, quorum, policy and end are its
+        own, and what fails once the old token was opened is CoreError `spent`."""
+    def repair(
+        self, token: Token, seat: str, holder: str, even_if_it_sits: bool = False, settled: _Settled | None = None
+    ) -> _Healed:
         """Gives a lost seat to another holder."""
     def check(
-        self, token: Token, open: bool = False
-    ) -> tuple[list[tuple[str, str, str, str, str, float | None]], CoreError | None]:
+        self, token: Token, open: bool = False, settled: _Settled | None = None
+    ) -> tuple[list[tuple[str, str, str, str, str, float | None]], CoreError | None, list[Receipt], bytes | None]:
         """One row a seat: (seat, holder name, holder id hex, "ok" or fault kind, detail, milliseconds). With
-        `open`, the anchor is checked too; the error is why that failed."""
-    def retire(self, token: Token) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt]]:
-        """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts)."""
+        `open`, the anchor is checked too; the error is why that failed; then receipts and salt of the opening."""
+    def retire(
+        self, token: Token, settled: _Settled | None = None
+    ) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt], bytes]:
+        """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts, salt)."""
     def order(
         self, tokens: Sequence[Token], command: str
     ) -> tuple[bool, list[tuple[str, str, str, str]], list[tuple[str, str, str]], list[Receipt]]:
@@ -349,6 +358,22 @@ class Policy:
     def limits(self, quorum: str | None) -> list[tuple[str, int | None, str | None]]:
         """Each limit as stated, what each agent of the quorum permits, and what that comes to, in words. Raises
         CoreError `malformed`, and `policy` for one that cannot be promised."""
+
+def settle_header(
+    token: Token,
+    quorum: str | None,
+    seats: dict[str, str],
+    policy: str | None,
+    keep_expires: bool,
+    expires: int | None,
+    created: int,
+) -> tuple[bytes, list[str]]:
+    """The encoded header of a new token of the same key, with a fresh nonce, and warnings; None keeps what the token
+    has. `seats`: seat → holder name. Raises CoreError `bad-input`, `malformed`, `policy`."""
+
+def read_header(header: bytes) -> dict[str, Any]:
+    """deal (bytes), key, name, suites, quorum, seats, policy, created, expires, replaces (ids in hex). Raises CoreError
+    `malformed`."""
 
 @final
 class Asked:

@@ -50,20 +50,15 @@ def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
     return Reshare(text, seats, changes.get("policy"), "expires" not in changes, expires)
 
 
-def unasked(token: Token, action: str) -> str:
-    """What to do where the token's policy may wait for approvals of an action that people cannot be asked about; empty
-    where it does not look at them (docs/approvals.md)."""
-    if not any(warning.startswith(f"{action} waits for approvals") for warning in Policy(token.policy).warnings):
+def asking(token: Token) -> str:
+    """What to do where the token's policy may wait for approvals; empty where it does not look at them
+    (docs/approvals.md)."""
+    if not token.policy or not Policy(token.policy).looks_at_approvals:
         return ""
-    what = (
-        f"Approvals can be asked for to sign, mac, decrypt and derive, not to {action}; if its policy waits for some, "
-    )
-    if action == "retire":
-        return what + "it ends when it expires, or when enough of its holders have destroyed their roots."
-    return what + f"mint another key, under one that permits {action} by name, and move to that: it cannot be changed."
+    return "If its policy waits for approvals, the same command with --ask asks people for them."
 
 
-def refusal(e: EvanesceError, token: Token, action: str) -> EvanesceError:
-    """The same error, with `unasked` as well where it may be for want of approvals."""
-    more = unasked(token, action) if e.code in ("refused", "quorum-not-met") else ""
+def refusal(e: EvanesceError, token: Token) -> EvanesceError:
+    """The same error, with `asking` as well where it may be for want of approvals."""
+    more = asking(token) if e.code in ("refused", "quorum-not-met") else ""
     return type(e)(e.code, e.message, f"{e.hint} {more}".strip(), e.culprits) if more else e

@@ -7,11 +7,13 @@
 Whoever can write there can add, replace and remove files. What an approval is worth is in its signature alone, and
 what a request is, in its own bytes: it is found by an id only if that is what they come to. The home of whoever asked
 keeps what it asked for (`asked/ID`), so that this and nothing else is performed, and the grant that it asks under
-(`asked/grants/ID.grant`), if any.
+(`asked/grants/ID.grant`), if any; of one about a token as a whole the token's file (`asked/places/ID`) and, of a
+reshare, whether it was begun (`asked/begun/`). That is remembered for `LASTS`, but what was begun for good.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -29,6 +31,9 @@ MOST = 16
 """Approvals that agents take with one operation."""
 
 _REFERENCE = re.compile(r"[0-9a-f]{4,16}")
+
+LASTS = 30 * 86_400
+"""Seconds for which a home remembers what it asked for. Later, nothing here can tell that it did."""
 
 SOON = 5
 """Seconds before its end from which an approval is not relied on any more."""
@@ -96,7 +101,8 @@ class Requests:
     root: Path
 
     def keep(self, request: Request, home: Path) -> Kept:
-        """A folder for a new request; the home remembers it."""
+        """A folder for a new request; the home remembers it, and forgets what is long over."""
+        forget(home)
         _files.write(_files.folder(home / "asked") / request.id, _mark(request).encode(), mode=0o600)
         folder = self.root / request.id
         _files.folder(folder)
@@ -152,6 +158,18 @@ def asked_here(reference: str, request: Request, home: Path) -> bool:
     return True
 
 
+def forget(home: Path, now: float | None = None) -> None:
+    """Removes what was kept of requests over `LASTS` ago, the grants that they were to be asked under too. Not what was
+    begun: a header's nonce is good for one mint, whenever (an empty file each)."""
+    before = (time.time() if now is None else now) - LASTS
+    asked = home / "asked"
+    for path in (each for folder in (asked, asked / "grants", asked / "places") for each in folder.glob("*")):
+        # Another command may do the same.
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink()
+
+
 def _mark(request: Request) -> str:
     """What is asked for, whole: an id is a part of the input digest, which does not cover the token."""
     return f"token {request.token.id}\ninput {request.input.hex()}\n"
@@ -182,6 +200,18 @@ def root(home: Path, folder: str | os.PathLike[str] | None) -> Requests:
 def keep_grant(home: Path, request: Request, grant: Grant) -> None:
     """Keeps what a request is to be performed under: not in its folder, where others could put another."""
     grant.save(_files.folder(home / "asked" / "grants") / f"{request.id}.grant", force=True)
+
+
+def keep_place(home: Path, request: Request, path: Path) -> None:
+    """Keeps which token file a request is about: its result takes that one's place."""
+    place = _files.folder(home / "asked" / "places") / request.id
+    _files.write(place, os.fsencode(path.absolute()), mode=0o600, overwrite=True)
+
+
+def place_of(home: Path, request: Request) -> Path | None:
+    """The token file that was kept for a request."""
+    path = home / "asked" / "places" / request.id
+    return Path(os.fsdecode(_files.read(path, limit=1 << 13))) if path.exists() else None
 
 
 def grant_of(home: Path, request: Request) -> Path | None:

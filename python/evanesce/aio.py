@@ -26,7 +26,7 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
-from evanesce.approvals import Approval, Request
+from evanesce.approvals import OF_TOKEN, Approval, Request
 from evanesce.custody import AnyKey, Custodian, Key
 from evanesce.custody.aio import AsyncCustodian
 from evanesce.custody.key import Done
@@ -258,8 +258,10 @@ class AsyncClient:
 
     def perform(
         self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
-    ) -> Future[Signature | Mac | Secret]:
+    ) -> Future[Signature | Mac | Secret | Check | Healed | Retirement]:
         """As `Client.perform`."""
+        if request.action in OF_TOKEN:
+            return asyncio.ensure_future(asyncio.to_thread(self._open().planned, request, tuple(approvals)))
         settled = ([approval.data for approval in approvals], [request.salt])
         return self._ask(request.token, request.plan(), deadline, settled)
 

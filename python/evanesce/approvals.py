@@ -19,16 +19,18 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from typing_extensions import Buffer
 
-from evanesce import _core, _files, _plan
+from evanesce import _core, _files, _plan, _planned
+from evanesce._heal import Changes
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
+from evanesce.home import Agent
 from evanesce.payload import Payload, canonical_payload
 from evanesce.policy import Policy
 from evanesce.tokens import Token
@@ -40,7 +42,10 @@ LARGEST = 1 << 20
 """Bytes of message, ciphertext or context that a request can hold: people are to read it."""
 
 ACTIONS = ("sign", "mac", "decrypt", "derive")
-"""What can be requested."""
+"""What can be requested of a key."""
+
+OF_TOKEN = _planned.ACTIONS
+"""What can be requested of a token as a whole: `open`, `reshare` (a refresh too), `repair`, `retire`."""
 
 _VERSION = 1
 
@@ -115,7 +120,8 @@ def approvers(token: Token) -> tuple[Approver, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An operation that people are asked to approve. Make one with `to_sign`, `to_mac`, `to_decrypt`, `to_derive`."""
+    """An operation that people are asked to approve. Make one with `to_sign`, `to_mac`, `to_decrypt`, `to_derive`, or
+    of the token as a whole with `to_open`, `to_reshare`, `to_repair`, `to_retire`."""
 
     token: Token
     action: str
@@ -123,7 +129,8 @@ class Request:
     caller: str
     """Id of the caller who will perform it, 64 hex digits."""
     content: bytes = field(repr=False)
-    """The message, ciphertext or context; of a payload its canonical form."""
+    """The message, ciphertext or context; of a payload its canonical form; of a reshare the new token's header
+    (PROTOCOL §3)."""
     aad: bytes = field(default=b"", repr=False)
     length: int = 0
     """Bytes to derive."""
@@ -134,6 +141,36 @@ class Request:
     salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     made: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
+    seats: Mapping[str, str] = field(default_factory=dict)
+    """Who is seated: seat → agent id (64 hex digits). Of a reshare every seat of the new token, of a repair the one."""
+    crowded: bool = False
+    """Of a repair: even if the new holder sits in the token already."""
+
+    @classmethod
+    def to_open(cls, token: Token, caller: str, *, word: str = "") -> Request:
+        """That the token be opened once and its anchor checked (`Client.check`)."""
+        return cls(token, "open", "", caller, b"", word=word)._checked()
+
+    @classmethod
+    def to_reshare(
+        cls, token: Token, caller: str, agents: Sequence[Agent], *, word: str = "", **changes: Unpack[Changes]
+    ) -> Request:
+        """That the key be minted anew (`Client.reshare`; with no `changes` a refresh), under a header that is settled
+        here and now: it is good for one mint. `agents`: the quorum file's. Raises `bad-input`, `policy`."""
+        header, seats, _ = _planned.header(agents, token, changes)
+        return cls(token, "reshare", "", caller, header, word=word, seats=seats)._checked()
+
+    @classmethod
+    def to_repair(
+        cls, token: Token, caller: str, seat: str, agent: str, *, even_if_it_sits: bool = False, word: str = ""
+    ) -> Request:
+        """That a lost seat be given to the agent of this id (`Client.repair`)."""
+        return cls(token, "repair", "", caller, b"", word=word, seats={seat: agent}, crowded=even_if_it_sits)._checked()
+
+    @classmethod
+    def to_retire(cls, token: Token, caller: str, *, word: str = "") -> Request:
+        """That every holder tombstone the token, for good (`Client.retire`)."""
+        return cls(token, "retire", "", caller, b"", word=word)._checked()
 
     @classmethod
     def to_sign(
@@ -219,7 +256,7 @@ class Request:
     @property
     def input(self) -> bytes:
         """Its input digest, 32 bytes (PROTOCOL §6)."""
-        parts = [self.content]
+        parts = _planned.parts(self) if self.action in OF_TOKEN else [self.content]
         if self.action == "decrypt":
             parts.append(self.aad)
         elif self.action == "derive":
@@ -230,14 +267,14 @@ class Request:
     def text(self) -> str:
         """What an approver is shown, and signs. Raises `bad-input` where it is longer than an approval can carry."""
         try:
-            return self._asked().text(self.word)
+            return self._asked().text(self._words)
         except _core.CoreError as e:
             raise translate(e) from None
 
     def statement(self, life: int = LIFE) -> bytes:
         """What is to be signed, with a fresh nonce, good for `life` seconds: for an authenticator."""
         try:
-            return self._asked().statement(int(time.time()) + life, self.word)
+            return self._asked().statement(int(time.time()) + life, self._words)
         except _core.CoreError as e:
             raise translate(e) from None
 
@@ -297,6 +334,8 @@ class Request:
             "word": self.word,
             "salt": self.salt.hex(),
             "made": self.made,
+            "seats": dict(self.seats),
+            "crowded": self.crowded,
             "token": self.token.armor(),
         }
         return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
@@ -324,6 +363,10 @@ class Request:
             raise ValueError
         if len(bytes.fromhex(document["caller"])) != 32 or len(bytes.fromhex(document["salt"])) != 32:
             raise ValueError
+        # Earlier versions knew neither.
+        seats, crowded = document.get("seats", {}), document.get("crowded", False)
+        if not isinstance(crowded, bool) or not all(isinstance(one, str) for pair in seats.items() for one in pair):
+            raise TypeError
         payload, content = document["payload"], document["content"]
         if payload is not None:
             # An agent takes no other form; neither is another one shown here.
@@ -344,6 +387,8 @@ class Request:
             document["word"],
             bytes.fromhex(document["salt"]),
             document["made"],
+            seats,
+            crowded,
         )
         return made._checked()
 
@@ -370,7 +415,17 @@ class Request:
             self.content if self.shown else None,
         )
 
+    @property
+    def _words(self) -> str:
+        return _planned.words(self) if self.action in OF_TOKEN else self.word
+
     def _checked(self) -> Request:
+        if self.action in OF_TOKEN:
+            _planned.check(self)
+            self.text  # noqa: B018  raises where it could not be shown
+            return self
+        if self.seats or self.crowded:
+            raise error("bad-input", f"to {printable(self.action)} seats nobody")
         if self.action not in ACTIONS or (self.shown and self.action not in ("sign", "mac")):
             raise error("bad-input", f"{printable(self.action)} cannot be requested", f"Choose among {ACTIONS}.")
         if self.suite not in self.token.suites:

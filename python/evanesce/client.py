@@ -19,7 +19,7 @@ from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
-from evanesce.approvals import Approval, Request
+from evanesce.approvals import OF_TOKEN, Approval, Request
 from evanesce.custody import AnyKey, Custodian, Key
 from evanesce.custody.key import Done
 from evanesce.errors import EvanesceError, error, translate
@@ -262,10 +262,13 @@ class Client:
 
     def perform(
         self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
-    ) -> Signature | Mac | Secret:
+    ) -> Signature | Mac | Secret | Check | Healed | Retirement:
         """Does what was requested, with what people have approved of it. An agent that permits it has spent these
         approvals, also where too few others do and nothing comes of it. Raises as the operation itself; `refused`
-        where approvals are missing."""
+        where approvals are missing; `spent` where a reshare was begun before. Of a token as a whole it is done by the
+        client's own deadline."""
+        if request.action in OF_TOKEN:
+            return self._open().planned(request, approvals)
         jobs, finish = request.plan()
         limit = None if deadline is None else milliseconds(deadline)
         settled = ([approval.data for approval in approvals], [request.salt])

@@ -156,6 +156,7 @@ CODES: dict[str, Code] = {
     # The agents.
     "refused": Code(RefusedError, 2, "Ask those who run the agents that are named."),
     "role": Code(RefusedError, 2, "Have the agents allow it: `evanesce agent allow DIR --name NAME --id ID --role …`."),
+    "spent": Code(RefusedError, 2, "Ask people anew, with another request."),
     "not-approved": Code(QuorumError, 1),
     "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
     "overloaded": Code(QuorumError, 1, "Try again, more slowly."),

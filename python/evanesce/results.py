@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, overlo
 from typing_extensions import Buffer
 
 from evanesce import _core, _files
-from evanesce.errors import Culprit, Fault, culprits, error, translate
+from evanesce.errors import Culprit, EvanesceError, Fault, culprits, error, translate
 
 if TYPE_CHECKING:
     from evanesce.tokens import Token
@@ -323,6 +323,10 @@ class Check:
     seats: tuple[SeatCheck, ...]
     opened: bool
     """A quorum also regenerated the seed once, and the anchor is right."""
+    receipts: tuple[Receipt, ...] = ()
+    """Of that opening; a check itself is not logged."""
+    salt: bytes | None = None
+    """Of the opening's input digest, 32 bytes."""
 
     @property
     def ok(self) -> bool:
@@ -333,7 +337,7 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Healed:
     """A token that was refreshed, reshared or repaired. It counts: every seat that is new was checked, and a reshared
-    token has been opened once."""
+    token has been opened once, unless it is `unproven`."""
 
     token: Token
     """The new token, pinned as the old one was; save it before the old one is retired. After a repair it is the same
@@ -346,6 +350,9 @@ class Healed:
     salt: bytes
     """32 bytes that, with the new `deal` (or the seat and the new holder's id), give the input digest in the log
     entries of the agents that opened the old token."""
+    unproven: EvanesceError | None = None
+    """After a reshare that people approved: why the new token could not be opened yet, such as that its policy waits
+    for approvals of that too (`Request.to_open`). Save it; it counts once it was opened (`Client.check`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +374,8 @@ class Retirement:
     """The tombstoned seats block: no sufficient set remains without them (PROTOCOL §9)."""
     seats: tuple[RetiredSeat, ...]
     receipts: tuple[Receipt, ...]
+    salt: bytes = b""
+    """Of the input digest, 32 bytes."""
 
     @property
     def missing(self) -> tuple[RetiredSeat, ...]:

@@ -59,14 +59,15 @@ class Taken:
 
     @property
     def identity(self) -> Ed25519PrivateKey:
-        return _key(self.machine.folder / "identity.key")
+        return key_in(self.machine.folder / "identity.key")
 
     @property
     def log_key(self) -> Ed25519PrivateKey:
-        return _key(self.machine.folder / "log" / "log.key")
+        return key_in(self.machine.folder / "log" / "log.key")
 
 
-def _key(path: Path) -> Ed25519PrivateKey:
+def key_in(path: Path) -> Ed25519PrivateKey:
+    """In a PEM file."""
     key = load_pem_private_key(path.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return key

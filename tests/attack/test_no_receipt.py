@@ -129,6 +129,7 @@ def forgeries(attack: Attack, genuine: Forged) -> Iterator[tuple[str, Forged]]:
         {"token": attack.loot.tokens["other"].id},
         {"operations": []},
         {"seats": [0, 1, 2, 3, 4]},
+        {"basis": {"uses": None, "grants": [bytes(32)], "approvals": [], "reconstructor": bytes(32)}},
     ):
         yield f"another {next(iter(changes))}", genuine.with_entry(**changes)
         # And the tree of the same height in which it would be.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,7 @@ from machines import PATIENCE, AgentMachine, Machine, Quorum
 from evanesce import Client
 
 THRESHOLD, AGENTS = 3, 5
-CALLERS = ("alice", "bob", "carol")
+CALLERS = ("alice", "bob", "carol", "dave")
 DISK = 256 << 20
 """Bytes of a disk of its own under an agent's log, where this process may make one."""
 
@@ -60,6 +62,11 @@ class Scene:
         self.machines: dict[str, Machine] = {}
         self.proxies: dict[str, Proxy] = {}
         self.token = folder / "faults.regen"
+        self.healed = folder / "healed.regen"
+        """Another key, which is healed all the while."""
+        self.rooted = threading.Lock()
+        """Held while a key is healed, and while an element is not its agent's: a seat made there would go with it."""
+        self._copies = folder / "copies"
 
     def __enter__(self) -> Self:
         try:
@@ -86,6 +93,12 @@ class Scene:
                 written.write_text(text)
             suites = ("--suite", "ed25519", "--suite", "hmac-sha256")
             self.quorum.caller.run("key", "create", "faults", *suites, "--out", self.token)
+            self.quorum.caller.run("key", "create", "healed", "--suite", "ed25519", "--out", self.healed)
+            self.quorum.end(*self.agents)
+            for name in self.agents:
+                self.copy(name, "old")
+            self.quorum.start()
+            self.answer(*self.agents)
         except BaseException:
             self._stack.close()
             raise
@@ -104,6 +117,32 @@ class Scene:
                 waited = {name for name in waited if (report := reports[name]) is None or report["standing"]}
                 assert time.monotonic() < deadline, f"{', '.join(sorted(waited))} do not answer: {reports}"
                 time.sleep(0.05)
+
+    def standing(self, name: str) -> str | None:
+        """Why that agent answers nothing, by its own word; None where it cannot be asked. Fails if it answers."""
+        with Client(self.quorum.caller.home, deadline=1) as client:
+            report = next(status.report for status in client.status() if status.name == name)
+        assert report is None or report["standing"], f"{name} answers"
+        return None if report is None else str(report["standing"])
+
+    def copy(self, name: str, what: str) -> None:
+        """What is on the disk of an agent that does not run."""
+        into = self._copies / what / name
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(self.agents[name].folder, into)
+
+    def put_back(self, name: str, what: str) -> None:
+        """What was copied takes the place of what is there. Of an agent that does not run."""
+        folder = self.agents[name].folder
+        # Its log may be a file system of its own: what is in it goes, it stays.
+        for path in [*folder.iterdir(), *(folder / "log").iterdir()]:
+            if path.is_dir():
+                if path != folder / "log":
+                    shutil.rmtree(path)
+            elif path.name not in ("output", "agent.toml"):
+                path.unlink()
+        skipped = shutil.ignore_patterns("output", "agent.toml")
+        shutil.copytree(self._copies / what / name, folder, ignore=skipped, dirs_exist_ok=True)
 
     @property
     def agents(self) -> dict[str, AgentMachine]:

@@ -1,19 +1,25 @@
-"""Several callers that sign and mac all the while, and look at every result."""
+"""Several callers that sign, mac and heal all the while, and look at every result."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scene import CALLERS, Scene
+from scene import AGENTS, CALLERS, THRESHOLD, Scene
 
 from evanesce import Client, EvanesceError, Token, verify
+from evanesce.errors import error
 
 DEADLINE = 2.0
 """Seconds that an operation may take: what the SDK gives it unless told otherwise."""
+HEALING = 6.0
+"""Seconds for one step of a healing, which asks every agent and not the first that answer."""
+PLENTY = AGENTS
+"""Agents that a healing needs: each that has a seat."""
 MESSAGES = tuple(b"message %d" % number for number in range(8))
 """What is maced: known tags to compare with."""
 
@@ -27,6 +33,9 @@ class Done:
     begin: float
     end: float
     error: BaseException | None = None
+    needs: int = THRESHOLD
+    """So many agents must be well for it."""
+    limit: float = DEADLINE
 
     @property
     def took(self) -> float:
@@ -36,7 +45,7 @@ class Done:
 @dataclass
 class Traffic:
     """`start`, and `stop`; then what was done is in `done`. Alice signs, bob macs, on connections that stand; carol
-    connects anew for each signature, as a command line does."""
+    connects anew for each signature, as a command line does; dave heals a key, and signs with it between the steps."""
 
     scene: Scene
     done: list[Done] = field(default_factory=list)
@@ -46,7 +55,7 @@ class Traffic:
 
     def start(self) -> None:
         token = Token.load(self.scene.token, trust_token=True)
-        alice, bob, carol = (self.scene.machines[caller].home for caller in CALLERS)
+        alice, bob, carol, dave = (self.scene.machines[caller].home for caller in CALLERS)
         signing, macing = (self._client(home) for home in (alice, bob))
         tags = {message: macing.mac(token, message, "hmac-sha256").value for message in MESSAGES}
 
@@ -73,6 +82,57 @@ class Traffic:
                 thread.start()
                 self._threads.append(thread)
 
+        healing = threading.Thread(target=self._heal, args=(dave,))
+        healing.start()
+        self._threads.append(healing)
+
+    def _heal(self, home: Path) -> None:
+        """A key that is refreshed, reshared and repaired in turn. Whatever fails, what there was still signs."""
+        client = Client(home, deadline=HEALING)
+        self._clients.append(client)
+        first = Token.load(self.scene.healed, trust_token=True)
+        token, old = first, []
+        names = list(self.scene.agents)
+
+        def refresh() -> None:
+            take(client.refresh(token, trust_token=True).token)
+
+        def reshare() -> None:
+            names.reverse()
+            take(client.reshare(token, quorum=f"{THRESHOLD} of ({', '.join(names)})", trust_token=True).token)
+
+        def repair() -> None:
+            nonlocal token
+            token = client.repair(token, names[0], names[0], even_if_it_sits=True).token
+
+        def take(made: Token) -> None:
+            nonlocal token
+            old.append(token)
+            token = made
+
+        def sign() -> None:
+            verify(first, b"dave", client.sign(token, b"dave", "ed25519", deadline=DEADLINE))
+
+        def retire() -> None:
+            if old:
+                done = client.retire(old[-1])
+                if not done.dead:
+                    missing = ", ".join(seat.holder for seat in done.missing)
+                    raise error("quorum-not-met", f"not dead yet: {missing}", "Retire it again.")
+                old.pop()
+
+        for step in itertools.cycle((refresh, sign, retire, reshare, sign, retire, repair, sign)):
+            if self._stop.is_set():
+                return
+            if step is sign:
+                self._do("dave", "sign", sign)
+            elif self.scene.rooted.acquire(blocking=False):
+                try:
+                    self._do("dave", step.__name__, step, PLENTY, HEALING)
+                finally:
+                    self.scene.rooted.release()
+            time.sleep(0.05)
+
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
@@ -89,11 +149,16 @@ class Traffic:
     def _work(self, caller: str, what: str, operate: Callable[[int], None], pause: float) -> None:
         number = 0
         while not self._stop.is_set():
-            begin, error = time.monotonic(), None
-            try:
-                operate(number)
-            except (EvanesceError, AssertionError) as e:
-                error = e
-            self.done.append(Done(caller, what, begin, time.monotonic(), error))
+            self._do(caller, what, lambda number=number: operate(number))
             number += 1
             time.sleep(pause)
+
+    def _do(
+        self, caller: str, what: str, operate: Callable[[], None], needs: int = THRESHOLD, limit: float = DEADLINE
+    ) -> None:
+        begin, failed = time.monotonic(), None
+        try:
+            operate()
+        except (EvanesceError, AssertionError) as e:
+            failed = e
+        self.done.append(Done(caller, what, begin, time.monotonic(), failed, needs, limit))

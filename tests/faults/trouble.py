@@ -1,13 +1,15 @@
 """What befalls agents, and when: drawn from a seed before anything does.
 
 Most of the time one or two agents are in trouble and the others are a quorum; once in a minute, in a *storm*, three or
-four are, and nobody can be served. Clocks cannot be turned for one process alone: that is the simulator's.
+four are, and nobody can be served. Every kind comes before any comes again. Clocks cannot be turned for one process
+alone: that is the simulator's.
 """
 
 from __future__ import annotations
 
 import random
 import resource
+import secrets
 import signal
 import threading
 import time
@@ -16,8 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from health import Health
+from machines import PATIENCE
 from scene import AGENTS, CALLERS, THRESHOLD, Scene
 
+from evanesce import Client, Token
+
+LOST = "restored from an old copy"
+"""What an agent says of itself that its peers know better than it does."""
 FAR_MS = 120.0
 """A round trip to an agent that is slow. It is well all the same: so much a deadline has room for."""
 
@@ -49,14 +56,17 @@ def draw(seed: int, seconds: float) -> list[Trouble]:
     names = [f"agent-{number + 1}" for number in range(AGENTS)]
     storms = [minute + chance.uniform(15, 45) for minute in range(0, max(int(seconds) // 60, 1) * 60, 60)]
     troubles, at = [], 1.0
+    deck: list[str] = []
     while at < seconds - 6:
         storm = bool(storms) and at >= storms[0]
         if storm:
             storms.pop(0)
-        kind = chance.choice([kind for kind in KINDS if not (storm and kind == "slow")])
+        if not deck:
+            deck = chance.sample(list(KINDS), len(KINDS))
+        kind = chance.choice(STORMS) if storm else deck.pop()
         count = chance.randint(AGENTS - THRESHOLD + 1, AGENTS - 1) if storm else 1
         callers = tuple(CALLERS)
-        if kind in ("held up", "cut off") and not storm and chance.random() < 0.5:
+        if kind in ("held up", "cut off", "doubled") and not storm and chance.random() < 0.5:
             callers = (chance.choice(CALLERS),)
         lasts = chance.uniform(3, 4) if storm else chance.uniform(0.5, 5)
         troubles.append(Trouble(at, kind, tuple(sorted(chance.sample(names, count))), callers, lasts))
@@ -64,8 +74,12 @@ def draw(seed: int, seconds: float) -> list[Trouble]:
     return troubles
 
 
-def befall(scene: Scene, health: Health, troubles: Sequence[Trouble], begin: float) -> list[BaseException]:
-    """Lets them happen; returns when all are over, with what went wrong in doing so."""
+def befall(
+    scene: Scene, health: Health, troubles: Sequence[Trouble], begin: float, end: float
+) -> tuple[list[Trouble], list[BaseException]]:
+    """Lets them happen, as many as begin before `end`; returns when all are over: these, and what went wrong in doing
+    so."""
+    begun: list[Trouble] = []
     failures: list[BaseException] = []
     threads: list[threading.Thread] = []
 
@@ -77,21 +91,24 @@ def befall(scene: Scene, health: Health, troubles: Sequence[Trouble], begin: flo
         except BaseException as e:
             failures.append(e)
         finally:
-            if trouble.kind != "slow":
+            if trouble.kind not in HARMLESS:
                 health.rises(trouble.agents, callers)
 
     for trouble in troubles:
         time.sleep(max(begin + trouble.at - time.monotonic(), 0))
-        while not _is_fit(health, trouble):
+        while not _is_fit(health, trouble) and time.monotonic() < end:
             time.sleep(0.05)
-        if trouble.kind != "slow":
+        if time.monotonic() >= end:
+            break
+        begun.append(trouble)
+        if trouble.kind not in HARMLESS:
             health.falls(trouble.agents, trouble.callers if trouble.kind in NETWORK else tuple(CALLERS))
         thread = threading.Thread(target=one, args=(trouble,), name=str(trouble))
         thread.start()
         threads.append(thread)
     for thread in threads:
         thread.join()
-    return failures
+    return begun, failures
 
 
 def _is_fit(health: Health, trouble: Trouble) -> bool:
@@ -153,6 +170,71 @@ def _slow(scene: Scene, trouble: Trouble) -> Iterator[None]:
 
 
 @contextmanager
+def _doubled(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    # Inside TLS what comes twice is an alert, and the end of the connection.
+    with _network(scene, trouble, lambda caller: scene.proxies[caller].double(trouble.agents)):
+        yield
+
+
+@contextmanager
+def _mirrored(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    with _network(scene, trouble, lambda caller: scene.proxies[caller].mirror(trouble.agents)):
+        yield
+
+
+@contextmanager
+def _restored(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    """From a copy that was made before anything was done. Its peers know better, and it answers nothing."""
+    (name,) = trouble.agents
+    scene.quorum.end(name, how=signal.SIGKILL)
+    scene.copy(name, "newest")
+    scene.put_back(name, "old")
+    entries = scene.agents[name].folder / "log" / "entries"
+    before = entries.read_bytes()
+    scene.quorum.start(name)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while LOST not in (why := scene.standing(name) or ""):
+            # Not heard from enough of them yet; but at no time that all is well.
+            assert time.monotonic() < deadline, f"{name} does not notice that it was restored: {why}"
+            time.sleep(0.05)
+        yield
+        assert LOST in (scene.standing(name) or "")
+        assert entries.read_bytes() == before, f"{name} has written to a log of which it has lost the end"
+    finally:
+        scene.quorum.end(name, how=signal.SIGKILL)
+        scene.put_back(name, "newest")
+        scene.quorum.start(name)
+        scene.answer(name)
+
+
+@contextmanager
+def _another_root(scene: Scene, trouble: Trouble) -> Iterator[None]:
+    """Its element is another's: what it regenerates is no share. It is named for that, and done without."""
+    (name,) = trouble.agents
+    roots = scene.agents[name].folder / "roots"
+    own = roots.read_text()
+    title, *lines = own.splitlines()
+    others = "".join(f"{line.split()[0]} {secrets.token_hex(32)}\n" for line in lines)
+    with scene.rooted:
+        scene.quorum.end(name, how=signal.SIGKILL)
+        roots.write_text(f"{title}\n{others}")
+        scene.quorum.start(name)
+        try:
+            scene.answer(name)
+            with Client(scene.quorum.caller.home, deadline=PATIENCE) as client:
+                token = Token.load(scene.token, trust_token=True)
+                (seat,) = (seat for seat in client.check(token).seats if seat.holder == name)
+            assert seat.verdict == "cannot-regenerate", seat
+            yield
+        finally:
+            scene.quorum.end(name, how=signal.SIGKILL)
+            roots.write_text(own)
+            scene.quorum.start(name)
+            scene.answer(name)
+
+
+@contextmanager
 def _network(scene: Scene, trouble: Trouble, break_it: Callable[[str], None]) -> Iterator[None]:
     for caller in trouble.callers:
         break_it(caller)
@@ -190,6 +272,14 @@ KINDS = {
     "held up": _held,
     "cut off": _cut,
     "slow": _slow,
+    "doubled": _doubled,
+    "mirrored": _mirrored,
     "full disk": _full,
+    "restored": _restored,
+    "another root": _another_root,
 }
-NETWORK = ("held up", "cut off", "slow")
+NETWORK = ("held up", "cut off", "slow", "doubled", "mirrored")
+HARMLESS = ("slow", "mirrored")
+"""What an agent is well in spite of."""
+STORMS = ("killed", "stopped", "held up", "cut off", "doubled", "full disk")
+"""What befalls several at once: of agents that were restored together, each finds the others agree with it."""

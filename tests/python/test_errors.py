@@ -55,7 +55,7 @@ PROMISED = {
     errors.UnsupportedError: {1: "unsupported"},
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
-    errors.RefusedError: {2: "refused role"},
+    errors.RefusedError: {2: "refused role spent"},
     errors.QuorumError: {1: "quorum-not-met not-approved overloaded reconstructor custodians-missing"},
     errors.VerificationError: {
         2: "invalid-signature decryption-failed approval-invalid backup-invalid receipt-invalid log-invalid"

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evanesce import EvanesceError
+from evanesce import EvanesceError, _pem
 from evanesce.cli import _io
 from evanesce.cli._app import App, console
-from evanesce.cli.derive import public_key_bytes
 from evanesce.home import Home
 
 
@@ -86,8 +85,8 @@ def test_secrets_are_shown_without_what_a_terminal_acts_on() -> None:
 def test_a_peers_pem_is_unwrapped() -> None:
     der = os.urandom(44)
     pem = b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
-    assert public_key_bytes(pem) == public_key_bytes(der) == der
+    assert _pem.der(pem, "it") == _pem.der(der, "it") == der
     with pytest.raises(EvanesceError):
-        public_key_bytes(b"-----BEGIN CERTIFICATE-----")
+        _pem.der(b"-----BEGIN CERTIFICATE-----", "it")
     with pytest.raises(EvanesceError):
-        public_key_bytes(b"-----BEGIN PUBLIC KEY-----\nAAA\n-----END PUBLIC KEY-----\n")
+        _pem.der(b"-----BEGIN PUBLIC KEY-----\nAAA\n-----END PUBLIC KEY-----\n", "it")

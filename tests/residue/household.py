@@ -1,4 +1,5 @@
-"""The agents, the caller and the scanner of a run: their folders, their processes, a line to each.
+"""The agents, the caller, the reconstructor that works for others and the scanner of a run: their folders, their
+processes, a line to each but the reconstructor, which becomes a program that takes no commands.
 
 Everything a process of the run may write to lies under one folder: agents' folders, the caller's home, HOME and
 TMPDIR. The processes run the audit build and may dump core, each into its own folder. They are ended by their ids;
@@ -60,6 +61,8 @@ class Watched:
     name: str
     folder: Path
     role: Sequence[str]
+    takes_commands: bool = True
+    """False for one that is looked at and written to from outside alone."""
     process: subprocess.Popen[bytes] | None = None
     _line: Any = None
 
@@ -158,8 +161,74 @@ class Agent(Watched):
         yield from _of_identity(self.name, self.identity, Kept(self.name, 1, f"{self.name}/identity.key"))
 
 
+@dataclass
+class Service(Watched):
+    """The reconstructor that works for others, and what it was given."""
+
+    id: bytes = b""
+    identity: bytes = b""
+
+    def address(self) -> str:
+        """Where it listens, once it does and has sessions with agents."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if not self.alive():
+                raise Failed(f"{self.name} ended at once: {self.said()}")
+            lines = [line for line in self.said().splitlines() if '"listening"' in line]
+            if lines:
+                found: str = json.loads(lines[-1])["address"]
+                return found
+            time.sleep(0.02)
+        raise Failed(f"{self.name} was not ready within {START_SECONDS} s: {self.said()}")
+
+    def plant(self, where: str, secret: bytes) -> dict[str, int]:
+        """Leaks it, from outside: at the unused end of its heap or of its first stack, in locked memory that is in
+        nobody's use, or in what it has written. Answers the address."""
+        if where == "output":
+            with (self.folder / "output").open("ab") as output:
+                output.write(secret.hex().encode() + b"\n")
+            return {}
+        return {"address": _overwritten(self.pid, where, secret)}
+
+    def canaries(self) -> Iterator[Canary]:
+        yield from _of_identity(self.name, self.identity, Kept(self.name, 1, f"{self.name}/identity.key"))
+
+
+_UNUSED = 1024
+"""Bytes, all zero, in the middle of which something is planted."""
+
+
+def _overwritten(pid: int, where: str, secret: bytes) -> int:
+    """Puts it where nobody has written: the place nearest to that end of the mapping at which there is least to do."""
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:  # noqa: PTH123
+        for start, end in _mapped(pid, where):
+            content = os.pread(memory.fileno(), end - start, start)
+            at = content.find(bytes(_UNUSED)) if where == "stack" else content.rfind(bytes(_UNUSED))
+            if at >= 0:
+                address = start + at + _UNUSED // 2
+                os.pwrite(memory.fileno(), secret, address)
+                return address
+    raise Failed(f"process {pid} has no unused {where}")
+
+
+def _mapped(pid: int, where: str) -> Iterator[tuple[int, int]]:
+    """Its writable mappings of that kind: `heap`, `stack` or `locked`."""
+    current, writable, name = (0, 0), False, ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first, _, rest = line.partition(" ")
+        if not first.endswith(":"):
+            start, _, end = first.partition("-")
+            current, writable = (int(start, 16), int(end, 16)), rest.startswith("rw")
+            name = line.split(maxsplit=5)[5] if len(line.split(maxsplit=5)) > 5 else ""
+        elif first == "VmFlags:" and writable:
+            found = name == f"[{where}]" if where != "locked" else "lo" in rest.split() and name != "[stack]"
+            if found:
+                yield current
+
+
 class Household:
-    """`count` agents and a caller under `folder`. A context manager."""
+    """`count` agents, a caller, and where there are agents a reconstructor that works for others, under
+    `folder`. A context manager."""
 
     def __init__(self, folder: Path, count: int) -> None:
         if not (AUDIT / "evanesce").is_dir():
@@ -167,21 +236,39 @@ class Household:
         self.folder = folder
         self.home = folder / "home"
         self.tokens = folder / "tokens"
-        for each in (self.home, self.tokens, folder / "tmp", folder / "caller", folder / "scanner"):
+        self.clerk = folder / "clerk"
+        """The home of a caller that is only a caller."""
+        for each in (self.home, self.clerk, self.tokens, folder / "tmp", folder / "caller", folder / "scanner"):
             each.mkdir()
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))
-        self._identities = secrets.token_bytes(32), secrets.token_bytes(32)
+        self._identities = tuple(secrets.token_bytes(32) for _ in range(3))
         caller = _identity(self.home / "identity.key", self._identities[0])
         self.stranger = folder / "stranger.key"
         _identity(self.stranger, self._identities[1])
+        clerk = _identity(self.clerk / "identity.key", self._identities[2])
+        self.service = self._furnish_service(clerk)
         known = (
             f'[[identity]]\nname = "caller"\nid = "{caller.hex()}"\n'
             'roles = ["caller", "minter", "reconstructor"]\ngroups = []\n'
+            f'[[identity]]\nname = "clerk"\nid = "{clerk.hex()}"\nroles = ["caller"]\ngroups = []\n'
+            f'[[identity]]\nname = "service"\nid = "{self._service_caller.hex()}"\n'
+            'roles = ["reconstructor"]\ngroups = []\n'
         )
         self.agents = [self._furnish(f"agent-{number}", known) for number in range(1, count + 1)]
         self.caller = Watched("caller", folder / "caller", ["caller", str(folder / "plan.json")])
         self.scanner = Watched("scanner", folder / "scanner", ["scanner"])
+
+    def _furnish_service(self, clerk: bytes) -> Service:
+        folder = self.folder / "service"
+        folder.mkdir(mode=0o700)
+        seed = secrets.token_bytes(32)
+        self._service_caller = _identity(folder / "identity.key", seed)
+        (folder / "reconstructor.toml").write_text(
+            'name = "service"\nlisten = "127.0.0.1:0"\nidentity = "identity.key"\n'
+        )
+        private(folder / "callers.toml", f'[[caller]]\nname = "clerk"\nid = "{clerk.hex()}"\n'.encode())
+        return Service("service", folder, ["service", str(folder)], False, None, None, agent_id(seed), seed)
 
     def _furnish(self, name: str, known: str) -> Agent:
         folder = self.folder / name
@@ -190,7 +277,7 @@ class Household:
         _identity(folder / "identity.key", seed)
         roots = {epoch: secrets.token_bytes(32) for epoch in EPOCHS}
         passphrase = secrets.token_urlsafe(30).encode() if name == SEALED else None
-        agent = Agent(name, folder, ["agent", str(folder)], None, None, agent_id(seed), roots, passphrase, seed)
+        agent = Agent(name, folder, ["agent", str(folder)], True, None, None, agent_id(seed), roots, passphrase, seed)
         text = "evanesce software roots v1\n" + "".join(f"{epoch} {root.hex()}\n" for epoch, root in roots.items())
         element = 'kind = "software"\nroots = "roots"\n'
         if passphrase is None:
@@ -219,28 +306,35 @@ class Household:
             each.start(environment)
         places = {agent.name: (agent.id, agent.address()) for agent in self.agents}
         places["agent-0"] = (nobody, f"127.0.0.1:{self._nobody.getsockname()[1]}")
-        (self.home / "quorum.toml").write_text(
-            "\n".join(
-                f'[[agent]]\nname = "{name}"\nid = "{id_.hex()}"\naddress = "{address}"\nsite = ""\nvendor = ""\n'
-                for name, (id_, address) in places.items()
-            )
+        quorum = "\n".join(
+            f'[[agent]]\nname = "{name}"\nid = "{id_.hex()}"\naddress = "{address}"\nsite = ""\nvendor = ""\n'
+            for name, (id_, address) in places.items()
         )
-        if caller:
-            self.caller.start(environment)
+        (self.home / "quorum.toml").write_text(quorum)
+        if not caller:
+            return
+        (self.service.folder / "quorum.toml").write_text(quorum)
+        self.service.start(environment)
+        entry = f'\n[reconstructor]\nname = "service"\nid = "{self.service.id.hex()}"\n'
+        (self.clerk / "quorum.toml").write_text(f'{quorum}{entry}address = "{self.service.address()}"\n')
+        self.caller.start(environment)
 
     @property
     def processes(self) -> list[Watched]:
         """Those that are searched and alive."""
-        return [each for each in (self.caller, *self.agents) if each.alive()]
+        return [each for each in (self.caller, self.service, *self.agents) if each.alive()]
 
     def canaries(self) -> Iterator[Canary]:
         """What they were given."""
         for agent in self.agents:
             yield from agent.canaries()
-        caller, stranger = self._identities
+        if self.agents:
+            yield from self.service.canaries()
+        caller, stranger, clerk = self._identities
         # Each client has its own, for as long as something (a traceback, say) still refers to it.
         yield from _of_identity("caller", caller, Kept("caller", None, "home/identity.key"))
         yield from _of_identity("stranger", stranger, Kept("caller", None, "stranger.key"))
+        yield from _of_identity("clerk", clerk, Kept("caller", None, "clerk/identity.key"))
 
     def roots(self) -> dict[bytes, dict[int, bytes]]:
         """Agent id → epoch → root."""
@@ -250,7 +344,7 @@ class Household:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in (self.caller, self.scanner, *self.agents):
+        for each in (self.caller, self.service, self.scanner, *self.agents):
             each.end()
         self._nobody.close()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .canaries import Canary
-from .household import Household, Watched
+from .household import Household, Service, Watched
 from .search import Hit
 
 _SPAN = 600
@@ -27,7 +27,8 @@ class Kind:
     file: str | None = None
     """The file it must be found in, below the run's folder (as a beginning); None for memory."""
     fleeting: bool = False
-    """In memory that is free and may be reused: looked for from outside only, at once."""
+    """In memory that is free and may be reused, or of a process that takes no commands: looked for from outside
+    only, at once."""
     core: bool = False
     """Looked for in the core file that the victim leaves."""
     own_root: bool = False
@@ -66,6 +67,11 @@ KINDS: Sequence[Kind] = (
     Kind("core file of an agent", "rust-heap", victim="agent-1", core=True),
     Kind("Rust heap of an agent, freed", "heap-freed", victim="agent-2", fleeting=True),
     Kind("Python bytearray, freed", "python-bytes-freed", fleeting=True),
+    # A program that takes no commands: planted from outside, and looked for from there.
+    Kind("heap of the service", "heap", victim="service", fleeting=True),
+    Kind("stack of the service", "stack", victim="service", fleeting=True),
+    Kind("arena of the service", "locked", victim="service", fleeting=True),
+    Kind("line of the service's log", "output", victim="service", file="service/output"),
 )
 
 
@@ -102,7 +108,9 @@ class Planted:
 
 def plant(household: Household) -> list[Planted]:
     """Leaks one secret of every kind."""
-    victims: dict[str, Watched] = {"caller": household.caller} | {agent.name: agent for agent in household.agents}
+    victims: dict[str, Watched] = {"caller": household.caller, "service": household.service} | {
+        agent.name: agent for agent in household.agents
+    }
     return [_plant(kind, victims[kind.victim], household) for kind in KINDS]
 
 
@@ -111,6 +119,8 @@ def _plant(kind: Kind, victim: Watched, household: Household) -> Planted:
     if kind.own_root:
         (agent,) = (agent for agent in household.agents if agent.name == kind.victim)
         canary = next(agent.canaries())
+    if isinstance(victim, Service):
+        return Planted(kind, canary, victim.plant(kind.plant, canary.value))
     mask = bytes(1 + secrets.randbelow(255) for _ in range(8))
     masked = bytes(b ^ mask[i % 8] for i, b in enumerate(canary.value))
     where = victim.ask(do="plant", kind=kind.plant, masked=masked.hex(), mask=mask.hex())

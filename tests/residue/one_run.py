@@ -98,8 +98,8 @@ def _watch(result: Result, search_: Search, household: Household, work: Callable
             work()
 
     kept = {canary.label for canary in household.canaries()}
-    agents = [process for process in household.processes if process is not household.caller]
-    looks = [each for agent in agents for each in (household.caller, agent)]
+    others = [process for process in household.processes if process is not household.caller]
+    looks = [each for other in others for each in (household.caller, other)]
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work_on)
         try:
@@ -146,10 +146,10 @@ def _end(household: Household, everything: Search, result: Result) -> None:
     for each in dumped:
         each.send(signal.SIGABRT)
         each.await_end()
-    for agent in household.agents[1:]:
-        if agent.alive():
-            agent.send(signal.SIGTERM)
-            agent.await_end()
+    for other in (household.service, *household.agents[1:]):
+        if other.alive():
+            other.send(signal.SIGTERM)
+            other.await_end()
     for each in dumped:
         core = search.core_file(each)
         if core is None:

@@ -31,7 +31,7 @@ STOPPED = ("agent-1", "agent-2", "agent-3")
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 1, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-_FIRST = ("operate", "mint", "heal", "asynchronous", "refused")
+_FIRST = ("operate", "mint", "heal", "asynchronous", "refused", "through")
 """Phases with every agent alive."""
 _IMPORTS = {
     "hmac": ["hmac-sha256"],
@@ -73,6 +73,7 @@ class Scene:
             ],
             "bad imports": list(self._bad_imports()),
             "stranger": str(self._household.stranger),
+            "clerk": str(self._household.clerk),
         }
         (self._household.folder / "plan.json").write_text(json.dumps(plan))
 

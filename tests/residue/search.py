@@ -69,8 +69,9 @@ class Search:
         locked = {name: locked_ranges(pid) for pid, name in _with_children(processes).items()}
         # From outside first: being scanned from inside moves things about.
         parts = [self._outside(processes)]
-        with ThreadPoolExecutor(len(processes)) as pool:
-            parts += pool.map(self._inside, processes)
+        asked = [process for process in processes if process.takes_commands]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            parts += pool.map(self._inside, asked)
         parts.append(self.files())
         return self._judged(parts, locked)
 

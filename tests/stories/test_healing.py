@@ -244,7 +244,7 @@ def test_an_agent_rolled_and_killed_in_the_middle_goes_on_and_its_old_root_is_go
         rolled = caller.run("agent", "roll", agent.folder, "--tokens", folder, "--json").json
         assert (rolled["finished"], rolled["problem_count"]) == (True, 0)
         epoch = rolled["epoch"]
-        assert {seat.epoch for path in folder.iterdir() for seat in [Token.load(path).seats[0]]} == {epoch}
+        assert {seat.epoch for path in folder.glob("*.regen") for seat in [Token.load(path).seats[0]]} == {epoch}
     drilled = caller.run("quorum", "drill", folder / "0.regen", "--open", "--json").json
     assert drilled["tokens"][0]["margins"]["losses"] == 3
     with quorum.without("agent-1"):
@@ -254,6 +254,46 @@ def test_an_agent_rolled_and_killed_in_the_middle_goes_on_and_its_old_root_is_go
     with quorum.without("agent-2", "agent-3"):
         assert signs(caller, folder / "7.regen", reference)
         assert not signs(caller, reference, folder / "7.regen"), "a copy from before the roll has lost this seat"
+
+
+def test_one_agent_of_an_inventory_at_a_time_loses_its_old_root(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    mint(caller, "in turn", "--out", str(folder / "0.regen"))
+    two, three = (quorum.agents[name] for name in ("agent-2", "agent-3"))
+    notes = folder / ".evanesce-rolls"
+
+    def rolls(agent: AgentMachine, *words: str) -> tuple[str | Path, ...]:
+        return ("agent", "roll", agent.folder, "--tokens", folder, *words)
+
+    with quorum.without("agent-2", "agent-3"):
+        # One that fails before it begins leaves no note.
+        caller.fail(1, "roll", *rolls(three, "--destroy-old", "7"))
+        assert list(notes.iterdir()) == []
+        old = [caller.run(*rolls(agent), "--json").json["epoch"] - 1 for agent in (two, three)]
+        assert {path.stem for path in notes.iterdir()} == {two.id, three.id}
+        waits = caller.fail(1, "roll", *rolls(three, "--destroy-old", str(old[1])))
+        assert "agent-2, whose old root is not destroyed yet" in waits.error["message"]
+        # Killed in the middle, the second is in the way of the first.
+        note = notes / f"{three.id}.json"
+        whole = note.read_text()
+        note.write_text(whole.replace('"finished": true', '"finished": false'))
+        waits = caller.fail(1, "roll", *rolls(two, "--destroy-old", str(old[0])))
+        assert "agent-3, whose roll is unfinished" in waits.error["message"]
+        note.write_text(whole)
+        assert caller.run(*rolls(two, "--destroy-old", str(old[0])), "--json").json["destroyed"] == old[0]
+        assert {path.stem for path in notes.iterdir()} == {three.id}
+        # Another that is never to come back is said to be lost.
+        (notes / f"{'0' * 64}.json").write_text(f'{{"agent": "{"0" * 64}", "name": "gone", "began": 1}}')
+        waits = caller.fail(1, "roll", *rolls(three, "--destroy-old", str(old[1])))
+        assert "--lost gone" in waits.error["hint"]
+        caller.fail(1, "not-found", *rolls(three, "--destroy-old", str(old[1]), "--lost", "agent-4"))
+        gone = caller.run(*rolls(three, "--destroy-old", str(old[1]), "--lost", "gone"), "--json").json
+        assert gone["destroyed"] == old[1]
+        assert list(notes.iterdir()) == []
+    assert caller.run("quorum", "drill", folder, "--open", "--json").json["verdict"] == "ok"
 
 
 def drill(caller: Machine, *words: str | Path) -> tuple[int, Any]:

@@ -18,9 +18,11 @@ from rich.text import Text
 
 from evanesce import __version__
 from evanesce.cli import (
+    advise,
     agent,
     approvals,
     audit,
+    compare,
     derive,
     doctor,
     drill,
@@ -74,6 +76,8 @@ for module in (
     audit,
     doctor,
     drill,
+    advise,
+    compare,
 ):
     module.register(root)
 

@@ -1,6 +1,7 @@
 """The state of a healing, beside the file it writes: so that what was stopped is gone on with, and nothing is lost.
 
-`OUT.healing` is JSON: what was asked (as a digest), the old token's id and the new token itself. It is written durably
+`OUT.healing` is JSON: what was asked (as a digest), the old token's id, the new token itself and, while
+people are asked for its first opening, that request. It is written durably
 before the new token's file, so a new token that agents were seated for outlives any crash; it goes when all is done.
 The old token's file is kept beside the new one.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from evanesce import Token, _files
 from evanesce._text import printable, short
+from evanesce.approvals import Request
 from evanesce.errors import EvanesceError, error
 
 
@@ -71,10 +73,17 @@ class Healing:
             )
         return token
 
-    def note(self, new: Token) -> None:
-        """The new token, durably."""
-        text = json.dumps({"old": self.old.id, "asked": self.asked, "new": base64.b64encode(new.encode()).decode()})
-        _files.write(self.state, (text + "\n").encode(), overwrite=True)
+    def note(self, new: Token, opening: Request | None = None) -> None:
+        """The new token, durably; with a request for its first `opening`, where that is still to be approved."""
+        kept = {"old": self.old.id, "asked": self.asked, "new": base64.b64encode(new.encode()).decode()}
+        if opening is not None:
+            kept["opening"] = opening.encode().decode()
+        _files.write(self.state, (json.dumps(kept) + "\n").encode(), mode=0o600, overwrite=True)
+
+    def opening(self, home: Path) -> Request | None:
+        """The request for the new token's first opening, while that is still to be approved."""
+        kept = json.loads(_files.read(self.state)).get("opening")
+        return None if kept is None else Request.decode(kept.encode(), home=home)
 
     def place(self, new: Token, armored: bool, in_place: bool, force: bool) -> None:
         """Gives the new token its file. In place of the old one's, that is kept beside it first."""

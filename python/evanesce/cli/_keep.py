@@ -45,9 +45,10 @@ def kept_before(out: str | None) -> list[dict[str, Any]]:
 
 def openings(receipts: Iterable[Receipt], salt: bytes | None = None) -> list[dict[str, Any]]:
     """What a verb brought that asks for several things, each apart: a reshare opens one token, seats another and opens
-    that. `salt` is that of the key's healing."""
+    that. `salt` is that of the healing, retirement or bare opening that it was."""
     parts: dict[object, list[Receipt]] = {}
     healing: set[object] = set()
+    bare: set[object] = set()
     for receipt in receipts:
         try:
             entry = receipt.entry()
@@ -56,10 +57,15 @@ def openings(receipts: Iterable[Receipt], salt: bytes | None = None) -> list[dic
             opening: object = receipt.encode()
         else:
             opening = which(entry)
-            if any(each["action"] in ("reshare", "repair") for each in entry["operations"]):
+            actions = {each["action"] for each in entry["operations"]}
+            if actions & {"reshare", "repair", "retire"}:
                 healing.add(opening)
+            elif "open" in actions:
+                bare.add(opening)
         parts.setdefault(opening, []).append(receipt)
+    # A reshare opens the new token too, under a salt of its own.
+    salted = healing or bare
     return [
-        {"salts": [salt.hex()] if salt is not None and opening in healing else [], "receipts": receipts_json(part)}
+        {"salts": [salt.hex()] if salt is not None and opening in salted else [], "receipts": receipts_json(part)}
         for opening, part in parts.items()
     ]

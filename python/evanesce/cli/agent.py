@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evanesce import AgentStatus, _core, _files, _toml
 from evanesce._agentdir import NAME, ROLES, AgentFolder, known_identity
+from evanesce._rolls import Rolls
 from evanesce._text import printable, short
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, verb
@@ -252,29 +253,41 @@ def run(app: App, folder: str) -> None:  # noqa: ARG001
 @click.argument("folder", metavar="DIR")
 @click.option("--tokens", required=True, metavar="DIR", help="The inventory: every token file of this operator.")
 @click.option("--destroy-old", type=click.IntRange(0), metavar="EPOCH", help="Destroy that root; begin no new one.")
-def roll(app: App, folder: str, tokens: str, destroy_old: int | None) -> None:
+@click.option(
+    "--lost", metavar="AGENT", multiple=True, help="An agent whose own roll is not to be waited for; repeatable."
+)
+def roll(app: App, folder: str, tokens: str, destroy_old: int | None, lost: tuple[str, ...]) -> None:
     """Move the agent of DIR to a new root.
 
     Makes a root of the next epoch, re-roots this agent's row in every token of the inventory and proves each. Stop
-    the agent first, one agent of a quorum at a time, and start it afterwards: it takes up the new root then, and keeps
-    the old one. Stopped at any point, the same command goes on; the agent may be started in between.
+    the agent first, and start it afterwards: it takes up the new root then, and keeps the old one. Stopped at any
+    point, the same command goes on; the agent may be started in between.
 
     With --destroy-old, later, no new root is begun: every row is proven once more, then the old root is destroyed and
-    shown to be gone. Copies of tokens from before lose this agent's seat for good. Exits 1 while anything in the
-    inventory stands in the way.
+    shown to be gone. Copies of tokens from before lose this agent's seat for good. Refused while the roll of another
+    agent over this inventory is unfinished, or began before and has its old root yet: one at a time, unless that agent
+    is --lost. Exits 1 while anything in the inventory stands in the way.
     """
     at = AgentFolder(Path(folder).absolute())
     at.require()
     if (pid := at.running()) is not None:
         raise error("running", f"the agent of {at.root} runs (process {pid})", "Stop it, roll, and start it again.")
     if destroy_old is not None:
-        app.warn(
-            ["copies of these tokens made before the roll lose this agent's seat; do one agent of a quorum at a time"]
-        )
+        app.warn(["copies of these tokens made before the roll lose this agent's seat, wherever they are"])
     watch = Stopwatch()
     try:
-        with counting(app, "re-rooting", 0) as step:
-            rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
+        me = _core.element_probe(str(at.root))["agent_id"]
+        with Rolls.over(Path(tokens)) as rolls, counting(app, "re-rooting", 0) as step:
+            rolls.give_up(lost)
+            own = rolls.of(me, str(_toml.load(at.config).get("name", at.root.name)))
+            if destroy_old is not None:
+                rolls.require_first(own)
+            with rolls.going_on(own, at.root / "roll"):
+                rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
+            if rolled["finished"] and not rolled["problem_count"]:
+                rolls.finish(own)
+            if rolled["destroyed"] is not None and len(rolled["epochs"]) == 1:
+                rolls.end(me)
     except _core.CoreError as e:
         raise translate(e) from None
     app.emit({"folder": str(at.root), "milliseconds": round(watch.milliseconds, 3), **rolled})

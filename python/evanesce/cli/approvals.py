@@ -16,31 +16,22 @@ from rich.table import Table
 from evanesce import Mac, Secret, Signature, _files, _requests
 from evanesce._requests import Given, Kept
 from evanesce._text import printable, short
-from evanesce.approvals import ACTIONS, Approval, Request, Site, approvers, from_assertion
+from evanesce.approvals import ACTIONS, OF_TOKEN, Approval, Request, Site, approvers, from_assertion
 from evanesce.approvals import challenge as challenge_of
 from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._ask import folder_option, publish
 from evanesce.cli._finish import check_free, finish
+from evanesce.cli._planned import complete, show_plan
+from evanesce.cli._waiting import clock, perform, who
 from evanesce.cli.identity import own_id, public_key_bytes
 from evanesce.cli.sign import one_message
-from evanesce.client import Client
-from evanesce.errors import EvanesceError, error, exit_status
-
-LOOK = 0.5
-"""Seconds between two looks at a request's folder."""
-
-AGAIN = 2.0
-"""Seconds until agents that were away are asked again; and those that refused, at first."""
-
-SELDOM = 60.0
-"""Seconds, at most, between two times that agents are asked which refuse: they log it each time."""
+from evanesce.errors import error
 
 LONGEST = 4000
 """Characters of a message that an approver is shown."""
 
-_FOLDER = click.option(
-    "--folder", metavar="DIR", help="Where requests are, such as a shared one. [default: the home's]"
-)
+_FOLDER = folder_option
 
 
 def register(root: click.Group) -> None:
@@ -82,6 +73,8 @@ def request(
 
     What is signed, MACed, decrypted or derived is FILE, stdin (-), --message TEXT or --payload FILE. Then
     `evanesce wait ID` performs it, once enough have approved; under the --grant, if there is one.
+    What is done to a token as a whole is asked for with --ask of its own verb: key reshare, refresh, repair, retire,
+    check --open.
     """
     one_message(message is not None, text, payload)
     loaded = app.token(token, pin, trust_token)
@@ -104,13 +97,7 @@ def request(
         else:
             make = Request.to_sign if action == "sign" else Request.to_mac
             made = make(loaded, caller, content, suite=suite, word=word)
-    kept = _requests.root(app.home.root, folder).keep(made, app.home.root)
-    if under is not None:
-        _requests.keep_grant(app.home.root, made, under)
-    app.emit({"id": made.id, "folder": str(kept.folder), "text": made.text})
-    if not app.json:
-        click.echo(made.id)
-    app.say(f"Those who are asked need {kept.folder}/request.json:\n  evanesce approve {kept.folder} --identity KEY")
+    app.emit(publish(app, made, folder, under))
 
 
 def _additional(app: App, aad: str | None, aad_file: str | None) -> bytes:
@@ -172,7 +159,9 @@ def approve(
 def _show(app: App, asked: Request) -> None:
     app.say(asked.text)
     # All that the digest covers and the text does not say.
-    if not asked.shown:
+    if asked.action in OF_TOKEN:
+        show_plan(app, asked)
+    elif not asked.shown:
         app.say("What follows is what this machine has computed that digest from.")
         _show_bytes(app, "Content", asked.content)
         if asked.action == "decrypt":
@@ -225,7 +214,7 @@ def _given(app: App, kept: Kept, made: Approval, out: str | None) -> None:
     )
     if problem:
         app.warn([f"agents will not count it: {problem}"])
-    app.say(f"Approved until {_clock(made.expires)}, by {short(made.approver)}: {written}", "green")
+    app.say(f"Approved until {clock(made.expires)}, by {short(made.approver)}: {written}", "green")
 
 
 def _write_challenge(app: App, asked: Request, target: str, site: str | None) -> None:
@@ -273,12 +262,12 @@ def requests(app: App, folder: str | None, everything: bool) -> None:
     table = Table("id", "operation", "key", "asked", "approved by", "")
     for kept, given in rows:
         asked = kept.request
-        people = ", ".join(_who(one) for one in given) or "nobody"
+        people = ", ".join(who(one) for one in given) or "nobody"
         table.add_row(
             asked.id,
-            f"{asked.action} {asked.suite}",
+            f"{asked.action} {asked.suite}".rstrip(),
             printable(asked.token.name),
-            _clock(asked.made),
+            clock(asked.made),
             people,
             "done" if kept.done else "",
         )
@@ -310,11 +299,6 @@ def _row(kept: Kept, given: list[Given]) -> dict[str, Any]:
     }
 
 
-def _who(one: Given) -> str:
-    name = printable(one.name) or short(one.approval.approver)
-    return f"{name} ({printable(one.problem)})" if one.problem else f"{name} until {_clock(one.approval.expires)}"
-
-
 @click.argument("reference", metavar="REQUEST")
 @click.option("--approval", "given", metavar="FILE", multiple=True, help="One that came some other way; repeatable.")
 @click.option("--timeout", type=click.FloatRange(0, 86_400), default=900, show_default=True, metavar="SECONDS")
@@ -342,10 +326,13 @@ def wait(
 
     Whenever there is a new approval the agents are asked, and now and then without one: those that are away may come
     back, and an approver be allowed. They alone decide what is enough. Exits 1 when that takes longer than --timeout.
+    What was asked for of a token as a whole (--ask of key reshare, refresh, repair and retire, and of check --open) is
+    written to the token's own file, or to --out. Stopped at any point, the same command goes on.
     """
-    check_free([out, receipts], force)
     kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
     asked = kept.request
+    if asked.action not in OF_TOKEN:
+        check_free([out, receipts], force)
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
     if not _requests.asked_here(reference, asked, app.home.root):
@@ -359,9 +346,15 @@ def wait(
     file = grant if grant is not None else _requests.grant_of(app.home.root, asked)
     under = None if file is None else app.grant(file, asked.token)
     grantors = frozenset(link.grantor for link in under.links) if under is not None else frozenset()
+    until = time.monotonic() + timeout
+    if asked.action in OF_TOKEN:
+        with app.client(deadline, under) as client:
+            complete(app, client, kept, grantors, until, out, force, receipts)
+        return
     watch = Stopwatch()
     with app.client(deadline, under) as client:
-        done, people = _perform(app, client, kept, grantors, time.monotonic() + timeout)
+        done, people = perform(app, client, kept, grantors, until)
+    assert isinstance(done, Secret | Signature | Mac)
     kept.finish()
     document: dict[str, object] = {"request": asked.id, "suite": asked.suite, "approved_by": people}
     if isinstance(done, Secret):
@@ -371,79 +364,3 @@ def wait(
         document["written"] = _io.write_public(app, done.value, out, form, force)
         document["signature" if isinstance(done, Signature) else "mac"] = base64_text(done.value)
     finish(app, asked.token, [done], receipts, force, document, str(watch))
-
-
-def _perform(
-    app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float
-) -> tuple[Signature | Mac | Secret, list[str]]:
-    tried: frozenset[str] = frozenset()
-    due, pause, said = time.monotonic(), AGAIN, ""
-    while True:
-        counting = kept.counting(grantors)
-        ids = frozenset(one.approval.id for one in counting)
-        if ids - tried:
-            due, pause = time.monotonic(), AGAIN
-        if time.monotonic() >= due:
-            tried = ids
-            people = ", ".join(map(_who, counting)) or "nobody"
-            try:
-                _enough_agents(client, kept.request)
-                done = client.perform(kept.request, [one.approval for one in counting])
-                return done, [one.name or one.approval.approver for one in counting]
-            except EvanesceError as e:
-                # Asking again takes nothing away: an agent takes an approval once, whatever became of its answer.
-                if e.code not in _NOT_YET:
-                    raise
-                refusal = e
-            missing = exit_status(refusal) == 2
-            why = _why(refusal)
-            word = f"Not yet: approved by {people}{_granted(kept, grantors)}{why}."
-            if word != said:
-                app.say(word)
-            said = word
-            due = time.monotonic() + pause
-            pause = min(2 * pause, SELDOM) if missing else AGAIN
-        if time.monotonic() >= until:
-            if not missing:
-                raise refusal
-            raise error(
-                "not-approved",
-                f"not enough people have approved request {kept.request.id} in time{why}",
-                "`evanesce requests` shows who has; wait again.",
-                refusal.culprits,
-            )
-        time.sleep(LOOK)
-
-
-_NOT_YET = frozenset({"refused", "quorum-not-met", "overloaded", "reconstructor"})
-"""What may be otherwise later: people, agents or the reconstructor are missing."""
-
-
-def _granted(kept: Kept, grantors: frozenset[str]) -> str:
-    given = [one for one in kept.given() if one.approval.approver in grantors]
-    names = sorted({printable(one.name) or short(one.approval.approver) for one in given})
-    return f", without {', '.join(names)}: whoever grants this cannot approve it" if names else ""
-
-
-def _why(refusal: EvanesceError) -> str:
-    # Where every agent that failed has said no, it is people who are missing, and an agent's words say what for.
-    if exit_status(refusal) == 2:
-        return f": {printable(refusal.culprits[0].detail)}" if refusal.culprits else ""
-    return f": {printable(refusal.message)}"
-
-
-def _enough_agents(client: Client, asked: Request) -> None:
-    """Raises `quorum-not-met` before any approval is spent, where too few agents are there to make use of it."""
-    check = client.check(asked.token)
-    live = [number for number, seat in enumerate(check.seats) if seat.ok]
-    if not asked.token.core.sufficient(live):
-        missing = ", ".join(f"{printable(seat.seat)} ({seat.verdict})" for seat in check.seats if not seat.ok)
-        raise error(
-            "quorum-not-met",
-            f"too few agents are there: {missing}; no approval was spent",
-            "Start or reach them, then wait again.",
-        )
-
-
-def _clock(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

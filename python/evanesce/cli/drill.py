@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +11,17 @@ from typing import Any
 import click
 from rich.table import Table
 
-from evanesce import Check, Client, EvanesceError, Token
+from evanesce import Check, Client, EvanesceError, Token, _requests
 from evanesce._margins import Group, Margins, margins
 from evanesce._text import printable, short
+from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, verb
+from evanesce.cli._ask import ask_options, publish_all
 from evanesce.cli._progress import counting, token_files
+from evanesce.cli._ways import Ways
+from evanesce.cli.identity import own_id
+from evanesce.errors import error
 from evanesce.home import Agent
 from evanesce.results import SeatCheck
 
@@ -53,27 +58,47 @@ class Drilled:
 @click.argument("tokens", metavar="TOKEN…", nargs=-1, required=True)
 @click.option("--open", "opening", is_flag=True, help="Also regenerate each once and check its anchor.")
 @click.option("--trust-token", is_flag=True, help="Believe that these tokens are the right ones, unproven.")
+@click.option("--grant", "grants", metavar="FILE", multiple=True, help="With --open: for its token; may be repeated.")
+@click.option("--approved", is_flag=True, help="With --open: as people have approved of what --ask asked for.")
+@ask_options
 @_options.deadline_option
-def drill(app: App, tokens: tuple[str, ...], opening: bool, trust_token: bool, deadline: int | None) -> None:
+def drill(
+    app: App,
+    tokens: tuple[str, ...],
+    opening: bool,
+    trust_token: bool,
+    grants: tuple[str, ...],
+    approved: bool,
+    ask: bool,
+    word: str,
+    folder: str | None,
+    deadline: int | None,
+) -> None:
     """Ask every seat of every TOKEN whether it can do its part, and say how much can still be lost.
 
-    TOKEN is a token, or a folder of them. Nothing is released unless --open is given.
+    TOKEN is a token, or a folder of them. Nothing is released unless --open is given. Where policies wait for approvals
+    of that, --ask asks for all of them, and the drill with --approved takes what people have approved by then.
 
     For monitoring: exits 0 when all is well; 1 when a seat is missing, or the loss of one more would be the last
     (warning); 2 when a token cannot be opened.
     """
+    if (grants or approved or ask) and not opening:
+        raise error("usage", "only an opening is asked for, granted or approved", "Say --open.")
     files = [path for reference in tokens for path in token_files(app, reference)]
+    if ask:
+        return publish_all(app, _requests_for(app, files, trust_token, word), folder)
+    ways = Ways.of(app, files, grants, _requests.root(app.home.root, folder) if approved else None)
     watch = Stopwatch()
     drilled: list[Drilled] = []
     with (
-        app.client(deadline) as client,
+        ways.clients(app, deadline) as clients,
         ThreadPoolExecutor(AT_ONCE) as pool,
         counting(app, "drilling", len(files)) as step,
     ):
-        agents = {agent.id: agent for agent in client.agents}
+        agents = {agent.id: agent for agent in clients[None].agents}
 
         def one(path: Path) -> Drilled:
-            return _drill_one(app, client, agents, path, opening, trust_token)
+            return _drill_one(app, clients, ways, agents, path, opening, trust_token)
 
         for future in as_completed([pool.submit(one, path) for path in files]):
             drilled.append(future.result())
@@ -99,10 +124,23 @@ def drill(app: App, tokens: tuple[str, ...], opening: bool, trust_token: bool, d
         app.say(f"{len(drilled)} tokens: {words}; {watch}.", "green" if status == OK else "yellow")
     if status:
         raise click.exceptions.Exit(status)
+    return None
+
+
+def _requests_for(app: App, files: Sequence[Path], trust_token: bool, word: str) -> list[tuple[Request, Path]]:
+    caller = own_id(app)
+    loaded = [(Token.load(path, trust_token=trust_token, home=app.home.root), path) for path in files]
+    return [(Request.to_open(token, caller, word=word), path) for token, path in loaded]
 
 
 def _drill_one(
-    app: App, client: Client, agents: dict[str, Agent], path: Path, opening: bool, trust_token: bool
+    app: App,
+    clients: Mapping[str | None, Client],
+    ways: Ways,
+    agents: dict[str, Agent],
+    path: Path,
+    opening: bool,
+    trust_token: bool,
 ) -> Drilled:
     failure = None
     try:
@@ -110,7 +148,7 @@ def _drill_one(
     except EvanesceError as e:
         return Drilled(path, UNOPENABLE, remarks=(str(e),))
     try:
-        found = client.check(token, open=opening)
+        found = ways.check(clients, token, opening)
     except EvanesceError as e:
         if e.check is None:
             return Drilled(path, UNOPENABLE, token, remarks=(str(e),))

@@ -11,13 +11,16 @@ from typing import Any
 import click
 
 from evanesce import Client, EvanesceError, Healed, Retirement, Token, _files
-from evanesce._heal import Changes, unasked
+from evanesce._heal import Changes, asking
 from evanesce._text import printable
+from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
+from evanesce.cli._ask import ask_options, publish, publish_all
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
+from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, moment, policy_text, seats_of
 from evanesce.errors import error, exit_status
 from evanesce.home import read_agents
@@ -35,6 +38,7 @@ def _healing_options(function: _options.F) -> _options.F:
         click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="[default: 10000]"),
         _options.receipts_option,
         _options.force_option,
+        ask_options,
         click.option("--retire-old", is_flag=True, help="Then have the old token tombstoned, for good."),
         click.option("--armor", is_flag=True, help="Write the token as text."),
         click.option("--out", metavar="FILE", help="[default: in place of TOKEN, which is kept beside it as .old]"),
@@ -57,13 +61,19 @@ def refresh(
     force: bool,
     receipts: str | None,
     deadline: int | None,
+    ask: bool,
+    word: str,
+    folder: str | None,
 ) -> None:
     """Mint the same key anew for the same holders.
 
     New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
-    token works until it is retired. Exits 1 while the old one is not dead, if that was asked for.
+    token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
+    `evanesce wait` writes the new token.
     """
-    _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
+    if ask:
+        return _ask(app, token, pin, trust_token, Changes(), out, retire_old, word, folder)
+    return _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
 
 
 @verb(key)
@@ -83,6 +93,9 @@ def reshare(
     force: bool,
     receipts: str | None,
     deadline: int | None,
+    ask: bool,
+    word: str,
+    folder: str | None,
     quorum: str | None,
     seats: tuple[str, ...],
     policy: str | None,
@@ -103,7 +116,32 @@ def reshare(
         changes["expires"] = None if expires == "never" else moment(expires, time.time())
     if not changes:
         raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
-    _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
+    if ask:
+        return _ask(app, token, pin, trust_token, changes, out, retire_old, word, folder)
+    return _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
+
+
+def _ask(
+    app: App,
+    reference: str,
+    pin: str | None,
+    trust_token: bool,
+    changes: Changes,
+    out: str | None,
+    retire_old: bool,
+    word: str,
+    folder: str | None,
+) -> None:
+    if retire_old or out is not None:
+        raise error(
+            "usage",
+            "a request is of one thing, and says nothing of files",
+            "Give --out to `evanesce wait`; ask for the old token's end with `evanesce key retire --ask`.",
+        )
+    old = app.token(reference, pin, trust_token)
+    old.require_pinned("mint anew", trust_token)
+    made = Request.to_reshare(old, own_id(app), read_agents(app.home.quorum), word=word, **changes)
+    app.emit(publish(app, made, folder, place=None if reference == "-" else app.token_path(reference)))
 
 
 def _anew(
@@ -179,7 +217,7 @@ def _anew(
     elif dead:
         app.say("The old token is dead.", "green")
     else:
-        todo = f"Run this again when the missing holders can be reached. {unasked(old, 'retire')}".rstrip()
+        todo = f"Run this again when the missing holders can be reached. {asking(old)}".rstrip()
         app.say(f"The old token is not dead yet. {todo}", "yellow")
         raise click.exceptions.Exit(1)
 
@@ -232,6 +270,7 @@ def _retire(app: App, client: Client, old: Token) -> Retirement:
 @click.option("--seat", metavar="SEAT", help="Only this seat. [default: every seat that it held]")
 @click.option("--even-if-it-sits", is_flag=True, help="Though the new holder sits in the token already.")
 @click.option("--trust-token", is_flag=True, help="Believe that these tokens are the right ones, unproven.")
+@ask_options
 @_options.receipts_option
 @click.option("--deadline", type=click.IntRange(1, 600_000), metavar="MS", help="For each token. [default: 10000]")
 def repair(
@@ -242,6 +281,9 @@ def repair(
     seat: str | None,
     even_if_it_sits: bool,
     trust_token: bool,
+    ask: bool,
+    word: str,
+    folder: str | None,
     receipts: str | None,
     deadline: int | None,
 ) -> None:
@@ -259,6 +301,15 @@ def repair(
             "usage", f"{printable(lost)!r} is no agent of the quorum file, nor an id", "Give its 64 hex digits."
         )
     files = [path for reference in tokens for path in token_files(app, reference)]
+    if ask:
+        new = identifiers.get(holder)
+        if new is None:
+            raise error(
+                "usage", f"{printable(holder)!r} is no agent of the quorum file", "Add it there, or name another."
+            )
+        made = [_ask_for_seats(app, path, gone, new, seat, even_if_it_sits, trust_token, word) for path in files]
+        publish_all(app, [one for each in made for one in each], folder)
+        return
     watch = Stopwatch()
     repaired: list[dict[str, Any]] = []
     failed: list[tuple[Path, EvanesceError]] = []
@@ -299,6 +350,17 @@ def repair(
     app.say(f"{len(repaired)} seats repaired, {rate} a second; {passed} tokens had nothing to repair.", "green")
     if failed:
         raise click.exceptions.Exit(max(exit_status(why) for _, why in failed))
+
+
+def _ask_for_seats(
+    app: App, path: Path, gone: str, new: str, seat: str | None, even: bool, trust_token: bool, word: str
+) -> list[tuple[Request, Path]]:
+    """One request for each lost seat of a token: an approval is good for one performance."""
+    token = Token.load(path, trust_token=trust_token, home=app.home.root)
+    token.require_pinned("repair", trust_token)
+    lost = [at.name for at in token.seats if at.holder_id == gone and seat in (None, at.name)]
+    caller = own_id(app)
+    return [(Request.to_repair(token, caller, at, new, even_if_it_sits=even, word=word), path) for at in lost]
 
 
 def _repair_one(

@@ -14,14 +14,17 @@ import click
 from rich.table import Table
 
 from evanesce import Client, EvanesceError, Policy, Terms, Token, _files, suites
-from evanesce._heal import unasked
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable, short
+from evanesce.approvals import Request
 from evanesce.cli import _io, _options, custody
 from evanesce.cli import _own as own
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
+from evanesce.cli._ask import ask_options, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
+from evanesce.cli._report import report_retirement
+from evanesce.cli.identity import own_id
 from evanesce.custody import is_reference
 from evanesce.errors import error
 
@@ -301,7 +304,8 @@ def _permitted(client: Client, token: Token, known: str | None) -> list[str]:
 
 @verb(key)
 @_options.token_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask back.")
+@ask_options
 @_options.receipts_option
 @_options.force_option
 @_options.deadline_option
@@ -311,6 +315,9 @@ def retire(
     pin: str | None,
     trust_token: bool,
     yes: bool,
+    ask: bool,
+    word: str,
+    folder: str | None,
     receipts: str | None,
     force: bool,
     deadline: int | None,
@@ -318,6 +325,10 @@ def retire(
     """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
     check_free([receipts], force)
     loaded = app.token(token, pin, trust_token)
+    if ask:
+        made = Request.to_retire(loaded, own_id(app), word=word)
+        app.emit(publish(app, made, folder, place=None if token == "-" else app.token_path(token)))
+        return
     if not yes:
         if app.json or not sys.stdin.isatty():
             raise error("usage", "retiring cannot be undone", "Say --yes.")
@@ -328,25 +339,7 @@ def retire(
         result = client.retire(loaded)
     if receipts:
         keep(app, receipts, {"openings": openings(result.receipts)}, force)
-    seats = [
-        {"seat": seat.seat, "holder": seat.holder, "verdict": seat.verdict, "detail": seat.detail}
-        for seat in result.seats
-    ]
-    document = {"token": loaded.id, "dead": result.dead, "seats": seats, "receipts": receipts_json(result.receipts)}
-    app.emit(document)
-    if not app.json:
-        table = Table("seat", "holder", "answer")
-        for seat in result.seats:
-            answer = f"{seat.verdict}: {seat.detail}" if seat.detail else seat.verdict
-            table.add_row(*map(printable, (seat.seat, seat.holder, answer)))
-        app.out.print(table)
-    if result.dead:
-        app.say("It is dead: no sufficient set of seats remains.", "green")
-        return
-    missing = ", ".join(printable(seat.seat) for seat in result.missing)
-    todo = f"Ask again when they can be reached. {unasked(loaded, 'retire')}".rstrip()
-    app.say(f"It is not dead yet: {missing} did not retire it. {todo}", "yellow")
-    raise click.exceptions.Exit(1)
+    report_retirement(app, loaded, result)
 
 
 @verb(key, "list")

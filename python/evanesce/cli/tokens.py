@@ -10,12 +10,16 @@ import click
 from rich.table import Table
 
 from evanesce import EvanesceError, Token
-from evanesce._text import grouped, printable, short
+from evanesce._text import grouped, printable
+from evanesce.approvals import Request
 from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, name_of, named, verb
+from evanesce.cli._ask import ask_options, publish
 from evanesce.cli._finish import check_free
+from evanesce.cli._report import report_check
+from evanesce.cli.identity import own_id
 from evanesce.cli.key import day
-from evanesce.errors import UNANSWERED, exit_status
+from evanesce.errors import error
 from evanesce.home import read_agents
 
 
@@ -109,8 +113,21 @@ def _print(
 
 @_options.token_argument
 @click.option("--open", "opening", is_flag=True, help="Also regenerate once and check the anchor.")
+@click.option("--grant", metavar="FILE", help="With --open: in its grantor's place.")
+@ask_options
 @_options.deadline_option
-def check(app: App, token: str, pin: str | None, trust_token: bool, opening: bool, deadline: int | None) -> None:
+def check(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    opening: bool,
+    grant: str | None,
+    ask: bool,
+    word: str,
+    folder: str | None,
+    deadline: int | None,
+) -> None:
     """Ask every seat whether it can do its part.
 
     That is, regenerate its share; nothing is released.
@@ -118,43 +135,25 @@ def check(app: App, token: str, pin: str | None, trust_token: bool, opening: boo
     Exits 0 when all can, 1 when some cannot be reached, 2 when some cannot or will not. With --open and no
     opening, as any operation that fails so.
     """
+    if (ask or grant is not None) and not opening:
+        raise error("usage", "only an opening is asked for, or granted", "Say --open.")
     loaded = app.token(token, pin, trust_token)
+    under = None if grant is None else app.grant(grant, loaded)
+    if ask:
+        made = Request.to_open(loaded, own_id(app), word=word)
+        place = None if token == "-" else app.token_path(token)
+        app.emit(publish(app, made, folder, under, place))
+        return
     watch = Stopwatch()
     failure = None
-    with app.working("asking every seat"), app.client(deadline) as client:
+    with app.working("asking every seat"), app.client(deadline, under) as client:
         try:
             found = client.check(loaded, open=opening)
         except EvanesceError as e:
             if e.check is None:
                 raise
             found, failure = e.check, e
-    document: dict[str, object] = {
-        "token": loaded.id,
-        "ok": found.ok and failure is None,
-        "opened": found.opened,
-        "seats": [asdict(seat) for seat in found.seats],
-        "milliseconds": round(watch.milliseconds, 3),
-    }
-    if failure is not None:
-        document["error"] = failure.as_dict()
-    app.emit(document)
-    if not app.json:
-        table = Table("seat", "holder", "id", "answer", "detail", "ms")
-        for seat in found.seats:
-            took = "" if seat.milliseconds is None else f"{seat.milliseconds:.1f}"
-            row = (seat.seat, seat.holder, short(seat.holder_id), seat.verdict.replace("-", " "), seat.detail, took)
-            table.add_row(*map(printable, row), style=None if seat.ok else "red")
-        app.out.print(table)
-        live = sum(seat.ok for seat in found.seats)
-        opened = " A quorum opened it, and its anchor is right." if found.opened else ""
-        app.say(f"{live} of {len(found.seats)} seats can regenerate their shares ({loaded.quorum}).{opened}")
-    if failure is not None:
-        if app.json:
-            raise click.exceptions.Exit(exit_status(failure))
-        raise failure
-    if not found.ok:
-        lost = {seat.verdict for seat in found.seats if not seat.ok}
-        raise click.exceptions.Exit(1 if lost <= UNANSWERED else 2)
+    report_check(app, loaded, found, failure, watch)
 
 
 @_options.token_argument

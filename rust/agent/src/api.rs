@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::peers::meeting::{Meeting, PATH};
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
+use crate::timely;
 use crate::work::Work;
 use evanesce_policy::Compiled;
 
@@ -191,7 +192,12 @@ impl Api {
         if crate::planted::ANSWERS_UNHEARD.get() {
             return None;
         }
-        self.meeting.as_ref()?.standing().refusal()
+        let standing = self.meeting.as_ref()?.standing();
+        #[cfg(feature = "planted")]
+        if crate::planted::ANSWERS_RESTORED.get() && standing.lost().is_some() {
+            return None;
+        }
+        standing.refusal()
     }
 
     /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
@@ -371,6 +377,13 @@ impl Api {
         let mut work = Work::new(verb, who, session, batch.openings.len());
         for opening in batch.openings {
             let context = &ready[opening.context];
+            if let (Verb::Retire, Some(meeting), Ok(token)) = (verb, &self.meeting, context)
+                && let Some(why) = meeting.wrong_clock(self.now())
+                && timely::matters(token, &opening.evidence)
+            {
+                work.refuse(Refusal::new(Code::Unavailable, why), 0);
+                continue;
+            }
             let now = self.world.unix_millis();
             self.agent().judge(&mut work, context, opening, now);
             pause(&mut turn).await;

@@ -74,6 +74,7 @@ mod shown;
 mod start;
 mod sync;
 mod tell;
+mod timely;
 mod tombstones;
 mod uses;
 mod work;

@@ -98,7 +98,7 @@ impl Api {
     pub async fn obey(&self, signed: SignedOrder, bearer: Bearer<'_>) -> Obeyed {
         let id = signed.id();
         if self.agent().orders.has(&id) {
-            return done(None, String::new());
+            return self.obeyed_before(&signed, id);
         }
         let weighed = self.weigh(&signed, &bearer).await;
         let obeyed = self.hold(weighed).await;
@@ -110,6 +110,16 @@ impl Api {
             self.tell_refused(&id, &obeyed);
         }
         obeyed
+    }
+
+    /// An order that is on this agent's disk is not judged again: it holds, or a later one does.
+    fn obeyed_before(&self, signed: &SignedOrder, id: Id) -> Obeyed {
+        let order = Order::decode(&signed.order);
+        let line = order.map(|order| Line::order(id, &order)).ok();
+        match line.and_then(|line| self.agent().orders.overtaken(&line)) {
+            Some(why) => refused(Refusal::new(Code::Replayed, why)),
+            None => done(None, String::new()),
+        }
     }
 
     /// Has what was permitted written down.

@@ -265,8 +265,21 @@ impl Book {
         }
     }
 
-    /// Why an order changes nothing here, if so.
+    /// Why an order that is new here changes nothing, if so.
     pub fn stands_against(&self, line: &Line) -> Option<String> {
+        self.later(line, |order, latest| order > latest)
+    }
+
+    /// Why an order that was obeyed here does not hold any more, if so.
+    pub fn overtaken(&self, line: &Line) -> Option<String> {
+        self.later(line, |order, latest| order >= latest)
+    }
+
+    fn later(
+        &self,
+        line: &Line,
+        holds: impl Fn((u64, Command), (u64, Command)) -> bool,
+    ) -> Option<String> {
         let Says::Token {
             token,
             command,
@@ -277,7 +290,7 @@ impl Book {
         };
         let lines = self.lines();
         let latest = lines.latest.get(&token)?;
-        if command == Command::Revoke || (issued, command) > *latest {
+        if command == Command::Revoke || holds((issued, command), *latest) {
             return None;
         }
         let (later, command) = latest;

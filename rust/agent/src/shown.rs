@@ -207,6 +207,9 @@ fn compiled_bytes(text: usize, declares_a_payload: bool) -> usize {
     8 * 1024 + 40 * text + schema
 }
 
+/// Policies that a thread keeps compiled for its agents: a simulated world has a handful, and each takes up tens of KiB.
+const COMPILED_HERE: usize = 256;
+
 thread_local! {
     static COMPILED: RefCell<HashMap<String, Arc<Compiled>>> = RefCell::default();
 }
@@ -217,6 +220,10 @@ pub fn compiled_here(policy: &str) -> Arc<Compiled> {
         Some(compiled) => compiled.clone(),
         None => {
             let compiled = Arc::new(Compiled::new(policy));
+            if all.len() >= COMPILED_HERE {
+                // Forgetting costs time alone.
+                all.clear();
+            }
             all.insert(policy.to_owned(), compiled.clone());
             compiled
         }
@@ -247,6 +254,19 @@ mod tests {
             public: [5; 32],
             sealed: [6; 32],
         }
+    }
+
+    #[test]
+    fn a_thread_keeps_so_many_compiled_policies_and_no_more() {
+        let policy =
+            |n| format!("permit(principal, action, resource) when {{ context.now > {n} }};");
+        let first = compiled_here(&policy(0));
+        assert!(Arc::ptr_eq(&first, &compiled_here(&policy(0))));
+        for n in 1..COMPILED_HERE + 10 {
+            compiled_here(&policy(n));
+            assert!(COMPILED.with_borrow(HashMap::len) <= COMPILED_HERE);
+        }
+        assert!(!Arc::ptr_eq(&first, &compiled_here(&policy(0))));
     }
 
     #[test]

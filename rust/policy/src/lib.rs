@@ -15,7 +15,7 @@ mod nesting;
 mod payload;
 mod reach;
 mod steady;
-mod unasked;
+mod unordered;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -133,8 +133,8 @@ pub fn check(policy: &str) -> Result<Vec<String>, String> {
         };
         if !set.policies().any(could) {
             warnings.push(format!("nobody may ever {action}: no permit covers it"));
-        } else if unasked::waits(&set, action) {
-            warnings.push(unasked::warning(action));
+        } else if action == "retire" && unordered::waits(&set) {
+            warnings.push(unordered::WARNING.into());
         }
     }
     Ok(warnings)
@@ -166,6 +166,8 @@ struct Ready {
     approvers: Option<Vec<Approver>>,
     /// What it is shown.
     looks: Looks,
+    /// Whether it may look at `context.now`, which it is always shown.
+    timely: bool,
     /// Whether any statement's scope names a key.
     names_keys: bool,
     slices: Mutex<Slices>,
@@ -198,6 +200,7 @@ impl Compiled {
                 delegable,
                 approvers,
                 looks: Looks::of(policy),
+                timely: looks::at_time(policy),
                 names_keys,
                 slices: Mutex::default(),
             }
@@ -238,6 +241,11 @@ impl Compiled {
     /// Who may approve, where the policy itself says; then nobody else may.
     pub fn approvers(&self) -> Option<&[Approver]> {
         self.0.as_ref().ok()?.approvers.as_deref()
+    }
+
+    /// Whether any of its statements may look at the time.
+    pub fn looks_at_time(&self) -> bool {
+        self.0.as_ref().is_ok_and(|ready| ready.timely)
     }
 
     /// Whether any of its statements may look at approvals.

@@ -16,6 +16,11 @@ pub struct Looks {
 const USES: (&str, &str) = ("uses", "    uses: { key: Long, caller: Long },\n");
 const APPROVALS: (&str, &str) = ("approvals", "    approvals: Approvals,\n");
 
+/// Whether a policy may look at the time, by its text, which escapes could write too.
+pub fn at_time(policy: &str) -> bool {
+    policy.contains("now") || policy.contains('\\')
+}
+
 impl Looks {
     /// By the words in the policy's text, which escapes could write too.
     pub fn of(policy: &str) -> Self {

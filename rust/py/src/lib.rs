@@ -14,6 +14,7 @@ mod hsm;
 mod memory;
 mod offline;
 mod operation;
+mod planned;
 mod policy;
 mod receipt;
 mod reconstructor;
@@ -40,6 +41,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     offline::register(m)?;
     policy::register(m)?;
     approval::register(m)?;
+    planned::register(m)?;
     agent::register(m)?;
     evidence::register(m)?;
     grant::register(m)?;

@@ -20,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
 use crate::hsm::Hsm;
 use crate::operation::{JobRow, Operation, Settled, operation};
+use crate::planned::settled as settle;
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::Token;
@@ -44,14 +45,26 @@ type OrderTuple = (
 /// (holder name, id hex, its status or None, why not).
 type StatusTuple<'py> = (String, String, Option<Bound<'py, PyDict>>, String);
 
-/// (token, receipts, warnings, faults, salt).
+/// (token, receipts, warnings, faults, salt, why it was not opened yet).
 type HealedTuple<'py> = (
     Token,
     Vec<Receipt>,
     Vec<String>,
     Vec<FaultRow>,
     Bound<'py, PyBytes>,
+    Option<Bound<'py, PyAny>>,
 );
+
+/// (one row a seat, why it was not opened, receipts of the opening, the salt of its input digest).
+type CheckTuple<'py> = (
+    Vec<SeatTuple>,
+    Option<Bound<'py, PyAny>>,
+    Vec<Receipt>,
+    Option<Bound<'py, PyBytes>>,
+);
+
+/// (dead, rows, receipts, salt).
+type RetiredAnswer<'py> = (bool, Vec<RetiredTuple>, Vec<Receipt>, Bound<'py, PyBytes>);
 
 fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
     (
@@ -60,11 +73,12 @@ fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
         healed.warnings,
         rows(&healed.faults),
         PyBytes::new(py, &healed.salt),
+        healed.unproven.map(|e| error_value(py, e)),
     )
 }
 
 /// Judges a policy for the quorum that it is to be minted for.
-fn checking(quorum: &Gate, seats: &BTreeMap<String, String>) -> PolicyCheck {
+pub fn checking(quorum: &Gate, seats: &BTreeMap<String, String>) -> PolicyCheck {
     let holder = |seat: &str| seats.get(seat).map_or(seat, String::as_str).to_owned();
     let holders: Vec<String> = quorum.seats().into_iter().map(holder).collect();
     let quorum = quorum.clone();
@@ -395,7 +409,7 @@ impl Reconstructor {
     }
 
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (token, quorum=None, seats=BTreeMap::new(), policy=None, keep_expires=true, expires=None))]
+    #[pyo3(signature = (token, quorum=None, seats=BTreeMap::new(), policy=None, keep_expires=true, expires=None, header=None, settled=None))]
     fn reshare<'py>(
         &self,
         py: Python<'py>,
@@ -405,11 +419,18 @@ impl Reconstructor {
         policy: Option<String>,
         keep_expires: bool,
         expires: Option<u64>,
+        header: Option<&[u8]>,
+        settled: Option<Settled>,
     ) -> PyResult<HealedTuple<'py>> {
+        let settled = settle(settled, header)?;
         let quorum = quorum.map(Gate::parse).transpose();
         let quorum = quorum.map_err(|e| plain("malformed", e))?;
         let policy_check = checking(
-            quorum.as_ref().unwrap_or(&token.0.body.header.quorum),
+            match (&settled.header, &quorum) {
+                (Some(header), _) => &header.quorum,
+                (None, Some(quorum)) => quorum,
+                (None, None) => &token.0.body.header.quorum,
+            },
             &seats,
         );
         let spec = ReshareSpec {
@@ -420,11 +441,11 @@ impl Reconstructor {
             expires: (!keep_expires).then_some(expires),
             policy_check,
         };
-        let healed = self.wait(py, |done| self.inner.reshare(spec, done))?;
+        let healed = self.wait(py, |done| self.inner.reshare_settled(spec, settled, done))?;
         Ok(healed_tuple(py, healed))
     }
 
-    #[pyo3(signature = (token, seat, holder, even_if_it_sits=false))]
+    #[pyo3(signature = (token, seat, holder, even_if_it_sits=false, settled=None))]
     fn repair<'py>(
         &self,
         py: Python<'py>,
@@ -432,28 +453,32 @@ impl Reconstructor {
         seat: String,
         holder: String,
         even_if_it_sits: bool,
+        settled: Option<Settled>,
     ) -> PyResult<HealedTuple<'py>> {
+        let settled = settle(settled, None)?;
         let spec = RepairSpec {
             token: token.0.clone(),
             seat,
             holder,
             even_if_it_sits,
         };
-        let healed = self.wait(py, |done| self.inner.repair(spec, done))?;
+        let healed = self.wait(py, |done| self.inner.repair_settled(spec, settled, done))?;
         Ok(healed_tuple(py, healed))
     }
 
-    #[pyo3(signature = (token, open=false))]
+    #[pyo3(signature = (token, open=false, settled=None))]
     fn check<'py>(
         &self,
         py: Python<'py>,
         token: &Token,
         open: bool,
-    ) -> PyResult<(Vec<SeatTuple>, Option<Bound<'py, PyAny>>)> {
+        settled: Option<Settled>,
+    ) -> PyResult<CheckTuple<'py>> {
+        let open = open.then(|| settle(settled, None)).transpose()?;
         let token = token.0.clone();
-        let table = self.wait(py, |done| self.inner.check(token, open, done))?;
+        let table = self.wait(py, |done| self.inner.check_settled(token, open, done))?;
         let failure = match table.opened {
-            Some(Err(e)) => Some(translate(e).into_value(py).into_bound(py).into_any()),
+            Some(Err(e)) => Some(error_value(py, e)),
             _ => None,
         };
         let row = |row: CheckRow| {
@@ -471,14 +496,22 @@ impl Reconstructor {
                 took,
             )
         };
-        Ok((table.rows.into_iter().map(row).collect(), failure))
+        Ok((
+            table.rows.into_iter().map(row).collect(),
+            failure,
+            table.receipts.into_iter().map(Receipt).collect(),
+            table.salt.map(|salt| PyBytes::new(py, &salt)),
+        ))
     }
 
-    fn retire(
+    #[pyo3(signature = (token, settled=None))]
+    fn retire<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         token: &Token,
-    ) -> PyResult<(bool, Vec<RetiredTuple>, Vec<Receipt>)> {
+        settled: Option<Settled>,
+    ) -> PyResult<RetiredAnswer<'py>> {
+        let settled = settle(settled, None)?;
         let token = token.0.clone();
         let seats = token.body.header.quorum.seats();
         let named = |id: &[u8; 32]| self.names.get(id).cloned().unwrap_or_else(|| hex(&id[..8]));
@@ -487,7 +520,7 @@ impl Reconstructor {
             .zip(&token.rows)
             .map(|(seat, row)| ((*seat).to_owned(), named(&row.holder)))
             .collect();
-        let retirement = self.wait(py, |done| self.inner.retire(token, done))?;
+        let retirement = self.wait(py, |done| self.inner.retire_settled(token, settled, done))?;
         let done = retirement.tombstoned.into_iter().map(|seat| {
             let holder = holders.get(&seat).cloned().unwrap_or_default();
             (seat, holder, "retired".to_owned(), String::new())
@@ -505,6 +538,7 @@ impl Reconstructor {
             retirement.dead,
             rows,
             retirement.receipts.into_iter().map(Receipt).collect(),
+            PyBytes::new(py, &retirement.salt),
         ))
     }
 
@@ -642,8 +676,13 @@ fn hear<T: Send>(
 fn value(py: Python<'_>, result: Finished) -> PyResult<Bound<'_, PyAny>> {
     Ok(match result {
         Ok(outcome) => Bound::new(py, Outcome::from(outcome))?.into_any(),
-        Err(e) => translate(e).into_value(py).into_bound(py).into_any(),
+        Err(e) => error_value(py, e),
     })
+}
+
+/// An error as data.
+fn error_value(py: Python<'_>, e: Error) -> Bound<'_, PyAny> {
+    translate(e).into_value(py).into_bound(py).into_any()
 }
 
 /// Where Rust reads a secret from.

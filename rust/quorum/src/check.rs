@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::everyone::{Verb, everyone};
 use crate::fault::Fault;
 use crate::io::side::Side;
+use crate::settled::Settled;
 use crate::work::{Work, refuse_expired};
 
 /// What every seat answered.
@@ -25,6 +26,8 @@ pub struct CheckTable {
     pub opened: Option<Result<(), Error>>,
     /// Receipts of that opening; a check itself is not logged.
     pub receipts: Vec<Receipt>,
+    /// The salt of its input digest.
+    pub salt: Option<[u8; 32]>,
 }
 
 /// One seat's answer.
@@ -43,24 +46,19 @@ pub struct CheckRow {
     pub latency: Option<u64>,
 }
 
-/// Asks everyone until `until`; with `open`, also regenerates once within `budget`. At the same time: a silent
-/// holder, which takes all the time there is to be named, must not leave none for the opening.
+/// Asks everyone until `until`; where it is to `open`, also regenerates once within `budget`, as was settled. At the same
+/// time: a silent holder, which takes all the time there is to be named, must not leave none for the opening.
 pub(crate) async fn check(
     side: &Arc<Side>,
     token: Arc<Token>,
-    open: bool,
+    open: Option<Settled>,
     budget: Duration,
     until: Instant,
 ) -> Result<CheckTable, Error> {
     refuse_expired(&token, &*side.world)?;
     let opening = async {
-        match open {
-            true => Some(
-                side.open(Work::bare(token.clone(), "open", budget, &*side.world))
-                    .await,
-            ),
-            false => None,
-        }
+        let work = Work::bare(token.clone(), "open", open?, budget, &*side.world);
+        Some(side.open(work).await)
     };
     let ((words, _), opened) = join!(everyone(side, &token, Verb::Check, until), opening);
     let good: Vec<bool> = words.iter().map(|word| word.fault.is_none()).collect();
@@ -76,15 +74,20 @@ pub(crate) async fn check(
             latency: word.latency,
         }
     };
-    let (opened, receipts) = match opened {
-        Some(Ok(outcome)) => (Some(Ok(())), outcome.receipts),
-        Some(Err(error)) => (Some(Err(error)), Vec::new()),
-        None => (None, Vec::new()),
+    let (opened, receipts, salt) = match opened {
+        Some(Ok(outcome)) => (
+            Some(Ok(())),
+            outcome.receipts,
+            outcome.salts.first().copied(),
+        ),
+        Some(Err(error)) => (Some(Err(error)), Vec::new(), None),
+        None => (None, Vec::new(), None),
     };
     Ok(CheckTable {
         rows: words.into_iter().map(row).collect(),
         sufficient: token.body.header.quorum.satisfied(&good),
         opened,
         receipts,
+        salt,
     })
 }

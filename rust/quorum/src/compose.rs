@@ -273,6 +273,7 @@ pub(crate) mod tests {
         let work = Arc::new(Work::bare(
             token.clone(),
             "open",
+            crate::Settled::default(),
             Duration::from_secs(1),
             &System,
         ));

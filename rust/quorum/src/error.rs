@@ -49,13 +49,15 @@ pub enum Code {
     Element,
     /// The reconstructor that does this side's operations cannot be reached, or broke off.
     Reconstructor,
+    /// What people had approved was begun, and cannot be done a second time.
+    Spent,
     /// A fault of this software.
     Internal,
 }
 
 impl Code {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Expired,
         Self::Refused,
@@ -75,6 +77,7 @@ impl Code {
         Self::Unsupported,
         Self::Element,
         Self::Reconstructor,
+        Self::Spent,
         Self::Internal,
     ];
 
@@ -100,6 +103,7 @@ impl Code {
             Self::Unsupported => "unsupported",
             Self::Element => "element",
             Self::Reconstructor => "reconstructor",
+            Self::Spent => "spent",
             Self::Internal => "internal",
         }
     }

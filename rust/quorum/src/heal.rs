@@ -2,7 +2,7 @@
 //!
 //! Promised: the seed is opened and dealt anew, or the lost share regenerated, in one job on the crucible, and leaves it
 //! only as shares that are sealed to their holders; the old token is as good as before whatever fails, and wherever; what
-//! is returned has every new seat checked, and of a reshare has been opened once. Nothing is retired here: that is
+//! is returned has every new seat checked, and of a reshare has been opened once, or says why not. Nothing is retired here: that is
 //! the caller's to ask for, once the new token is durable.
 
 mod repair;
@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use evanesce_token::Token;
 use evanesce_wire::message::Receipt;
 
+use crate::error::Error;
 use crate::fault::Fault;
 
 pub use repair::RepairSpec;
@@ -32,6 +33,9 @@ pub struct Healed {
     pub faults: Vec<Fault>,
     /// The salt of the input digest under which the old token was opened.
     pub salt: [u8; 32],
+    /// After a reshare that people had approved: why the new token, whose every seat was checked, has not been opened yet.
+    /// It counts once it was ([`Reconstructor::check`](crate::Reconstructor::check)).
+    pub unproven: Option<Error>,
 }
 
 /// Where a job on the crucible leaves what it made: a pointer to it alone crosses (see `open`).

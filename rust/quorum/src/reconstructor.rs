@@ -6,7 +6,7 @@ use std::time::Duration;
 use evanesce_token::Token;
 use evanesce_wire::client::{Dial, TlsDial};
 use evanesce_wire::grant::Signed;
-use evanesce_wire::message::{Command, Serving, Standing};
+use evanesce_wire::message::{Command, Evidence, Serving, Standing};
 use evanesce_wire::{Id, Identity, System, WireError, World};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -21,6 +21,7 @@ use crate::operation::{Done, Operation, Outcome, Reply};
 use crate::order::Ordered;
 use crate::retire::Retirement;
 use crate::revoke::RevokedAt;
+use crate::settled::Settled;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -159,10 +160,8 @@ impl Reconstructor {
         let (usual, world) = (self.0.settings.deadline, &*self.0.world);
         let ready = operations.into_iter().map(|(operation, done)| {
             let mut work = Work::prepare(operation, usual, world);
-            if let (Ok(work), Some((token, grants))) = (&mut work, &self.0.grants)
-                && work.token.id() == token
-            {
-                work.evidence.grants = grants.to_vec();
+            if let Ok(work) = &mut work {
+                self.0.grant(&work.token, &mut work.evidence);
             }
             (work, Reply::new(done))
         });
@@ -178,22 +177,55 @@ impl Reconstructor {
     /// Mints a token's seed anew: fresh polynomials and, where asked for, another quorum, other holders, another policy.
     /// The old token stays as it is: [`retire`](Self::retire) it once the new one is durable.
     pub fn reshare(&self, spec: ReshareSpec, done: Done<Healed>) {
-        self.tell(Message::Reshare(Box::new(spec), Reply::new(done)));
+        self.reshare_settled(spec, Settled::default(), done);
+    }
+
+    /// The same of what people have approved: with a settled header, whose quorum, policy and end are then the new token's.
+    pub fn reshare_settled(&self, spec: ReshareSpec, settled: Settled, done: Done<Healed>) {
+        self.tell(Message::Reshare(
+            Box::new((spec, settled)),
+            Reply::new(done),
+        ));
     }
 
     /// Gives a lost seat to a new holder.
     pub fn repair(&self, spec: RepairSpec, done: Done<Healed>) {
-        self.tell(Message::Repair(Box::new(spec), Reply::new(done)));
+        self.repair_settled(spec, Settled::default(), done);
+    }
+
+    /// The same of what people have approved.
+    pub fn repair_settled(&self, spec: RepairSpec, settled: Settled, done: Done<Healed>) {
+        self.tell(Message::Repair(Box::new((spec, settled)), Reply::new(done)));
     }
 
     /// Asks every seat; with `open`, also regenerates once and verifies the anchor.
     pub fn check(&self, token: Arc<Token>, open: bool, done: Done<CheckTable>) {
+        self.check_settled(token, open.then(Settled::default), done);
+    }
+
+    /// The same, opened as people have approved. Asked under the settings' grants, if they are for this token.
+    pub fn check_settled(
+        &self,
+        token: Arc<Token>,
+        mut open: Option<Settled>,
+        done: Done<CheckTable>,
+    ) {
+        if let Some(settled) = &mut open {
+            self.0.grant(&token, &mut settled.evidence);
+        }
+        let open = open.map(Box::new);
         self.tell(Message::Check(token, open, Reply::new(done)));
     }
 
     /// Tombstones the token wherever it can be.
     pub fn retire(&self, token: Arc<Token>, done: Done<Retirement>) {
-        self.tell(Message::Retire(token, Reply::new(done)));
+        self.retire_settled(token, Settled::default(), done);
+    }
+
+    /// The same as people have approved.
+    pub fn retire_settled(&self, token: Arc<Token>, settled: Settled, done: Done<Retirement>) {
+        let settled = Box::new(settled);
+        self.tell(Message::Retire(token, settled, Reply::new(done)));
     }
 
     /// Orders that a token be revoked, frozen or thawed, at every agent of the directory. `versions` are versions of that
@@ -252,6 +284,15 @@ fn granted(grants: &[Vec<u8>]) -> Result<Option<Granted>, Error> {
 }
 
 impl Inner {
+    /// Puts the grants along, where they are for this token.
+    fn grant(&self, token: &Token, evidence: &mut Evidence) {
+        if let Some((of, grants)) = &self.grants
+            && token.id() == of
+        {
+            evidence.grants = grants.to_vec();
+        }
+    }
+
     fn start(&self) -> Result<Running, Error> {
         Running::start(
             &self.identity,

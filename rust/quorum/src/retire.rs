@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::everyone::{Verb, Word, everyone};
 use crate::fault::{Fault, Trouble};
 use crate::io::side::Side;
+use crate::settled::Settled;
 use crate::verdict;
 use crate::work::Work;
 
@@ -25,16 +26,26 @@ pub struct Retirement {
     pub dead: bool,
     /// The agents' log entries.
     pub receipts: Vec<Receipt>,
+    /// The salt of the input digest.
+    pub salt: [u8; 32],
 }
 
 /// Asks everyone to tombstone it, until `until`. An error only if nobody has.
 pub(crate) async fn retire(
     side: &Arc<Side>,
     token: Arc<Token>,
+    settled: Settled,
     budget: Duration,
     until: Instant,
 ) -> Result<Retirement, Error> {
-    let work = Arc::new(Work::bare(token.clone(), "retire", budget, &*side.world));
+    let work = Arc::new(Work::bare(
+        token.clone(),
+        "retire",
+        settled,
+        budget,
+        &*side.world,
+    ));
+    let salt = work.salts[0];
     let (words, receipts) = everyone(side, &token, Verb::Retire(work), until).await;
     let quorum = &token.body.header.quorum;
     let names = quorum.seats();
@@ -65,5 +76,6 @@ pub(crate) async fn retire(
         missing,
         dead: !quorum.satisfied(&left),
         receipts,
+        salt,
     })
 }

@@ -14,6 +14,7 @@ use crate::error::{Code, Error};
 use crate::heal::{Remint, Repair};
 use crate::operation::{Operation, OwnedInput};
 use crate::plan::{Goal, Reseat};
+use crate::settled::Settled;
 
 /// What is asked of the agents for one use of a key (PROTOCOL §6, Request), the same at every agent.
 pub(crate) struct Statement {
@@ -86,7 +87,11 @@ impl Work {
             true => {
                 refuse_expired(&operation.token, world)?;
                 let budget = operation.deadline.unwrap_or(usual);
-                Self::of(operation.token, "open", &[], Purpose::Use, budget, salts[0])
+                let settled = Settled {
+                    salt: Some(salts[0]),
+                    ..Settled::default()
+                };
+                Self::bare(operation.token, "open", settled, budget, world)
             }
         };
         carried.check(&work)?;
@@ -156,17 +161,24 @@ impl Work {
     pub fn bare(
         token: Arc<Token>,
         action: &'static str,
+        settled: Settled,
         budget: Duration,
         world: &dyn World,
     ) -> Self {
-        Self::of(token, action, &[], Purpose::Use, budget, salt(world))
+        Self::of(token, action, &[], Purpose::Use, settled, budget, world)
     }
 
     /// An opening to mint the seed anew: its input is the new `deal`.
-    pub fn remint(token: Arc<Token>, remint: Remint, budget: Duration, world: &dyn World) -> Self {
+    pub fn remint(
+        token: Arc<Token>,
+        remint: Remint,
+        settled: Settled,
+        budget: Duration,
+        world: &dyn World,
+    ) -> Self {
         let deal = remint.deal();
         let purpose = Purpose::Remint(Box::new(remint));
-        Self::of(token, "reshare", &[&deal], purpose, budget, salt(world))
+        Self::of(token, "reshare", &[&deal], purpose, settled, budget, world)
     }
 
     /// An opening to regenerate a lost seat's share for `holder`: its inputs are the two.
@@ -174,13 +186,14 @@ impl Work {
         token: Arc<Token>,
         repair: Repair,
         holder: &Id,
+        settled: Settled,
         budget: Duration,
         world: &dyn World,
     ) -> Self {
         let seat = repair.seat.to_be_bytes();
         let purpose = Purpose::Repair(repair);
         let inputs: [&[u8]; 2] = [&seat, holder];
-        Self::of(token, "repair", &inputs, purpose, budget, salt(world))
+        Self::of(token, "repair", &inputs, purpose, settled, budget, world)
     }
 
     fn of(
@@ -188,9 +201,11 @@ impl Work {
         action: &'static str,
         inputs: &[&[u8]],
         purpose: Purpose,
+        settled: Settled,
         budget: Duration,
-        salt: [u8; 32],
+        world: &dyn World,
     ) -> Self {
+        let salt = settled.salt(world);
         let input = formula::input_digest(&salt, action, "", inputs);
         let statements = vec![Statement {
             action,
@@ -205,7 +220,7 @@ impl Work {
             budget,
             purpose,
             carried: None,
-            evidence: Evidence::default(),
+            evidence: settled.evidence,
         }
     }
 
@@ -239,13 +254,6 @@ impl Work {
         let payloads: usize = payloads.map(|payload| payload.len() + 40).sum();
         256 * self.statements.len() + payloads + self.evidence.size()
     }
-}
-
-/// A fresh one.
-fn salt(world: &dyn World) -> [u8; 32] {
-    let mut salt = [0; 32];
-    world.random(&mut salt);
-    salt
 }
 
 /// The suite, if the token lists it and it does that.

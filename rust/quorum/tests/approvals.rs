@@ -10,7 +10,7 @@ use evanesce_agent::Config;
 use evanesce_approval::{Asked, Statement};
 use evanesce_policy::Payload;
 use evanesce_quorum::*;
-use evanesce_token::{Gate, Token, formula};
+use evanesce_token::{Gate, Header, Token, formula};
 use evanesce_wire::message::Evidence;
 
 const PAYLOAD: &[u8] = b"{\"amount\":12500}";
@@ -29,17 +29,42 @@ fn approved(token: &Token, caller: &Caller, approver: &Caller) -> Vec<u8> {
         caller: &caller.id,
         payload: Some(&payload),
     };
+    signed(&asked, approver)
+}
+
+/// The same of what is done to the token as a whole.
+fn approved_of(
+    token: &Token,
+    action: &str,
+    inputs: &[&[u8]],
+    caller: &Caller,
+    approver: &Caller,
+) -> Vec<u8> {
+    let input = formula::input_digest(&SALT, action, "", inputs);
+    let asked = Asked {
+        token: token.id(),
+        key: &token.body.header.name,
+        action,
+        suite: "",
+        input: &input,
+        caller: &caller.id,
+        payload: None,
+    };
+    signed(&asked, approver)
+}
+
+fn signed(asked: &Asked<'_>, approver: &Caller) -> Vec<u8> {
     let mut nonce = [0; 16];
     evanesce_secret::random(&mut nonce);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let statement = Statement {
         text: asked.text("").unwrap(),
-        input,
+        input: *asked.input,
         nonce,
-        suite: "ed25519".into(),
-        token: *token.id(),
-        action: "sign".into(),
-        caller: caller.id,
+        suite: asked.suite.into(),
+        token: *asked.token,
+        action: asked.action.into(),
+        caller: *asked.caller,
         expires: now.unwrap().as_secs() + 600,
     };
     statement.sign(&approver.identity()).unwrap().encode()
@@ -137,4 +162,109 @@ fn two_people_approve_and_no_agent_takes_their_word_twice_not_after_a_restart_ei
     let again = [&cfo, &ceo].map(|approver| approved(&token, &three.caller, approver));
     let again: Vec<&[u8]> = again.iter().map(Vec::as_slice).collect();
     pay(&reconstructor, &token, &again).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_reshare_that_was_approved_has_the_header_that_was_approved_and_is_done_once() {
+    let cfo = Caller::new("cfo");
+    let three = agents(3, &[(&cfo, "\"approver\"")]);
+    let Five {
+        reconstructor,
+        caller,
+        ..
+    } = &three;
+    let policy = "permit(principal, action in [Action::\"open\", Action::\"reshare\", Action::\"retire\"], resource)
+        when { context.approvals.names.contains(\"cfo\") };";
+    let spec = MintSpec {
+        quorum: Gate::parse("3 of (s0, s1, s2)").unwrap(),
+        ..spec(policy)
+    };
+    let minted = wait(|done| reconstructor.mint(spec, done)).unwrap_or_else(|e| panic!("{e}"));
+    let old = Arc::new(minted.token);
+    let header = Header {
+        nonce: [9; 32],
+        created: 1_000_000,
+        quorum: Gate::parse("2 of (s0, s1, s2)").unwrap(),
+        replaces: Some(*old.id()),
+        ..old.body.header.clone()
+    };
+    let reshare = |header: &Header, approvals: &[&[u8]]| {
+        let anew = ReshareSpec {
+            token: old.clone(),
+            quorum: None,
+            seats: Default::default(),
+            policy: None,
+            expires: None,
+            policy_check: Box::new(evanesce_policy::check),
+        };
+        let settled = settled(approvals, Some(header.clone()));
+        wait(|done| reconstructor.reshare_settled(anew, settled, done))
+    };
+    // Of another key, under another name, and of one that replaces nothing.
+    for other in [
+        Header {
+            key: [1; 32],
+            ..header.clone()
+        },
+        Header {
+            name: "x".into(),
+            ..header.clone()
+        },
+        Header {
+            replaces: None,
+            ..header.clone()
+        },
+    ] {
+        assert_eq!(reshare(&other, &[]).err().unwrap().code, Code::BadInput);
+    }
+    let none = reshare(&header, &[]).err().unwrap();
+    assert_eq!(none.code, Code::Refused, "{none}");
+    let deal = formula::deal(&header.encode());
+    let word = approved_of(&old, "reshare", &[&deal], caller, &cfo);
+    let other = Header {
+        nonce: [8; 32],
+        ..header.clone()
+    };
+    let another = reshare(&other, &[&word]).err().unwrap();
+    assert!(
+        another.faults[0].detail.contains("another input"),
+        "{another}"
+    );
+    let healed = reshare(&header, &[&word]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(healed.token.body.header, header);
+    assert_eq!(healed.token.public, old.public);
+    assert_eq!(healed.salt, SALT);
+    // It counts once it was opened, and its policy waits for people then.
+    assert_eq!(healed.unproven.unwrap().code, Code::Refused);
+    let new = Arc::new(healed.token);
+    let open = |approvals: &[&[u8]]| {
+        let settled = settled(approvals, None);
+        let table = wait(|done| reconstructor.check_settled(new.clone(), Some(settled), done));
+        table.unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert!(open(&[]).opened.unwrap().is_err());
+    let word = approved_of(&new, "open", &[], caller, &cfo);
+    let opened = open(&[&word]);
+    assert!(opened.opened.unwrap().is_ok() && opened.salt == Some(SALT));
+    let again = reshare(&header, &[&approved_of(&old, "retire", &[], caller, &cfo)]);
+    assert!(again.err().unwrap().faults[0].detail.contains("another"));
+    let word = approved_of(&old, "reshare", &[&deal], caller, &cfo);
+    assert!(reshare(&header, &[&word]).is_ok());
+    let twice = reshare(&header, &[&word]).err().unwrap();
+    assert!(twice.faults[0].detail.contains("spent before"), "{twice}");
+    let word = approved_of(&old, "retire", &[], caller, &cfo);
+    let retired =
+        wait(|done| reconstructor.retire_settled(old.clone(), settled(&[&word], None), done));
+    assert!(retired.unwrap_or_else(|e| panic!("{e}")).dead);
+}
+
+fn settled(approvals: &[&[u8]], header: Option<Header>) -> Settled {
+    Settled {
+        salt: Some(SALT),
+        evidence: Evidence {
+            approvals: approvals.iter().map(|one| one.to_vec()).collect(),
+            ..Evidence::default()
+        },
+        header,
+    }
 }

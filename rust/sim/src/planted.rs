@@ -18,6 +18,12 @@ pub enum Planted {
     ForgetsRevokedGrants,
     /// An agent that starts has forgotten which approvals were spent.
     ForgetsApprovals,
+    /// An agent does not look whether it has spent an approval.
+    SpendsTwice,
+    /// An agent lets a delegate ask for anything.
+    WidensGrants,
+    /// An agent answers though peers have shown it that it was restored from an old copy.
+    AnswersRestored,
     /// An agent answers though it has not heard from its peers since it started.
     AnswersUnheard,
     /// An agent does not look whether it has seen a request's id.
@@ -40,6 +46,9 @@ impl Planted {
             evanesce_agent::planted::TAKES_REPLAYS.set(self == Self::TakesReplays);
             evanesce_agent::planted::FORGETS_COUNTS.set(self == Self::ForgetsCounts);
             evanesce_agent::planted::FORGETS_APPROVALS.set(self == Self::ForgetsApprovals);
+            evanesce_agent::planted::SPENDS_TWICE.set(self == Self::SpendsTwice);
+            evanesce_agent::planted::WIDENS_GRANTS.set(self == Self::WidensGrants);
+            evanesce_agent::planted::ANSWERS_RESTORED.set(self == Self::AnswersRestored);
             evanesce_agent::planted::ANSWERS_UNHEARD.set(self == Self::AnswersUnheard);
             evanesce_quorum::planted::TRUSTS_SHARES.set(self == Self::TrustsShares);
             evanesce_quorum::planted::COUNTS_UNCHECKED.set(self == Self::CountsUnchecked);

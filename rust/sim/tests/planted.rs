@@ -90,3 +90,21 @@ fn an_agent_that_answers_before_it_has_heard_from_its_peers() {
 fn an_agent_that_forgets_which_approvals_were_spent_when_it_starts() {
     found(Planted::ForgetsApprovals, "an approval is good once");
 }
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_takes_an_approval_twice() {
+    found(Planted::SpendsTwice, "an approval is good once");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_lets_a_delegate_ask_for_anything() {
+    found(Planted::WidensGrants, "grants are kept to");
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_agent_that_answers_from_an_old_copy_of_which_its_peers_have_told_it() {
+    found(Planted::AnswersRestored, "peers come first");
+}

@@ -62,9 +62,7 @@ pub fn verify_statement(spki: &[u8], statement: &[u8; 32], signature: &[u8]) -> 
 /// The same over a message of any length: what authenticators sign is longer.
 pub fn verify_message(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
     if let Some(point) = spki.strip_prefix(&ED25519_SPKI) {
-        UnparsedPublicKey::new(&signature::ED25519, point)
-            .verify(message, signature)
-            .is_ok()
+        verify_ed25519(point, message, signature)
     } else if let Some(point) = spki.strip_prefix(&P256_SPKI) {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
             .verify(message, signature)
@@ -72,6 +70,19 @@ pub fn verify_message(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
     } else {
         false
     }
+}
+
+/// The same by an Ed25519 key as it is, 32 bytes.
+pub(crate) fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let verify = || {
+        let key = UnparsedPublicKey::new(&signature::ED25519, key);
+        key.verify(message, signature).is_ok()
+    };
+    #[cfg(feature = "memo")]
+    if crate::memo::is_known(key, message, signature, verify) {
+        return true;
+    }
+    verify()
 }
 
 /// An identity kept in a PKCS#8 PEM file with mode 0600.
@@ -192,13 +203,18 @@ impl Identity for FileIdentity {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, WireError> {
-        on_crucible(|| match &self.key {
+        let signature = on_crucible(|| match &self.key {
             KeyKind::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
             KeyKind::P256(key) => key
                 .sign(&SystemRandom::new(), message)
                 .map(|s| s.as_ref().to_vec())
                 .map_err(|_| WireError::Identity("the P-256 key cannot sign".into())),
-        })
+        })?;
+        #[cfg(feature = "memo")]
+        if let Some(key) = self.spki.strip_prefix(&ED25519_SPKI) {
+            crate::memo::made(key, message, &signature);
+        }
+        Ok(signature)
     }
 }
 

@@ -27,8 +27,11 @@ pub mod error;
 pub mod exported;
 pub mod grant;
 pub mod identity;
+mod kem;
 pub mod limits;
 pub mod live;
+#[cfg(feature = "memo")]
+mod memo;
 pub mod merkle;
 pub mod message;
 pub mod note;

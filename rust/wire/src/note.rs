@@ -15,11 +15,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 
+use crate::identity::verify_ed25519;
 use crate::merkle::Hash;
 use crate::{Id, Identity, WireError};
 
@@ -286,8 +286,7 @@ fn name_is_valid(name: &str) -> bool {
 }
 
 fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
-    let key = UnparsedPublicKey::new(&ED25519, key);
-    signature.len() == 64 && key.verify(message, signature).is_ok()
+    signature.len() == 64 && verify_ed25519(key, message, signature)
 }
 
 fn key_hash(name: &str, kind: u8, key: &[u8; 32]) -> [u8; 4] {

@@ -13,9 +13,9 @@ use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::th;
 use hpke::aead::ExportOnlyAead;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender};
 
+use crate::kem::Dhkem;
 use crate::limits::{REPLAY_WINDOW, SESSION_LIFE};
 use crate::{Id, Identity, WireError, verify_statement};
 
@@ -28,9 +28,9 @@ const INFO: &[u8] = b"evanesce/v1/session";
 const TO_AGENT: &[u8] = b"to agent";
 const TO_RECONSTRUCTOR: &[u8] = b"to reconstructor";
 
-type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
-type PublicKey = <X25519HkdfSha256 as Kem>::PublicKey;
-type EncappedKey = <X25519HkdfSha256 as Kem>::EncappedKey;
+type PrivateKey = <Dhkem as Kem>::PrivateKey;
+type PublicKey = <Dhkem as Kem>::PublicKey;
+type EncappedKey = <Dhkem as Kem>::EncappedKey;
 
 /// What a reconstructor sends to open a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl PendingSession {
         let private = on_crucible(|| -> Result<Secret<32>, WireError> {
             let mut seed = [0u8; 32];
             evanesce_secret::random(&mut seed);
-            let (private, public) = X25519HkdfSha256::derive_keypair(&seed);
+            let (private, public) = Dhkem::derive_keypair(&seed);
             session_key.copy_from_slice(&public.to_bytes());
             Ok(Secret::filled(|out| private.write_exact(out))?)
         })?;
@@ -125,7 +125,7 @@ impl PendingSession {
                 PrivateKey::from_bytes(self.private.expose()).map_err(|_| WireError::Unsealable)?;
             let enc = EncappedKey::from_bytes(&answer.enc)
                 .map_err(|_| WireError::Malformed("session answer: enc is no X25519 key".into()))?;
-            let context = setup_receiver::<ExportOnlyAead, HkdfSha256, X25519HkdfSha256>(
+            let context = setup_receiver::<ExportOnlyAead, HkdfSha256, Dhkem>(
                 &OpModeR::Base,
                 &private,
                 &enc,
@@ -178,7 +178,7 @@ pub fn answer(
         let malformed =
             || WireError::Malformed("session offer: the session key is no X25519 key".into());
         let public = PublicKey::from_bytes(&offer.session_key).map_err(|_| malformed())?;
-        let (enc, context) = setup_sender::<ExportOnlyAead, HkdfSha256, X25519HkdfSha256>(
+        let (enc, context) = setup_sender::<ExportOnlyAead, HkdfSha256, Dhkem>(
             &OpModeS::Base,
             &public,
             &info(&statement),

@@ -21,7 +21,7 @@ PR_SET_PTRACER = 0x59616D61
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=int, required=True, metavar="FD")
-    parser.add_argument("role", choices=["agent", "caller", "scanner"])
+    parser.add_argument("role", choices=["agent", "caller", "service", "scanner"])
     parser.add_argument("argument", nargs="?")
     given = parser.parse_args()
     if not hasattr(_core, "audit_scan"):
@@ -36,6 +36,9 @@ def main() -> None:
         # The agent has the main thread, as it does when people start it. It ends with the harness.
         threading.Thread(target=_serve_then_end, args=[control], daemon=True).start()
         cli.main(["agent", "run", given.argument])
+    if given.role == "service":
+        # What this becomes has no line to the harness, and is told to stop like any other.
+        cli.main(["reconstructor", "run", given.argument])
     if given.role == "caller":
         control.work = workload.Workload(Path(given.argument)).perform
     control.serve()

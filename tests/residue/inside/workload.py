@@ -8,12 +8,14 @@ the harness sees that what should happen did. An outcome that was not expected e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import secrets
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -193,6 +195,46 @@ class Workload:
         self._did("retire")
         self._must_fail(None, lambda: client.sign(self._minted["short-lived"], b"message"))
 
+    def _through(self) -> None:
+        """All of that as a caller that is only a caller: done in the process of a reconstructor that works for others,
+        and what is secret of it comes back sealed."""
+        self._patiently_settled()
+        with self._as_clerk():
+            for token in (self._token("flat"), self._token("nested"), self._minted["rsa-oaep"], self._minted["hmac"]):
+                self._side_by_side(self._using(token, suite) for suite in token.suites)
+            flat, guarded = self._token("flat"), self._token("guarded")
+            self._together(flat)()
+            self._using(guarded, "ed25519")()
+            for suite in ("hmac-sha256", "aes-256-gcm", "hkdf-sha256"):
+                self._must_fail({"refused", "quorum-not-met"}, self._using(guarded, suite))
+            self._must_fail({"inconsistent"}, self._using(self._token("dishonest"), "ed25519"))
+            self._must_fail({"expired"}, self._using(self._token("expired"), "ed25519"))
+            self._must_fail({"token-altered", "quorum-not-met"}, self._using(self._token("altered"), "ed25519"))
+            wrong = partial(self._client.verify_mac, flat, b"message", bytes(32), "hmac-sha256", trust_token=True)
+            self._must_fail({"invalid-signature"}, wrong)
+            self._must_fail({"decryption-failed"}, partial(self._client.decrypt, flat, bytes(60), suite="aes-256-gcm"))
+            # Nobody waits for what comes of these.
+            for suite in ("ed25519", "ml-dsa-65"):
+                with contextlib.suppress(EvanesceError):
+                    self._client.sign(flat, b"message", suite, deadline=0.005)
+
+    @contextlib.contextmanager
+    def _as_clerk(self) -> Iterator[None]:
+        own = self._client
+        with Client(self._plan["clerk"], deadline=PATIENT) as client:
+            self._client = client
+            try:
+                yield
+            finally:
+                self._client = own
+
+    def _patiently_settled(self) -> None:
+        """Until the reconstructor has a session with each agent that is left."""
+        deadline = time.monotonic() + PATIENT
+        with Client(self._plan["clerk"], deadline=PATIENT) as client:
+            while client.reconstructor_status()["agents"] < 5 and time.monotonic() < deadline:
+                time.sleep(0.05)
+
     def _hasty(self) -> None:
         """While three agents are stopped: nothing comes of anything, in time or later."""
         flat = self._token("flat")
@@ -255,6 +297,9 @@ class Workload:
     def _again(self) -> None:
         """Ordinary work after all that."""
         for token in (self._token("flat"), self._minted["minted-nested"]):
+            self._side_by_side(self._using(token, suite) for suite in token.suites)
+        with self._as_clerk():
+            token = self._token("nested")
             self._side_by_side(self._using(token, suite) for suite in token.suites)
 
     # Their parts.

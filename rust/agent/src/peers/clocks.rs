@@ -7,8 +7,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use evanesce_element::software::SoftwareElement;
+use evanesce_token::{Body, Gate, Header};
 use evanesce_wire::client::{CallError, Dial, Pending, Way};
-use evanesce_wire::message::{Problem, Status};
+use evanesce_wire::message::{
+    Answers, Batch, Code, Context, Envelope, Evidence, Opening, Problem, Request, SeatRow,
+    SessionAnswer, Status, envelope_aad,
+};
+use evanesce_wire::session::PendingSession;
 use evanesce_wire::{FileIdentity, Id, Identity, System, WireError, World};
 use http::Method;
 
@@ -86,6 +91,7 @@ impl Way for Nearby {
 
 struct Quorum {
     agents: Vec<Arc<Assembled>>,
+    keys: Vec<Arc<FileIdentity>>,
     clocks: Vec<Arc<Turned>>,
     ops: FileIdentity,
 }
@@ -151,6 +157,7 @@ impl Quorum {
         }
         Self {
             agents,
+            keys,
             clocks,
             ops,
         }
@@ -163,6 +170,90 @@ impl Quorum {
         let answer = agent.handle(&id, self.ops.spki(), &Method::POST, &path, vec![0]);
         let (status, body) = answer.await;
         (status, Problem::decode(&body).unwrap().message)
+    }
+
+    /// What agent `n` decides about retiring a token under this policy, with so many approvals, none of them good. It has no
+    /// row, so that nothing is retired.
+    async fn retires(&self, n: usize, policy: &str, approvals: usize) -> (Code, String) {
+        let (agent, caller) = (&self.agents[n], self.ops.caller_id());
+        let post = async |path: &str, body: Vec<u8>| {
+            let answered = agent.handle(&caller, self.ops.spki(), &Method::POST, path, body);
+            let (status, body) = answered.await;
+            assert_eq!(status, 200, "{:?}", Problem::decode(&body));
+            body
+        };
+        let near = &self.keys[n];
+        let now = self.clocks[n].unix_millis() / 1000;
+        let (pending, offer) = PendingSession::offer(&self.ops, near.agent_id(), now).unwrap();
+        let answer = SessionAnswer::decode(&post("/v1/session", offer.encode()).await).unwrap();
+        let session = pending.accept(&answer.answer, near.spki()).unwrap();
+        let header = Header {
+            key: [1; 32],
+            nonce: [2; 32],
+            name: "k".into(),
+            suites: vec!["hmac-sha256".into()],
+            quorum: Gate::parse("1 of (a)").unwrap(),
+            policy: policy.into(),
+            created: 0,
+            expires: None,
+            replaces: None,
+        };
+        let (commitments, rest) = (vec![[4; 32]], [[3; 32], [5; 32], [6; 32]]);
+        let body = Body::new(
+            header.encode(),
+            rest[0],
+            commitments.clone(),
+            rest[1],
+            rest[2],
+            evanesce_suite::catalogue(),
+        );
+        let mut id = [0; 16];
+        System.random(&mut id);
+        let request = Request {
+            token: body.unwrap().id,
+            action: "retire".into(),
+            suite: String::new(),
+            input: [6; 32],
+            caller,
+            session: session.id,
+            id,
+            not_after: now + 60,
+            payload: None,
+        };
+        let batch = Batch {
+            contexts: vec![Context::Full {
+                header: header.encode(),
+                anchor: rest[0],
+                commitments,
+                public: rest[1],
+                sealed: rest[2],
+            }],
+            openings: vec![Opening {
+                context: 0,
+                requests: vec![request.encode()],
+                salts: vec![None],
+                evidence: Evidence {
+                    approvals: vec![vec![0xa0]; approvals],
+                    ..Evidence::default()
+                },
+                rows: vec![SeatRow {
+                    seat: 0,
+                    holder: [9; 32],
+                    epoch: 0,
+                    correction: [0; 32],
+                }],
+            }],
+        };
+        let aad = envelope_aad("retire", &near.agent_id());
+        let (counter, sealed) = session.seal_message(&aad, batch.encode()).unwrap();
+        let envelope = Envelope {
+            session: session.id,
+            counter,
+            sealed,
+        };
+        let answers = post("/v1/retire", envelope.encode()).await;
+        let answer = Answers::decode(&answers).unwrap().openings.remove(0);
+        (answer.code, answer.reason)
     }
 
     async fn standing(&self, n: usize) -> String {
@@ -193,7 +284,7 @@ async fn decides(quorum: &Quorum, n: usize, off: &str) {
         assert_eq!(status, if wrong { 503 } else { 400 }, "{verb}: {why}");
         assert!(why.contains(off), "{why}");
     }
-    // What makes an end of something is not put off.
+    // What makes an end of something is not put off as such.
     for verb in ["retire", "order"] {
         let (status, why) = quorum.ask(n, verb).await;
         assert_eq!(status, 400, "{verb}: {why}");
@@ -221,6 +312,40 @@ async fn an_agent_whose_clock_is_31_s_ahead_decides_nothing_that_time_is_for() {
     // One that is wrong stops nobody else.
     heard().await;
     decides(&quorum, 1, "").await;
+}
+
+#[tokio::test]
+async fn a_retirement_is_put_off_for_a_wrong_clock_only_where_the_time_is_part_of_what_permits_it()
+{
+    evanesce_secret::init();
+    let folder = tempfile::tempdir().unwrap();
+    let quorum = Quorum::of(5, folder.path());
+    decides(&quorum, 0, "").await;
+    let plain = "permit(principal, action == Action::\"retire\", resource);";
+    let timed =
+        "permit(principal, action == Action::\"retire\", resource) when { context.now > 0 };";
+    for policy in [plain, timed, ""] {
+        assert_eq!(
+            quorum.retires(0, policy, 0).await.0,
+            Code::Unrouted,
+            "{policy}"
+        );
+    }
+    assert_eq!(quorum.retires(0, plain, 1).await.0, Code::Malformed);
+    quorum.clocks[0].0.store(31_000, Relaxed);
+    decides(&quorum, 0, "ahead of the median").await;
+    for policy in [plain, ""] {
+        assert_eq!(
+            quorum.retires(0, policy, 0).await.0,
+            Code::Unrouted,
+            "{policy}"
+        );
+    }
+    for (policy, approvals) in [(timed, 0), (plain, 1), ("", 1)] {
+        let (code, why) = quorum.retires(0, policy, approvals).await;
+        assert_eq!(code, Code::Unavailable, "{policy}");
+        assert!(why.contains("ahead of the median"), "{why}");
+    }
 }
 
 #[tokio::test]

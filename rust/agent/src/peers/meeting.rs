@@ -59,6 +59,7 @@ type Signed = ([u8; 32], Vec<u8>);
 pub struct Meeting {
     /// Whom this agent compares with.
     pub peers: Peers,
+    me: Id,
     identity: Arc<dyn Identity>,
     log_key: ([u8; 32], Vec<u8>),
     dial: Arc<dyn Dial>,
@@ -143,6 +144,7 @@ impl Meeting {
             early: Mutex::default(),
             standing: Mutex::new(Standing::new(&peers)),
             peers,
+            me: identity.agent_id(),
             identity,
             log_key,
             dial,
@@ -323,15 +325,19 @@ impl Meeting {
             .ok_or("this agent's log has no head")?;
         let (log_key, endorsement) = self.log_key.clone();
         let (life, from) = self.place(&peer.id);
+        let head = Head {
+            log_key,
+            checkpoint: checkpoint.to_string(),
+            endorsement,
+        };
+        let (me, spki) = (&self.me, self.identity.spki());
+        let good = (checkpoint.size, checkpoint.root);
+        self.verified.own(me, &head, spki, good);
         let exchange = Exchange {
             from,
             life,
             want,
-            head: Head {
-                log_key,
-                checkpoint: checkpoint.to_string(),
-                endorsement,
-            },
+            head,
             after: self.confirmed(&peer.id),
             clock: now,
         };
@@ -586,7 +592,7 @@ impl Meeting {
                 }
                 continue;
             }
-            let statement = seen_statement(&self.identity.agent_id(), &head.log_key, size, &root);
+            let statement = seen_statement(&self.me, &head.log_key, size, &root);
             let good = |signature: &Vec<u8>| {
                 let verified = &self.verified;
                 verified.signature(&peer.id, spki, &statement, signature)

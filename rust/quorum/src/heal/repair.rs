@@ -17,6 +17,7 @@ use crate::mint::draft::margins;
 use crate::mint::seating::{Shares, seat_one};
 use crate::mint::{Words, reach, unfinished};
 use crate::open::Failure;
+use crate::settled::Settled;
 use crate::work::{Work, refuse_expired};
 
 /// Which seat goes to whom.
@@ -90,6 +91,7 @@ impl Shares for Regained {
 pub(crate) async fn repair(
     side: &Arc<Side>,
     spec: RepairSpec,
+    settled: Settled,
     budget: Duration,
     until: Instant,
 ) -> Result<Healed, Error> {
@@ -104,7 +106,7 @@ pub(crate) async fn repair(
         share: share.clone(),
     };
     let holder = side.directory.all()[place].id;
-    let work = Work::repair(token.clone(), lost, &holder, budget, &*side.world);
+    let work = Work::repair(token.clone(), lost, &holder, settled, budget, &*side.world);
     let opened = side.open(work).await?;
     let share = share
         .get()
@@ -166,6 +168,7 @@ pub(crate) async fn repair(
         warnings,
         faults: opened.faults,
         salt: opened.salts[0],
+        unproven: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce_token::{Gate, Token, formula};
+use evanesce_token::{Gate, Header, Token, formula};
 use tokio::time::Instant;
 
 use crate::error::{Code, Error};
@@ -14,6 +14,7 @@ use crate::mint::deal::{Dealt, deal_seed};
 use crate::mint::draft::{Draft, draft};
 use crate::mint::{MintSpec, PolicyCheck, Words, complete, reach};
 use crate::open::{Failure, unseal_import};
+use crate::settled::Settled;
 use crate::work::{Work, refuse_expired};
 
 /// What to mint anew, and what is to be different. With nothing different it is a refresh: the same holders under fresh
@@ -82,16 +83,24 @@ impl Remint {
     }
 }
 
-/// Reshares; waits for agents until `until`, and `budget` of it at most for each opening.
+/// Reshares; waits for agents until `until`, and `budget` of it at most for each opening. Where the new header was settled,
+/// as `Code::Spent` once the old token was opened for it, and with the new token even if that may not be opened yet:
+/// people were asked for it, and would have to be asked again.
 pub(crate) async fn reshare(
     side: &Arc<Side>,
     spec: ReshareSpec,
+    mut settled: Settled,
     budget: Duration,
     until: Instant,
 ) -> Result<Healed, Error> {
     let old = spec.token.clone();
     refuse_expired(&old, &*side.world)?;
-    let (draft, places, mut warnings) = draft(side, mint_spec(side, spec))?;
+    let header = settled.header.take();
+    let (mut draft, places, mut warnings) = draft(side, mint_spec(side, spec, header.as_ref()))?;
+    if let Some(header) = &header {
+        adopt(&mut draft.header, header)?;
+    }
+    let asked = header.is_some();
     reach(side, &places, WORDS, until).await?;
     let dealt: Slot<Dealt> = Slot::default();
     let remint = Remint {
@@ -99,43 +108,100 @@ pub(crate) async fn reshare(
         dealt: dealt.clone(),
     };
     let opened = side
-        .open(Work::remint(old, remint, budget, &*side.world))
-        .await?;
+        .open(Work::remint(old, remint, settled, budget, &*side.world))
+        .await;
+    let opened = opened.map_err(|e| match asked && dealt.get().is_some() {
+        true => spent(e),
+        false => e,
+    })?;
     let dealt = dealt
         .get()
         .ok_or_else(|| Error::internal("a seed was opened and not dealt"))?;
-    let (token, seated) = complete(side, dealt, &places, WORDS, until).await?;
+    let seated = complete(side, dealt, &places, WORDS, until).await;
+    let (token, seated) = seated.map_err(|e| if asked { spent(e) } else { e })?;
     // Checks are the agents' word for each seat alone; only an opening shows that the deal holds together.
     let proven = side
-        .open(Work::bare(token.clone(), "open", budget, &*side.world))
+        .open(Work::bare(
+            token.clone(),
+            "open",
+            Settled::default(),
+            budget,
+            &*side.world,
+        ))
         .await;
-    let proven = proven.map_err(|e| Error {
+    let (proven, unproven) = match proven {
+        Err(e) if asked && may_be_opened_later(e.code) => (None, Some(e)),
+        proven => (Some(proven), None),
+    };
+    let proven = proven.transpose().map_err(|e| Error {
         message: format!("the new token was seated and cannot be opened: {}", e.message),
         hint: "The old token is as it was. The new policy must let you open (Action::\"open\"), so that what is to \
                replace the old token is known to work."
             .into(),
         ..e
-    })?;
+    });
+    let proven = proven.map_err(|e| if asked { spent(e) } else { e })?;
     warnings.sort();
     warnings.dedup();
     let mut receipts = opened.receipts;
     receipts.extend(seated);
-    receipts.extend(proven.receipts);
     let mut faults = opened.faults;
-    faults.extend(proven.faults);
+    if let Some(proven) = proven {
+        receipts.extend(proven.receipts);
+        faults.extend(proven.faults);
+    }
     Ok(Healed {
         token: Token::clone(&token),
         receipts,
         warnings,
         faults,
         salt: opened.salts[0],
+        unproven,
     })
 }
 
+/// Takes what is drawn from the settled header; all else must be as it says.
+fn adopt(drafted: &mut Header, header: &Header) -> Result<(), Error> {
+    (drafted.nonce, drafted.created) = (header.nonce, header.created);
+    match drafted == header {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::BadInput,
+            "what was settled is no new token of this one",
+            "Ask for it anew, with the token that is to be replaced.",
+        )),
+    }
+}
+
+/// Whether an opening that failed so may succeed later, of the same token.
+fn may_be_opened_later(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Refused | Code::QuorumNotMet | Code::Overloaded | Code::Role
+    )
+}
+
+/// A mint that was begun under a settled nonce, and failed.
+fn spent(e: Error) -> Error {
+    Error {
+        code: Code::Spent,
+        hint: "The old token is as it was. What was approved is good for one mint: put it right, and ask people anew."
+            .into(),
+        ..e
+    }
+}
+
 /// The mint that a reshare is: all that was not asked to be different is as in the old token.
-fn mint_spec(side: &Side, spec: ReshareSpec) -> MintSpec {
+fn mint_spec(side: &Side, spec: ReshareSpec, settled: Option<&Header>) -> MintSpec {
     let header = &spec.token.body.header;
-    let quorum = spec.quorum.unwrap_or_else(|| header.quorum.clone());
+    let quorum = settled
+        .map(|settled| settled.quorum.clone())
+        .or(spec.quorum);
+    let policy = settled
+        .map(|settled| settled.policy.clone())
+        .or(spec.policy);
+    let expires = settled.map(|settled| settled.expires).or(spec.expires);
+    let quorum = quorum.unwrap_or_else(|| header.quorum.clone());
     let mut seats = spec.seats;
     for (seat, row) in header.quorum.seats().into_iter().zip(&spec.token.rows) {
         if quorum.seats().contains(&seat) {
@@ -148,8 +214,8 @@ fn mint_spec(side: &Side, spec: ReshareSpec) -> MintSpec {
         suites: header.suites.clone(),
         quorum,
         seats,
-        policy: spec.policy.unwrap_or_else(|| header.policy.clone()),
-        expires: spec.expires.unwrap_or(header.expires),
+        policy: policy.unwrap_or_else(|| header.policy.clone()),
+        expires: expires.unwrap_or(header.expires),
         key: Some(header.key),
         replaces: Some(*spec.token.id()),
         imported: None,

@@ -103,6 +103,7 @@ mod tests {
             work: Arc::new(Work::bare(
                 token(0, 0),
                 "open",
+                crate::Settled::default(),
                 Duration::ZERO,
                 &evanesce_wire::System,
             )),

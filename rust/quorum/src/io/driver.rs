@@ -248,27 +248,30 @@ impl Driver {
                 let until = Instant::now() + self.settings.mint_deadline;
                 self.aside(async move { done.send(mint::mint(&side, *spec, until).await) })
             }
-            Message::Reshare(spec, done) => {
-                let until = Instant::now() + self.settings.mint_deadline;
-                self.aside(
-                    async move { done.send(heal::reshare(&side, *spec, budget, until).await) },
-                )
+            Message::Reshare(asked, done) => {
+                let (until, (spec, settled)) =
+                    (Instant::now() + self.settings.mint_deadline, *asked);
+                self.aside(async move {
+                    done.send(heal::reshare(&side, spec, settled, budget, until).await)
+                })
             }
-            Message::Repair(spec, done) => {
-                let until = Instant::now() + self.settings.mint_deadline;
-                self.aside(
-                    async move { done.send(heal::repair(&side, *spec, budget, until).await) },
-                )
+            Message::Repair(asked, done) => {
+                let (until, (spec, settled)) =
+                    (Instant::now() + self.settings.mint_deadline, *asked);
+                self.aside(async move {
+                    done.send(heal::repair(&side, spec, settled, budget, until).await)
+                })
             }
             Message::Check(token, open, done) => {
                 self.aside(async move {
+                    let open = open.map(|settled| *settled);
                     done.send(check::check(&side, token, open, budget, until).await)
                 });
             }
-            Message::Retire(token, done) => {
-                self.aside(
-                    async move { done.send(retire::retire(&side, token, budget, until).await) },
-                );
+            Message::Retire(token, settled, done) => {
+                self.aside(async move {
+                    done.send(retire::retire(&side, token, *settled, budget, until).await)
+                });
             }
             Message::Order(versions, command, done) => {
                 self.aside(async move {

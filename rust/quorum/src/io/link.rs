@@ -159,28 +159,44 @@ impl Link {
         self: &Arc<Self>,
         verb: &str,
         until: Instant,
-        mut compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
+        compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
         decode: impl Fn(&[u8]) -> Result<T, WireError>,
     ) -> Result<(T, Arc<Live>), Down> {
-        let whole = async {
-            let mut again = true;
-            loop {
-                let stood = self.live().is_some();
-                let live = self.ready().await?;
-                let body = compose(&live)?;
-                match self.post(&live, verb, body).await {
-                    Ok(answer) => match decode(&answer) {
-                        Ok(answer) => return Ok((answer, live)),
-                        Err(e) => return Err(down(&CallError::Wire(e))),
-                    },
-                    Err(e) if again && self.worth_another(&e, &live, stood) => again = false,
-                    Err(e) => return Err(down(&e)),
-                }
+        within(until, self.ask(verb, true, compose, decode, |_| true)).await
+    }
+
+    /// Composes, posts and decodes; once more where the same request may succeed on a new session or connection, and what
+    /// went wrong `may` be followed by another. Unsealed, over the connection alone.
+    async fn ask<T>(
+        self: &Arc<Self>,
+        verb: &str,
+        sealed: bool,
+        mut compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
+        decode: impl Fn(&[u8]) -> Result<T, WireError>,
+        may: impl Fn(&CallError) -> bool,
+    ) -> Result<(T, Arc<Live>), Down> {
+        let mut again = true;
+        loop {
+            let stood = self.live().is_some();
+            let live = self.ready().await?;
+            let body = compose(&live)?;
+            let answer = match sealed {
+                true => self.post(&live, verb, body).await,
+                false => live.connection.post(&format!("/v1/{verb}"), body).await,
+            };
+            let error = match answer {
+                Ok(answer) => match decode(&answer) {
+                    Ok(answer) => return Ok((answer, live)),
+                    Err(e) => return Err(down(&CallError::Wire(e))),
+                },
+                Err(error) => error,
+            };
+            // It drops what is of no use any more, whether or not this is asked for again.
+            let another = self.worth_another(&error, &live, stood);
+            if !(may(&error) && another && again) {
+                return Err(down(&error));
             }
-        };
-        match timeout_at(until, whole).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
+            again = false;
         }
     }
 
@@ -223,19 +239,9 @@ impl Link {
 
     /// Gives the agent an order, which needs no seal: it is signed, and no secret.
     pub async fn order(self: &Arc<Self>, body: Vec<u8>) -> Result<(Obeyed, Arc<Live>), Down> {
-        let mut again = true;
-        loop {
-            let stood = self.live().is_some();
-            let live = self.ready().await?;
-            match live.connection.post("/v1/order", body.clone()).await {
-                Ok(answer) => {
-                    let answer = Obeyed::decode(&answer).map_err(|e| down(&CallError::Wire(e)))?;
-                    return Ok((answer, live));
-                }
-                Err(e) if again && self.worth_another(&e, &live, stood) => again = false,
-                Err(e) => return Err(down(&e)),
-            }
-        }
+        let compose = |_: &Live| Ok(body.clone());
+        self.ask("order", false, compose, Obeyed::decode, |_| true)
+            .await
     }
 
     /// Posts a body as it is, over the connection alone.
@@ -387,6 +393,15 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What comes of it, if it does in time.
+async fn within<T>(
+    until: Instant,
+    whole: impl Future<Output = Result<T, Down>>,
+) -> Result<T, Down> {
+    let slow = |_| Err(Down::new(Trouble::Slow, "it did not answer in time"));
+    timeout_at(until, whole).await.unwrap_or_else(slow)
 }
 
 /// An attempt under way. One that breaks off leaves nobody waiting for it, and no other held up.

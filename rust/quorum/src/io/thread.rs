@@ -19,6 +19,7 @@ use crate::operation::{Outcome, Reply};
 use crate::order::Ordered;
 use crate::retire::Retirement;
 use crate::revoke::RevokedAt;
+use crate::settled::Settled;
 use crate::status::AgentStatus;
 use crate::work::Work;
 
@@ -27,10 +28,10 @@ pub(crate) enum Message {
     /// Operations, each ready or already refused.
     Submit(Vec<(Result<Work, Error>, Reply<Outcome>)>),
     Mint(Box<MintSpec>, Reply<Minted>),
-    Reshare(Box<ReshareSpec>, Reply<Healed>),
-    Repair(Box<RepairSpec>, Reply<Healed>),
-    Check(Arc<Token>, bool, Reply<CheckTable>),
-    Retire(Arc<Token>, Reply<Retirement>),
+    Reshare(Box<(ReshareSpec, Settled)>, Reply<Healed>),
+    Repair(Box<(RepairSpec, Settled)>, Reply<Healed>),
+    Check(Arc<Token>, Option<Box<Settled>>, Reply<CheckTable>),
+    Retire(Arc<Token>, Box<Settled>, Reply<Retirement>),
     Order(Vec<Arc<Token>>, Command, Reply<Ordered>),
     Revoke(Vec<u8>, Reply<Vec<RevokedAt>>),
     Status(Reply<Vec<AgentStatus>>),
@@ -49,7 +50,7 @@ impl Message {
             Self::Reshare(_, done) => done.send(Err(error)),
             Self::Repair(_, done) => done.send(Err(error)),
             Self::Check(_, _, done) => done.send(Err(error)),
-            Self::Retire(_, done) => done.send(Err(error)),
+            Self::Retire(_, _, done) => done.send(Err(error)),
             Self::Order(_, _, done) => done.send(Err(error)),
             Self::Revoke(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),

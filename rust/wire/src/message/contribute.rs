@@ -385,7 +385,7 @@ pub enum Code {
     Replayed,
     /// The agent cannot take more now.
     Overloaded,
-    /// Permitted, but the log or a tombstone cannot be written: nothing was done.
+    /// Permitted, but the log or a tombstone cannot be written, or it would hang on a clock that is wrong: nothing was done.
     Unavailable,
 }
 

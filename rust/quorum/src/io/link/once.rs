@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use evanesce_wire::WireError;
 use evanesce_wire::client::CallError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{Down, Link, Live, down};
-use crate::fault::Trouble;
+use super::{Down, Link, Live, within};
 
 /// Why there is no answer.
 pub(crate) struct Unheard {
@@ -28,37 +27,21 @@ impl Link {
         decode: impl Fn(&[u8]) -> Result<T, WireError>,
     ) -> Result<(T, Arc<Live>), Unheard> {
         let sent = AtomicBool::new(false);
-        let whole = async {
-            let mut again = true;
-            loop {
-                sent.store(false, Relaxed);
-                let live = self.ready().await?;
-                let body = compose(&live)?;
-                sent.store(true, Relaxed);
-                let error = match self.post(&live, verb, body).await {
-                    Ok(answer) => match decode(&answer) {
-                        Ok(answer) => return Ok((answer, live)),
-                        Err(e) => return Err(down(&CallError::Wire(e))),
-                    },
-                    Err(error) => error,
-                };
-                sent.store(may_have_begun(&error), Relaxed);
-                // It drops what is of no use any more, whether or not this is asked for again.
-                let another = self.worth_another(&error, &live, true);
-                if !(again && another) || sent.load(Relaxed) {
-                    return Err(down(&error));
-                }
-                again = false;
-            }
+        let composed = |live: &Live| {
+            let body = compose(live)?;
+            sent.store(true, Relaxed);
+            Ok(body)
         };
-        let slow = || Down::new(Trouble::Slow, "it did not answer in time");
-        let outcome = timeout_at(until, whole).await;
-        outcome
-            .unwrap_or_else(|_| Err(slow()))
-            .map_err(|down| Unheard {
-                down,
-                begun: sent.load(Relaxed),
-            })
+        let may = |error: &CallError| {
+            let begun = may_have_begun(error);
+            sent.store(begun, Relaxed);
+            !begun
+        };
+        let outcome = within(until, self.ask(verb, true, composed, decode, may)).await;
+        outcome.map_err(|down| Unheard {
+            down,
+            begun: sent.load(Relaxed),
+        })
     }
 }
 

@@ -1,0 +1,50 @@
+"""Verbs that make a request of what they would do, for people to approve (`--ask`): no agent is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from evanesce import _requests
+from evanesce.approvals import Request
+from evanesce.cli import _options
+from evanesce.cli._app import App
+from evanesce.grant import Grant
+
+folder_option = click.option(
+    "--folder", metavar="DIR", help="Where requests are, such as a shared one. [default: the home's]"
+)
+
+
+def ask_options(function: _options.F) -> _options.F:
+    """`--ask`, and what goes with it."""
+    for decorator in (
+        folder_option,
+        click.option("--word", default="", metavar="TEXT", help="With --ask: what it is about; unchecked."),
+        click.option("--ask", is_flag=True, help="Ask people to approve it instead; `evanesce wait` then does it."),
+    ):
+        function = decorator(function)
+    return function
+
+
+def publish(
+    app: App, made: Request, folder: str | None, under: Grant | None = None, place: Path | None = None
+) -> dict[str, str]:
+    """Keeps a request where people find it, and at home what it is to be done under and to. Says what to do next."""
+    home = app.home.root
+    kept = _requests.root(home, folder).keep(made, home)
+    if under is not None:
+        _requests.keep_grant(home, made, under)
+    if place is not None:
+        _requests.keep_place(home, made, place)
+    if not app.json:
+        click.echo(made.id)
+    app.say(f"Those who are asked need {kept.folder}/request.json:\n  evanesce approve {kept.folder} --identity KEY")
+    return {"id": made.id, "folder": str(kept.folder), "text": made.text}
+
+
+def publish_all(app: App, made: Iterable[tuple[Request, Path]], folder: str | None) -> None:
+    """The same of several, each with its token's file."""
+    app.emit({"requests": [publish(app, request, folder, place=path) for request, path in made]})

@@ -1,0 +1,235 @@
+"""What was requested of a token as a whole: shown to those who are asked, and done once they have approved.
+
+A reshare whose new policy waits for approvals of its first opening as well is a second request; until that is done
+the new token is kept beside its file (`_healing`), and the old one is as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from evanesce import Check, Healed, Retirement, Token, _files, _planned, _requests
+from evanesce._requests import Kept
+from evanesce._text import printable
+from evanesce.approvals import Request
+from evanesce.cli._app import App, Stopwatch, receipts_json
+from evanesce.cli._finish import check_free
+from evanesce.cli._healing import Healing
+from evanesce.cli._keep import keep, kept_before, openings
+from evanesce.cli._report import report_check, report_retirement
+from evanesce.cli._waiting import AGAIN, SELDOM, perform
+from evanesce.cli.key import day
+from evanesce.client import Client
+from evanesce.errors import EvanesceError, error
+from evanesce.home import Agent, read_agents
+
+
+def show_plan(app: App, asked: Request) -> None:
+    """All that is planned, as the request says it: of a new token what stays and what does not, its policy whole, and
+    who is to hold it."""
+    if not asked.seats:
+        return
+    try:
+        agents: tuple[Agent, ...] = read_agents(app.home.quorum)
+    except EvanesceError:
+        agents = ()  # an approver needs no quorum file
+    if asked.action == "reshare":
+        new = _planned.read(asked)
+        app.say("What follows is the new token's, as this machine has read it from what that digest is of.")
+        app.say(f"Quorum: {printable(new['quorum'], limit=None)}")
+        if new["quorum"] != asked.token.quorum:
+            app.say(f"  instead of {printable(asked.token.quorum, limit=None)}")
+        _show_policy(app, new["policy"], asked.token)
+        app.say(f"Expires: {'never' if new['expires'] is None else day(new['expires'])}")
+        app.say("Who is to hold it; the digest does not cover that, and no agent can check it:")
+    else:
+        app.say("Who is to hold the seat; the digest covers it:")
+    for seat, holder in asked.seats.items():
+        name = _planned.name_of(agents, holder)
+        known = f", {printable(name)}" if name != holder else ", not in this quorum file"
+        app.say(f"  {printable(seat)}: {holder}{known}")
+
+
+def _show_policy(app: App, policy: str, old: Token) -> None:
+    if not policy:
+        return app.say("Policy: none. Every caller that the agents know may do everything but reshare and repair.")
+    app.say(f"Policy, SHA-256 {_planned.digest(policy)}{', as it is' if policy == old.policy else ''}:")
+    # Marked, since its lines are the requester's and could read like these.
+    app.say("\n".join(f"| {line}" for line in policy.splitlines()))
+    return None
+
+
+def complete(
+    app: App,
+    client: Client,
+    kept: Kept,
+    grantors: frozenset[str],
+    until: float,
+    out: str | None,
+    force: bool,
+    receipts: str | None,
+) -> None:
+    """Does it, waiting until `until` (monotonic), and writes and reports what comes of it."""
+    home = app.home.root
+    asked, place = kept.request, _requests.place_of(home, kept.request)
+    if place is not None:
+        asked = _newest_rows(app, asked, place)
+        if asked.token.pinned is None and _requests.asked_here(asked.id, asked, home):
+            # It was asked for from here, by that id, on somebody's word.
+            asked.token.pinned = "trusted"
+        kept = replace(kept, request=asked)
+    waiting = _Waiting(app, client, kept, grantors, until, receipts)
+    if asked.action == "open":
+        return _opened(waiting)
+    if asked.action == "retire":
+        return _retired(waiting)
+    if out == "-":
+        raise error("usage", "a healed token is written to a file, so that it is durable", "Give --out FILE.")
+    target = Path(out) if out is not None else place
+    if target is None:
+        raise error("usage", "nothing here says which file the token is in", "Give --out FILE.")
+    armored = place is not None and place.exists() and _files.read(place).lstrip().startswith(b"-----BEGIN")
+    in_place = place is not None and target.absolute() == place.absolute()
+    if asked.action == "repair":
+        check_free([str(target)], force or in_place)
+        return _repaired(waiting, target, armored, force or in_place)
+    return _reshared(waiting, target, armored, in_place, force)
+
+
+class _Waiting:
+    """One request being waited for."""
+
+    def __init__(
+        self, app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float, receipts: str | None
+    ) -> None:
+        self.app, self.client, self.kept, self.grantors, self.until = app, client, kept, grantors, until
+        self.watch = Stopwatch()
+        self.people: list[str] = []
+        # Of a run that was stopped, too.
+        self.kept_receipts = kept_before(receipts)
+        self._receipts = receipts
+
+    def perform(self, kept: Kept | None = None) -> Check | Healed | Retirement:
+        done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until)
+        assert isinstance(done, Check | Healed | Retirement)
+        self.people += people
+        self.kept_receipts += openings(done.receipts, done.salt)
+        if self._receipts:
+            # At once: what comes after may be stopped.
+            keep(self.app, self._receipts, {"openings": self.kept_receipts}, force=True)
+        return done
+
+    def document(self, token: Token) -> dict[str, object]:
+        return {"request": self.kept.request.id, "token": token.id, "approved_by": self.people}
+
+
+def _newest_rows(app: App, asked: Request, place: Path) -> Request:
+    """The request of the token as its file has it now: seats may have been repaired or rerooted since."""
+    try:
+        now = Token.load(place, home=app.home.root)
+    except EvanesceError:
+        return asked
+    return replace(asked, token=now) if now.id == asked.token.id else asked
+
+
+def _opened(waiting: _Waiting) -> None:
+    app, token = waiting.app, waiting.kept.request.token
+    done = waiting.perform()
+    assert isinstance(done, Check)
+    waiting.kept.finish()
+    report_check(app, token, done, None, waiting.watch, waiting.document(token))
+
+
+def _retired(waiting: _Waiting) -> None:
+    app, token = waiting.app, waiting.kept.request.token
+    pause, said = AGAIN, ""
+    while True:
+        done = waiting.perform()
+        assert isinstance(done, Retirement)
+        if done.dead or time.monotonic() + pause >= waiting.until:
+            break
+        # Those that were away have not spent what people approved.
+        missing = ", ".join(printable(seat.seat) for seat in done.missing)
+        if missing != said:
+            app.say(f"Not dead yet: {missing}.")
+        said = missing
+        time.sleep(pause)
+        pause = min(2 * pause, SELDOM)
+    if done.dead:
+        waiting.kept.finish()
+    report_retirement(app, token, done, waiting.document(token))
+
+
+def _repaired(waiting: _Waiting, target: Path, armored: bool, force: bool) -> None:
+    app = waiting.app
+    done = waiting.perform()
+    assert isinstance(done, Healed)
+    done.token.save(target, armored=armored, force=force)
+    waiting.kept.finish()
+    ((seat, holder),) = waiting.kept.request.seats.items()
+    _emit(waiting, done.token, target, done)
+    name = printable(_planned.name_of(waiting.client.agents, holder))
+    app.say(f"Seat {printable(seat)} is {name}'s. Written to {target}.", "green")
+
+
+def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, force: bool) -> None:
+    app, kept, asked = waiting.app, waiting.kept, waiting.kept.request
+    healing = Healing.of(target, asked.token, "request", {"input": asked.input.hex()})
+    new, healed = healing.resume(app.home.root), None
+    if new is None:
+        check_free([str(target)], force or in_place)
+        done = waiting.perform()
+        assert isinstance(done, Healed)
+        healed, new = done, done.token
+        opening = None if healed.unproven is None else Request.to_open(new, asked.caller)
+        healing.note(new, opening)
+    else:
+        opening = healing.opening(app.home.root)
+    if opening is not None:
+        _first_opening(waiting, opening, healed.unproven if healed else None)
+    healing.place(new, armored, in_place, force)
+    healing.done()
+    kept.finish()
+    _emit(waiting, new, target, healed)
+    app.say(f"Minted {printable(new.name)} anew: {new.quorum}.", "green")
+    app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
+    app.say(f"Written to {target}." + (f" The old token is kept as {healing.kept}." if in_place else ""))
+    app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
+
+
+def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> None:
+    app = waiting.app
+    root = _requests.root(app.home.root, waiting.kept.folder.parent)
+    first = Kept(root.root / opening.id, opening)
+    if not first.folder.exists():
+        first = root.keep(opening, app.home.root)
+    app.say(f"The new token is seated, and could not be opened yet{f': {printable(why.message)}' if why else ''}.")
+    app.say(
+        f"If its policy waits for approvals of that, those who are asked need {first.folder}/request.json:\n"
+        f"  evanesce approve {first.folder} --identity KEY"
+    )
+    waiting.perform(first)
+    first.finish()
+
+
+def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:
+    app = waiting.app
+    app.emit(
+        waiting.document(token)
+        | {
+            "old": waiting.kept.request.token.id,
+            "file": str(target),
+            "quorum": token.quorum,
+            "resumed": healed is None,
+            "milliseconds": round(waiting.watch.milliseconds, 3),
+            "warnings": list(healed.warnings) if healed else [],
+            "faults": [asdict(fault) for fault in healed.faults] if healed else [],
+            "salt": healed.salt.hex() if healed else None,
+            "receipts": receipts_json(healed.receipts) if healed else [],
+        }
+    )
+    if healed:
+        app.warn(map(printable, healed.warnings))
+        app.blame(healed.faults)

@@ -1,0 +1,84 @@
+"""What seats answered, for people and programs: to a check, and to a retirement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+
+from evanesce import Check, Retirement, Token
+from evanesce._heal import asking
+from evanesce._text import printable, short
+from evanesce.cli._app import App, Stopwatch, receipts_json
+from evanesce.errors import UNANSWERED, EvanesceError, exit_status
+
+
+def report_check(
+    app: App,
+    token: Token,
+    found: Check,
+    failure: EvanesceError | None,
+    watch: Stopwatch,
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """A check, and why it was not opened, if it was to be. Exits as `check` says."""
+    document: dict[str, object] = {
+        "token": token.id,
+        "ok": found.ok and failure is None,
+        "opened": found.opened,
+        "seats": [asdict(seat) for seat in found.seats],
+        "milliseconds": round(watch.milliseconds, 3),
+        **(more or {}),
+    }
+    if failure is not None:
+        document["error"] = failure.as_dict()
+    app.emit(document)
+    if not app.json:
+        table = Table("seat", "holder", "id", "answer", "detail", "ms")
+        for seat in found.seats:
+            took = "" if seat.milliseconds is None else f"{seat.milliseconds:.1f}"
+            row = (seat.seat, seat.holder, short(seat.holder_id), seat.verdict.replace("-", " "), seat.detail, took)
+            table.add_row(*map(printable, row), style=None if seat.ok else "red")
+        app.out.print(table)
+        live = sum(seat.ok for seat in found.seats)
+        opened = " A quorum opened it, and its anchor is right." if found.opened else ""
+        app.say(f"{live} of {len(found.seats)} seats can regenerate their shares ({token.quorum}).{opened}")
+    if failure is not None:
+        if app.json:
+            raise click.exceptions.Exit(exit_status(failure))
+        raise failure
+    if not found.ok:
+        lost = {seat.verdict for seat in found.seats if not seat.ok}
+        raise click.exceptions.Exit(1 if lost <= UNANSWERED else 2)
+
+
+def report_retirement(app: App, token: Token, result: Retirement, more: Mapping[str, object] | None = None) -> None:
+    """How far a retirement got. Exits 1 while the token is not dead."""
+    seats = [
+        {"seat": seat.seat, "holder": seat.holder, "verdict": seat.verdict, "detail": seat.detail}
+        for seat in result.seats
+    ]
+    app.emit(
+        {
+            "token": token.id,
+            "dead": result.dead,
+            "seats": seats,
+            "receipts": receipts_json(result.receipts),
+            **(more or {}),
+        }
+    )
+    if not app.json:
+        table = Table("seat", "holder", "answer")
+        for seat in result.seats:
+            answer = f"{seat.verdict}: {seat.detail}" if seat.detail else seat.verdict
+            table.add_row(*map(printable, (seat.seat, seat.holder, answer)))
+        app.out.print(table)
+    if result.dead:
+        app.say("It is dead: no sufficient set of seats remains.", "green")
+        return
+    missing = ", ".join(printable(seat.seat) for seat in result.missing)
+    todo = f"Ask again when they can be reached. {asking(token)}".rstrip()
+    app.say(f"It is not dead yet: {missing} did not retire it. {todo}", "yellow")
+    raise click.exceptions.Exit(1)

@@ -1,0 +1,68 @@
+"""Who must work together to use, take or destroy a key: computed from who has what, smallest coalitions first. Pure.
+
+A party has capabilities (an element, an identity, a place to run code, …); a deed is possible for those capabilities
+that its predicate says. What is computed are the minimal coalitions: sets of parties that can do it, of which no part
+can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from evanesce.compare.results import Coalition
+
+Can = Callable[[frozenset[str]], bool]
+"""Whether these capabilities suffice. More must never be worth less."""
+
+MOST = 8
+"""Parties in a coalition that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody, or something that one has all at once by taking it over."""
+
+    name: str
+    kind: str
+    has: frozenset[str]
+
+
+def minimal(parties: Sequence[Party], can: Can) -> tuple[Coalition, ...]:
+    """The minimal coalitions, smallest first, in the order of the parties."""
+    found: list[frozenset[int]] = []
+    for size in range(1, min(len(parties), MOST) + 1):
+        for places in combinations(range(len(parties)), size):
+            chosen = frozenset(places)
+            if any(smaller <= chosen for smaller in found):
+                continue
+            if can(frozenset().union(*(parties[place].has for place in places))):
+                found.append(chosen)
+    return tuple(
+        Coalition(
+            tuple(parties[place].name for place in sorted(chosen)),
+            tuple(parties[place].kind for place in sorted(chosen)),
+        )
+        for chosen in found
+    )
+
+
+def by_kind(found: Sequence[Coalition]) -> dict[str, int]:
+    """The smallest coalition that each kind of party can form among its own, where it can."""
+    smallest: dict[str, int] = {}
+    for one in found:
+        if len(set(one.kinds)) == 1:
+            kind = one.kinds[0]
+            smallest[kind] = min(len(one.members), smallest.get(kind, len(one.members)))
+    return smallest
+
+
+def of_their_own_first(found: Sequence[Coalition]) -> tuple[Coalition, ...]:
+    """Smallest first; of one size those of one kind first."""
+    return tuple(sorted(found, key=lambda one: (len(one.members), len(set(one.kinds)))))
+
+
+def all_of(parties: Sequence[Party], deeds: Mapping[str, Can]) -> dict[str, tuple[Coalition, ...]]:
+    """For each deed."""
+    return {name: minimal(parties, can) for name, can in deeds.items()}

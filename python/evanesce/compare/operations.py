@@ -1,0 +1,91 @@
+"""What is measured of any quorum of agents, embedded or one's own: how long operations take, and a change of
+algorithm."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from evanesce import AsyncClient, Client, Token, verify
+from evanesce._distance import Proxy
+from evanesce.compare import timing
+from evanesce.compare.results import Agility, Latency, Switch, Timing
+from evanesce.compare.subject import Sandbox
+from evanesce.home import Agent
+
+MESSAGE = bytes(64)
+MEASURED = ("ed25519", "ecdsa-p256", "ml-dsa-65", "hmac-sha256", "xaes-256-gcm")
+OF_CLASS = {"signature": "ed25519", "mac": "hmac-sha256", "cipher": "xaes-256-gcm"}
+FAR_SAMPLES = 30
+DEADLINE = 10.0
+
+
+def latency(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: Token, arrangement: str) -> Latency:
+    """Of a token with all of `MEASURED`, by the caller of `home`."""
+    timings: dict[str, Timing] = {}
+    with Client(home, agents=agents, deadline=DEADLINE) as client:
+        for suite in MEASURED:
+            sandbox.say(f"regen: {suite}, {sandbox.samples} one at a time")
+            operation, operate = _operation(client, token, suite)
+            p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
+            timings[suite] = Timing(suite, operation, p50, p99, sandbox.samples)
+    for suite in OF_CLASS.values():
+        sandbox.say(f"regen: {suite}, {timing.IN_FLIGHT} in flight")
+        rate = asyncio.run(_rate(sandbox, home, agents, token, suite))
+        timings[suite] = replace(timings[suite], rate=rate, in_flight=timing.IN_FLIGHT)
+    if sandbox.round_trip_ms is not None:
+        sandbox.say(f"regen: across {sandbox.round_trip_ms:g} ms")
+        with Proxy({agent.name: agent.address for agent in agents}, sandbox.round_trip_ms) as proxy:
+            far = [replace(agent, address=proxy.addresses[agent.name]) for agent in agents]
+            with Client(home, agents=far, deadline=DEADLINE) as client:
+                for suite in OF_CLASS.values():
+                    p50, p99 = timing.one_at_a_time(_operation(client, token, suite)[1], FAR_SAMPLES)
+                    timings[suite] = replace(timings[suite], p50_far_ms=p50, p99_far_ms=p99)
+    of_class = {name: timings[suite] for name, suite in OF_CLASS.items()}
+    return Latency(tuple(timings.values()), of_class, arrangement)
+
+
+def agility(home: Path, agents: Sequence[Agent], token: Token, mint: Callable[[str, list[str]], Token]) -> Agility:
+    """From Ed25519 to a suite that the token lists, and to one that it does not; `mint` makes a key."""
+    with Client(home, agents=agents, deadline=DEADLINE) as client:
+        verify(token, MESSAGE, client.sign(token, MESSAGE, "ed25519"))
+        begin = time.perf_counter()
+        verify(token, MESSAGE, client.sign(token, MESSAGE, "ml-dsa-65"))
+        listed = time.perf_counter() - begin
+        begin = time.perf_counter()
+        other = mint("evanesce-compare-later", ["ecdsa-p384"])
+        verify(other, MESSAGE, client.sign(other, MESSAGE, "ecdsa-p384"))
+        new = time.perf_counter() - begin
+    how = "another suite name in the next call; the token lists it, the public key is in it"
+    how_new = "not in the token: a new key by one command of a minter, and its token and public key handed out"
+    seats = len({seat.holder_id for seat in other.seats})
+    return Agility(
+        (
+            Switch("ed25519", "ml-dsa-65", how, 1, 0, 0, listed),
+            Switch("ed25519", "ecdsa-p384", how_new, 2, seats, 0, new),
+        )
+    )
+
+
+async def _rate(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: Token, suite: str) -> float:
+    async with AsyncClient(home, agents=agents, deadline=DEADLINE) as client:
+
+        def operate() -> Awaitable[object]:
+            if suite.startswith("hmac"):
+                return client.mac(token, MESSAGE, suite)
+            if suite.endswith("gcm"):
+                return client.encrypt(token, MESSAGE, b"", suite)
+            return client.sign(token, MESSAGE, suite)
+
+        return await timing.rate(operate, sandbox.seconds)
+
+
+def _operation(client: Client, token: Token, suite: str) -> tuple[str, Callable[[], object]]:
+    if suite.startswith("hmac"):
+        return "mac", lambda: client.mac(token, MESSAGE, suite)
+    if suite.endswith("gcm"):
+        return "encrypt", lambda: client.encrypt(token, MESSAGE, b"", suite)
+    return "sign", lambda: client.sign(token, MESSAGE, suite)

@@ -1,0 +1,52 @@
+"""Timing operations: one at a time, and many in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+IN_FLIGHT = 64
+
+
+def one_at_a_time(operate: Callable[[], object], samples: int) -> tuple[float, float]:
+    """(p50, p99) in ms of so many operations, after a tenth as many (5 at least) to warm up."""
+    for _ in range(max(samples // 10, 5)):
+        operate()
+    times = []
+    for _ in range(samples):
+        begin = time.perf_counter()
+        operate()
+        times.append((time.perf_counter() - begin) * 1e3)
+    times.sort()
+    return statistics.median(times), times[min(int(len(times) * 0.99), len(times) - 1)]
+
+
+async def rate(operate: Callable[[], Awaitable[object]], seconds: float, in_flight: int = IN_FLIGHT) -> float:
+    """Operations a second with this many always in flight, after a fifth of the time to warm up."""
+    done = 0
+    end = 0.0
+
+    async def worker() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await operate()
+            done += 1
+
+    for stretch in (seconds / 5, seconds):
+        done = 0
+        begin = time.perf_counter()
+        end = begin + stretch
+        await asyncio.gather(*(worker() for _ in range(in_flight)))
+    return done / (time.perf_counter() - begin)
+
+
+def rate_of(operate: Callable[[], object], seconds: float) -> float:
+    """Operations a second, one after another from one thread."""
+    done = 0
+    begin = time.perf_counter()
+    while (took := time.perf_counter() - begin) < seconds:
+        operate()
+        done += 1
+    return done / took

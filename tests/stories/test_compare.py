@@ -1,0 +1,143 @@
+"""`evanesce compare`, once, for real: what it measures of regen, and what it makes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import Done, Machine, Quorum
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
+MODELS = {"hsm", "mpc", "regen", "regen-mpc"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, Done, float]:
+    machine = Machine(tmp_path_factory.mktemp("compared"))
+    begin = time.monotonic()
+    words = ("--samples", "20", "--seconds", "0.2", "--round-trip", "20", "--html", "report.html", "--out", "out.json")
+    return machine, machine.run("compare", *words), time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def found(done: tuple[Machine, Done, float]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((done[0].home / "out.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def regen(found: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = found["models"]["regen"]
+    return read
+
+
+def test_every_model_is_measured_or_named_with_a_reason(
+    done: tuple[Machine, Done, float], found: dict[str, Any]
+) -> None:
+    said = done[1].out.decode()
+    assert set(found["models"]) | set(found["not_measured"]) == MODELS
+    assert not set(found["models"]) & set(found["not_measured"])
+    for name, reason in found["not_measured"].items():
+        assert f"{name}: not measured here: {reason}" in " ".join(said.split())
+    assert done[2] < 180
+
+
+def test_nothing_of_a_regenerated_key_is_at_rest_and_the_search_can_find(regen: dict[str, Any]) -> None:
+    rest = regen["at_rest"]
+    assert rest["control_found"] is True
+    assert rest["hits"] == 0
+    assert [store["keeps"] for store in rest["stores"]] == [""] * 7
+    assert all(store["files"] for store in rest["stores"])
+    assert rest["per_key"].startswith("Nothing")
+
+
+def test_coalitions_are_those_of_three_in_five_at_three_sites(regen: dict[str, Any]) -> None:
+    insider = regen["insider"]
+    assert insider["by_kind"] == {
+        "use": {"caller": 1, "minter": 1, "site": 2, "operator": 3},
+        "exfiltrate": {"caller": 1, "site": 2, "operator": 3},
+        "destroy": {"minter": 1, "site": 2, "operator": 3},
+    }
+    # Ten threes of operators, and what sites save.
+    assert insider["counts"]["exfiltrate"] > 13
+
+
+def test_the_smallest_did_it_and_one_site_less_did_not(regen: dict[str, Any]) -> None:
+    carried = {(deed["can"], len(deed["members"])): deed for deed in regen["insider"]["carried"]}
+    assert carried["use", 1]["succeeded"]
+    assert "3 agents have it in their logs" in carried["use", 1]["seen"]
+    assert carried["exfiltrate", 2]["succeeded"]
+    assert carried["exfiltrate", 2]["seen"] == "nothing: no agent of the victims was asked"
+    assert not carried["exfiltrate", 1]["succeeded"]
+    assert "quorum-not-met" in carried["exfiltrate", 1]["got"]
+    assert carried["destroy", 1]["succeeded"]
+    assert any("computed, not done" in words for words in regen["insider"]["not_carried"])
+
+
+def test_latencies_are_ordered_and_distance_costs_one_round_trip(regen: dict[str, Any]) -> None:
+    latency = regen["latency"]
+    for timing in latency["timings"]:
+        assert 0 < timing["p50_ms"] <= timing["p99_ms"]
+    signature = latency["signature"]
+    assert signature["suite"] == "ed25519"
+    assert signature["rate"] > 0
+    assert 20 <= signature["p50_far_ms"] < 40
+
+
+def test_a_lost_site_is_recovered_from_and_algorithms_change(regen: dict[str, Any]) -> None:
+    assert [step["ok"] for step in regen["recovery"]["steps"]] == [True, True, True]
+    assert "2 of 5" in regen["recovery"]["lost"]
+    in_token, new = regen["agility"]["switches"]
+    assert (in_token["steps"], in_token["devices"], in_token["ceremonies"]) == (1, 0, 0)
+    assert (new["steps"], new["devices"]) == (2, 5)
+
+
+def test_the_report_is_written_once(done: tuple[Machine, Done, float]) -> None:
+    machine = done[0]
+    text = (machine.home / "report.html").read_text()
+    assert "<svg" in text
+    assert "Content-Security-Policy" in text
+    machine.fail(1, "exists", "compare", "--model", "mpc", "--html", "report.html")
+
+
+def test_advice_takes_what_was_measured(done: tuple[Machine, Done, float], found: dict[str, Any]) -> None:
+    machine = done[0]
+    told = machine.run("advise", EXAMPLES / "typical.yaml", "--measured", "out.json", "--json").json["advice"]
+    facts = {fact["id"]: fact for one in told for fact in one["facts"]}
+    here = [fact for fact in facts.values() if fact["kind"] == "here"]
+    assert here
+    assert all(fact["date"] == found["when"] and fact["source"] == "out.json" for fact in here)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quorum]:
+    with Quorum(tmp_path_factory.mktemp("three"), 3) as running:
+        yield running
+
+
+def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> None:
+    caller = three.caller
+    kept = sorted(caller.home.rglob("*"))
+    words = ("compare", "--own", "--model", "regen", "--samples", "20", "--seconds", "0.1", "--json")
+    told = caller.run(*words).json["models"]["regen"]
+    assert "your own agents, 2 of (" in told["latency"]["arrangement"]
+    # Each agent is at a site of its own here.
+    assert told["insider"]["by_kind"]["exfiltrate"] == {"caller": 1, "site": 2, "agent": 2}
+    assert told["insider"]["carried"] == []
+    assert told["at_rest"]["hits"] == 0
+    assert told["at_rest"]["control_found"] is True
+    assert "no agent of yours is stopped" in told["recovery"]["not_measured"]
+    assert [path for path in sorted(caller.home.rglob("*")) if path.name != "pins"] == [
+        path for path in kept if path.name != "pins"
+    ]
+    # What was made is retired at every agent: three keys.
+    agents = caller.run("agent", "status", "--json").json["agents"]
+    assert [agent["status"]["tombstones"] for agent in agents] == [3] * 3
+    stranger = three.newcomer("stranger")
+    told = stranger.run(*words).json
+    assert told["models"] == {}
+    assert "your agents make no key for this" in told["not_measured"]["regen"]
