@@ -31,6 +31,7 @@ from evanesce._heal import Changes
 from evanesce._mint import Terms
 from evanesce.approvals import Approval, Request
 from evanesce.client import Client
+from evanesce.custody import Key
 from evanesce.errors import (
     Culprit,
     EvanesceError,
@@ -41,6 +42,7 @@ from evanesce.errors import (
     SetupError,
     TokenError,
     TrustError,
+    UnsupportedError,
     VerificationError,
 )
 from evanesce.grant import Bound, Grant
@@ -55,6 +57,7 @@ from evanesce.results import (
     Encapsulation,
     Healed,
     Mac,
+    Macs,
     OrderedAgent,
     OrderedSeat,
     OrderResult,
@@ -101,8 +104,10 @@ __all__ = [
     "Healed",
     "InputError",
     "InternalError",
+    "Key",
     "Limit",
     "Mac",
+    "Macs",
     "OrderResult",
     "OrderedAgent",
     "OrderedSeat",
@@ -122,6 +127,7 @@ __all__ = [
     "Token",
     "TokenError",
     "TrustError",
+    "UnsupportedError",
     "VerificationError",
     "Verified",
     "__version__",

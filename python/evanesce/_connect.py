@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from evanesce import _core
 from evanesce._heal import Changes, refusal, reshare
 from evanesce._mint import Mint, shared_seats, spent_twice
+from evanesce.custody import modules
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.grant import Grant, More, RevokedAt
 from evanesce.grant import sign as sign_grant
-from evanesce.home import Agent, Home, Reconstructor, check_agents, read_agents, read_reconstructor
+from evanesce.home import Agent, Home, Reconstructor, check_agents, read_agents, read_reconstructor, read_runtime
 from evanesce.pins import parse_id
 from evanesce.policy import Policy
 from evanesce.results import (
@@ -57,10 +58,12 @@ class Connection:
                 "Make one: `evanesce identity init`, on this machine.",
             )
         self.reconstructor: Reconstructor | None = None
+        self._runtime: str | None = None
         if agents is None or isinstance(agents, str | os.PathLike):
             quorum = Path(agents) if agents is not None else self.home.quorum
             self.agents = read_agents(quorum)
             self.reconstructor = read_reconstructor(quorum)
+            self._runtime = read_runtime(quorum)
         else:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
@@ -75,8 +78,9 @@ class Connection:
         holders = [(a.name, a.id, a.address, a.site, a.vendor) for a in self.agents]
         other = self.reconstructor
         service = None if other is None else (other.name, other.id, other.address, "", "")
+        runtime = None if self._runtime is None else modules.open_token(self.home.modules, self._runtime)
         try:
-            self.core = _core.Reconstructor(self._identity, holders, *self._settings, service, self._grants)
+            self.core = _core.Reconstructor(self._identity, holders, *self._settings, service, self._grants, runtime)
         except _core.CoreError as e:
             raise translate(e) from None
 
@@ -208,6 +212,17 @@ class Connection:
             return tuple(AgentStatus(*row) for row in self.core.status())
         except _core.CoreError as e:
             raise translate(e) from None
+
+
+def unless_alone(make: Callable[[], Connection], home: Home, chosen: bool) -> Connection | EvanesceError:
+    """The connection; or why there is none, for a home that has PKCS#11 tokens and no agents. `chosen`: it was said
+    who asks, or whom."""
+    try:
+        return make()
+    except EvanesceError as e:
+        if not chosen and home.modules.exists() and e.code in ("identity", "not-found"):
+            return e
+        raise
 
 
 def milliseconds(seconds: float) -> int:

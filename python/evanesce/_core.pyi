@@ -14,6 +14,9 @@ __all__ = [
     "Asked",
     "CoreError",
     "EmbeddedAgent",
+    "Hsm",
+    "HsmKey",
+    "HsmWork",
     "Log",
     "Operation",
     "Outcome",
@@ -30,15 +33,18 @@ __all__ = [
     "checkpoint",
     "cosign",
     "cosignature",
+    "create_custodian",
     "create_identity",
     "element_create",
     "element_probe",
     "encapsulate",
     "encrypt_to",
+    "encrypt_under",
     "grant_read",
     "grant_revoke",
     "grant_sign",
     "harden",
+    "hsm_kinds",
     "input_digest",
     "key_ids",
     "log_export",
@@ -54,6 +60,7 @@ __all__ = [
     "suites",
     "verify",
     "verify_approval",
+    "verify_under",
     "witness_key",
 ]
 
@@ -233,11 +240,12 @@ class Reconstructor:
         verify_before_release: bool = False,
         service: tuple[str, str, str, str, str] | None = None,
         grants: Sequence[bytes] = ...,
+        runtime: Hsm | None = None,
     ) -> Self:
         """`identity`: path of a PKCS#8 PEM key; `holders`: (name, agent id hex, "host:port", site, vendor).
         `deadline_ms` bounds every call as a whole; without it a mint has 10 s and all else 2 s. `service`, of the same
         form: the reconstructor that does this side's operations; this one then only composes and proves them.
-        `grants`: a chain, under which operations of its token are asked for."""
+        `grants`: a chain, under which operations of its token are asked for. `runtime`: where regenerated keys work."""
     def serving(self) -> dict[str, Any]:
         """What the `service` says of itself."""
     @property
@@ -390,6 +398,12 @@ def verify(token: Token, suite: str, message: Buffer, signature: Buffer) -> None
     """Offline. Raises CoreError `invalid-signature`."""
 
 def encrypt_to(token: Token, suite: str, plaintext: Buffer) -> bytes: ...
+def verify_under(spki: bytes, suite: str, message: Buffer, signature: Buffer) -> None:
+    """As `verify`, under a public key, SubjectPublicKeyInfo DER."""
+
+def encrypt_under(spki: bytes, suite: str, plaintext: Buffer) -> bytes:
+    """As `encrypt_to`, to a public key, SubjectPublicKeyInfo DER."""
+
 def encapsulate(token: Token, suite: str) -> tuple[bytes, Secret]: ...
 def suites() -> list[tuple[str, bool, bool, list[str]]]:
     """(name, has a public key, imported only, quorum operations)."""
@@ -471,6 +485,91 @@ def cosign(text: str, name: str, key: str, time: int) -> str:
 
 def witness_key(name: str, key: str, create: bool) -> str:
     """The vkey (type 4) of the witness of this name whose key is in a file, made first with `create`."""
+
+def create_custodian(path: str) -> bytes:
+    """Makes a custodian's X25519 key file (0600). Returns its SubjectPublicKeyInfo DER."""
+
+def hsm_kinds() -> list[tuple[str, list[str]]]:
+    """(kind, the suites that it may serve)."""
+
+@final
+class Hsm:
+    """One token of one PKCS#11 module, logged in to. Raises CoreError `element`, `config`."""
+
+    def __new__(
+        cls,
+        module: str,
+        token: str | None = None,
+        slot: int | None = None,
+        pin: tuple[str, str] | None = None,
+        init_args: str | None = None,
+        sessions: int = 0,
+    ) -> Self:
+        """`pin`: ("file", path), ("descriptor", number) or ("terminal", prompt)."""
+    @property
+    def token(self) -> str:
+        """Library and token, for people."""
+    def generate(self, kind: str, label: str, for_backup: bool = False) -> HsmKey:
+        """Raises CoreError `exists`, `unsupported`, `bad-input`."""
+    def import_key(self, label: str, suite: str, source: tuple[str, str], for_backup: bool) -> HsmKey:
+        """`source` as `pin` above. Raises CoreError `bad-input`, `exists`, `unsupported`."""
+    def back_up(
+        self, label: str, quorum: str, custodians: dict[str, bytes], officer: tuple[str, str] | None
+    ) -> tuple[str, bytes | None, bytes, str, list[tuple[str, bytes, bytes]], bytes]:
+        """`custodians`: names and SubjectPublicKeyInfo DER; `officer`: where the security officer's PIN is read. (kind,
+        public, wrapped, quorum, components (name, sealed, check value), check value of the KEK). Raises CoreError
+        `bad-input`, `not-found`, `unsupported`."""
+    def restore(
+        self,
+        label: str,
+        from_: str,
+        kind: str,
+        public: bytes | None,
+        wrapped: bytes,
+        quorum: str,
+        components: Sequence[tuple[str, bytes, bytes]],
+        check: bytes,
+        key_files: dict[str, str],
+        for_backup: bool,
+    ) -> HsmKey:
+        """`from_`: the label in the backup; `key_files`: of the custodians that are here. Raises CoreError
+        `custodians-missing`, `backup-invalid`, `exists`, `unsupported`."""
+    def load(self, label: str, suite: str, secret: Secret) -> HsmKey:
+        """Takes in a derived secret as a symmetric suite's key. Raises CoreError as `generate`."""
+    def leaves(self, label: str) -> str:
+        """`never`, `under a trusted key` or `under any key`, found by trying."""
+    def key(self, label: str) -> HsmKey:
+        """Raises CoreError `not-found`."""
+    def keys(self) -> list[tuple[str, str | None, bool, bool, str]]:
+        """(label, kind, sensitive and non-extractable, always so and made there, as `leaves`), by the token's word."""
+    def destroy(self, label: str) -> None: ...
+    def capabilities(self, kinds: Sequence[str]) -> list[tuple[str, str, str | None]]:
+        """(kind, suite, why it does not work), tried."""
+
+@final
+class HsmKey:
+    """One key in a token."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def suites(self) -> list[str]: ...
+    @property
+    def public(self) -> bytes | None:
+        """SubjectPublicKeyInfo DER of a key pair."""
+    def prepare(self, jobs: Sequence[tuple[str, str, Buffer, Buffer, int]]) -> HsmWork:
+        """Copies (suite, action, main input, second input, length) for each job."""
+    def macs(self, suite: str, messages: Sequence[Buffer]) -> list[bytes]: ...
+
+@final
+class HsmWork:
+    """Jobs for one key."""
+
+    def run(self, key: HsmKey | None = None) -> list[bytes | Secret | None]:
+        """One output for each job, by another key where one is given. Raises CoreError `unsupported`, `element`,
+        `invalid-signature`, `decryption-failed`."""
 
 @final
 class EmbeddedAgent:

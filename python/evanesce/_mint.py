@@ -86,14 +86,13 @@ def mint(
         terms.get("policy", ""),
         expires,
         None if replaces is None else bytes.fromhex(parse_id(replaces)),
-        _origin(source),
+        None if source is None else origin(source),
     )
 
 
-def _origin(source: Source | None) -> tuple[str, str] | None:
+def origin(source: Source) -> tuple[str, str]:
+    """As the core takes it."""
     match source:
-        case None:
-            return None
         case Terminal(prompt):
             return ("terminal", prompt)
         case int():

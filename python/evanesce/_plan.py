@@ -8,16 +8,17 @@ pin here, before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from typing_extensions import Buffer
 
 from evanesce import _core, suites
 from evanesce.errors import EvanesceError, error
 from evanesce.payload import Payload, canonical_payload
-from evanesce.results import Ciphertext, Mac, Secret, Signature, Verified
-from evanesce.tokens import Token
+from evanesce.results import Ciphertext, Evidence, Mac, Macs, Secret, Signature, Verified
 
+A = TypeVar("A")
+K = TypeVar("K")
 R = TypeVar("R")
 
 MOST_AT_ONCE = 400
@@ -31,47 +32,71 @@ Jobs = tuple[Job, ...]
 Settled = tuple[Sequence[bytes], Sequence[bytes]]
 """What people had to approve: their approvals, and the salt of each job's input digest."""
 
-Plan = tuple[Jobs, Callable[[_core.Outcome, Jobs], R]]
+
+class Usable(Protocol):
+    """A key as plans see it: a token, or a key of another model."""
+
+    @property
+    def suites(self) -> tuple[str, ...]: ...
+    def suite_for(self, use: str) -> str: ...
+    def require_pinned(self, doing: str, trust_token: bool = False) -> None: ...
+
+
+class Outcome(Evidence, Protocol):
+    """What jobs brought, wherever they were done: an output for each, and the evidence of all."""
+
+    @property
+    def outputs(self) -> list[bytes | _core.Secret | None]: ...
+
+
+Plan = tuple[Jobs, Callable[[Outcome, Jobs], R]]
 """Jobs under one opening, and what makes the verb's result of their outcome."""
 
 
-def sign(token: Token, message: Buffer, suite: str | None) -> Plan[Signature]:
-    return ((suite or token.suite_for("sign"), "sign", message, b"", 0),), _signature
+def sign(key: Usable, message: Buffer, suite: str | None) -> Plan[Signature]:
+    return ((suite or key.suite_for("sign"), "sign", message, b"", 0),), _signature
 
 
-def sign_payload(token: Token, payload: Payload, suite: str | None) -> Plan[Signature]:
-    return ((suite or token.suite_for("sign"), "sign-payload", canonical_payload(payload), b"", 0),), _signed_payload
+def sign_payload(key: Usable, payload: Payload, suite: str | None) -> Plan[Signature]:
+    return ((suite or key.suite_for("sign"), "sign-payload", canonical_payload(payload), b"", 0),), _signed_payload
 
 
-def sign_many(token: Token, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
-    chosen = suite or token.suite_for("sign")
-    jobs = tuple((chosen, "sign", message, b"", 0) for message in messages)
+def sign_many(key: Usable, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
+    chosen = suite or key.suite_for("sign")
+    return _at_once(tuple((chosen, "sign", message, b"", 0) for message in messages), "sign"), _signatures
+
+
+def _at_once(jobs: Jobs, what: str) -> Jobs:
     if not jobs:
-        raise error("bad-input", "there is no message to sign", "Give at least one.")
+        raise error("bad-input", f"there is no message to {what}", "Give at least one.")
     if len(jobs) > MOST_AT_ONCE:
         raise error(
             "bad-input",
             f"{len(jobs)} messages are too many for one opening",
-            f"Sign at most {MOST_AT_ONCE} at once; several calls share requests anyway.",
+            f"{what[0].upper()}{what[1:]} at most {MOST_AT_ONCE} at once; several calls share requests anyway.",
         )
-    return jobs, _signatures
+    return jobs
 
 
 def each(
-    verb: Callable[[Token, Buffer, str | None], Plan[R]], pairs: Iterable[tuple[Token, Buffer]], suite: str | None
-) -> list[tuple[Token, Plan[R]] | EvanesceError]:
-    """The verb's plan for each (token, message), or what is wrong with that token for it."""
-    planned: list[tuple[Token, Plan[R]] | EvanesceError] = []
-    for token, message in pairs:
+    resolve: Callable[[A], K],
+    verb: Callable[[K, Buffer, str | None], Plan[R]],
+    pairs: Iterable[tuple[A, Buffer]],
+    suite: str | None,
+) -> list[tuple[K, Plan[R]] | EvanesceError]:
+    """The key and the verb's plan for each (key, message), or what is wrong with that key for it."""
+    planned: list[tuple[K, Plan[R]] | EvanesceError] = []
+    for named, message in pairs:
         try:
-            planned.append((token, verb(token, message, suite)))
+            key = resolve(named)
+            planned.append((key, verb(key, message, suite)))
         except EvanesceError as e:
             planned.append(e)
     return planned
 
 
-def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> Plan[tuple[Signature, Signature]]:
-    both = tuple(chosen) if chosen is not None else suites.fitting(token.suites, "sign")
+def sign_hybrid(key: Usable, message: Buffer, chosen: Sequence[str] | None) -> Plan[tuple[Signature, Signature]]:
+    both = tuple(chosen) if chosen is not None else suites.fitting(key.suites, "sign")
     if len(both) != 2 or both[0] == both[1]:
         raise error(
             "bad-input",
@@ -81,85 +106,94 @@ def sign_hybrid(token: Token, message: Buffer, chosen: Sequence[str] | None) -> 
     return tuple((suite, "sign", message, b"", 0) for suite in both), _two_signatures
 
 
-def mac(token: Token, message: Buffer, suite: str | None) -> Plan[Mac]:
-    return ((suite or token.suite_for("mac"), "mac", message, b"", 0),), _mac
+def mac(key: Usable, message: Buffer, suite: str | None) -> Plan[Mac]:
+    return ((suite or key.suite_for("mac"), "mac", message, b"", 0),), _mac
 
 
-def mac_payload(token: Token, payload: Payload, suite: str | None) -> Plan[Mac]:
-    return ((suite or token.suite_for("mac"), "mac-payload", canonical_payload(payload), b"", 0),), _payload_mac
+def mac_many(key: Usable, messages: Iterable[Buffer], suite: str | None) -> Plan[Macs]:
+    chosen = suite or key.suite_for("mac")
+    return _at_once(tuple((chosen, "mac", message, b"", 0) for message in messages), "MAC"), _macs
+
+
+def mac_payload(key: Usable, payload: Payload, suite: str | None) -> Plan[Mac]:
+    return ((suite or key.suite_for("mac"), "mac-payload", canonical_payload(payload), b"", 0),), _payload_mac
 
 
 def verify_mac(
-    token: Token, message: Buffer, value: Mac | Buffer, suite: str | None, trust_token: bool
+    key: Usable, message: Buffer, value: Mac | Buffer, suite: str | None, trust_token: bool
 ) -> Plan[Verified]:
-    token.require_pinned("believe a MAC made under", trust_token)
+    key.require_pinned("believe a MAC made under", trust_token)
     if isinstance(value, Mac):
         suite = suite or value.suite
         value = value.value
-    return ((suite or token.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified
+    return ((suite or key.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified
 
 
-def encrypt(token: Token, plaintext: Buffer, aad: Buffer, suite: str | None, trust_token: bool) -> Plan[Ciphertext]:
-    token.require_pinned("encrypt under", trust_token)
-    return ((suite or token.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext
+def encrypt(key: Usable, plaintext: Buffer, aad: Buffer, suite: str | None, trust_token: bool) -> Plan[Ciphertext]:
+    key.require_pinned("encrypt under", trust_token)
+    return ((suite or key.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext
 
 
-def decrypt(token: Token, ciphertext: Ciphertext | Buffer, aad: Buffer, suite: str | None) -> Plan[Secret]:
+def decrypt(key: Usable, ciphertext: Ciphertext | Buffer, aad: Buffer, suite: str | None) -> Plan[Secret]:
     if isinstance(ciphertext, Ciphertext):
         suite = suite or ciphertext.suite
         ciphertext = ciphertext.value
-    return ((suite or token.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret
+    return ((suite or key.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret
 
 
-def derive(token: Token, context: Buffer, length: int, suite: str | None, trust_token: bool) -> Plan[Secret]:
-    token.require_pinned("derive a working key from", trust_token)
+def derive(key: Usable, context: Buffer, length: int, suite: str | None, trust_token: bool) -> Plan[Secret]:
+    key.require_pinned("derive a working key from", trust_token)
     if not 1 <= length <= 255 * 32:
         raise error("bad-input", f"cannot derive {length} bytes", "Ask for 1 to 8160 (RFC 5869).")
-    return ((suite or token.suite_for("derive"), "derive", b"", context, length),), _secret
+    return ((suite or key.suite_for("derive"), "derive", b"", context, length),), _secret
 
 
-def agree(token: Token, peer: Buffer, suite: str | None, trust_token: bool) -> Plan[Secret]:
-    token.require_pinned("agree on a secret with", trust_token)
-    return ((suite or token.suite_for("agree"), "agree", peer, b"", 0),), _secret
+def agree(key: Usable, peer: Buffer, suite: str | None, trust_token: bool) -> Plan[Secret]:
+    key.require_pinned("agree on a secret with", trust_token)
+    return ((suite or key.suite_for("agree"), "agree", peer, b"", 0),), _secret
 
 
-def decapsulate(token: Token, ciphertext: Buffer, suite: str | None) -> Plan[Secret]:
-    return ((suite or token.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret
+def decapsulate(key: Usable, ciphertext: Buffer, suite: str | None) -> Plan[Secret]:
+    return ((suite or key.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret
 
 
-def _signature(outcome: _core.Outcome, jobs: Jobs) -> Signature:
+def _signature(outcome: Outcome, jobs: Jobs) -> Signature:
     return Signature(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
-def _signed_payload(outcome: _core.Outcome, jobs: Jobs) -> Signature:
+def _signed_payload(outcome: Outcome, jobs: Jobs) -> Signature:
     return Signature(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]), cast(bytes, jobs[0][2]))
 
 
-def _signatures(outcome: _core.Outcome, jobs: Jobs) -> list[Signature]:
+def _signatures(outcome: Outcome, jobs: Jobs) -> list[Signature]:
     outputs = cast("list[bytes]", outcome.outputs)
     return [Signature(jobs[place][0], outcome, place, value) for place, value in enumerate(outputs)]
 
 
-def _two_signatures(outcome: _core.Outcome, jobs: Jobs) -> tuple[Signature, Signature]:
+def _two_signatures(outcome: Outcome, jobs: Jobs) -> tuple[Signature, Signature]:
     one, two = _signatures(outcome, jobs)
     return one, two
 
 
-def _mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
+def _mac(outcome: Outcome, jobs: Jobs) -> Mac:
     return Mac(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
-def _payload_mac(outcome: _core.Outcome, jobs: Jobs) -> Mac:
+def _macs(outcome: Outcome, jobs: Jobs) -> Macs:
+    return Macs(jobs[0][0], cast("list[bytes]", outcome.outputs), outcome)
+
+
+def _payload_mac(outcome: Outcome, jobs: Jobs) -> Mac:
     return Mac(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]), cast(bytes, jobs[0][2]))
 
 
-def _ciphertext(outcome: _core.Outcome, jobs: Jobs) -> Ciphertext:
+def _ciphertext(outcome: Outcome, jobs: Jobs) -> Ciphertext:
     return Ciphertext(jobs[0][0], outcome, 0, cast(bytes, outcome.outputs[0]))
 
 
-def _verified(outcome: _core.Outcome, jobs: Jobs) -> Verified:
+def _verified(outcome: Outcome, jobs: Jobs) -> Verified:
     return Verified(jobs[0][0], outcome, 0)
 
 
-def _secret(outcome: _core.Outcome, jobs: Jobs) -> Secret:
+def _secret(outcome: Outcome, jobs: Jobs) -> Secret:
     return Secret(cast(_core.Secret, outcome.outputs[0]), jobs[0][0], outcome)

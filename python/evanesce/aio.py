@@ -13,22 +13,26 @@ pending.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, cast
 
 from typing_extensions import Buffer
 
 from evanesce import _core, _plan
-from evanesce._connect import Connection, milliseconds
+from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.approvals import Approval, Request
+from evanesce.custody import AnyKey, Custodian, Key
+from evanesce.custody.aio import AsyncCustodian
+from evanesce.custody.key import Done
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.grant import Grant, More, RevokedAt
-from evanesce.home import Agent, Reconstructor
+from evanesce.home import Agent, Home, Reconstructor
 from evanesce.payload import Payload
 from evanesce.results import (
     AgentStatus,
@@ -36,6 +40,7 @@ from evanesce.results import (
     Ciphertext,
     Healed,
     Mac,
+    Macs,
     OrderResult,
     Retirement,
     Secret,
@@ -45,6 +50,7 @@ from evanesce.results import (
 from evanesce.tokens import Token
 
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class AsyncClient:
@@ -63,7 +69,13 @@ class AsyncClient:
         grant: Grant | None = None,
     ) -> None:
         """As `Client`."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
+        at = Home.at(home)
+        self._connection: Connection | EvanesceError | None = unless_alone(
+            lambda: Connection(home, identity, agents, deadline, verify_before_release, grant),
+            at,
+            identity is not None or agents is not None,
+        )
+        self._custodian = Custodian(at, self._open)
         self._loop: AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._descriptor = -1
@@ -80,6 +92,11 @@ class AsyncClient:
     def agents(self) -> tuple[Agent, ...]:
         """As `Client.agents`."""
         return self._open().agents
+
+    @property
+    def custody(self) -> AsyncCustodian:
+        """As `Client.custody`."""
+        return AsyncCustodian(self._custodian)
 
     @property
     def reconstructor(self) -> Reconstructor | None:
@@ -101,66 +118,78 @@ class AsyncClient:
         return await asyncio.to_thread(connection.mint, mint(connection.agents, name, suites, terms, source))
 
     def sign(
-        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, message: Buffer, suite: str | None = None, *, deadline: float | None = None
     ) -> Future[Signature]:
         """As `Client.sign`."""
-        return self._submit(token, _plan.sign(token, message, suite), deadline)
+        return self._submit(key, deadline, _plan.sign, message, suite)
 
     def sign_payload(
-        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, payload: Payload, suite: str | None = None, *, deadline: float | None = None
     ) -> Future[Signature]:
         """As `Client.sign_payload`."""
-        return self._submit(token, _plan.sign_payload(token, payload, suite), deadline)
+        return self._submit(key, deadline, _plan.sign_payload, payload, suite)
 
     def sign_many(
         self,
-        token: Token,
+        key: AnyKey,
         messages: Iterable[Buffer],
         suite: str | None = None,
         *,
         deadline: float | None = None,
     ) -> Future[list[Signature]]:
         """As `Client.sign_many`."""
-        return self._submit(token, _plan.sign_many(token, messages, suite), deadline)
+        return self._submit(key, deadline, _plan.sign_many, messages, suite)
 
     def sign_each(
-        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+        self, pairs: Iterable[tuple[AnyKey, Buffer]], suite: str | None = None, *, deadline: float | None = None
     ) -> Future[list[Signature | EvanesceError]]:
         """As `Client.sign_each`."""
-        return self._submit_each(_plan.each(_plan.sign, pairs, suite), deadline)
+        return self._submit_each(_plan.each(self._key, _plan.sign, pairs, suite), deadline)
 
     def sign_hybrid(
         self,
-        token: Token,
+        key: AnyKey,
         message: Buffer,
         suites: Sequence[str] | None = None,
         *,
         deadline: float | None = None,
     ) -> Future[tuple[Signature, Signature]]:
         """As `Client.sign_hybrid`."""
-        return self._submit(token, _plan.sign_hybrid(token, message, suites), deadline)
+        return self._submit(key, deadline, _plan.sign_hybrid, message, suites)
 
     def mac(
-        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, message: Buffer, suite: str | None = None, *, deadline: float | None = None
     ) -> Future[Mac]:
         """As `Client.mac`."""
-        return self._submit(token, _plan.mac(token, message, suite), deadline)
+        return self._submit(key, deadline, _plan.mac, message, suite)
+
+    def mac_many(
+        self, key: AnyKey, messages: Iterable[Buffer], suite: str | None = None, *, deadline: float | None = None
+    ) -> Future[Macs]:
+        """As `Client.mac_many`."""
+        held = self._key(key)
+        if isinstance(held, Key):
+            chosen = suite or held.suite_for("mac")
+            # Copied here: the caller may change or wipe them next.
+            copies = [bytes(message) for message in messages]
+            return self._elsewhere(lambda: _macs(held, copies, chosen))
+        return self._submit(held, deadline, _plan.mac_many, messages, suite)
 
     def mac_payload(
-        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, payload: Payload, suite: str | None = None, *, deadline: float | None = None
     ) -> Future[Mac]:
         """As `Client.mac_payload`."""
-        return self._submit(token, _plan.mac_payload(token, payload, suite), deadline)
+        return self._submit(key, deadline, _plan.mac_payload, payload, suite)
 
     def mac_each(
-        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+        self, pairs: Iterable[tuple[AnyKey, Buffer]], suite: str | None = None, *, deadline: float | None = None
     ) -> Future[list[Mac | EvanesceError]]:
         """As `Client.mac_each`."""
-        return self._submit_each(_plan.each(_plan.mac, pairs, suite), deadline)
+        return self._submit_each(_plan.each(self._key, _plan.mac, pairs, suite), deadline)
 
     def verify_mac(
         self,
-        token: Token,
+        key: AnyKey,
         message: Buffer,
         mac: Mac | Buffer,
         suite: str | None = None,
@@ -169,11 +198,11 @@ class AsyncClient:
         deadline: float | None = None,
     ) -> Future[Verified]:
         """As `Client.verify_mac`."""
-        return self._submit(token, _plan.verify_mac(token, message, mac, suite, trust_token), deadline)
+        return self._submit(key, deadline, _plan.verify_mac, message, mac, suite, trust_token)
 
     def encrypt(
         self,
-        token: Token,
+        key: AnyKey,
         plaintext: Buffer,
         aad: Buffer = b"",
         suite: str | None = None,
@@ -182,11 +211,11 @@ class AsyncClient:
         deadline: float | None = None,
     ) -> Future[Ciphertext]:
         """As `Client.encrypt`."""
-        return self._submit(token, _plan.encrypt(token, plaintext, aad, suite, trust_token), deadline)
+        return self._submit(key, deadline, _plan.encrypt, plaintext, aad, suite, trust_token)
 
     def decrypt(
         self,
-        token: Token,
+        key: AnyKey,
         ciphertext: Ciphertext | Buffer,
         aad: Buffer = b"",
         suite: str | None = None,
@@ -194,11 +223,11 @@ class AsyncClient:
         deadline: float | None = None,
     ) -> Future[Secret]:
         """As `Client.decrypt`."""
-        return self._submit(token, _plan.decrypt(token, ciphertext, aad, suite), deadline)
+        return self._submit(key, deadline, _plan.decrypt, ciphertext, aad, suite)
 
     def derive(
         self,
-        token: Token,
+        key: AnyKey,
         context: Buffer,
         length: int = 32,
         suite: str | None = None,
@@ -207,11 +236,11 @@ class AsyncClient:
         deadline: float | None = None,
     ) -> Future[Secret]:
         """As `Client.derive`."""
-        return self._submit(token, _plan.derive(token, context, length, suite, trust_token), deadline)
+        return self._submit(key, deadline, _plan.derive, context, length, suite, trust_token)
 
     def agree(
         self,
-        token: Token,
+        key: AnyKey,
         peer: Buffer,
         suite: str | None = None,
         *,
@@ -219,20 +248,20 @@ class AsyncClient:
         deadline: float | None = None,
     ) -> Future[Secret]:
         """As `Client.agree`."""
-        return self._submit(token, _plan.agree(token, peer, suite, trust_token), deadline)
+        return self._submit(key, deadline, _plan.agree, peer, suite, trust_token)
 
     def decapsulate(
-        self, token: Token, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
     ) -> Future[Secret]:
         """As `Client.decapsulate`."""
-        return self._submit(token, _plan.decapsulate(token, ciphertext, suite), deadline)
+        return self._submit(key, deadline, _plan.decapsulate, ciphertext, suite)
 
     def perform(
         self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
     ) -> Future[Signature | Mac | Secret]:
         """As `Client.perform`."""
         settled = ([approval.data for approval in approvals], [request.salt])
-        return self._submit(request.token, request.plan(), deadline, settled)
+        return self._ask(request.token, request.plan(), deadline, settled)
 
     async def check(self, token: Token, *, open: bool = False) -> Check:
         """As `Client.check`."""
@@ -297,11 +326,27 @@ class AsyncClient:
     def _open(self) -> Connection:
         if self._connection is None:
             raise error("closed", "this client has been closed", "Make another.")
+        if isinstance(self._connection, EvanesceError):
+            raise self._connection
         return self._connection
 
     # From here on, what happens per operation. Every microsecond counts ten thousand times a second.
 
     def _submit(
+        self,
+        key: AnyKey,
+        deadline: float | None,
+        verb: Callable[[_plan.Usable, Unpack[Ts]], _plan.Plan[R]],
+        *arguments: *Ts,
+    ) -> Future[R]:
+        held = key if isinstance(key, Token) else self._key(key)
+        plan = verb(held, *arguments)
+        if isinstance(held, Key):
+            jobs, finish = plan
+            return self._elsewhere(functools.partial(_finished, held.prepare(jobs), jobs, finish))
+        return self._ask(held, plan, deadline)
+
+    def _ask(
         self, token: Token, plan: _plan.Plan[R], deadline: float | None, settled: _plan.Settled | None = None
     ) -> Future[R]:
         loop = asyncio.get_running_loop()
@@ -313,15 +358,13 @@ class AsyncClient:
         return self._enqueue(loop, operation, plan)
 
     def _submit_each(
-        self, planned: Sequence[tuple[Token, _plan.Plan[R]] | EvanesceError], deadline: float | None
+        self, planned: Sequence[tuple[Token | Key, _plan.Plan[R]] | EvanesceError], deadline: float | None
     ) -> Future[list[R | EvanesceError]]:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._watch(loop)
         limit = None if deadline is None else milliseconds(deadline)
         # All before the first is queued: if one raises, none is asked for.
         ready = [
-            item if isinstance(item, EvanesceError) else (_core.Operation(item[0].core, item[1][0], limit), item[1])
+            item if isinstance(item, EvanesceError) else (self._ready(item[0], item[1], limit), item[1])
             for item in planned
         ]
         futures: list[Future[R]] = []
@@ -329,10 +372,31 @@ class AsyncClient:
             if isinstance(item, EvanesceError):
                 futures.append(loop.create_future())
                 futures[-1].set_exception(item)
+            elif isinstance(item[0], _core.Operation):
+                if loop is not self._loop:
+                    self._watch(loop)
+                futures.append(self._enqueue(loop, item[0], item[1]))
             else:
-                futures.append(self._enqueue(loop, *item))
+                futures.append(self._elsewhere(item[0]))
         gathered = asyncio.gather(*futures, return_exceptions=True)
         return cast("Future[list[R | EvanesceError]]", gathered)
+
+    @staticmethod
+    def _ready(held: Token | Key, plan: _plan.Plan[R], limit: int | None) -> _core.Operation | Callable[[], R]:
+        jobs, finish = plan
+        if isinstance(held, Key):
+            return functools.partial(_finished, held.prepare(jobs), jobs, finish)
+        return _core.Operation(held.core, jobs, limit)
+
+    def _key(self, key: AnyKey) -> Token | Key:
+        if self._connection is None:
+            self._open()
+        return self._custodian.usable(key)
+
+    @staticmethod
+    def _elsewhere(work: Callable[[], R]) -> Future[R]:
+        """What blocks, on a thread of the loop's."""
+        return asyncio.get_running_loop().run_in_executor(None, work)
 
     def _enqueue(self, loop: AbstractEventLoop, operation: _core.Operation, plan: _plan.Plan[R]) -> Future[R]:
         jobs, finish = plan
@@ -359,7 +423,7 @@ class AsyncClient:
                 self._fail(ticket, failure)
 
     def _drain(self) -> None:
-        if self._connection is None:
+        if not isinstance(self._connection, Connection):
             return
         pending = self._pending
         for ticket, outcome in self._connection.core.drain():
@@ -420,3 +484,12 @@ class AsyncClient:
         for future, _, _ in pending.values():
             if not future.done() and not future.get_loop().is_closed():
                 future.set_exception(error("closed", why, "Ask again."))
+
+
+def _finished(work: Callable[[], Done], jobs: _plan.Jobs, finish: Callable[[_plan.Outcome, _plan.Jobs], R]) -> R:
+    return finish(work(), jobs)
+
+
+def _macs(key: Key, messages: list[bytes], suite: str) -> Macs:
+    values = key.macs(messages, suite)
+    return Macs(suite, values, Done(list(values)))

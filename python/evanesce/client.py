@@ -9,20 +9,22 @@ exists in locked memory of this very process. What that concedes is in PROTOCOL 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from typing_extensions import Buffer
 
 from evanesce import _core, _plan
-from evanesce._connect import Connection, milliseconds
+from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
 from evanesce._mint import Source, Terms, mint
 from evanesce.approvals import Approval, Request
+from evanesce.custody import AnyKey, Custodian, Key
+from evanesce.custody.key import Done
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.grant import Grant, More, RevokedAt
-from evanesce.home import Agent, Reconstructor
+from evanesce.home import Agent, Home, Reconstructor
 from evanesce.payload import Payload
 from evanesce.results import (
     AgentStatus,
@@ -30,6 +32,7 @@ from evanesce.results import (
     Ciphertext,
     Healed,
     Mac,
+    Macs,
     OrderResult,
     Retirement,
     Secret,
@@ -39,6 +42,7 @@ from evanesce.results import (
 from evanesce.tokens import Token
 
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class Client:
@@ -64,7 +68,13 @@ class Client:
         a call may take as a whole, whatever it does; by default 2, and 10 for a mint.
         `verify_before_release`: check each signature before it is returned, against computing faults
         (about 60 µs). `grant`: under which operations of its token are asked for."""
-        self._connection: Connection | None = Connection(home, identity, agents, deadline, verify_before_release, grant)
+        at = Home.at(home)
+        self._connection: Connection | EvanesceError | None = unless_alone(
+            lambda: Connection(home, identity, agents, deadline, verify_before_release, grant),
+            at,
+            identity is not None or agents is not None,
+        )
+        self._custodian = Custodian(at, self._open)
 
     @property
     def caller_id(self) -> str:
@@ -75,6 +85,11 @@ class Client:
     def agents(self) -> tuple[Agent, ...]:
         """The agents this client asks; tokens cannot add to them."""
         return self._open().agents
+
+    @property
+    def custody(self) -> Custodian:
+        """Keys by reference, whatever keeps them: created, rotated, backed up, destroyed (docs/custody.md)."""
+        return self._custodian
 
     @property
     def reconstructor(self) -> Reconstructor | None:
@@ -102,22 +117,22 @@ class Client:
         return connection.mint(mint(connection.agents, name, suites, terms, source))
 
     def sign(
-        self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, message: Buffer, suite: str | None = None, *, deadline: float | None = None
     ) -> Signature:
         """One signature over the message itself."""
-        return self._run(token, _plan.sign(token, message, suite), deadline)
+        return self._run(key, deadline, _plan.sign, message, suite)
 
     def sign_payload(
-        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, payload: Payload, suite: str | None = None, *, deadline: float | None = None
     ) -> Signature:
         """One signature over a JSON object, which every agent reads and the token's policy judges. What is
         signed is its canonical form, the result's `message`: `verify(token, s.message, s)`. Raises
         `payload`."""
-        return self._run(token, _plan.sign_payload(token, payload, suite), deadline)
+        return self._run(key, deadline, _plan.sign_payload, payload, suite)
 
     def sign_many(
         self,
-        token: Token,
+        key: AnyKey,
         messages: Iterable[Buffer],
         suite: str | None = None,
         *,
@@ -125,46 +140,57 @@ class Client:
     ) -> list[Signature]:
         """Up to 400 messages under one opening: each is decided by itself, and if one is refused none is
         signed."""
-        return self._run(token, _plan.sign_many(token, messages, suite), deadline)
+        return self._run(key, deadline, _plan.sign_many, messages, suite)
 
     def sign_each(
-        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+        self, pairs: Iterable[tuple[AnyKey, Buffer]], suite: str | None = None, *, deadline: float | None = None
     ) -> list[Signature | EvanesceError]:
         """For many tokens in one call: a signature for each (token, message), in order, each under an opening
         of its own and all submitted at once. An item that fails has its error in its place and stops no
         other; only a wrong argument raises."""
-        return self._run_each(_plan.each(_plan.sign, pairs, suite), deadline)
+        return self._run_each(_plan.each(self._key, _plan.sign, pairs, suite), deadline)
 
     def sign_hybrid(
         self,
-        token: Token,
+        key: AnyKey,
         message: Buffer,
         suites: Sequence[str] | None = None,
         *,
         deadline: float | None = None,
     ) -> tuple[Signature, Signature]:
         """Two suites over one message from one opening. By default the token's two signing suites."""
-        return self._run(token, _plan.sign_hybrid(token, message, suites), deadline)
+        return self._run(key, deadline, _plan.sign_hybrid, message, suites)
 
-    def mac(self, token: Token, message: Buffer, suite: str | None = None, *, deadline: float | None = None) -> Mac:
+    def mac(self, key: AnyKey, message: Buffer, suite: str | None = None, *, deadline: float | None = None) -> Mac:
         """A MAC over the message."""
-        return self._run(token, _plan.mac(token, message, suite), deadline)
+        return self._run(key, deadline, _plan.mac, message, suite)
+
+    def mac_many(
+        self, key: AnyKey, messages: Iterable[Buffer], suite: str | None = None, *, deadline: float | None = None
+    ) -> Macs:
+        """MACs of many messages in one call: under one opening up to 400, in a PKCS#11 token any number."""
+        held = self._key(key)
+        if isinstance(held, Key):
+            chosen = suite or held.suite_for("mac")
+            values = held.macs(messages, chosen)
+            return Macs(chosen, values, Done(list(values)))
+        return self._run(held, deadline, _plan.mac_many, messages, suite)
 
     def mac_payload(
-        self, token: Token, payload: Payload, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, payload: Payload, suite: str | None = None, *, deadline: float | None = None
     ) -> Mac:
         """As `sign_payload`, a MAC over a JSON object's canonical form."""
-        return self._run(token, _plan.mac_payload(token, payload, suite), deadline)
+        return self._run(key, deadline, _plan.mac_payload, payload, suite)
 
     def mac_each(
-        self, pairs: Iterable[tuple[Token, Buffer]], suite: str | None = None, *, deadline: float | None = None
+        self, pairs: Iterable[tuple[AnyKey, Buffer]], suite: str | None = None, *, deadline: float | None = None
     ) -> list[Mac | EvanesceError]:
         """As `sign_each`, a MAC for each (token, message)."""
-        return self._run_each(_plan.each(_plan.mac, pairs, suite), deadline)
+        return self._run_each(_plan.each(self._key, _plan.mac, pairs, suite), deadline)
 
     def verify_mac(
         self,
-        token: Token,
+        key: AnyKey,
         message: Buffer,
         mac: Mac | Buffer,
         suite: str | None = None,
@@ -173,11 +199,11 @@ class Client:
         deadline: float | None = None,
     ) -> Verified:
         """Returns if the MAC is right; else raises `invalid-signature`. Raises `unpinned`."""
-        return self._run(token, _plan.verify_mac(token, message, mac, suite, trust_token), deadline)
+        return self._run(key, deadline, _plan.verify_mac, message, mac, suite, trust_token)
 
     def encrypt(
         self,
-        token: Token,
+        key: AnyKey,
         plaintext: Buffer,
         aad: Buffer = b"",
         suite: str | None = None,
@@ -186,11 +212,11 @@ class Client:
         deadline: float | None = None,
     ) -> Ciphertext:
         """Encrypts under a symmetric suite; the same `aad` must be given to decrypt. Raises `unpinned`."""
-        return self._run(token, _plan.encrypt(token, plaintext, aad, suite, trust_token), deadline)
+        return self._run(key, deadline, _plan.encrypt, plaintext, aad, suite, trust_token)
 
     def decrypt(
         self,
-        token: Token,
+        key: AnyKey,
         ciphertext: Ciphertext | Buffer,
         aad: Buffer = b"",
         suite: str | None = None,
@@ -198,11 +224,11 @@ class Client:
         deadline: float | None = None,
     ) -> Secret:
         """Decrypts what `encrypt` or `encrypt_to` made. Raises `decryption-failed`."""
-        return self._run(token, _plan.decrypt(token, ciphertext, aad, suite), deadline)
+        return self._run(key, deadline, _plan.decrypt, ciphertext, aad, suite)
 
     def derive(
         self,
-        token: Token,
+        key: AnyKey,
         context: Buffer,
         length: int = 32,
         suite: str | None = None,
@@ -212,11 +238,11 @@ class Client:
     ) -> Secret:
         """A working key of `length` bytes (1 to 8160) for a context; the same for the same. Raises
         `unpinned`."""
-        return self._run(token, _plan.derive(token, context, length, suite, trust_token), deadline)
+        return self._run(key, deadline, _plan.derive, context, length, suite, trust_token)
 
     def agree(
         self,
-        token: Token,
+        key: AnyKey,
         peer: Buffer,
         suite: str | None = None,
         *,
@@ -225,14 +251,14 @@ class Client:
     ) -> Secret:
         """The X25519 shared secret with a peer's public key (raw 32 bytes, or SubjectPublicKeyInfo DER).
         Raises `unpinned`."""
-        return self._run(token, _plan.agree(token, peer, suite, trust_token), deadline)
+        return self._run(key, deadline, _plan.agree, peer, suite, trust_token)
 
     def decapsulate(
-        self, token: Token, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
+        self, key: AnyKey, ciphertext: Buffer, suite: str | None = None, *, deadline: float | None = None
     ) -> Secret:
         """The shared secret of an encapsulation. A foreign ciphertext gives another secret, no error
         (FIPS 203)."""
-        return self._run(token, _plan.decapsulate(token, ciphertext, suite), deadline)
+        return self._run(key, deadline, _plan.decapsulate, ciphertext, suite)
 
     def perform(
         self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
@@ -325,29 +351,54 @@ class Client:
     def _open(self) -> Connection:
         if self._connection is None:
             raise error("closed", "this client has been closed", "Make another.")
+        if isinstance(self._connection, EvanesceError):
+            raise self._connection
         return self._connection
 
-    def _run(self, token: Token, plan: _plan.Plan[R], deadline: float | None) -> R:
-        jobs, finish = plan
+    def _key(self, key: AnyKey) -> Token | Key:
+        if self._connection is None:
+            self._open()
+        return self._custodian.usable(key)
+
+    def _run(
+        self,
+        key: AnyKey,
+        deadline: float | None,
+        verb: Callable[[_plan.Usable, Unpack[Ts]], _plan.Plan[R]],
+        *arguments: *Ts,
+    ) -> R:
+        held = self._key(key)
+        plan = verb(held, *arguments)
+        return plan[1](self._outcome(held, plan, deadline), plan[0])
+
+    def _outcome(self, held: Token | Key, plan: _plan.Plan[R], deadline: float | None) -> _plan.Outcome:
+        if isinstance(held, Key):
+            return held.prepare(plan[0])()
         limit = None if deadline is None else milliseconds(deadline)
         try:
-            outcome = self._open().core.run(token.core, jobs, limit)
+            return self._open().core.run(held.core, plan[0], limit)
         except _core.CoreError as e:
             raise translate(e) from None
-        return finish(outcome, jobs)
 
     def _run_each(
-        self, planned: Sequence[tuple[Token, _plan.Plan[R]] | EvanesceError], deadline: float | None
+        self, planned: Sequence[tuple[Token | Key, _plan.Plan[R]] | EvanesceError], deadline: float | None
     ) -> list[R | EvanesceError]:
         limit = None if deadline is None else milliseconds(deadline)
-        asked = [item for item in planned if not isinstance(item, EvanesceError)]
-        operations = [_core.Operation(token.core, jobs, limit) for token, (jobs, _) in asked]
-        outcomes = iter(self._open().core.run_each(operations))
+        asked = [(item[0], item[1][0]) for item in planned if not isinstance(item, EvanesceError)]
+        operations = [_core.Operation(key.core, jobs, limit) for key, jobs in asked if isinstance(key, Token)]
+        outcomes = iter(self._open().core.run_each(operations) if operations else ())
         results: list[R | EvanesceError] = []
         for item in planned:
             if isinstance(item, EvanesceError):
                 results.append(item)
                 continue
-            outcome, (jobs, finish) = next(outcomes), item[1]
+            key, (jobs, finish) = item
+            if isinstance(key, Key):
+                try:
+                    results.append(finish(key.prepare(jobs)(), jobs))
+                except EvanesceError as e:
+                    results.append(e)
+                continue
+            outcome = next(outcomes)
             results.append(translate(outcome) if isinstance(outcome, _core.CoreError) else finish(outcome, jobs))
         return results

@@ -83,6 +83,10 @@ class InputError(EvanesceError):
     """What was asked cannot be done as asked: a wrong argument, suite, file or policy."""
 
 
+class UnsupportedError(InputError):
+    """This way of keeping a key does not do it (docs/custody.md); nothing was put in its place."""
+
+
 class TokenError(EvanesceError):
     """The token itself is at fault: malformed, expired, altered or dishonestly dealt."""
 
@@ -129,6 +133,7 @@ CODES: dict[str, Code] = {
     "not-found": Code(InputError, 1),
     "exists": Code(InputError, 1),
     "suite-not-in-token": Code(InputError, 1, "Use a suite that the token lists: `evanesce inspect TOKEN`."),
+    "unsupported": Code(UnsupportedError, 1, "docs/custody.md says which model does what."),
     "unfit-operation": Code(InputError, 1, "Use a suite that does this."),
     "policy": Code(InputError, 2),
     "payload": Code(
@@ -155,6 +160,7 @@ CODES: dict[str, Code] = {
     "quorum-not-met": Code(QuorumError, 1, "Start or reach the agents that are named, then try again."),
     "overloaded": Code(QuorumError, 1, "Try again, more slowly."),
     "reconstructor": Code(QuorumError, 1, "Start or reach the reconstructor that is named, then try again."),
+    "custodians-missing": Code(QuorumError, 1, "Have enough custodians come with their key files."),
     # What was checked.
     "invalid-signature": Code(VerificationError, 2, "The message, the signature or the key is not the right one."),
     "decryption-failed": Code(
@@ -162,6 +168,7 @@ CODES: dict[str, Code] = {
     ),
     "grant-invalid": Code(InputError, 2, "Ask its grantor for another."),
     "approval-invalid": Code(VerificationError, 2, "Ask the approver for it again."),
+    "backup-invalid": Code(VerificationError, 2, "Take another copy of the backup, and the right custodians' keys."),
     "receipt-invalid": Code(VerificationError, 2, "Do not rely on this receipt."),
     "log-invalid": Code(
         VerificationError,

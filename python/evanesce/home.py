@@ -4,10 +4,11 @@
 
     identity.key    the caller's own signing key (0600); read by the core alone
     quorum.toml     the agents it asks, `[[agent]]` each; tokens cannot add to them. With `[reconstructor]`, the one
-                    that does its operations
+                    that does its operations; with `runtime`, the module in which regenerated keys work
     pins            the token ids it trusts (see `pins`)
     tokens/         NAME.regen, public
     grants/         ID.grant, copies of those given from here; public
+    hsm.toml        the PKCS#11 tokens it uses, `[[hsm]]` each (see `custody.modules`)
     requests/       what people are asked to approve, unless it is in a shared folder (see `_requests`)
     asked/          which operations it asked approval for, so that no other is performed in their place
 
@@ -94,6 +95,10 @@ class Home:
         return self.root / "quorum.toml"
 
     @property
+    def modules(self) -> Path:
+        return self.root / "hsm.toml"
+
+    @property
     def pins(self) -> Pins:
         return Pins(self.root / "pins")
 
@@ -127,7 +132,7 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
             "agent, as `evanesce agent init` prints it.",
         )
     document = _toml.load(path)
-    unknown = sorted(set(document) - {"agent", "reconstructor"})
+    unknown = sorted(set(document) - {"agent", "reconstructor", "runtime"})
     if unknown:
         raise _wrong(path, f"unknown entry {printable(unknown[0])!r}")
     entries = document.get("agent", [])
@@ -136,6 +141,20 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
     agents = tuple(_agent(path, number, entry) for number, entry in enumerate(entries, 1))
     check_agents(agents, str(path))
     return agents
+
+
+def read_runtime(path: Path) -> str | None:
+    """The module in which a quorum file has regenerated keys work, by its name in hsm.toml; None for the crucible
+    itself. Raises `config`."""
+    document = _toml.load(path)
+    text = document.get("runtime")
+    if text is None:
+        return None
+    if not isinstance(text, str) or not text.startswith("pkcs11:") or text == "pkcs11:":
+        raise _wrong(path, 'runtime is "pkcs11:NAME", a module of hsm.toml')
+    if "reconstructor" in document:
+        raise _wrong(path, "runtime is this side's, and keys are the [reconstructor]'s: give one of them")
+    return text.removeprefix("pkcs11:")
 
 
 def read_reconstructor(path: Path) -> Reconstructor | None:

@@ -1,7 +1,7 @@
 """What needs no quorum: verifying, encrypting to a public key, encapsulating.
 
 All three work on the token alone, and mean nothing with the wrong token; so they refuse one that is not
-pinned (docs/decisions/trust-and-pins.md).
+pinned (docs/decisions/trust-and-pins.md). The first two take a key of another model as well (`Client.custody`).
 """
 
 from __future__ import annotations
@@ -11,38 +11,46 @@ import time
 from typing_extensions import Buffer
 
 from evanesce import _core
+from evanesce.custody import Key
 from evanesce.errors import error, translate
 from evanesce.results import Encapsulation, Secret, Signature
 from evanesce.tokens import Token
 
 
 def verify(
-    token: Token,
+    key: Token | Key,
     message: Buffer,
     signature: Signature | Buffer,
     suite: str | None = None,
     *,
     trust_token: bool = False,
 ) -> None:
-    """Returns if the signature is the token's key's over this message; else raises `invalid-signature`.
+    """Returns if the signature is the key's over this message; else raises `invalid-signature`.
     Works with an expired token too: expiry ends use, not what was signed before. Raises `unpinned`."""
-    token.require_pinned("believe a signature by", trust_token)
+    key.require_pinned("believe a signature by", trust_token)
     if isinstance(signature, Signature):
         suite = suite or signature.suite
         signature = signature.value
     try:
-        _core.verify(token.core, suite or token.suite_for("verify"), message, signature)
+        if isinstance(key, Key):
+            chosen = suite or key.suite_for("verify")
+            _core.verify_under(key.public_key(chosen, form="der"), chosen, message, signature)
+        else:
+            _core.verify(key.core, suite or key.suite_for("verify"), message, signature)
     except _core.CoreError as e:
         raise translate(e) from None
 
 
-def encrypt_to(token: Token, plaintext: Buffer, suite: str | None = None, *, trust_token: bool = False) -> bytes:
-    """Encrypts to the token's RSA-OAEP public key (RFC 8017; at most the modulus less 66 bytes). Raises
+def encrypt_to(key: Token | Key, plaintext: Buffer, suite: str | None = None, *, trust_token: bool = False) -> bytes:
+    """Encrypts to the key's RSA-OAEP public key (RFC 8017; at most the modulus less 66 bytes). Raises
     `unpinned`, `expired`."""
-    token.require_pinned("encrypt to", trust_token)
-    _require_alive(token)
+    key.require_pinned("encrypt to", trust_token)
     try:
-        return _core.encrypt_to(token.core, suite or token.suite_for("encrypt-to"), plaintext)
+        if isinstance(key, Key):
+            chosen = suite or key.suite_for("encrypt-to")
+            return _core.encrypt_under(key.public_key(chosen, form="der"), chosen, plaintext)
+        _require_alive(key)
+        return _core.encrypt_to(key.core, suite or key.suite_for("encrypt-to"), plaintext)
     except _core.CoreError as e:
         raise translate(e) from None
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, overload
 
 from typing_extensions import Buffer
 
@@ -147,6 +147,31 @@ class Mac(Result):
     """As in `Signature`."""
 
 
+class Macs(Sequence[Mac]):
+    """Many MACs of one call, in the order of their messages. `values` has them as they are: at line rate, an object
+    for each would cost as much as the MAC."""
+
+    __slots__ = ("_evidence", "suite", "values")
+
+    def __init__(self, suite: str, values: list[bytes], evidence: Evidence) -> None:
+        self.suite = suite
+        self.values = values
+        self._evidence = evidence
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> Mac: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Mac]: ...
+    def __getitem__(self, place: int | slice) -> Mac | list[Mac]:
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(self)))]
+        at = range(len(self.values))[place]
+        return Mac(self.suite, self._evidence, at, self.values[at])
+
+
 @dataclass(frozen=True, slots=True)
 class Ciphertext(Result):
     """nonce ‖ ciphertext ‖ tag (PROTOCOL §7)."""
@@ -175,6 +200,12 @@ class Secret:
         self._evidence = evidence
         self._wiped = False
         self.suite = suite
+
+    @property
+    def core(self) -> _core.Secret:
+        """The core's own; private to this package."""
+        self._live()
+        return self._core
 
     def __len__(self) -> int:
         """Its length in bytes; 0 once wiped."""

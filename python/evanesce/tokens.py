@@ -9,14 +9,12 @@ believed, if it is, and whatever relies on it being the right one refuses a toke
 
 from __future__ import annotations
 
-import base64
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from evanesce import _core, _files, suites
+from evanesce import _core, _files, _pem, suites
 from evanesce._text import printable, short
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Home
@@ -200,10 +198,7 @@ class Token:
                 f"{printable(chosen)} {'has no public key' if known else 'is not a suite of this token'}",
                 f"Choose among {', '.join(self.core.public) or 'the suites of another token'}.",
             )
-        if form == "der":
-            return der
-        body = "\n".join(textwrap.wrap(base64.b64encode(der).decode(), 64))
-        return f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode()
+        return der if form == "der" else _pem.public_key(der)
 
     def suite_for(self, use: str) -> str:
         """The suite that is meant where none is named; see `suites.choose`."""

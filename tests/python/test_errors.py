@@ -52,11 +52,14 @@ PROMISED = {
         1: "usage bad-input not-found exists suite-not-in-token unfit-operation closed payload",
         2: "policy grant-invalid",
     },
+    errors.UnsupportedError: {1: "unsupported"},
     errors.TokenError: {2: "malformed expired token-altered inconsistent"},
     errors.TrustError: {2: "unpinned pin-mismatch"},
     errors.RefusedError: {2: "refused role"},
-    errors.QuorumError: {1: "quorum-not-met not-approved overloaded reconstructor"},
-    errors.VerificationError: {2: "invalid-signature decryption-failed approval-invalid receipt-invalid log-invalid"},
+    errors.QuorumError: {1: "quorum-not-met not-approved overloaded reconstructor custodians-missing"},
+    errors.VerificationError: {
+        2: "invalid-signature decryption-failed approval-invalid backup-invalid receipt-invalid log-invalid"
+    },
     errors.SetupError: {1: "identity config io running memory element log roll"},
     errors.InternalError: {1: "internal"},
     EvanesceError: {1: "interrupted"},

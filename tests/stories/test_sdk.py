@@ -226,7 +226,9 @@ def test_one_callers_wrong_argument_fails_no_other_operation(caller: Machine, to
                 with pytest.raises((TypeError, BufferError)):
                     call()
             with pytest.raises(AttributeError):
-                client.sign(wrong, b"good", "ed25519")
+                client.sign(no_suite, b"good", "ed25519")
+            with pytest.raises(EvanesceError):
+                client.sign("no reference to a key", b"good", "ed25519")
             return await good
 
     verify(token, b"good", asyncio.run(story()))

@@ -21,8 +21,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from evanesce import Client, Culprit, Token
+from evanesce import Client, Culprit, Key, Token
+from evanesce._connect import Connection
 from evanesce._text import printable, short
+from evanesce.custody import Custodian, Reference, is_reference
+from evanesce.custody.regen import Regen
 from evanesce.errors import EvanesceError, error
 from evanesce.grant import Grant
 from evanesce.home import Home
@@ -82,17 +85,19 @@ class App:
             yield
 
     def client(
-        self, deadline: int | None = None, grant: str | Path | Grant | None = None, token: Token | None = None
+        self, deadline: int | None = None, grant: str | Path | Grant | None = None, token: Token | Key | None = None
     ) -> Client:
         """The client of this home folder; `deadline` in milliseconds, `grant` one, or its file, for this `token`."""
+        if grant is not None and isinstance(token, Key):
+            raise error("usage", f"{token.uri} is no token, and nobody grants its use", "Leave --grant out.")
         under = grant if grant is None or isinstance(grant, Grant) else self.grant(grant, token)
         return Client(self.home.root, deadline=None if deadline is None else deadline / 1000, grant=under)
 
-    def grant(self, path: str | Path, token: Token | None = None) -> Grant:
+    def grant(self, path: str | Path, token: Token | Key | None = None) -> Grant:
         """A grant in a file. Raises `grant-invalid` where it is not for this `token`: that would be asked for
         without it, in the caller's own right."""
         found = Grant.load(path)
-        if token is not None and found.token != token.id:
+        if isinstance(token, Token) and found.token != token.id:
             raise error(
                 "grant-invalid",
                 f"the grant is for the token {found.token}, not for {printable(token.name)}, {token.id}",
@@ -106,8 +111,39 @@ class App:
             self.take_stdin("token")
             data = sys.stdin.buffer.read(1 << 20)
             return Token.decode(data, pin=pin, trust_token=trust_token, home=self.home.root)
+        if is_reference(reference) and not Path(reference).exists():
+            named = Reference.parse(reference)
+            if named.model != "regen":
+                raise error(
+                    "unsupported",
+                    f"{printable(reference)} is no regen token, which this verb is about",
+                    "`evanesce key describe` shows what it is; docs/custody.md says which model does what.",
+                )
+            path = Regen(self.home, self._none).path(named)
+            return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
         path = self.token_path(reference)
         return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
+
+    def key(
+        self, reference: str, pin: str | None = None, trust_token: bool = False, receipts: str | None = None
+    ) -> Token | Key:
+        """As `token`, or a key of another model by its reference (docs/custody.md)."""
+        if reference.startswith("regen:") or not is_reference(reference) or Path(reference).exists():
+            return self.token(reference, pin, trust_token)
+        if pin is not None or trust_token:
+            raise error(
+                "usage",
+                f"{printable(reference)} is no token: it has no id to pin",
+                "Leave --pin and --trust-token out.",
+            )
+        if receipts is not None:
+            raise error(
+                "usage", f"{printable(reference)} is used without agents: there are no receipts", "Leave it out."
+            )
+        return Custodian(self.home, self._none).key(reference)
+
+    def _none(self) -> Connection:
+        raise error("usage", "no agent is asked here")
 
     def take_stdin(self, what: str) -> None:
         """Says what stdin is. Raises `usage` when it is something else already: the second would come
@@ -149,6 +185,11 @@ def verb(group: click.Group, name: str | None = None) -> Callable[[Callable[...,
         return group.command(name)(run)
 
     return wrap
+
+
+def named(key: Token | Key) -> dict[str, str]:
+    """What a document calls it."""
+    return {"token": key.id} if isinstance(key, Token) else {"key": key.uri}
 
 
 def receipts_json(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:

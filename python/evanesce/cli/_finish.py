@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from evanesce import Culprit, Receipt, Token, _files
+from evanesce import Culprit, Key, Receipt, Token, _files
 from evanesce.cli import _io
-from evanesce.cli._app import App, decision, receipts_json
+from evanesce.cli._app import App, decision, named, receipts_json
 from evanesce.cli._keep import keep
 from evanesce.errors import error
 
@@ -55,7 +55,7 @@ def contributors(result: Quorate) -> list[str]:
 
 def finish(
     app: App,
-    token: Token,
+    token: Token | Key,
     results: Sequence[Quorate],
     receipts: str | None,
     force: bool,
@@ -64,6 +64,10 @@ def finish(
 ) -> None:
     """Names faults, keeps receipts, prints the document or a word about it. All results are of one
     opening."""
+    if isinstance(token, Key):
+        app.emit({**named(token), **document})
+        app.remark(f"{token.uri}; {took}.")
+        return
     shared = results[0]
     app.blame(shared.faults)
     proof = {

@@ -22,7 +22,7 @@ def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def token_argument(function: F) -> F:
-    """TOKEN, its pin, and the words that do without one."""
+    """TOKEN (or a reference to a key, where the verb takes one), its pin, and the words that do without one."""
     return _all(
         click.argument("token", metavar="TOKEN"),
         click.option("--pin", metavar="ID", help="The id this token must have: all 64 hex digits."),

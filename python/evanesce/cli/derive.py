@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-
 import click
 
+from evanesce import _pem
 from evanesce import encapsulate as encapsulate_offline
 from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, verb
 from evanesce.cli._finish import check_free, finish
 from evanesce.errors import error
-
-_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PUBLIC KEY-----")
 
 
 def register(root: click.Group) -> None:
@@ -57,7 +52,7 @@ def derive(
     _io.check_secret_sink(app, out, show)
     check_free([out, receipts], force)
     content = _io.text_bytes(context) if context is not None else _io.read_input(app, context_file or "-", "context")
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client, client.derive(loaded, content, length, suite) as secret:
         took = str(watch)
@@ -94,8 +89,8 @@ def agree(
     """
     _io.check_secret_sink(app, out, show)
     check_free([out, receipts], force)
-    key = public_key_bytes(bytes(_io.read_input(app, peer, "peer's public key")))
-    loaded = app.token(token, pin, trust_token)
+    key = _pem.der(bytes(_io.read_input(app, peer, "peer's public key")), "the peer's file")
+    loaded = app.key(token, pin, trust_token, receipts)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client, client.agree(loaded, key, suite) as secret:
         took = str(watch)
@@ -172,7 +167,7 @@ def decapsulate(
     _io.check_secret_sink(app, out, show)
     check_free([out, receipts], force)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client, client.decapsulate(loaded, content, suite) as secret:
         took = str(watch)
@@ -181,16 +176,3 @@ def decapsulate(
         finish(
             app, loaded, [secret], receipts, force, {"suite": secret.suite, "length": length, "written": written}, took
         )
-
-
-def public_key_bytes(data: bytes) -> bytes:
-    """A public key as the core takes it: PEM is unwrapped to its DER; anything else is passed on."""
-    if b"-----BEGIN" not in data:
-        return data
-    found = _PEM.search(data)
-    if found is None:
-        raise error("bad-input", "the peer's file holds no PEM public key", "It must say BEGIN PUBLIC KEY.")
-    try:
-        return base64.b64decode(b"".join(found[1].split()), validate=True)
-    except binascii.Error:
-        raise error("bad-input", "the peer's PEM is damaged", "Ask for it again.") from None

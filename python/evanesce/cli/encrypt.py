@@ -6,7 +6,7 @@ import click
 
 from evanesce import encrypt_to
 from evanesce.cli import _io, _options
-from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._app import App, Stopwatch, base64_text, named, verb
 from evanesce.cli._finish import check_free, finish
 from evanesce.errors import error
 from evanesce.suites import fitting
@@ -49,7 +49,7 @@ def encrypt(
     """
     check_free([out, receipts], force)
     extra = _aad(app, aad, aad_file)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     chosen = suite or (None if fitting(loaded.suites, "encrypt") else loaded.suite_for("encrypt-to"))
     offline = chosen is not None and chosen in fitting(loaded.suites, "encrypt-to")
     if offline and extra:
@@ -62,7 +62,7 @@ def encrypt(
         if offline:
             value = encrypt_to(loaded, content, chosen)
             written = _io.write_public(app, value, out, form, force)
-            app.emit({"token": loaded.id, "suite": chosen, "ciphertext": base64_text(value), "written": written})
+            app.emit({**named(loaded), "suite": chosen, "ciphertext": base64_text(value), "written": written})
             return
         with app.client(deadline, grant, loaded) as client:
             made = client.encrypt(loaded, content, extra, chosen)
@@ -107,7 +107,7 @@ def decrypt(
     _io.check_secret_sink(app, out, show)
     check_free([out, receipts], force)
     extra = _aad(app, aad, aad_file)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     content = _io.binary(_io.read_input(app, ciphertext, "ciphertext"), input_form, "ciphertext")
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client, client.decrypt(loaded, content, extra, suite) as secret:

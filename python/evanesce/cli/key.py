@@ -17,11 +17,12 @@ from evanesce import Client, EvanesceError, Policy, Terms, Token, _files, suites
 from evanesce._heal import unasked
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable, short
-from evanesce.cli import _io, _options
+from evanesce.cli import _io, _options, custody
 from evanesce.cli import _own as own
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
+from evanesce.custody import is_reference
 from evanesce.errors import error
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhdwy])")
@@ -30,12 +31,16 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 8
 
 def register(root: click.Group) -> None:
     """Adds this group."""
+    custody.register(key)
     root.add_command(key)
 
 
 @click.group()
 def key() -> None:
-    """Mint, import, heal, list and retire keys. A key is stored nowhere; its token is public."""
+    """Mint, import, heal, list and retire keys. A key is stored nowhere; its token is public.
+
+    Keys that are kept otherwise are named by reference, as hsm:MODULE/LABEL.
+    """
 
 
 def _terms(function: _options.F) -> _options.F:
@@ -51,6 +56,8 @@ def _terms(function: _options.F) -> _options.F:
         click.option("--policy", metavar="FILE", help="Cedar policies that every agent enforces (- for stdin)."),
         click.option("--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where."),
         click.option("--quorum", metavar="TEXT", help='"3 of (a, b, c, d)". [default: a majority of all agents]'),
+        click.option("--kind", metavar="KIND", help="Of an hsm: key, such as rsa-4096, where a suite has several."),
+        click.option("--for-backup", is_flag=True, help="Of an hsm: key: let it be backed up. Said now or never."),
         click.option("--suite", "wanted", metavar="SUITE", multiple=True, help="May be repeated."),
         click.argument("name"),
     ):
@@ -64,6 +71,8 @@ def create(
     app: App,
     name: str,
     wanted: tuple[str, ...],
+    kind: str | None,
+    for_backup: bool,
     quorum: str | None,
     seats: tuple[str, ...],
     policy: str | None,
@@ -76,9 +85,15 @@ def create(
     receipts: str | None,
     deadline: int | None,
 ) -> None:
-    """Mint a new key NAME and write its token. Its pin is kept in the home folder."""
+    """Mint a new key NAME and write its token. Its pin is kept in the home folder.
+
+    NAME may be a reference to a key that is kept elsewhere, as hsm:MODULE/LABEL (docs/custody.md).
+    """
     terms = _gather(app, quorum, seats, policy, expires, replaces)
-    _make(app, name, wanted, terms, None, known, out, armor, force, receipts, deadline)
+    if is_reference(name):
+        return _elsewhere(app, name, wanted, (kind, for_backup), terms, None, (out, receipts, known, deadline))
+    _a_token(kind, for_backup)
+    return _make(app, name, wanted, terms, None, known, out, armor, force, receipts, deadline)
 
 
 @verb(key, "import")
@@ -90,6 +105,8 @@ def import_(
     app: App,
     name: str,
     wanted: tuple[str, ...],
+    kind: str | None,
+    for_backup: bool,
     quorum: str | None,
     seats: tuple[str, ...],
     policy: str | None,
@@ -120,9 +137,37 @@ def import_(
     else:
         source = Terminal(f"Key to import as {printable(name)}: ")
     terms = _gather(app, quorum, seats, policy, expires, replaces)
+    if is_reference(name):
+        return _elsewhere(app, name, wanted, (kind, for_backup), terms, source, (out, receipts, known, deadline))
+    _a_token(kind, for_backup)
     _make(app, name, wanted, terms, source, known, out, armor, force, receipts, deadline)
     if file is not None:
         app.say(f"The original is still in {printable(file)}: destroy it, and its backups, when this token is safe.")
+    return None
+
+
+def _elsewhere(
+    app: App,
+    name: str,
+    wanted: tuple[str, ...],
+    of_a_module: tuple[str | None, bool],
+    terms: Terms,
+    source: Source | None,
+    of_a_mint: tuple[object, ...],
+) -> None:
+    if any(option is not None for option in of_a_mint):
+        raise error(
+            "usage",
+            "--out, --receipts, --known and --deadline are for a token that is minted by its name",
+            "Leave them out, or give a name instead of a reference.",
+        )
+    more = {name: term for name, term in zip(("kind", "for_backup"), of_a_module, strict=True) if term}
+    custody.create(app, name, wanted, {**terms, **more}, source)
+
+
+def _a_token(kind: str | None, for_backup: bool) -> None:
+    if kind is not None or for_backup:
+        raise error("usage", "--kind and --for-backup are for keys in a PKCS#11 token", "Name one: hsm:MODULE/LABEL.")
 
 
 def _gather(

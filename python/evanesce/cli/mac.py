@@ -42,7 +42,7 @@ def mac(
 ) -> None:
     """MAC a FILE, stdin (-), --message TEXT or a --payload that the agents read."""
     check_free([out, receipts], force)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     content = message_bytes(app, message, text, payload)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client:
@@ -86,7 +86,7 @@ def verify_mac(
     check_free([receipts], force)
     content = message_bytes(app, message, text, payload)
     value = _io.binary(_io.read_input(app, given, "MAC"), input_form, "MAC")
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client:
         found = client.verify_mac(loaded, content, value, suite)

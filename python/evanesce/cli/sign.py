@@ -9,7 +9,7 @@ import click
 from evanesce import Signature, canonical_payload
 from evanesce import verify as verify_offline
 from evanesce.cli import _io, _options
-from evanesce.cli._app import App, Stopwatch, base64_text, verb
+from evanesce.cli._app import App, Stopwatch, base64_text, named, verb
 from evanesce.cli._finish import check_free, finish
 from evanesce.errors import error
 
@@ -66,7 +66,7 @@ def sign(
         raise error("usage", "a payload is signed with one suite", "Name one suite.")
     names = [f"{out}.{suite}" for suite in suites] if hybrid and out and out != "-" else [out]
     check_free([*names, receipts], force)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     message = message_bytes(app, messages[0] if messages else None, text, payload)
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client:
@@ -111,7 +111,7 @@ def _sign_many(
     if out_dir and len(set(names)) != len(names):
         raise error("usage", "two of the messages have the same file name", "Sign them apart.")
     check_free([*names, receipts], force)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token, receipts)
     contents = [_io.read_input(app, name, "message") for name in messages]
     watch = Stopwatch()
     with app.client(deadline, grant, loaded) as client:
@@ -158,9 +158,9 @@ def verify(
     """
     content = message_bytes(app, message, text, payload)
     given = _io.binary(_io.read_input(app, signature, "signature"), input_form, "signature")
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token)
     verify_offline(loaded, content, given, suite)
-    app.emit({"token": loaded.id, "verified": True})
+    app.emit({**named(loaded), "verified": True})
     app.say("The signature is right.", "green")
 
 

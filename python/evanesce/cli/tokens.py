@@ -12,7 +12,7 @@ from rich.table import Table
 from evanesce import EvanesceError, Token
 from evanesce._text import grouped, printable, short
 from evanesce.cli import _io, _options
-from evanesce.cli._app import App, Stopwatch, base64_text, name_of, verb
+from evanesce.cli._app import App, Stopwatch, base64_text, name_of, named, verb
 from evanesce.cli._finish import check_free
 from evanesce.cli.key import day
 from evanesce.errors import UNANSWERED, exit_status
@@ -174,14 +174,14 @@ def public_key(
 ) -> None:
     """Print a public key (SubjectPublicKeyInfo). Offline; the token must be pinned."""
     check_free([out], force)
-    loaded = app.token(token, pin, trust_token)
+    loaded = app.key(token, pin, trust_token)
     chosen = suite or loaded.suite_for("public-key")
     der = loaded.public_key(chosen, form="der")
     value = der if form == "der" else loaded.public_key(chosen, form="pem")
     written = _io.write_public(app, value, out, "raw", force)
     app.emit(
         {
-            "token": loaded.id,
+            **named(loaded),
             "suite": chosen,
             "spki": base64_text(der),
             "sha256": hashlib.sha256(der).hexdigest(),

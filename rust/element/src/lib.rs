@@ -7,6 +7,7 @@
 //! get roots out of it at every start, and names each way that works.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod custodians;
 mod element;
 pub mod pkcs11;
 pub mod software;

@@ -4,14 +4,17 @@
 
 mod common;
 
-use common::{softhsm_config, softhsm_room, token_folder, verify};
+use common::{pin_file, softhsm_config, softhsm_room, token_folder, verify};
 use evanesce_element::ElementError;
-use evanesce_element::pkcs11::{Config, KeyError, Keys, Kind, Pkcs11Element};
+use evanesce_element::SecretSource;
+use evanesce_element::pkcs11::{Config, KeyError, Keys, Kind, Leaves, Pkcs11Element};
+use evanesce_secret::Secret;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const TOKENS: [&str; 7] = [
-    "signing", "macs", "sealing", "able", "life", "roots", "removed",
+const TOKENS: [&str; 11] = [
+    "signing", "macs", "sealing", "able", "life", "roots", "removed", "first", "second", "stays",
+    "mortal",
 ];
 const MESSAGE: &[u8] = b"a payment of 900 EUR";
 
@@ -245,4 +248,145 @@ fn a_key_works_again_when_the_token_is_back_and_only_if_it_is_the_same() {
         MESSAGE,
         &signature,
     );
+}
+
+fn officer(name: &str) -> SecretSource {
+    pin_file(room(), name, "security-officer")
+}
+
+#[test]
+fn a_key_that_was_backed_up_works_in_a_second_token_and_stays_there() {
+    let (first, second) = (
+        Keys::open(&config("first")).unwrap(),
+        Keys::open(&config("second")).unwrap(),
+    );
+    let kek = Secret::<32>::random().unwrap();
+    for kind in [
+        Kind::P256,
+        Kind::P384,
+        Kind::Secp256k1,
+        Kind::Ed25519,
+        Kind::Rsa(2048),
+        Kind::Aes256,
+        Kind::Hmac(32),
+        Kind::Hmac(64),
+    ] {
+        let label = kind.name();
+        let key = first.generate_for_backup(kind, label).unwrap();
+        let wrapped = first.back_up(label, &kek, Some(&officer(label)));
+        // SoftHSM 2.6 has no PKCS#8 of Ed25519 keys, and says so.
+        if kind == Kind::Ed25519 {
+            let refused = wrapped.unwrap_err().to_string();
+            assert!(refused.contains("CKR_KEY_NOT_WRAPPABLE"), "{refused}");
+            continue;
+        }
+        let wrapped = wrapped.unwrap();
+        let back = second.restore(label, &wrapped, &kek, false).unwrap();
+        assert_eq!((back.kind(), back.public()), (kind, key.public()));
+        for suite in kind.suites().iter().filter(|suite| !suite.contains("oaep")) {
+            match kind {
+                Kind::Aes256 if *suite == "aes-256-gcm" => {
+                    let sealed = key.encrypt(suite, b"", MESSAGE).unwrap();
+                    let opened = back.decrypt(suite, b"", &sealed).unwrap();
+                    assert_eq!(opened.expose(), MESSAGE);
+                }
+                Kind::Aes256 | Kind::Hmac(_) => assert_eq!(
+                    key.macs(suite, &[MESSAGE]).unwrap(),
+                    back.macs(suite, &[MESSAGE]).unwrap()
+                ),
+                _ => {
+                    let signature = back.sign(suite, MESSAGE).unwrap();
+                    verify(room(), suite, key.public().unwrap(), MESSAGE, &signature);
+                }
+            }
+        }
+    }
+    let restored = second.list().unwrap();
+    assert!(
+        restored
+            .iter()
+            .all(|key| key.stays && key.leaves == Leaves::Never && !key.always)
+    );
+    assert!(
+        first
+            .list()
+            .unwrap()
+            .iter()
+            .all(|key| key.leaves == Leaves::UnderTrusted)
+    );
+}
+
+#[test]
+fn a_key_leaves_under_no_other_word_than_the_security_officers() {
+    let keys = Keys::open(&config("stays")).unwrap();
+    let kek = Secret::<32>::random().unwrap();
+    let forever = keys.generate(Kind::P256, "forever").unwrap();
+    let refused = keys
+        .back_up("forever", &kek, Some(&officer("so-1")))
+        .unwrap_err();
+    assert!(matches!(refused, KeyError::Unsupported(_)), "{refused}");
+    let key = keys
+        .generate_for_backup(Kind::Hmac(32), "backed-up")
+        .unwrap();
+    assert_eq!(keys.leaves("forever").unwrap(), Leaves::Never);
+    assert_eq!(keys.leaves("backed-up").unwrap(), Leaves::UnderTrusted);
+    let refused = keys.back_up("backed-up", &kek, None).unwrap_err();
+    assert!(matches!(refused, KeyError::Input(_)), "{refused}");
+    let wrong = pin_file(room(), "so-wrong", "not-the-officer");
+    let refused = keys.back_up("backed-up", &kek, Some(&wrong)).unwrap_err();
+    assert!(
+        matches!(refused, KeyError::Element(ElementError::Locked(_))),
+        "{refused}"
+    );
+    // The user is logged in again, whatever came of it, and keys that were in use are found anew.
+    forever.sign("ecdsa-p256", MESSAGE).unwrap();
+    let wrapped = keys
+        .back_up("backed-up", &kek, Some(&officer("so-2")))
+        .unwrap();
+    key.macs("hmac-sha256", &[MESSAGE]).unwrap();
+    // Nothing of the wrapping key is left.
+    assert_eq!(keys.list().unwrap().len(), 2);
+    // Another KEK does not open it, nor this one something else.
+    let other = Secret::<32>::random().unwrap();
+    assert!(keys.restore("back", &wrapped, &other, false).is_err());
+    let mut changed = wrapped.clone();
+    changed.bytes[9] ^= 1;
+    assert!(keys.restore("back", &changed, &kek, false).is_err());
+    assert!(matches!(
+        keys.restore("forever", &wrapped, &kek, false),
+        Err(KeyError::Exists(_))
+    ));
+    assert_eq!(keys.list().unwrap().len(), 2);
+}
+
+#[test]
+fn a_key_that_was_destroyed_disturbs_no_other() {
+    let keys = Keys::open(&config("mortal")).unwrap();
+    let lasting = keys.generate(Kind::Hmac(32), "lasting").unwrap();
+    let (began, over) = (Instant::now(), std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                lasting.macs("hmac-sha256", &[MESSAGE; 20]).unwrap();
+                count += 20;
+            }
+            count
+        });
+        for number in 0..8 {
+            let label = format!("mortal-{number}");
+            let mortal = keys.generate(Kind::Hmac(32), &label).unwrap();
+            mortal.macs("hmac-sha256", &[MESSAGE]).unwrap();
+            keys.destroy(&label).unwrap();
+            for _ in 0..3 {
+                let gone = mortal
+                    .macs("hmac-sha256", &[MESSAGE])
+                    .unwrap_err()
+                    .to_string();
+                assert!(gone.contains("is gone"), "{gone}");
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("{} MACs in {:?}", busy.join().unwrap(), began.elapsed());
+    });
 }

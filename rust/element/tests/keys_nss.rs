@@ -3,7 +3,8 @@
 mod common;
 
 use common::{nss_config, verify};
-use evanesce_element::pkcs11::{KeyError, Keys, Kind};
+use evanesce_element::pkcs11::{KeyError, Keys, Kind, Leaves};
+use evanesce_secret::Secret;
 use std::path::Path;
 
 const MESSAGE: &[u8] = b"a payment of 900 EUR";
@@ -66,5 +67,42 @@ fn it_does_what_it_says_and_nothing_is_put_in_the_place_of_the_rest() {
         "hmac-sha256",
     ] {
         assert!(done.contains(&suite), "{done:?}");
+    }
+
+    // A backup, into the same token under another label. NSS says that only a trusted key wraps it, and wraps it under any.
+    let kek = Secret::<32>::random().unwrap();
+    for kind in [
+        Kind::P256,
+        Kind::P384,
+        Kind::Rsa(2048),
+        Kind::Aes256,
+        Kind::Hmac(32),
+    ] {
+        let (label, back) = (
+            format!("{}-backed-up", kind.name()),
+            format!("{}-back", kind.name()),
+        );
+        let key = keys.generate_for_backup(kind, &label).unwrap();
+        assert_eq!(keys.leaves(&label).unwrap(), Leaves::UnderAny);
+        let wrapped = keys.back_up(&label, &kek, None).unwrap();
+        let restored = keys.restore(&back, &wrapped, &kek, false).unwrap();
+        assert_eq!((restored.kind(), restored.public()), (kind, key.public()));
+        assert_eq!(keys.leaves(&back).unwrap(), Leaves::Never);
+        let suite = kind.suites()[0];
+        match kind {
+            Kind::Aes256 => {
+                let sealed = key.encrypt(suite, b"", MESSAGE).unwrap();
+                let opened = restored.decrypt(suite, b"", &sealed).unwrap();
+                assert_eq!(opened.expose(), MESSAGE);
+            }
+            Kind::Hmac(_) => assert_eq!(
+                key.macs(suite, &[MESSAGE]).unwrap(),
+                restored.macs(suite, &[MESSAGE]).unwrap()
+            ),
+            _ => {
+                let signature = restored.sign(suite, MESSAGE).unwrap();
+                verify(room, suite, key.public().unwrap(), MESSAGE, &signature);
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ mod audit;
 mod error;
 mod evidence;
 mod grant;
+mod hsm;
 mod memory;
 mod offline;
 mod operation;
@@ -42,6 +43,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     agent::register(m)?;
     evidence::register(m)?;
     grant::register(m)?;
+    hsm::register(m)?;
     #[cfg(feature = "audit")]
     audit::register(m)?;
     memory::register(m)

@@ -14,7 +14,9 @@ use crate::token::Token;
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(verify, m)?)?;
+    m.add_function(wrap_pyfunction!(verify_under, m)?)?;
     m.add_function(wrap_pyfunction!(encrypt_to, m)?)?;
+    m.add_function(wrap_pyfunction!(encrypt_under, m)?)?;
     m.add_function(wrap_pyfunction!(encapsulate, m)?)?;
     m.add_function(wrap_pyfunction!(suites, m)?)?;
     m.add_function(wrap_pyfunction!(parse_quorum, m)?)?;
@@ -93,6 +95,42 @@ fn encrypt_to<'py>(
         .detach(|| suite.encrypt_to(spki, &plaintext))
         .map_err(suite_error)?;
     Ok(PyBytes::new(py, &ciphertext))
+}
+
+/// As `verify`, under a public key (SubjectPublicKeyInfo DER) that is no token's.
+#[pyfunction]
+fn verify_under(
+    py: Python<'_>,
+    spki: &[u8],
+    suite: &str,
+    message: PyBuffer<u8>,
+    signature: PyBuffer<u8>,
+) -> PyResult<()> {
+    let suite = known(suite)?;
+    let (message, signature) = (bytes_of(py, &message)?, bytes_of(py, &signature)?);
+    py.detach(|| suite.verify(spki, &message, &signature))
+        .map_err(suite_error)
+}
+
+/// As `encrypt_to`, to a public key that is no token's.
+#[pyfunction]
+fn encrypt_under<'py>(
+    py: Python<'py>,
+    spki: &[u8],
+    suite: &str,
+    plaintext: PyBuffer<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let suite = known(suite)?;
+    let plaintext = Zeroizing::new(bytes_of(py, &plaintext)?);
+    let ciphertext = py
+        .detach(|| suite.encrypt_to(spki, &plaintext))
+        .map_err(suite_error)?;
+    Ok(PyBytes::new(py, &ciphertext))
+}
+
+fn known(suite: &str) -> PyResult<&'static dyn Suite> {
+    evanesce_suite::find(suite)
+        .ok_or_else(|| plain("bad-input", format!("there is no suite {suite:?}")))
 }
 
 #[pyfunction]

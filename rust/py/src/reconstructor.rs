@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
+use crate::hsm::Hsm;
 use crate::operation::{JobRow, Operation, Settled, operation};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
@@ -191,7 +192,8 @@ pub struct Reconstructor {
 #[pymethods]
 impl Reconstructor {
     #[new]
-    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false, service=None, grants=Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (identity, holders, deadline_ms=None, verify_before_release=false, service=None, grants=Vec::new(), runtime=None))]
     fn new(
         py: Python<'_>,
         identity: PathBuf,
@@ -200,6 +202,7 @@ impl Reconstructor {
         verify_before_release: bool,
         service: Option<(String, String, String, String, String)>,
         grants: Vec<Vec<u8>>,
+        runtime: Option<PyRef<'_, Hsm>>,
     ) -> PyResult<Self> {
         let holder =
             |(name, id, address, site, vendor): (String, String, String, String, String)| {
@@ -226,6 +229,7 @@ impl Reconstructor {
         let mut settings = Settings {
             verify_before_release,
             grants,
+            runtime: runtime.map(|hsm| hsm.runtime()),
             ..Settings::default()
         };
         // One that the caller gives bounds whatever it calls.

@@ -27,7 +27,7 @@ impl Secret {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, f: impl FnOnce(&SecretVec) -> PyResult<T>) -> PyResult<T> {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&SecretVec) -> PyResult<T>) -> PyResult<T> {
         match self.lock().as_ref() {
             Some(value) => f(value),
             None => Err(plain("bad-input", "this secret has been wiped")),

@@ -43,6 +43,10 @@ pub enum Code {
     Identity,
     /// No locked memory is left.
     Memory,
+    /// The runtime does not do this (docs/custody.md).
+    Unsupported,
+    /// The runtime is away, or not as it should be.
+    Element,
     /// The reconstructor that does this side's operations cannot be reached, or broke off.
     Reconstructor,
     /// A fault of this software.
@@ -51,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Expired,
         Self::Refused,
@@ -68,6 +72,8 @@ impl Code {
         Self::Overloaded,
         Self::Identity,
         Self::Memory,
+        Self::Unsupported,
+        Self::Element,
         Self::Reconstructor,
         Self::Internal,
     ];
@@ -91,6 +97,8 @@ impl Code {
             Self::Overloaded => "overloaded",
             Self::Identity => "identity",
             Self::Memory => "memory",
+            Self::Unsupported => "unsupported",
+            Self::Element => "element",
             Self::Reconstructor => "reconstructor",
             Self::Internal => "internal",
         }

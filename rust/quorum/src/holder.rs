@@ -1,5 +1,6 @@
 //! Whom the caller knows: its directory of agents, and how it wants them asked.
 
+use crate::runtime::Runtime;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Settings {
     /// A chain of signed grants, the first grantor's first: operations under the token that it is for are asked for under
     /// it. Others are asked for in one's own name.
     pub grants: Vec<Vec<u8>>,
+    /// Where regenerated keys work; in the crucible itself where there is none.
+    pub runtime: Option<Runtime>,
 }
 
 impl Default for Settings {
@@ -50,6 +53,7 @@ impl Default for Settings {
             hedge: true,
             verify_before_release: false,
             grants: Vec::new(),
+            runtime: None,
         }
     }
 }

@@ -43,6 +43,7 @@ pub mod planted;
 mod reconstructor;
 mod retire;
 mod revoke;
+pub mod runtime;
 mod sessions;
 mod status;
 pub mod verdict;

@@ -18,6 +18,7 @@ use evanesce_wire::Id;
 use evanesce_wire::session::{SEALED_SHARE, SealingSession, TAG};
 
 use crate::error::Error;
+use crate::runtime::{Refusal, Runtime};
 use crate::work::{Purpose, ReadyJob, Work};
 
 /// One share as it came, still sealed.
@@ -45,6 +46,7 @@ pub(crate) struct OpenTask {
     /// Combine and operate if every share is good; otherwise they are only checked and kept.
     pub finish: bool,
     pub verify_before_release: bool,
+    pub runtime: Option<Runtime>,
 }
 
 /// What comes back: made by the caller, filled on the crucible. Words that are initialised from the start, and
@@ -99,6 +101,12 @@ pub(crate) enum Bad {
     Mismatch,
 }
 
+/// How jobs are done.
+struct How<'a> {
+    verify_before_release: bool,
+    runtime: Option<&'a Runtime>,
+}
+
 /// Why nothing came of it; without a word that was made from a secret.
 pub(crate) enum Failure {
     /// The seed is not the anchor's.
@@ -109,6 +117,8 @@ pub(crate) enum Failure {
     Insufficient,
     /// A job failed: which, and why.
     Job(usize, evanesce_suite::Error),
+    /// The runtime did not do a job: which, and why.
+    Runtime(usize, Refusal),
     /// The signature that was made does not verify.
     Faulty(usize),
     /// Locked memory ran out.
@@ -148,6 +158,7 @@ fn attempt(task: OpenTask, opened: &mut Opened) -> Result<HowFar, Failure> {
         mut kept,
         finish,
         verify_before_release,
+        runtime,
     } = task;
     let mut fresh = [(0u32, [0u8; 32]); ON_STACK];
     let mut count = 0;
@@ -165,7 +176,11 @@ fn attempt(task: OpenTask, opened: &mut Opened) -> Result<HowFar, Failure> {
     }
     let fresh = &fresh[..count];
     if finish && bad.is_empty() {
-        opened.outputs = operate(&work, fresh, &kept, verify_before_release)?;
+        let how = How {
+            verify_before_release,
+            runtime: runtime.as_ref(),
+        };
+        opened.outputs = operate(&work, fresh, &kept, &how)?;
         return Ok(HowFar::Finished);
     }
     for (seat, share) in fresh {
@@ -217,7 +232,7 @@ fn operate(
     work: &Work,
     fresh: &[(u32, [u8; 32])],
     kept: &[KeptShare],
-    verify_before_release: bool,
+    how: &How,
 ) -> Result<Vec<Made>, Failure> {
     let body = &work.token.body;
     let mut shares: [Option<&[u8; 32]>; SEATS] = [None; SEATS];
@@ -250,13 +265,7 @@ fn operate(
         let key = unseal_import(&seed, &body.deal, sealed)?;
         for (number, job) in work.jobs.iter().enumerate() {
             let material = Material::Imported(key.expose());
-            outputs.push(run_job(
-                work,
-                number,
-                job,
-                &material,
-                verify_before_release,
-            )?);
+            outputs.push(run_job(work, number, job, &material, how)?);
         }
         return Ok(outputs);
     }
@@ -270,13 +279,7 @@ fn operate(
             derived = facts.name;
         }
         let material = Material::Derived(material);
-        outputs.push(run_job(
-            work,
-            number,
-            job,
-            &material,
-            verify_before_release,
-        )?);
+        outputs.push(run_job(work, number, job, &material, how)?);
     }
     Ok(outputs)
 }
@@ -289,7 +292,7 @@ fn run_job(
     number: usize,
     job: &ReadyJob,
     material: &Material,
-    verify_before_release: bool,
+    how: &How,
 ) -> Result<Made, Failure> {
     let input = job.input.as_input();
     let failed = |e| Failure::Job(number, e);
@@ -298,19 +301,44 @@ fn run_job(
     let compared = work.jobs[..number]
         .iter()
         .any(|earlier| std::ptr::eq(earlier.suite.facts(), job.suite.facts()));
-    let output = match public {
-        Some(spki) if !compared => job.suite.operate_as(material, spki, &input),
-        _ => job.suite.operate(material, &input),
-    }
-    .map_err(failed)?;
+    let output = match (how.runtime, public) {
+        (Some(runtime), _) => {
+            elsewhere(runtime, job, material, public).map_err(|why| match why {
+                Refusal::Suite(e) => Failure::Job(number, e),
+                why => Failure::Runtime(number, why),
+            })?
+        }
+        (None, Some(spki)) if !compared => job
+            .suite
+            .operate_as(material, spki, &input)
+            .map_err(failed)?,
+        (None, _) => job.suite.operate(material, &input).map_err(failed)?,
+    };
     if let (true, Some(spki), Input::Sign { message }, Output::Public(signature)) =
-        (verify_before_release, public, input, &output)
+        (how.verify_before_release, public, input, &output)
     {
         job.suite
             .verify(spki, message, signature)
             .map_err(|_| Failure::Faulty(number))?;
     }
     Ok(Made(Box::new(output)))
+}
+
+/// The job in the runtime, with a key that is the token's by its public half.
+fn elsewhere(
+    runtime: &Runtime,
+    job: &ReadyJob,
+    material: &Material,
+    public: Option<&Vec<u8>>,
+) -> Result<Output, Refusal> {
+    let spki = public.map(Vec::as_slice);
+    if let Some(spki) = spki
+        && job.suite.public_key(material).map_err(Refusal::Suite)? != spki
+    {
+        return Err(Refusal::Suite(evanesce_suite::Error::WrongPublicKey));
+    }
+    let key = job.suite.portable(material).map_err(Refusal::Suite)?;
+    runtime.0.run(job.suite, &key, spki, &job.input.as_input())
 }
 
 /// PROTOCOL §8: the sealed key under the one-time AEAD key of this deal.

@@ -112,6 +112,11 @@ impl Suite for Aead {
         }
     }
 
+    fn portable(&self, material: &Material) -> Result<SecretVec, Error> {
+        let key = symmetric(self.facts, material, &(32..=32))?;
+        Ok(SecretVec::from_slice(key)?)
+    }
+
     fn admit(&self, imported: &[u8]) -> Result<(), Error> {
         self.key(&Material::Imported(imported)).map(drop)
     }

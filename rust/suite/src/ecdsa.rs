@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
     EcdsaVerificationAlgorithm, ParsedPublicKey,
 };
 use der::asn1::ObjectIdentifier;
+use evanesce_secret::SecretVec;
 use evanesce_token::SuiteFacts;
 use p256::elliptic_curve::bigint::{U256, U384, U576};
 
@@ -108,6 +109,10 @@ pub(crate) trait Curve: Sync {
     fn import(scalar: &[u8]) -> Option<Self::Key>;
     /// Uncompressed, and compressed: the two forms in which a point can come along in PKCS#8.
     fn public(key: &Self::Key, compress: bool) -> Vec<u8>;
+    /// The scalar, big-endian, in exactly the order's length.
+    fn scalar(key: &Self::Key, out: &mut SecretVec);
+    /// Its length in bytes.
+    const SIZE: usize;
     /// RFC 6979 over a digest; DER.
     fn sign(key: &Self::Key, digest: &[u8]) -> Option<Vec<u8>>;
     /// Whether s is above half the order, or the signature is not one at all.
@@ -143,6 +148,12 @@ macro_rules! curve {
             fn public(key: &Self::Key, compress: bool) -> Vec<u8> {
                 let point = key.verifying_key().to_sec1_point(compress);
                 point.as_bytes().to_vec()
+            }
+
+            const SIZE: usize = <$order>::BYTES;
+
+            fn scalar(key: &Self::Key, out: &mut SecretVec) {
+                out.expose_mut().copy_from_slice(key.to_bytes().as_slice());
             }
 
             fn sign(key: &Self::Key, digest: &[u8]) -> Option<Vec<u8>> {
@@ -226,6 +237,28 @@ impl<C: Curve> Suite for Ecdsa<C> {
             return Err(Error::WrongPublicKey);
         }
         self.run(&key, input)
+    }
+
+    fn portable(&self, material: &Material) -> Result<SecretVec, Error> {
+        if let Material::Imported(der) = material {
+            return Ok(SecretVec::from_slice(der)?);
+        }
+        let key = self.expand(material)?;
+        let mut scalar = SecretVec::zeroed(C::SIZE)?;
+        C::scalar(&key, &mut scalar);
+        let point = C::public(&key, false);
+        // RFC 5915: version 1, the scalar, and the point, without which some readers do not take it.
+        let inner = [0x02, 0x01, 0x01, 0x04, C::SIZE as u8];
+        let bits = (point.len() + 1) as u8;
+        let along = [0xa1, bits + 2, 0x03, bits, 0x00];
+        let length = inner.len() + C::SIZE + along.len() + point.len();
+        let long = [0x30, 0x81, length as u8];
+        let short = [0x30, length as u8];
+        let head = if length < 0x80 { &short[..] } else { &long[..] };
+        pkcs8::write(
+            self.algorithm.identifier,
+            &[head, &inner, scalar.expose(), &along, &point],
+        )
     }
 
     fn admit(&self, imported: &[u8]) -> Result<(), Error> {

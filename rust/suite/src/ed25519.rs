@@ -1,5 +1,6 @@
 //! Ed25519: RFC 8032, pure, over the message itself. Signatures are 64 raw bytes.
 
+use evanesce_secret::SecretVec;
 use evanesce_token::SuiteFacts;
 
 use crate::awslc::curve25519::{Ed25519Key, ed25519_verify};
@@ -79,6 +80,16 @@ impl Suite for Ed25519 {
             return Err(Error::WrongPublicKey);
         }
         self.run(&key, input)
+    }
+
+    fn portable(&self, material: &Material) -> Result<SecretVec, Error> {
+        match material {
+            Material::Imported(der) => Ok(SecretVec::from_slice(der)?),
+            Material::Derived(bytes) => {
+                let seed = derived::<32>(&FACTS, bytes)?;
+                pkcs8::write(ALGORITHM.identifier, &[&[0x04, 32], seed])
+            }
+        }
     }
 
     fn admit(&self, imported: &[u8]) -> Result<(), Error> {

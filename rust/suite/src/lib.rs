@@ -71,6 +71,15 @@ pub trait Suite: Sync {
         self.operate(material, input)
     }
 
+    /// The key in the form in which other machinery takes it: PKCS#8 DER, or the raw bytes of a symmetric key. On a crucible
+    /// thread. [`Error::UnfitOperation`] for suites whose keys have no such form here.
+    fn portable(&self, material: &Material) -> Result<SecretVec, Error> {
+        match material {
+            Material::Imported(key) => Ok(SecretVec::from_slice(key)?),
+            Material::Derived(_) => Err(self.unfit("leave the crucible")),
+        }
+    }
+
     /// Whether `imported` (PKCS#8 DER, or the raw bytes of a symmetric key) may become a key of this
     /// suite: PROTOCOL §8. Stricter than opening, since here a person can still put it right.
     /// On a crucible thread.

@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use evanesce_secret::SecretVec;
 use evanesce_secret::ct_eq;
 use evanesce_token::SuiteFacts;
 
@@ -91,6 +92,11 @@ impl Suite for Mac {
             }
             other => Err(self.unfit(other.action())),
         }
+    }
+
+    fn portable(&self, material: &Material) -> Result<SecretVec, Error> {
+        let key = symmetric(self.facts, material, &self.imported)?;
+        Ok(SecretVec::from_slice(key)?)
     }
 
     fn admit(&self, imported: &[u8]) -> Result<(), Error> {

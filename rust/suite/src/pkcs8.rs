@@ -5,6 +5,7 @@
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Reader, Tag, TagMode, TagNumber, Tagged};
+use evanesce_secret::SecretVec;
 use pkcs8::PrivateKeyInfoRef;
 
 use crate::Error;
@@ -41,6 +42,32 @@ pub(crate) fn parse<'a>(der: &'a [u8], algorithm: &Algorithm) -> Result<Pkcs8<'a
         private: info.private_key.as_bytes(),
         public,
     })
+}
+
+/// PKCS#8 DER of an algorithm identifier and the parts of what its OCTET STRING holds (RFC 5208). At most 64 KiB.
+pub(crate) fn write(identifier: &[u8], parts: &[&[u8]]) -> Result<SecretVec, Error> {
+    let private: usize = parts.iter().map(|part| part.len()).sum();
+    let octets = length(private);
+    let whole = 3 + identifier.len() + 1 + octets.len() + private;
+    let outer = length(whole);
+    let mut der = SecretVec::zeroed(1 + outer.len() + whole)?;
+    let version = [0x02, 0x01, 0x00];
+    let head: [&[u8]; 6] = [&[0x30], &outer, &version, identifier, &[0x04], &octets];
+    let mut at = 0;
+    for part in head.iter().chain(parts) {
+        der.expose_mut()[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Ok(der)
+}
+
+/// A DER length.
+fn length(of: usize) -> Vec<u8> {
+    match of {
+        0..=0x7f => vec![of as u8],
+        0x80..=0xff => vec![0x81, of as u8],
+        _ => vec![0x82, (of >> 8) as u8, of as u8],
+    }
 }
 
 /// RFC 8410: an OCTET STRING within the OCTET STRING.
@@ -142,4 +169,52 @@ pub(crate) fn wrong(algorithm: &Algorithm, why: &str) -> Error {
         "this is not the private key of {}: {why}",
         algorithm.name
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use evanesce_secret::on_crucible;
+
+    use crate::{Material, all};
+
+    #[test]
+    fn a_key_in_its_portable_form_is_the_same_key() {
+        let material = [0x5a; 128];
+        let mut seen = Vec::new();
+        for suite in all() {
+            let facts = suite.facts();
+            if facts.imported_only {
+                continue;
+            }
+            let derived = &material[..facts.material];
+            let portable = on_crucible(|| suite.portable(&Material::Derived(derived)));
+            let Ok(portable) = portable else { continue };
+            on_crucible(|| suite.admit(portable.expose())).unwrap();
+            let again = on_crucible(|| suite.portable(&Material::Imported(portable.expose())));
+            assert_eq!(again.unwrap().expose(), portable.expose());
+            if facts.public {
+                let [one, other] = [
+                    Material::Derived(derived),
+                    Material::Imported(portable.expose()),
+                ]
+                .map(|material| on_crucible(|| suite.public_key(&material).unwrap()));
+                assert_eq!(one, other, "{}", facts.name);
+            }
+            seen.push(facts.name);
+        }
+        let expected = [
+            "ed25519",
+            "ecdsa-p256",
+            "ecdsa-secp256k1",
+            "ecdsa-p384",
+            "aes-256-gcm",
+            "xaes-256-gcm",
+            "hmac-sha256",
+            "hmac-sha512",
+            "aes-cmac",
+        ];
+        let mut missing = expected.to_vec();
+        missing.retain(|name| !seen.contains(name));
+        assert_eq!(missing, Vec::<&str>::new(), "{seen:?}");
+    }
 }

@@ -6,6 +6,7 @@ use super::module::Module;
 use super::sessions::Attached;
 use super::token::{Connection, REATTACHMENTS};
 use crate::ElementError;
+use cryptoki::object::Attribute;
 use cryptoki::session::Session;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -17,6 +18,8 @@ pub(super) struct Binding<K> {
     connection: Arc<Connection>,
     find: Find<K>,
     bound: RwLock<Arc<Bound<K>>>,
+    /// A key may be destroyed while its token is well: it is looked for there first, which disturbs nobody.
+    mortal: bool,
     /// Held by the one thread that looks for a lost token.
     looking: Mutex<()>,
 }
@@ -46,8 +49,15 @@ impl<K: Send + Sync> Binding<K> {
             connection,
             find,
             bound,
+            mortal: false,
             looking: Mutex::new(()),
         })
+    }
+
+    /// The same for keys that others may destroy.
+    pub fn mortal(mut self) -> Self {
+        self.mortal = true;
+        self
     }
 
     /// The keys as last found.
@@ -71,7 +81,8 @@ impl<K: Send + Sync> Binding<K> {
                 .with_session(|module, session| work(module, session, &bound.keys));
             match result {
                 Err(fault) if fault.lost() && attempt < REATTACHMENTS => {
-                    bound = off_crucible(|| self.rebind(&bound))?;
+                    let here = self.mortal && fault.about_a_handle();
+                    bound = off_crucible(|| self.rebind(&bound, here))?;
                 }
                 other => return Ok(other?),
             }
@@ -79,19 +90,42 @@ impl<K: Send + Sync> Binding<K> {
         unreachable!("the last attempt returns")
     }
 
-    fn rebind(&self, stale: &Bound<K>) -> Result<Arc<Bound<K>>, ElementError> {
+    /// Finds the keys anew: `here`, in the attachment that there is, or in a new one.
+    fn rebind(&self, stale: &Arc<Bound<K>>, here: bool) -> Result<Arc<Bound<K>>, ElementError> {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.bound();
-        if !Arc::ptr_eq(&now.attached, &stale.attached) {
+        if !Arc::ptr_eq(&now, stale) {
             return Ok(now);
         }
-        let attached = self.connection.reattach(&stale.attached)?;
-        let keys =
-            attached.with_session(|module, session| (self.find)(&attached, module, session))?;
+        let find = |attached: &Arc<Attached>| {
+            attached.with_session(|module, session| (self.find)(attached, module, session))
+        };
+        let found = if here {
+            Some(find(&stale.attached))
+        } else {
+            None
+        };
+        let (attached, keys) = match found {
+            Some(Ok(keys)) => (stale.attached.clone(), keys),
+            Some(Err(Fault::Element(gone))) if holds_any(&stale.attached) => return Err(gone),
+            Some(Err(_)) | None => {
+                let attached = self.connection.reattach(&stale.attached)?;
+                let keys = find(&attached)?;
+                (attached, keys)
+            }
+        };
         let found = Arc::new(Bound { attached, keys });
         *self.bound.write().unwrap_or_else(PoisonError::into_inner) = found.clone();
         Ok(found)
     }
+}
+
+/// Whether a token shows any object: SoftHSM shows none of one that was removed, and says no more than that.
+fn holds_any(attached: &Attached) -> bool {
+    let found = attached.with_session(|_, session| {
+        Ok(!session.find_objects(&[Attribute::Token(true)])?.is_empty())
+    });
+    found.unwrap_or(false)
 }
 
 impl<K> Bound<K> {
@@ -103,7 +137,7 @@ impl<K> Bound<K> {
 
 /// Runs `work` on an ordinary stack: finding and probing a token takes a module deep, and a crucible's stack is
 /// only as large as cryptography needs. No root or HMAC is touched in it.
-fn off_crucible<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub(super) fn off_crucible<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if !evanesce_secret::is_crucible_thread() {
         return work();
     }

@@ -15,6 +15,40 @@ pub(super) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     tlv(SEQUENCE, &[integer(modulus), integer(exponent)].concat())
 }
 
+/// Modulus and exponent of an RSA key's SubjectPublicKeyInfo.
+pub(super) fn rsa_parts(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (outer, rest) = value(SEQUENCE, spki)?;
+    let (_, bits) = value(SEQUENCE, outer)?;
+    let (bits, behind) = value(BIT_STRING, bits)?;
+    let (key, after) = value(SEQUENCE, bits.strip_prefix(&[0])?)?;
+    let (modulus, exponent) = value(INTEGER, key)?;
+    let (exponent, last) = value(INTEGER, exponent)?;
+    let bare = |number: &[u8]| number.iter().position(|byte| *byte != 0);
+    let whole = [rest, behind, after, last]
+        .iter()
+        .all(|rest| rest.is_empty());
+    whole
+        .then(|| Some((&modulus[bare(modulus)?..], &exponent[bare(exponent)?..])))
+        .flatten()
+}
+
+/// The content of a value with this tag, and what follows it.
+fn value(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = match head[1] {
+        length @ 0..=0x7f => (usize::from(length), rest),
+        0x81 => (usize::from(*rest.first()?), &rest[1..]),
+        0x82 => {
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            (usize::from(u16::from_be_bytes(*length)), rest)
+        }
+        _ => return None,
+    };
+    (head[0] == tag)
+        .then(|| rest.split_at_checked(length))
+        .flatten()
+}
+
 /// A positive INTEGER of these big-endian bytes.
 fn integer(bytes: &[u8]) -> Vec<u8> {
     let start = bytes
@@ -63,6 +97,20 @@ mod tests {
         assert_eq!(integer(&[0, 0, 1]), [2, 1, 1]);
         assert_eq!(integer(&[0x80]), [2, 2, 0, 0x80]);
         assert_eq!(integer(&[0, 0]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn an_rsa_key_is_read_as_it_was_written_and_nothing_that_was_cut_is() {
+        let algorithm = [0x06, 0x01, 0x01, 0x05, 0x00];
+        for size in [100, 128, 256, 512] {
+            let modulus = vec![0x9a; size];
+            let whole = spki(&algorithm, &rsa_public_key(&modulus, &[1, 0, 1]));
+            assert_eq!(rsa_parts(&whole), Some((&modulus[..], &[1, 0, 1][..])));
+            for cut in 0..whole.len() {
+                assert_eq!(rsa_parts(&whole[..cut]), None);
+            }
+            assert_eq!(rsa_parts(&[&whole[..], &[0]].concat()), None);
+        }
     }
 
     #[test]

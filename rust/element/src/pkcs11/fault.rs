@@ -42,6 +42,14 @@ impl Fault {
             )
     }
 
+    /// True for what a module says of an object that is gone, and some modules of a token that is.
+    pub fn about_a_handle(&self) -> bool {
+        matches!(
+            self.rv(),
+            Some(RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid)
+        )
+    }
+
     /// As [`lost`](Self::lost), but only what can mean nothing else: in a probe, where most attempts fail.
     pub fn lost_for_certain(&self) -> bool {
         matches!(self, Self::Stale)

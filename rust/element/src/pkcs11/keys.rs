@@ -8,7 +8,9 @@
 //! one key; what is decrypted lies in locked memory. Nothing is emulated: a suite that the module does not have is refused by name.
 //! Not guaranteed: that the module keeps its word. Its weaknesses are those the element's probe finds ([`super::probe`]).
 
+mod backup;
 mod kind;
+mod once;
 mod public;
 mod work;
 
@@ -26,8 +28,10 @@ use evanesce_secret::{SecretVec, on_crucible};
 use std::fmt;
 use std::sync::Arc;
 
+pub use backup::Wrapped;
 pub use kind::Kind;
 pub(super) use kind::P256;
+pub use once::{Use, Used};
 
 /// Keys in one token.
 pub struct Keys {
@@ -50,10 +54,25 @@ pub struct Described {
     pub label: String,
     /// What it is; None for a kind that is not served here.
     pub kind: Option<Kind>,
+    /// CKA_SENSITIVE: it does not leave in the clear.
+    pub sensitive: bool,
     /// CKA_SENSITIVE and not CKA_EXTRACTABLE: the token does not give it out.
     pub stays: bool,
+    /// Whether it may leave wrapped, for a backup.
+    pub leaves: Leaves,
     /// CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE and CKA_LOCAL: nor did it ever, and it was made there.
     pub always: bool,
+}
+
+/// Whether a key may ever leave its token, sensitive as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Non-extractable: it cannot be backed up.
+    Never,
+    /// Wrapped by a key of which the security officer says that it is trusted (CKA_WRAP_WITH_TRUSTED).
+    UnderTrusted,
+    /// Wrapped by any key: whoever has the PIN can have it.
+    UnderAny,
 }
 
 /// Whether a module does a suite with a kind of key.
@@ -103,18 +122,38 @@ impl Keys {
         })
     }
 
+    /// Library and token, for people.
+    pub fn token(&self) -> Result<String, KeyError> {
+        Ok(self
+            .connection
+            .run(|attached, _, _| Ok(attached.label().to_owned()))?)
+    }
+
     /// Makes a key in the token, under the strictest template that the module takes.
     ///
     /// # Errors
     /// [`KeyError::Exists`]; [`KeyError::Unsupported`] if the module does not make this kind, or made it such that it may leave (it
     /// is destroyed again); [`KeyError::Input`] for a label that is an element's root's.
     pub fn generate(&self, kind: Kind, label: &str) -> Result<Key, KeyError> {
+        self.make(kind, label, Leaves::Never)
+    }
+
+    /// As [`generate`](Self::generate), one that can be backed up: by a trusted key alone, where the module has that; in any other
+    /// ([`Described::leaves`] says) by whoever has the PIN.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_for_backup(&self, kind: Kind, label: &str) -> Result<Key, KeyError> {
+        self.make(kind, label, Leaves::UnderTrusted)
+    }
+
+    fn make(&self, kind: Kind, label: &str, leaves: Leaves) -> Result<Key, KeyError> {
         self.not_a_root(label)?;
         let made = self.run(|module, session| {
             if !objects(session, label)?.is_empty() {
                 return Ok(Err(KeyError::Exists(printable(label))));
             }
-            let handles = match make(session, kind, label) {
+            let handles = match make(session, kind, label, leaves) {
                 Err(fault) if fault.rv().is_some() && !fault.lost_for_certain() => {
                     return Ok(Err(unsupported(kind.name(), &fault)));
                 }
@@ -125,10 +164,14 @@ impl Keys {
                 destroy(session, label)?;
                 return Ok(Err(unsupported(kind.name(), &fault)));
             }
-            if !described.stays {
+            let kept = match leaves {
+                Leaves::Never => described.stays,
+                _ => described.sensitive && described.leaves != Leaves::Never,
+            };
+            if !kept {
                 destroy(session, label)?;
                 return Ok(Err(KeyError::Unsupported(format!(
-                    "{}: the module made one that it would give out; it was destroyed again",
+                    "{}: the module made one that is not what was asked for; it was destroyed again",
                     kind.name()
                 ))));
             }
@@ -171,7 +214,8 @@ impl Keys {
                 return Err(ElementError::Unavailable(what).into());
             }
             Ok(handles)
-        })?;
+        })?
+        .mortal();
         Ok(Key {
             label: label.to_owned(),
             kind,
@@ -280,9 +324,20 @@ impl Key {
     /// # Errors
     /// [`KeyError::Unsupported`] for a suite that this kind or module does not do.
     pub fn sign(&self, suite: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.signs(suite, &[message])?.remove(0))
+    }
+
+    /// Signatures of any number of messages in one session of the token, in their order.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn signs(&self, suite: &str, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>, KeyError> {
         let signing = work::Signing::of(self.kind, suite)?;
         self.run(suite, |module, session, secret| {
-            signing.sign(module, session, secret, message)
+            messages
+                .iter()
+                .map(|message| signing.sign(module, session, secret, message))
+                .collect()
         })
     }
 
@@ -305,9 +360,24 @@ impl Key {
     /// # Errors
     /// As [`sign`](Self::sign).
     pub fn encrypt(&self, suite: &str, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.encrypts(suite, &[(aad, plaintext)])?.remove(0))
+    }
+
+    /// As [`encrypt`](Self::encrypt), any number of (additional data, plaintext) in one session of the token.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn encrypts(
+        &self,
+        suite: &str,
+        plaintexts: &[(&[u8], &[u8])],
+    ) -> Result<Vec<Vec<u8>>, KeyError> {
         work::encrypts(self.kind, suite)?;
         self.run(suite, |module, session, secret| {
-            work::encrypt(module, session, secret, aad, plaintext)
+            plaintexts
+                .iter()
+                .map(|(aad, plaintext)| work::encrypt(module, session, secret, aad, plaintext))
+                .collect()
         })
     }
 
@@ -404,10 +474,10 @@ fn destroy(session: &Session, label: &str) -> Result<usize, Fault> {
     Ok(all.len())
 }
 
-fn make(session: &Session, kind: Kind, label: &str) -> Result<Handles, Fault> {
+fn make(session: &Session, kind: Kind, label: &str, leaves: Leaves) -> Result<Handles, Fault> {
     let mut id = [0; 16];
     evanesce_secret::random(&mut id);
-    let (handles, _) = strictest(kind.strict(), |strict, purpose| {
+    let (handles, _) = strictest(kind.strict(leaves), |strict, purpose| {
         let handles = kind.generate(session, strict, Some((label, &id)))?;
         if purpose == Purpose::Try {
             session.destroy_object(handles.0)?;
@@ -429,8 +499,8 @@ fn describe(session: &Session, handle: ObjectHandle, label: &str) -> Result<Desc
             .get_attributes(handle, &[kind])
             .is_ok_and(|held| held.first() == Some(&wanted))
     };
-    let stays = says(AttributeType::Sensitive, Attribute::Sensitive(true))
-        && says(AttributeType::Extractable, Attribute::Extractable(false));
+    let sensitive = says(AttributeType::Sensitive, Attribute::Sensitive(true));
+    let stays = sensitive && says(AttributeType::Extractable, Attribute::Extractable(false));
     let always = stays
         && says(
             AttributeType::AlwaysSensitive,
@@ -444,7 +514,9 @@ fn describe(session: &Session, handle: ObjectHandle, label: &str) -> Result<Desc
     Ok(Described {
         label: label.to_owned(),
         kind: kind::of(session, handle)?,
+        sensitive,
         stays,
+        leaves: backup::leaves(session, handle)?,
         always,
     })
 }

@@ -42,6 +42,36 @@ pub(super) fn remember_refusal(config: &Config, why: &str) {
     }
 }
 
+/// Logs in as the security officer, offering the PIN once.
+///
+/// Errors: [`ElementError::Locked`] for everything that is about the PIN, and where one more wrong one would lock it.
+pub(super) fn login_officer(
+    module: &Module,
+    session: &Session,
+    info: &TokenInfo,
+    pin: &SecretVec,
+) -> Result<(), ElementError> {
+    let locked = |why: &str| {
+        Err(ElementError::Locked(format!(
+            "token {:?}: {why}",
+            printable(info.label())
+        )))
+    };
+    if info.so_pin_locked() || info.so_pin_final_try() {
+        return locked(
+            "its security officer's PIN is locked, or would be after one more wrong one, and is not tried",
+        );
+    }
+    match module.raw.login_officer(session, pin.expose()) {
+        Ok(()) => Ok(()),
+        Err(Error::Pkcs11(
+            RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinLocked,
+            _,
+        )) => locked("its security officer's PIN is wrong. It is not tried again; correct it"),
+        Err(error) => Err(Fault::from(error).into()),
+    }
+}
+
 /// Logs in as the user, offering the PIN at most once; None asks the token's own PIN pad.
 ///
 /// Errors: [`ElementError::Locked`] for everything that is about the PIN.

@@ -17,6 +17,12 @@ pub(super) const AES_CMAC: CK_MECHANISM_TYPE = CKM_AES_CMAC;
 const CKM_NSS_AES_KEY_WRAP: CK_MECHANISM_TYPE = 0xce53_4351;
 const CKM_NSS_AES_KEY_WRAP_PAD: CK_MECHANISM_TYPE = 0xce53_4352;
 
+/// AES key wrap with padding (RFC 5649): by the standard's number, and by that which was its before version 3 and which
+/// SoftHSM has.
+pub(super) const RFC_5649: &[CK_MECHANISM_TYPE] = &[CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD];
+/// AES key wrap (RFC 3394), for keys of whole blocks.
+pub(super) const RFC_3394: &[CK_MECHANISM_TYPE] = &[CKM_AES_KEY_WRAP];
+
 /// The key that wraps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrapper {

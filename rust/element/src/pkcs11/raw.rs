@@ -13,7 +13,8 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_MECHANISM_INFO, CK_MECHANISM_TYPE,
-    CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKA_VALUE, CKU_USER,
+    CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CK_USER_TYPE, CKA_VALUE, CKU_SO,
+    CKU_USER,
 };
 use std::path::Path;
 use std::ptr::null_mut;
@@ -58,6 +59,15 @@ impl Raw {
 
     /// C_Login as the user; None asks the token's own PIN pad.
     pub fn login(&self, session: &Session, pin: Option<&[u8]>) -> Result<()> {
+        self.login_as(session, CKU_USER, pin)
+    }
+
+    /// C_Login as the security officer.
+    pub fn login_officer(&self, session: &Session, pin: &[u8]) -> Result<()> {
+        self.login_as(session, CKU_SO, Some(pin))
+    }
+
+    fn login_as(&self, session: &Session, user: CK_USER_TYPE, pin: Option<&[u8]>) -> Result<()> {
         let call = function!(self, C_Login);
         let (pointer, length) = match pin {
             Some(pin) => (pin.as_ptr().cast_mut(), ulong(pin.len())),
@@ -65,7 +75,7 @@ impl Raw {
         };
         // SAFETY: pointer and length describe `pin`, which C_Login only reads.
         done(
-            unsafe { call(session.handle(), CKU_USER, pointer, length) },
+            unsafe { call(session.handle(), user, pointer, length) },
             Function::Login,
         )
     }
@@ -236,6 +246,39 @@ impl Raw {
         };
         done(rv, Function::WrapKey)?;
         Ok((length as usize).min(out.len()))
+    }
+
+    /// C_UnwrapKey.
+    ///
+    /// # Safety
+    /// `mechanism`'s parameter must be what the mechanism asks for.
+    pub unsafe fn unwrap(
+        &self,
+        session: &Session,
+        mut mechanism: CK_MECHANISM,
+        unwrapping: ObjectHandle,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle> {
+        let call = function!(self, C_UnwrapKey);
+        let mut template: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
+        let mut made = 0;
+        // SAFETY: the mechanism is the caller's promise; attributes and `wrapped` are the caller's, only read.
+        let rv = unsafe {
+            call(
+                session.handle(),
+                &mut mechanism,
+                unwrapping.handle(),
+                wrapped.as_ptr().cast_mut(),
+                ulong(wrapped.len()),
+                template.as_mut_ptr(),
+                ulong(template.len()),
+                &mut made,
+            )
+        };
+        done(rv, Function::UnwrapKey)?;
+        // SAFETY: the module has just given this handle out.
+        Ok(unsafe { ObjectHandle::new_from_raw(made) })
     }
 
     /// C_DeriveKey.

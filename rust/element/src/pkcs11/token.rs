@@ -4,12 +4,12 @@
 //! locked out stays so until the process starts anew.
 
 use super::fault::Fault;
-use super::login::{login, not_refused_before, remember_refusal};
+use super::login::{login, login_officer, not_refused_before, remember_refusal};
 use super::module::Module;
 use super::sessions::{Attached, lock, open_session};
 use super::{Config, printable};
 use crate::{ElementError, SecretSource};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, SessionState};
 use cryptoki::slot::{Slot, TokenInfo};
 use evanesce_secret::SecretVec;
 use std::sync::{Arc, Mutex, Weak};
@@ -120,6 +120,55 @@ impl Connection {
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Runs `begin` as the token's security officer and then `finish` as its user, in one session, whose objects end with it.
+    ///
+    /// A login is the whole process's, so everybody else waits meanwhile, and finds its keys anew afterwards. A wrong PIN is
+    /// offered once.
+    pub fn as_officer<B, R>(
+        &self,
+        officer: &SecretVec,
+        begin: impl FnOnce(&Module, &Session) -> Result<B, Fault>,
+        finish: impl FnOnce(&Module, &Session, B) -> Result<R, Fault>,
+    ) -> Result<R, ElementError> {
+        let mut link = lock(&self.link);
+        if let Some(why) = &link.locked {
+            return Err(ElementError::Locked(why.clone()));
+        }
+        let alone = self.module.alone()?;
+        if let Some(current) = link.current.take() {
+            current.abandon(*alone != current.incarnation);
+        }
+        let done = self.officer_session(officer, begin, finish);
+        // Whatever came of it, the user is back.
+        link.incarnation = *alone;
+        link.current = Some(self.attach(&mut link, *alone)?);
+        Ok(done?)
+    }
+
+    fn officer_session<B, R>(
+        &self,
+        officer: &SecretVec,
+        begin: impl FnOnce(&Module, &Session) -> Result<B, Fault>,
+        finish: impl FnOnce(&Module, &Session, B) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        let (slot, info) = self.find()?;
+        let session = open_session(&self.module.pkcs11, slot)?;
+        let work = || {
+            let state = session.get_session_info()?.session_state();
+            if matches!(state, SessionState::RwUser | SessionState::RoUser) {
+                session.logout()?;
+            }
+            login_officer(&self.module, &session, &info, officer)?;
+            let begun = begin(&self.module, &session);
+            session.logout()?;
+            login(&self.module, &session, (slot, &info), self.pin.as_ref())?;
+            finish(&self.module, &session, begun?)
+        };
+        let done = work();
+        let _ = session.close();
+        done
     }
 
     /// The current attachment.

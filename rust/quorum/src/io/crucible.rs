@@ -113,6 +113,7 @@ mod tests {
             }],
             finish: true,
             verify_before_release: false,
+            runtime: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::holder::Directory;
 use crate::open::{Failure, KeptShare, Made, SealedShare};
 use crate::operation::{Outcome, Reply};
 use crate::plan::Plan;
+use crate::runtime::Refusal;
 use crate::verdict;
 use crate::work::Work;
 
@@ -151,6 +152,17 @@ fn explain(failure: &Failure, work: &Work) -> Error {
             "Have this machine's memory and processor examined.",
         ),
         Failure::Job(number, error) => job_error(which(*number), error),
+        Failure::Runtime(number, Refusal::Suite(error)) => job_error(which(*number), error),
+        Failure::Runtime(number, Refusal::Unsupported(why)) => Error::new(
+            Code::Unsupported,
+            format!("{}the runtime does not do this: {why}", which(*number)),
+            "Leave `runtime` out of the quorum file for this key, or use another module.",
+        ),
+        Failure::Runtime(number, Refusal::Unavailable(why)) => Error::new(
+            Code::Element,
+            format!("{}the runtime: {why}", which(*number)),
+            "Check its token and PIN.",
+        ),
     }
 }
 

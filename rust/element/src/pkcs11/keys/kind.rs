@@ -3,6 +3,7 @@
 //! Adding one: a variant, its row in each `match`, and its suites in [`super::work`].
 
 use super::super::fault::Fault;
+use super::Leaves;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -92,7 +93,7 @@ impl Kind {
     }
 
     /// What a key should be besides what it is for, the most dispensable first.
-    pub(super) fn strict(self) -> Vec<Attribute> {
+    pub(super) fn strict(self, leaves: Leaves) -> Vec<Attribute> {
         let mut wishes = vec![
             Attribute::Copyable(false),
             Attribute::Modifiable(false),
@@ -109,12 +110,46 @@ impl Kind {
             Kind::Rsa(_) => {}
             _ => wishes.push(Attribute::Decrypt(false)),
         }
+        if leaves != Leaves::Never {
+            wishes.push(Attribute::WrapWithTrusted(true));
+        }
         wishes.extend([
             Attribute::Private(true),
-            Attribute::Extractable(false),
+            Attribute::Extractable(leaves != Leaves::Never),
             Attribute::Sensitive(true),
         ]);
         wishes
+    }
+
+    /// The template of one that is unwrapped into a token. Without a name it ends with the session.
+    pub(super) fn unwrapped(
+        self,
+        strict: &[Attribute],
+        name: Option<(&str, &[u8])>,
+    ) -> Vec<Attribute> {
+        let (class, key_type) = match self {
+            Kind::Aes256 => (ObjectClass::SECRET_KEY, KeyType::AES),
+            Kind::Hmac(_) => (ObjectClass::SECRET_KEY, KeyType::GENERIC_SECRET),
+            Kind::Rsa(_) => (ObjectClass::PRIVATE_KEY, KeyType::RSA),
+            Kind::Ed25519 => (ObjectClass::PRIVATE_KEY, KeyType::EC_EDWARDS),
+            _ => (ObjectClass::PRIVATE_KEY, KeyType::EC),
+        };
+        let mut template = vec![Attribute::Class(class), Attribute::KeyType(key_type)];
+        template.extend(named(name));
+        template.extend_from_slice(strict);
+        template.extend(self.uses());
+        template
+    }
+
+    /// What its secret half is for.
+    fn uses(self) -> Vec<Attribute> {
+        let mut uses = vec![Attribute::Sign(true)];
+        match self {
+            Kind::Aes256 => uses.extend([Attribute::Encrypt(true), Attribute::Decrypt(true)]),
+            Kind::Rsa(_) => uses.push(Attribute::Decrypt(true)),
+            _ => {}
+        }
+        uses
     }
 
     /// Makes one: the secret key or private half, and the public half. Without a name it ends with the session.
@@ -122,23 +157,17 @@ impl Kind {
         self,
         session: &Session,
         strict: &[Attribute],
-        name: Option<(&str, &[u8; 16])>,
+        name: Option<(&str, &[u8])>,
     ) -> Result<(ObjectHandle, Option<ObjectHandle>), Fault> {
-        let mut both = vec![Attribute::Token(name.is_some())];
-        if let Some((label, id)) = name {
-            both.extend([Attribute::Label(label.into()), Attribute::Id(id.to_vec())]);
-        }
+        let both = named(name);
         let mut secret = both.clone();
         secret.extend_from_slice(strict);
-        secret.push(Attribute::Sign(true));
+        secret.extend(self.uses());
         if !self.is_pair() {
             let (generator, bytes) = match self {
                 Kind::Hmac(bytes) => (Mechanism::GenericSecretKeyGen, bytes),
                 _ => (Mechanism::AesKeyGen, 32),
             };
-            if self == Kind::Aes256 {
-                secret.extend([Attribute::Encrypt(true), Attribute::Decrypt(true)]);
-            }
             secret.push(Attribute::ValueLen(u64::from(bytes).into()));
             return Ok((session.generate_key(&generator, &secret)?, None));
         }
@@ -146,7 +175,6 @@ impl Kind {
         public.extend([Attribute::Private(false), Attribute::Verify(true)]);
         let generator = match self {
             Kind::Rsa(bits) => {
-                secret.push(Attribute::Decrypt(true));
                 public.extend([
                     Attribute::Encrypt(true),
                     Attribute::ModulusBits(u64::from(bits).into()),
@@ -164,7 +192,7 @@ impl Kind {
         Ok((secret, Some(public)))
     }
 
-    fn curve(self) -> Option<&'static [u8]> {
+    pub(super) fn curve(self) -> Option<&'static [u8]> {
         match self {
             Kind::Ed25519 => Some(ED25519),
             Kind::P256 => Some(P256),
@@ -173,6 +201,29 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// The CKA_ID of one that is unwrapped: what it is, and 8 random bytes.
+pub(super) fn id(kind: Kind) -> Vec<u8> {
+    let mut unique = [0; 8];
+    evanesce_secret::random(&mut unique);
+    [kind.name().as_bytes(), b"/", &unique].concat()
+}
+
+/// The secret key that [`id`] says it is.
+fn identified(id: &[u8]) -> Option<Kind> {
+    let name = id.get(..id.len().checked_sub(8)?)?.strip_suffix(b"/")?;
+    let kind = Kind::named(std::str::from_utf8(name).ok()?)?;
+    (!kind.is_pair()).then_some(kind)
+}
+
+/// Where it lies, and under which name.
+fn named(name: Option<(&str, &[u8])>) -> Vec<Attribute> {
+    let mut all = vec![Attribute::Token(name.is_some())];
+    if let Some((label, id)) = name {
+        all.extend([Attribute::Label(label.into()), Attribute::Id(id.to_vec())]);
+    }
+    all
 }
 
 /// What a key in the token is; None for what is not served here.
@@ -207,14 +258,38 @@ pub(super) fn of(session: &Session, handle: ObjectHandle) -> Result<Option<Kind>
             }
             _ => None,
         },
-        (KeyType::AES, false) => {
-            (length(asked(AttributeType::ValueLen)?) == 32).then_some(Kind::Aes256)
+        (KeyType::AES | KeyType::GENERIC_SECRET, false) => {
+            let aes = key_type == KeyType::AES;
+            match (aes, length(asked(AttributeType::ValueLen)?)) {
+                (true, 32) => Some(Kind::Aes256),
+                (false, 32) => Some(Kind::Hmac(32)),
+                (false, 64) => Some(Kind::Hmac(64)),
+                // SoftHSM does not say it of keys that were unwrapped; those that were unwrapped here have it in their id.
+                (_, 0) => match asked(AttributeType::Id)? {
+                    Some(Attribute::Id(id)) => {
+                        identified(&id).filter(|kind| (*kind == Kind::Aes256) == aes)
+                    }
+                    _ => None,
+                },
+                _ => None,
+            }
         }
-        (KeyType::GENERIC_SECRET, false) => match length(asked(AttributeType::ValueLen)?) {
-            32 => Some(Kind::Hmac(32)),
-            64 => Some(Kind::Hmac(64)),
-            _ => None,
-        },
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_which_secret_key_it_is_of_and_no_other_id_does() {
+        for kind in Kind::ALL {
+            let id = id(kind);
+            assert_eq!(identified(&id), (!kind.is_pair()).then_some(kind));
+            assert_eq!(identified(&id[1..]), None);
+        }
+        assert_eq!(identified(&[7; 16]), None);
+        assert_eq!(identified(b"aes-256"), None);
+    }
 }

@@ -3,7 +3,7 @@
 use super::Kind;
 use crate::pkcs11::der;
 use crate::pkcs11::fault::Fault;
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 /// id-ecPublicKey.
@@ -53,6 +53,42 @@ pub(super) fn spki(
     Ok(algorithm
         .zip(point)
         .map(|(algorithm, point)| der::spki(&algorithm, point)))
+}
+
+/// The template of a public half that is put into a token; None if this is no such key's SubjectPublicKeyInfo.
+pub(super) fn template(kind: Kind, spki: &[u8]) -> Option<Vec<Attribute>> {
+    let mut template = vec![Attribute::Class(ObjectClass::PUBLIC_KEY)];
+    if let Kind::Rsa(_) = kind {
+        let (modulus, exponent) = der::rsa_parts(spki)?;
+        template.extend([
+            Attribute::KeyType(KeyType::RSA),
+            Attribute::Modulus(modulus.to_vec()),
+            Attribute::PublicExponent(exponent.to_vec()),
+        ]);
+        return Some(template);
+    }
+    let (point, curve) = (point(kind, spki)?, kind.curve()?);
+    let algorithm = match kind {
+        Kind::Ed25519 => ED25519.to_vec(),
+        _ => [EC_PUBLIC_KEY, curve].concat(),
+    };
+    if der::spki(&algorithm, point) != spki {
+        return None;
+    }
+    template.extend([
+        Attribute::KeyType(match kind {
+            Kind::Ed25519 => KeyType::EC_EDWARDS,
+            _ => KeyType::EC,
+        }),
+        Attribute::EcParams(curve.to_vec()),
+        Attribute::EcPoint([&[0x04, point.len() as u8], point].concat()),
+    ]);
+    Some(template)
+}
+
+/// The point within a SubjectPublicKeyInfo, bare.
+pub(super) fn point(kind: Kind, spki: &[u8]) -> Option<&[u8]> {
+    spki.get(spki.len().checked_sub(point_size(kind)?)?..)
 }
 
 /// Bytes of an uncompressed point, or of an Ed25519 public key.

@@ -110,6 +110,7 @@ impl Driver {
                     kept: std::mem::take(&mut opening.kept),
                     finish: true,
                     verify_before_release: self.settings.verify_before_release,
+                    runtime: self.settings.runtime.clone(),
                     work: work.clone(),
                 };
                 self.tasks.push((key, task));
@@ -198,6 +199,7 @@ impl Driver {
             kept: std::mem::take(&mut opening.kept),
             finish: false,
             verify_before_release: false,
+            runtime: None,
         };
         self.tasks.push((key, task));
     }

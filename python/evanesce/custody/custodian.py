@@ -1,0 +1,103 @@
+"""One client's keys, whatever keeps them: from references to models, and the verbs of a key's lifecycle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from evanesce.custody.hsm import Hsm
+from evanesce.custody.key import Key
+from evanesce.custody.model import Destroyed, Model
+from evanesce.custody.reference import Reference
+from evanesce.custody.regen import Regen
+from evanesce.home import Home
+from evanesce.tokens import Token
+
+if TYPE_CHECKING:
+    from evanesce._connect import Connection
+    from evanesce._mint import Source
+
+AnyKey = Token | Key | str
+"""What a verb takes for a key: a token, a key, or its reference."""
+
+
+MODELS: tuple[type[Model], ...] = (Hsm, Regen)
+"""All that there are, in the order of the documentation."""
+
+
+class Custodian:
+    """Keys by reference. Every verb raises `unsupported`, naming what there is, where the model lacks it; `bad-input`
+    for what is no reference or no term of the model's; `not-found`, `exists`."""
+
+    def __init__(self, home: Home, connection: Callable[[], Connection]) -> None:
+        self.hsm = Hsm(home)
+        """Private to this package."""
+        models: tuple[Model, ...] = (self.hsm, Regen(home, connection))
+        self._models = {model.name: model for model in models}
+
+    def key(self, key: AnyKey) -> Token | Key:
+        """The key that is named; finding one in a token may take long, once."""
+        if not isinstance(key, str):
+            return key
+        reference = Reference.parse(key)
+        return self._models[reference.model].key(reference)
+
+    def usable(self, key: AnyKey) -> Token | Key:
+        """As `key`, for one use: a reference without a version goes on to mean the newest."""
+        if not isinstance(key, str):
+            return key
+        reference = Reference.parse(key)
+        return self._models[reference.model].usable(reference)
+
+    def create(self, key: str, suites: Iterable[str] = (), **terms: Any) -> Token | Key:
+        """A new key. Terms of `hsm`: `kind`, such as "rsa-2048", where a suite has several; `for_backup`, which is said
+        now or never. Terms of `regen`: see `Terms`; the token is saved under the name."""
+        reference = Reference.parse(key)
+        model = self._having(reference, "create")
+        return model.create(reference, (suites,) if isinstance(suites, str) else suites, terms)
+
+    def import_key(self, key: str, suites: Iterable[str], source: Source, **terms: Any) -> Token | Key:
+        """A key that exists, read by the core: see `Client.import_key`. Term of `hsm`: `for_backup`."""
+        reference = Reference.parse(key)
+        model = self._having(reference, "import")
+        return model.import_key(reference, (suites,) if isinstance(suites, str) else suites, source, terms)
+
+    def public_key(self, key: AnyKey, suite: str | None = None, *, form: Literal["pem", "der"] = "pem") -> bytes:
+        """The SubjectPublicKeyInfo of one suite, PEM or DER. Raises `unfit-operation`, `unpinned`."""
+        return self.key(key).public_key(suite, form=form)
+
+    def rotate(self, key: str, **terms: Any) -> Token | Key:
+        """A new key of the same kind, which the reference means from now on. The old one, by its version, works on
+        until it is destroyed: to verify, to decrypt, and for callers that have not seen the new one."""
+        reference = Reference.parse(key)
+        return self._having(reference, "rotate").rotate(reference, terms)
+
+    def back_up(self, key: str, to: str | os.PathLike[str], **terms: Any) -> dict[str, Any]:
+        """What `restore` needs, in a new file; returns what it is. Terms of `hsm`: `custodians`, names and the files of
+        their public keys; `quorum`, whose are enough, by default a majority, of two at least; `officer`, where the core
+        reads the security officer's PIN (as a `Source`), for a key that only a trusted KEK may wrap."""
+        reference = Reference.parse(key)
+        return self._having(reference, "back-up").back_up(reference, to, terms)
+
+    def restore(self, key: str, source: str | os.PathLike[str], **terms: Any) -> Token | Key:
+        """The key from what `back_up` wrote, under this reference. Terms of `hsm`: `custodians`, names and key files of
+        those that are here, read by the core; `for_backup`. Term of `regen`: `pin`. Raises `custodians-missing`,
+        `backup-invalid`."""
+        reference = Reference.parse(key)
+        return self._having(reference, "restore").restore(reference, source, terms)
+
+    def destroy(self, key: str) -> Destroyed:
+        """Ends the key for good."""
+        reference = Reference.parse(key)
+        return self._having(reference, "destroy").destroy(reference)
+
+    def describe(self, key: str) -> dict[str, Any]:
+        """What is known of the key; of a module (`hsm:MODULE`), what it was found to do, by trying."""
+        reference = Reference.parse(key)
+        return self._having(reference, "describe").describe(reference)
+
+    def _having(self, reference: Reference, verb: str) -> Model:
+        model = self._models[reference.model]
+        model.require(verb)
+        return model
