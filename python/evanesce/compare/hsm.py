@@ -77,7 +77,7 @@ class Hsm:
 
     def __enter__(self) -> Self:
         try:
-            self._furnish(self._home, ("north", "south"))
+            self._places = self._furnish(self._home, ("north", "south"))
             os.environ["SOFTHSM2_CONF"] = str(self._home / "softhsm2.conf")
             self._custodians()
             with self._client() as client:
@@ -85,6 +85,7 @@ class Hsm:
                     # Not every module wraps keys of every kind.
                     client.custody.create(f"hsm:north/{suite}", [suite], for_backup=suite == "ecdsa-p256")
                 self._back_up(client, "ecdsa-p256", self._home / "backup.json")
+                self._victim = client.custody.key("hsm:north/ecdsa-p256")
         except (EvanesceError, OSError, subprocess.SubprocessError) as e:
             self.__exit__()
             raise CannotMeasure(f"SoftHSM cannot be set up: {e}") from None
@@ -96,13 +97,14 @@ class Hsm:
         else:
             os.environ["SOFTHSM2_CONF"] = self._before
 
-    def _furnish(self, home: Path, tokens: tuple[str, ...]) -> None:
-        """A home with a SoftHSM of its own."""
+    def _furnish(self, home: Path, tokens: tuple[str, ...]) -> dict[str, Path]:
+        """A home with a SoftHSM of its own. Returns where each token's files are."""
         (home / "tokens").mkdir(parents=True, mode=0o700)
         (home / "softhsm2.conf").write_text(f"directories.tokendir = {home / 'tokens'}\nlog.level = ERROR\n")
         _private(home / "pin", self._pin)
         _private(home / "so-pin", self._officer)
         lines = []
+        places: dict[str, Path] = {}
         for token in tokens:
             pins = ["--so-pin", self._officer, "--pin", self._pin]
             # The PINs of a sandbox's token; SoftHSM's own tool takes them no other way without a terminal.
@@ -113,10 +115,12 @@ class Hsm:
                 capture_output=True,
                 timeout=30,
             )
+            places[token] = next(path for path in (home / "tokens").iterdir() if path not in places.values())
             lines.append(
                 f'[[hsm]]\nname = "{token}"\nmodule = "{self._module}"\ntoken = "{token}"\npin = {{ file = "pin" }}\n'
             )
         (home / "hsm.toml").write_text("\n".join(lines))
+        return places
 
     def _custodians(self) -> None:
         folder = self._sandbox.folder / "custodians"
@@ -283,8 +287,7 @@ class Hsm:
         done = self._elsewhere(home, configuration, words)
         if done.returncode != 0:
             return False
-        with self._client() as client:
-            verify(client.custody.key("hsm:north/ecdsa-p256"), b"pay the thief", signature.read_bytes(), "ecdsa-p256")
+        verify(self._victim, b"pay the thief", signature.read_bytes(), "ecdsa-p256")
         return True
 
     def _elsewhere(self, home: Path, configuration: Path, words: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -351,11 +354,12 @@ class Hsm:
         backup = (self._home / "backup.json").stat().st_size
         present = {name: self._keys[name] for name in PRESENT}
         steps = []
-        begin = time.perf_counter()
         with self._client() as client:
+            shutil.rmtree(self._places["north"])
+            begin = time.perf_counter()
             client.custody.restore("hsm:south/ecdsa-p256", self._home / "backup.json", custodians=present)
             signature = client.sign("hsm:south/ecdsa-p256", MESSAGE, "ecdsa-p256")
-            verify(client.custody.key("hsm:north/ecdsa-p256"), MESSAGE, signature)
+            verify(self._victim, MESSAGE, signature)
         by = f"{len(PRESENT)} of {len(CUSTODIANS)} custodians"
         words = f"restored into the module at the other site by {by}, and the next signature"
         steps.append(
