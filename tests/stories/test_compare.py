@@ -173,6 +173,7 @@ def test_whoever_has_pin_and_disk_or_backup_and_two_custodians_has_the_key(hsm: 
         ("the caller's host", "site north's disk"): True,
         ("the backup's store", "alice", "carol"): True,
         ("the backup's store", "alice"): False,
+        ("the caller's host", "the backup's store"): True,
     }
 
 

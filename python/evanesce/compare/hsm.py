@@ -211,18 +211,20 @@ class Hsm:
         ]
         deeds = {"use": _can_use, "exfiltrate": _can_take, "destroy": _can_destroy}
         found = coalitions.all_of(parties, deeds)
-        carried = (self._use(), self._take_disk(), self._restore_as(PRESENT), self._restore_as(PRESENT[:1]))
+        carried = (
+            self._use(),
+            self._take_disk(),
+            self._restore_as(PRESENT),
+            self._restore_as(PRESENT[:1]),
+            self._destroy(),
+        )
         return Insider(
             len(parties),
             found,
             {can: len(of) for can, of in found.items()},
             {can: coalitions.by_kind(of) for can, of in found.items()},
             carried,
-            (
-                "destroy: computed, not done. The PIN or the officer ends the key in the module; it is gone when its "
-                "backup is gone too, or two custodians' keys are.",
-                "exfiltrate from the disk is SoftHSM's weakness, not that of a module of hardware.",
-            ),
+            ("exfiltrate from the disk is SoftHSM's weakness, not that of a module of hardware.",),
         )
 
     def _use(self) -> Carried:
@@ -275,6 +277,25 @@ class Hsm:
             "the key, in a module of the thief's" if signed else "nothing: too few custodians",
             signed,
             "nothing: nobody else was asked",
+            time.perf_counter() - begin,
+        )
+
+    def _destroy(self) -> Carried:
+        """In a copy of the module and of the backup's store."""
+        begin = time.perf_counter()
+        copy = self._sandbox.folder / "doomed"
+        shutil.copytree(self._home, copy)
+        (copy / "softhsm2.conf").write_text(f"directories.tokendir = {copy / 'tokens'}\nlog.level = ERROR\n")
+        words = ["key", "destroy", "hsm:north/ecdsa-p256", "--yes"]
+        ended = self._elsewhere(copy, copy / "softhsm2.conf", words).returncode == 0
+        (copy / "backup.json").unlink()
+        gone = ended and not self._signs(copy, "hsm:north/ecdsa-p256", copy / "softhsm2.conf")
+        return Carried(
+            "destroy",
+            ("the caller's host", "the backup's store"),
+            "the key is nowhere any more" if gone else "nothing",
+            gone,
+            "that it is gone",
             time.perf_counter() - begin,
         )
 
