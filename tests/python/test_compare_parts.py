@@ -34,6 +34,7 @@ from evanesce.compare.results import (
 )
 from evanesce.compare.search import search
 from evanesce.compare.subject import SUBJECTS, CannotMeasure, Sandbox, subject
+from evanesce.compare.summary import milliseconds, seconds
 
 # Searching.
 
@@ -223,7 +224,7 @@ def test_the_machine_form_is_where_advice_looks_for_it() -> None:
 @given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=8))
 def test_a_chart_writes_every_value_and_stays_within_its_frame(values: list[float]) -> None:
     rows = [svg.Bar(f"row {n}", value, f"value {n}") for n, value in enumerate(values)]
-    spans = [svg.Range(f"row {n}", value, value * 2, f"value {n}") for n, value in enumerate(values)]
+    spans = [svg.Range(f"row {n}", v, v * 2, f"value {n}") for n, v in enumerate(values)]
     for drawing in (svg.bars("title", rows), svg.ranges("title", spans, "ms")):
         page = checked(drawing)
         for number in range(len(values)):
@@ -231,8 +232,18 @@ def test_a_chart_writes_every_value_and_stays_within_its_frame(values: list[floa
         for name in ("x", "cx", "x1", "x2"):
             for found in re.findall(rf' {name}="([-0-9.]+)"', drawing):
                 assert 0 <= float(found) <= svg.WIDTH
+        # What is written beside a mark ends within the frame too; no character is wider than 9 of its 13 px.
+        for at, words in re.findall(r'<text class="value" x="([0-9.]+)"[^>]*>([^<]*)<', drawing):
+            assert float(at) + 9 * len(words) <= svg.WIDTH, words
         for wide in re.findall(r' width="([0-9.]+)"', drawing):
             assert float(wide) <= svg.WIDTH - svg.LABELS - svg.VALUES + 0.1
+
+
+@given(st.floats(1e-4, 1e5), st.floats(1, 100))
+def test_a_latency_as_it_is_written_has_room_beside_its_mark(p50: float, times: float) -> None:
+    words = f"{milliseconds(p50)} / {milliseconds(p50 * times)}"
+    assert 12 + 8 * len(words) <= svg.VALUES + 12, words
+    assert seconds(p50 * 1e-3)
 
 
 # Clauses.

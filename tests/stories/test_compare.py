@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 from machines import Done, Machine, Quorum
+
+from evanesce.compare.hsm import MODULES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
 MODELS = {"hsm", "mpc", "regen", "regen-mpc"}
@@ -141,3 +145,78 @@ def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> No
     told = stranger.run(*words).json
     assert told["models"] == {}
     assert "your agents make no key for this" in told["not_measured"]["regen"]
+
+
+# hsm, over SoftHSM, which the tests' prerequisites install.
+
+
+@pytest.fixture(scope="module")
+def hsm(found: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = found["models"]["hsm"]
+    return read
+
+
+def test_a_module_keeps_the_key_and_so_does_its_backup(hsm: dict[str, Any]) -> None:
+    rest = hsm["at_rest"]
+    assert rest["control_found"] is True
+    assert [store["keeps"] for store in rest["stores"]] == ["the key", "the key, wrapped", "", ""]
+    assert not rest["per_key"].startswith("Nothing")
+
+
+def test_whoever_has_pin_and_disk_or_backup_and_two_custodians_has_the_key(hsm: dict[str, Any]) -> None:
+    assert hsm["insider"]["smallest"] == {"use": 1, "exfiltrate": 2, "destroy": 2}
+    taken = hsm["insider"]["coalitions"]["exfiltrate"]
+    assert {len(one["members"]) for one in taken} == {2, 3}
+    carried = {tuple(deed["members"]): deed["succeeded"] for deed in hsm["insider"]["carried"]}
+    assert carried == {
+        ("the caller's host",): True,
+        ("the caller's host", "site north's disk"): True,
+        ("the backup's store", "alice", "carol"): True,
+        ("the backup's store", "alice"): False,
+        ("the caller's host", "the backup's store"): True,
+    }
+
+
+def test_a_module_changes_by_ceremony_or_not_at_all_and_comes_back_by_one(hsm: dict[str, Any]) -> None:
+    done, not_done = hsm["agility"]["switches"]
+    assert (done["steps"], done["devices"], done["ceremonies"]) == (4, 2, 2)
+    assert (not_done["after"], not_done["seconds"]) == ("ml-dsa-65", None)
+    assert [step["ok"] for step in hsm["recovery"]["steps"]] == [True, True]
+
+
+def test_softhsm_is_timed_and_stands_for_nobody_elses_module(hsm: dict[str, Any]) -> None:
+    timings = {timing["suite"]: timing for timing in hsm["latency"]["timings"]}
+    assert set(timings) == {"ecdsa-p256", "ed25519", "hmac-sha256", "aes-256-gcm"}
+    assert all(0 < timing["p50_ms"] <= timing["p99_ms"] and timing["rate"] > 0 for timing in timings.values())
+    assert "mac" not in hsm["latency"]
+
+
+def test_ones_own_module_is_timed_with_keys_that_are_destroyed_again(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.mkdir()
+    configuration = tmp_path / "softhsm2.conf"
+    configuration.write_text(f"directories.tokendir = {tokens}\nlog.level = ERROR\n")
+    environment = {"SOFTHSM2_CONF": str(configuration)}
+    words = ["softhsm2-util", "--init-token", "--free", "--label", "prod", "--so-pin", "12345678", "--pin", "4321"]
+    subprocess.run(words, check=True, capture_output=True, env=os.environ | environment, timeout=60)
+    machine = Machine(tmp_path / "home")
+    (machine.home / "pin").touch(mode=0o600)
+    (machine.home / "pin").write_text("4321")
+    module = next(path for path in MODULES if Path(path).exists())
+    (machine.home / "hsm.toml").write_text(
+        f'[[hsm]]\nname = "prod"\nmodule = "{module}"\ntoken = "prod"\npin = {{ file = "pin" }}\n'
+    )
+    words = ["compare", "--own", "--samples", "20", "--seconds", "0.1", "--out", "own.json", "--json"]
+    told = machine.run(*words, **environment).json
+    assert set(told["models"]) == {"hsm"}
+    assert "no identity" in told["not_measured"]["regen"]
+    own = told["models"]["hsm"]
+    assert "your module prod" in own["latency"]["arrangement"]
+    assert "cannot be searched" in own["at_rest"]["not_measured"]
+    assert machine.run("key", "describe", "hsm:prod", "--json", **environment).json["keys"] == []
+    advice = machine.run("advise", EXAMPLES / "argued.yaml", "--measured", "own.json", "--json").json["advice"]
+    gateway = next(one for one in advice if one["workload"]["name"] == "order-gateway")
+    assert own["latency"]["signature"]["p99_ms"] > 0
+    # Its rate is now this module's, and so is the time that it takes.
+    assert gateway["first"] in ("hsm", None)
+    assert "p99/hsm/signature" not in {name for row in gateway["not_known"] for name in row["missing"]}

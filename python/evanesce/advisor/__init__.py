@@ -31,7 +31,7 @@ _PARTS = {
     "regen-mpc": ("regen_mpc",),
     "regen-on-hsms": ("regen",),
     "mpc-to-regen-mpc": ("mpc", "regen_mpc"),
-    "hsm-regen-roots": ("hsm", "regen"),
+    "hsm-regen-roots": ("hsm", "working"),
     "regen-in-hsm": ("hsm", "regen"),
 }
 

@@ -103,6 +103,8 @@ def _glance(comparison: Comparison) -> str:
 def _section(key: str, comparison: Comparison) -> str:
     chart, details = _PARTS[key]
     words = [f'<section id="{key}"><h2>{_e(DIMENSIONS[key])}</h2><p>{_e(_LEAD[key])}</p>', chart(comparison)]
+    if key == "regulatory":
+        return "".join([*words, _clauses(comparison), "</section>"])
     for name, model in comparison.models.items():
         found = getattr(model, key)
         words.append(f"<h3>{_e(name)}</h3>")
@@ -300,11 +302,22 @@ def _regulatory_chart(comparison: Comparison) -> str:
     )
 
 
-def _regulatory(found: Regulatory) -> str:
-    rows = [
-        (f"{c.framework}, {c.clause}", c.asks, c.evidence, c.shows, f"{c.source} ({c.date})") for c in found.clauses
-    ]
-    return _table(("clause", "asks", "evidence", "what there is to show", "read at"), rows)
+def _clauses(comparison: Comparison) -> str:
+    """One table: the clauses are the same for all models."""
+    found = {name: model.regulatory for name, model in _of(comparison, "regulatory")}
+    columns = [fit.clauses for fit in found.values() if isinstance(fit, Regulatory)]
+    rows = []
+    for row in zip(*columns, strict=True):
+        clause = row[0]
+        source = f"{_cell(clause.source)} ({_e(clause.date)})"
+        cells = "".join(f"<td><strong>{_e(one.evidence)}</strong><br>{_e(one.shows)}</td>" for one in row)
+        rows.append(
+            f'<tr><th scope="row">{_e(clause.framework)}<br>{_e(clause.clause)}</th>'
+            f"<td>{_e(clause.asks)}<small>{source}</small></td>{cells}</tr>"
+        )
+    heads = "".join(f'<th scope="col">{_e(name)}</th>' for name in found)
+    head = f'<tr><th scope="col">clause</th><th scope="col">asks</th>{heads}</tr>'
+    return f"<div class='wide'><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
 
 
 _PARTS: dict[str, tuple[Callable[[Comparison], str], Callable[[Any], str]]] = {
@@ -313,7 +326,7 @@ _PARTS: dict[str, tuple[Callable[[Comparison], str], Callable[[Any], str]]] = {
     "latency": (_latency_chart, _latency),
     "agility": (_agility_chart, _agility),
     "recovery": (_recovery_chart, _recovery),
-    "regulatory": (_regulatory_chart, _regulatory),
+    "regulatory": (_regulatory_chart, str),
 }
 
 

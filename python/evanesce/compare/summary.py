@@ -78,7 +78,11 @@ def counted(number: int, word: str) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """With three figures at most."""
+    """With three figures or four; in µs or s where that is shorter."""
+    if value >= 10_000:
+        return f"{value / 1e3:.0f} s"
+    if value < 0.1:
+        return f"{value * 1e3:.3g} µs"
     return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 

@@ -15,7 +15,7 @@ from math import ceil, floor, log10
 WIDTH = 760
 LABELS = 250
 """Columns kept for labels, and on the other side for values."""
-VALUES = 150
+VALUES = 170
 ROW = 26
 
 
