@@ -102,10 +102,11 @@ def wrong(name: str, line: int, what: str) -> EvanesceError:
 
 def _plain(text: str, name: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise wrong(name, event.start_mark.line + 1, "anchors and aliases are not read here")
+            raise wrong(name, line, "anchors and aliases are not read here")
         if getattr(event, "tag", None):
-            raise wrong(name, event.start_mark.line + 1, "tags are not read here")
+            raise wrong(name, line, "tags are not read here")
 
 
 def _value(node: yaml.Node, name: str, depth: int) -> Any:
