@@ -17,6 +17,7 @@
 //! | the opening itself | `open`, on the crucible |
 //! | requests that a caller of its own composes and proves | `carry`; pure |
 //! | a key minted, resharing it, repairing a seat | `mint`, `heal` |
+//! | keys that are never put together, made and used among agents | `threshold` |
 //! | sockets and clocks, or what a simulator puts in their place | `io` |
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,7 @@ mod retire;
 mod revoke;
 mod sessions;
 mod status;
+mod threshold;
 pub mod verdict;
 mod work;
 
@@ -61,3 +63,6 @@ pub use reconstructor::{DialSource, IdentitySource, Reconstructor};
 pub use retire::Retirement;
 pub use revoke::RevokedAt;
 pub use status::AgentStatus;
+pub use threshold::{
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+};
