@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from evanesce import _core
 from evanesce._heal import Changes, refusal, reshare
-from evanesce._mint import Mint, shared_seats, spent_twice
+from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.grant import Grant, More, RevokedAt
 from evanesce.grant import sign as sign_grant
@@ -26,6 +26,7 @@ from evanesce.results import (
     OrderedSeat,
     OrderResult,
     Receipt,
+    Renewal,
     RetiredSeat,
     Retirement,
     SeatCheck,
@@ -86,6 +87,9 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(order.policy), order.quorum)]
+        return self._kept(core, receipts, warnings)
+
+    def _kept(self, core: _core.Token, receipts: Iterable[_core.Receipt], warnings: list[str]) -> Token:
         token = Token(core, "created", tuple(map(Receipt, receipts)))
         try:
             self.home.pins.add(token.id, token.name)
@@ -94,6 +98,39 @@ class Connection:
             warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
         token.warnings = tuple(warnings)
         return token
+
+    def create_threshold(self, order: Threshold) -> Token:
+        try:
+            core, receipts, warnings = self.core.create_threshold(*order)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return self._kept(core, receipts, [*warnings, *spent_twice(Policy(order.policy), order.quorum)])
+
+    def renew(self, token: Token, save: Callable[[Token], None], model: Model | None, changes: Changes) -> Renewal:
+        token.require_pinned("renew the shares of", False)
+        for word in ("quorum", "seats"):
+            if word in changes:
+                raise error("bad-input", f"a renewal does not change the {word}", "Make another key for that.")
+        keep = "expires" not in changes
+        try:
+            half, core, receipts, warnings = self.core.renew(
+                token.core, model, changes.get("policy"), keep, changes.get("expires")
+            )
+            new = Token(core, "created", tuple(map(Receipt, receipts)))
+            # From here on the old shares may go: what is left of the key is in this.
+            save(new)
+            removed, faults = self.core.finish_renewal(half)
+        except _core.CoreError as e:
+            raise refusal(translate(e), token, "reshare") from None
+        if token.pinned == "trusted":
+            new.pinned = "trusted"
+        else:
+            try:
+                self.home.pins.add(new.id, new.name)
+            except EvanesceError as e:
+                warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
+        new.warnings = tuple(warnings)
+        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed)
 
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.

@@ -36,6 +36,7 @@ from evanesce.cli import (
     quickstart,
     reconstructor,
     sign,
+    threshold,
     tokens,
 )
 from evanesce.cli._app import console
@@ -62,6 +63,7 @@ for module in (
     reconstructor,
     key,
     heal,
+    threshold,
     order,
     policy,
     grant,

@@ -68,7 +68,7 @@ pub struct Obstacle {
     reason: String,
     culprits: Vec<Blame>,
     /// What was logged of it.
-    receipt: Option<(String, Option<LogProof>)>,
+    receipt: Option<Box<(String, Option<LogProof>)>>,
 }
 
 impl Obstacle {
@@ -103,7 +103,7 @@ impl Obstacle {
     }
 
     fn reply(self) -> Reply {
-        let (checkpoint, receipt) = self.receipt.unwrap_or_default();
+        let (checkpoint, receipt) = self.receipt.map(|both| *both).unwrap_or_default();
         Reply {
             code: self.code,
             fault: self.fault,

@@ -20,7 +20,7 @@ use evanesce_wire::message::{Batch, Code, Context, Evidence, Opening, Request, S
 use evanesce_wire::parcel::BoxKey;
 use evanesce_wire::{FileIdentity, Id, Identity, WireError};
 
-/// Three agents, and whoever asks them.
+/// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
 struct Company {
     places: Vec<Place>,
     _agents: Vec<Handle>,
@@ -84,7 +84,7 @@ impl Company {
         all
     }
 
-    async fn agree(&self, seat: usize, announcements: &[Announced]) -> Result<Agreed, Reply> {
+    async fn agree(&self, seat: usize, announcements: &[Announced]) -> Result<Agreed, Box<Reply>> {
         let agree = Agree {
             ceremony: self.ceremony,
             announcements: announcements.to_vec(),
@@ -98,7 +98,7 @@ impl Company {
         .await
     }
 
-    async fn deal(&self, seat: usize, signatures: &[Vec<u8>]) -> Result<Dealt, Reply> {
+    async fn deal(&self, seat: usize, signatures: &[Vec<u8>]) -> Result<Dealt, Box<Reply>> {
         let deal = Deal {
             ceremony: self.ceremony,
             signatures: signatures.to_vec(),
@@ -106,7 +106,7 @@ impl Company {
         ask(&self.lines[seat], "mpc-deal", deal.encode(), Dealt::decode).await
     }
 
-    async fn take(&self, seat: usize, parcels: Vec<Parcel>) -> Result<Taken, Reply> {
+    async fn take(&self, seat: usize, parcels: Vec<Parcel>) -> Result<Taken, Box<Reply>> {
         let take = Take {
             ceremony: self.ceremony,
             parcels,
@@ -119,7 +119,7 @@ impl Company {
         seat: usize,
         made: &Made,
         signatures: &[Vec<u8>],
-    ) -> Result<Forgot, Reply> {
+    ) -> Result<Forgot, Box<Reply>> {
         let forget = Forget {
             ceremony: self.ceremony,
             epochs: made.rows.iter().map(|row| row.epoch).collect(),
@@ -169,7 +169,7 @@ impl Company {
         Made { body, rows }
     }
 
-    async fn confirm(&self, seat: usize, made: &Made) -> Result<Confirmed, Reply> {
+    async fn confirm(&self, seat: usize, made: &Made) -> Result<Confirmed, Box<Reply>> {
         let confirm = Confirm {
             context: made.context(),
             row: made.rows[seat].clone(),
@@ -234,17 +234,17 @@ async fn ask<T>(
     verb: &str,
     body: Vec<u8>,
     decode: impl Fn(&[u8]) -> Result<T, WireError>,
-) -> Result<T, Reply> {
+) -> Result<T, Box<Reply>> {
     let answer = line.send(verb, body).await;
     let answer = answer.unwrap_or_else(|e| panic!("{verb}: {e}"));
     let reply = Reply::decode(&answer).unwrap();
     match &reply.value {
         Some(value) => Ok(decode(value).unwrap()),
-        None => Err(reply),
+        None => Err(Box::new(reply)),
     }
 }
 
-fn refused<T>(found: Result<T, Reply>, what: &str) -> Reply {
+fn refused<T>(found: Result<T, Box<Reply>>, what: &str) -> Box<Reply> {
     let reply = found.err().expect("refused");
     let culprits: Vec<_> = reply.culprits.iter().map(|one| &one.reason).collect();
     let said = format!("{} {culprits:?}", reply.reason);
@@ -283,6 +283,7 @@ fn nothing_secret_leaves_where_not_all_were_told_the_same() {
         }
         // and a signature that is missing is not had by asking again
         refused(company.deal(1, &signatures).await, "begin anew");
+        company
     });
 }
 
@@ -298,6 +299,7 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         );
         assert_eq!(reply.culprits[0].seat, 1);
 
+        let first = company;
         let company = Company::new(Kind::Kept).await;
         let mut inbound = company.dealt().await;
         inbound[0][0].sealed.sealed[0] ^= 1;
@@ -317,6 +319,7 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         for place in &company.places {
             assert!(!place.path("shares").exists(), "nothing was kept");
         }
+        (first, company)
     });
 }
 
@@ -364,6 +367,7 @@ fn what_was_dealt_is_held_until_all_have_signed_that_they_have_their_shares() {
             );
             altered.rows[0].seat = 1;
             assert!(company.confirm(0, &altered).await.is_err());
+            company
         });
     }
 }
@@ -383,7 +387,7 @@ fn an_agent_signs_once_what_it_decided_on_for_whom_it_decided() {
             let Committed::Points(mut points) = said else {
                 panic!("no commitments")
             };
-            Ok::<_, Reply>((hash, points.remove(0)))
+            Ok::<_, Box<Reply>>((hash, points.remove(0)))
         };
         let other = commit(b"pay 1", b"pay 1000", 0).await;
         assert_eq!(
@@ -434,6 +438,7 @@ fn an_agent_signs_once_what_it_decided_on_for_whom_it_decided() {
         refused(sign(line, again.0, &places).await, "not its own");
         let own = [place(0, &again.1), place(1, &one.1)];
         refused(sign(line, again.0, &own).await, "no nonces wait");
+        (company, elsewhere)
     });
 }
 
@@ -467,5 +472,6 @@ fn verbs_of_the_one_kind_refuse_tokens_of_the_other_in_words() {
                 answer.reason
             );
         }
+        company
     });
 }

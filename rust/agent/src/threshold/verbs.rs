@@ -479,7 +479,7 @@ impl Work {
         {
             obstacle.fault = Some(fault);
         }
-        obstacle.receipt = Some(receipt);
+        obstacle.receipt = Some(Box::new(receipt));
         Err(obstacle)
     }
 

@@ -3,7 +3,7 @@
 //! The first round asks as many as are needed, and one more whenever one fails or is late. The second asks exactly those whose commitments
 //! are signed under; where one of them fails, nothing of it can be used again, and both rounds are done anew without that one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -254,7 +254,7 @@ async fn commitments(
     waiting.sort_unstable();
     let mut waiting = waiting.into_iter().map(|(_, seat)| seat);
     let mut running = JoinSet::new();
-    let mut under_way: BTreeMap<u32, ()> = BTreeMap::new();
+    let mut under_way = BTreeSet::new();
     let mut ready: BTreeMap<u32, Ready> = BTreeMap::new();
     let mut late = Instant::now() + LATE;
     let mut want = t;
@@ -262,7 +262,7 @@ async fn commitments(
         while under_way.len() + ready.len() < want {
             let Some(seat) = waiting.next() else { break };
             let (side, work) = (side.clone(), work.clone());
-            under_way.insert(seat, ());
+            under_way.insert(seat);
             running.spawn(async move { (seat, commit(&side, &work, seat).await) });
         }
         if ready.len() == t {
