@@ -11,7 +11,7 @@ from typing import Any
 
 from evanesce import _core, _files, _planned
 from evanesce._heal import Changes, Reshare, refusal, reshare
-from evanesce._mint import Mint, shared_seats, spent_twice
+from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce.approvals import Approval, Request
 from evanesce.custody import modules
 from evanesce.errors import EvanesceError, culprits, error, translate
@@ -29,6 +29,7 @@ from evanesce.results import (
     OrderedSeat,
     OrderResult,
     Receipt,
+    Renewal,
     RetiredSeat,
     Retirement,
     SeatCheck,
@@ -96,6 +97,9 @@ class Connection:
         except _core.CoreError as e:
             raise translate(e) from None
         warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(order.policy), order.quorum)]
+        return self._kept(core, receipts, warnings)
+
+    def _kept(self, core: _core.Token, receipts: Iterable[_core.Receipt], warnings: list[str]) -> Token:
         token = Token(core, "created", tuple(map(Receipt, receipts)))
         try:
             self.home.pins.add(token.id, token.name)
@@ -104,6 +108,41 @@ class Connection:
             warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
         token.warnings = tuple(warnings)
         return token
+
+    def create_threshold(self, order: Threshold) -> Token:
+        try:
+            core, receipts, warnings = self.core.create_threshold(*order)
+        except _core.CoreError as e:
+            raise translate(e) from None
+        return self._kept(core, receipts, [*warnings, *spent_twice(Policy(order.policy), order.quorum)])
+
+    def refresh_shares(
+        self, token: Token, save: Callable[[Token], None], model: Model | None, changes: Changes
+    ) -> Renewal:
+        token.require_pinned("refresh the shares of", False)
+        for word in ("quorum", "seats"):
+            if word in changes:
+                raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
+        keep = "expires" not in changes
+        try:
+            half, core, receipts, warnings = self.core.renew(
+                token.core, model, changes.get("policy"), keep, changes.get("expires")
+            )
+            new = Token(core, "created", tuple(map(Receipt, receipts)))
+            # From here on the old shares may go: what is left of the key is in this.
+            save(new)
+            removed, faults = self.core.finish_renewal(half)
+        except _core.CoreError as e:
+            raise refusal(translate(e), token) from None
+        if token.pinned == "trusted":
+            new.pinned = "trusted"
+        else:
+            try:
+                self.home.pins.add(new.id, new.name)
+            except EvanesceError as e:
+                warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
+        new.warnings = tuple(warnings)
+        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed)
 
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
@@ -165,7 +204,7 @@ class Connection:
             dead, rows, receipts, salt = self.core.retire(token.core, settled)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt)
+        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt or b"")
 
     def planned(self, asked: Request, approvals: Iterable[Approval]) -> Check | Healed | Retirement:
         """What was requested of a token as a whole, with what people have approved."""

@@ -23,6 +23,7 @@ __all__ = [
     "Policy",
     "Receipt",
     "Reconstructor",
+    "Renewed",
     "Secret",
     "Token",
     "__version__",
@@ -120,6 +121,9 @@ class Token:
     def expires(self) -> int | None: ...
     @property
     def replaces(self) -> bytes | None: ...
+    @property
+    def kind(self) -> str:
+        """`regen`, `regen-mpc` or `mpc`."""
     @property
     def imported(self) -> bool: ...
     @property
@@ -233,6 +237,10 @@ _Healed = tuple[Token, list[Receipt], list[str], list[tuple[str | None, str, str
 """(token, receipts, warnings, faults, salt of the opening's input digest, why the new token was not opened yet)."""
 
 @final
+class Renewed:
+    """A renewal between its two steps."""
+
+@final
 class Reconstructor:
     def __new__(
         cls,
@@ -277,6 +285,29 @@ class Reconstructor:
     ) -> tuple[Token, list[Receipt], list[str]]:
         """`seats`: seat → holder name. `import_from`: ("file", path) | ("descriptor", "3") | ("terminal", prompt).
         Returns the token, receipts, warnings."""
+    def create_threshold(
+        self,
+        kind: str,
+        name: str,
+        suite: str,
+        quorum: str,
+        seats: dict[str, str],
+        policy: str = "",
+        expires: int | None = None,
+        replaces: bytes | None = None,
+    ) -> tuple[Token, list[Receipt], list[str]]:
+        """A key made among its holders, which is never put together; `kind`: `mpc` or `regen-mpc`. As `mint`."""
+    def renew(
+        self,
+        token: Token,
+        kind: str | None = None,
+        policy: str | None = None,
+        keep_expires: bool = True,
+        expires: int | None = None,
+    ) -> tuple[Renewed, Token, list[Receipt], list[str]]:
+        """New shares of a key that is never put together: the first step, its token, receipts, warnings."""
+    def finish_renewal(self, renewed: Renewed) -> tuple[int, list[tuple[str | None, str, str, str, str]]]:
+        """The second, once the token is durable: kept shares that were removed, and whom it could not tell."""
     def reshare(
         self,
         token: Token,
@@ -302,8 +333,9 @@ class Reconstructor:
         `open`, the anchor is checked too; the error is why that failed; then receipts and salt of the opening."""
     def retire(
         self, token: Token, settled: _Settled | None = None
-    ) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt], bytes]:
-        """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts, salt)."""
+    ) -> tuple[bool, list[tuple[str, str, str, str]], list[Receipt], bytes | None]:
+        """(a blocking set is tombstoned, rows (seat, holder name, "retired" or fault kind, detail), receipts, salt;
+        no salt for a key that is never put together)."""
     def order(
         self, tokens: Sequence[Token], command: str
     ) -> tuple[bool, list[tuple[str, str, str, str]], list[tuple[str, str, str]], list[Receipt]]:

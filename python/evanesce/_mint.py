@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from evanesce import _core, suites
 from evanesce._text import printable
@@ -13,6 +13,9 @@ from evanesce.errors import error, translate
 from evanesce.home import Agent
 from evanesce.pins import parse_id
 from evanesce.policy import Policy
+
+Model = Literal["mpc", "regen-mpc"]
+"""Where the shares of a key that is never put together are between its uses: at their holders, or nowhere."""
 
 
 class Terms(TypedDict, total=False):
@@ -71,12 +74,7 @@ def mint(
     for suite in chosen:
         if suites.ALL[suite].imported_only and source is None:
             raise error("bad-input", f"{suite} keys cannot be derived", "Import one: `evanesce key import`.")
-    if not 1 <= len(name.encode(errors="surrogatepass")) <= 255 or any("\ud800" <= c <= "\udfff" for c in name):
-        raise error("bad-input", "a key's name is 1 to 255 bytes of text", "Choose another name.")
-    expires = terms.get("expires")
-    if expires is not None and expires <= time.time():
-        raise error("bad-input", "the key would expire before it exists", "Choose a later time.")
-    replaces = terms.get("replaces")
+    expires, replaces = _checked(name, terms)
     text, names = parse_quorum(terms.get("quorum") or majority(agents))
     return Mint(
         name,
@@ -85,9 +83,48 @@ def mint(
         seat_holders(names, terms.get("seats") or {}, agents),
         terms.get("policy", ""),
         expires,
-        None if replaces is None else bytes.fromhex(parse_id(replaces)),
+        replaces,
         None if source is None else origin(source),
     )
+
+
+class Threshold(NamedTuple):
+    """What the core needs to make a key that is never put together, in its order."""
+
+    kind: Model
+    name: str
+    suite: str
+    quorum: str
+    seats: dict[str, str]
+    policy: str
+    expires: int | None
+    replaces: bytes | None
+
+
+def threshold(agents: Sequence[Agent], name: str, suite: str, model: Model, terms: Terms) -> Threshold:
+    """Raises `bad-input` with what is wrong, before any agent is asked."""
+    if suite not in suites.THRESHOLD:
+        raise error(
+            "bad-input",
+            f"{printable(suite)} is no suite of keys that are never put together",
+            f"Choose among {', '.join(suites.THRESHOLD)}.",
+        )
+    if model not in ("mpc", "regen-mpc"):
+        raise error("bad-input", f"there is no model {printable(model)!r} of such keys", "Choose mpc or regen-mpc.")
+    expires, replaces = _checked(name, terms)
+    text, names = parse_quorum(terms.get("quorum") or majority(agents))
+    seats = seat_holders(names, terms.get("seats") or {}, agents)
+    return Threshold(model, name, suite, text, seats, terms.get("policy", ""), expires, replaces)
+
+
+def _checked(name: str, terms: Terms) -> tuple[int | None, bytes | None]:
+    if not 1 <= len(name.encode(errors="surrogatepass")) <= 255 or any("\ud800" <= c <= "\udfff" for c in name):
+        raise error("bad-input", "a key's name is 1 to 255 bytes of text", "Choose another name.")
+    expires = terms.get("expires")
+    if expires is not None and expires <= time.time():
+        raise error("bad-input", "the key would expire before it exists", "Choose a later time.")
+    replaces = terms.get("replaces")
+    return expires, None if replaces is None else bytes.fromhex(parse_id(replaces))
 
 
 def origin(source: Source) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from typing_extensions import Buffer
 from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
-from evanesce._mint import Source, Terms, mint
+from evanesce._mint import Model, Source, Terms, mint, threshold
 from evanesce.approvals import OF_TOKEN, Approval, Request
 from evanesce.custody import AnyKey, Custodian, Key
 from evanesce.custody.aio import AsyncCustodian
@@ -111,6 +111,14 @@ class AsyncClient:
         """As `Client.create`."""
         connection = self._open()
         return await asyncio.to_thread(connection.mint, mint(connection.agents, name, suites, terms))
+
+    async def create_threshold(
+        self, name: str, suite: str, model: Model = "regen-mpc", **terms: Unpack[Terms]
+    ) -> Token:
+        """As `Client.create_threshold`."""
+        connection = self._open()
+        order = threshold(connection.agents, name, suite, model, terms)
+        return await asyncio.to_thread(connection.create_threshold, order)
 
     async def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
         """As `Client.import_key`."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from typing_extensions import Buffer
 
-from evanesce import _core, _plan
+from evanesce import _core, _files, _plan
 from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
-from evanesce._mint import Source, Terms, mint
+from evanesce._mint import Model, Source, Terms, mint, threshold
 from evanesce.approvals import OF_TOKEN, Approval, Request
 from evanesce.custody import AnyKey, Custodian, Key
 from evanesce.custody.key import Done
@@ -34,6 +35,7 @@ from evanesce.results import (
     Mac,
     Macs,
     OrderResult,
+    Renewal,
     Retirement,
     Secret,
     Signature,
@@ -108,6 +110,31 @@ class Client:
         `bad-input`."""
         connection = self._open()
         return connection.mint(mint(connection.agents, name, suites, terms))
+
+    def create_threshold(self, name: str, suite: str, model: Model = "regen-mpc", **terms: Unpack[Terms]) -> Token:
+        """Makes a key among its holders that nobody ever has, and that is never put together, not to be used either:
+        they sign with it (FROST). `suite`: frost-ed25519 or frost-secp256k1-tr; signatures are ordinary ones. `model`:
+        shares that are regenerated for each use, or (mpc) kept by their holders. The quorum is flat, of two or more.
+        Raises as `create`."""
+        connection = self._open()
+        return connection.create_threshold(threshold(connection.agents, name, suite, model, terms))
+
+    def refresh_shares(
+        self,
+        token: Token,
+        path: str | os.PathLike[str],
+        model: Model | None = None,
+        *,
+        force: bool = False,
+        **changes: Unpack[Changes],
+    ) -> Renewal:
+        """New shares of a key that is never put together, for the same holders: the same public key, a new token.
+        `model` turns shares that are kept into regenerated ones: the old ones are removed, once all holders have signed
+        that they have the new ones and the token is durable at `path`. Of `changes`, policy and expires. Revoke the old
+        token then. Raises `refused`, `role`, `quorum-not-met`, `unpinned`, `exists`."""
+        if not force and Path(path).exists():
+            raise _files.exists(Path(path))
+        return self._open().refresh_shares(token, lambda new: new.save(path, force=force), model, changes)
 
     def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
         """Mints a token around an existing key: PKCS#8 (PEM or DER), or raw bytes for a symmetric suite.

@@ -356,6 +356,21 @@ class Healed:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A key that is never put together, with new shares: every holder has signed that it has its own."""
+
+    token: Token
+    """The new token, which was saved before any old share was removed."""
+    receipts: tuple[Receipt, ...]
+    """Of the agents' decisions to renew, and of their new seats."""
+    warnings: tuple[str, ...]
+    faults: tuple[Culprit, ...]
+    """Holders that could not be told that all have their shares: where shares were kept, the old one is still there."""
+    removed: int
+    """Old shares that were kept, and were removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetiredSeat:
     """One seat's answer to a retirement."""
 
@@ -375,7 +390,7 @@ class Retirement:
     seats: tuple[RetiredSeat, ...]
     receipts: tuple[Receipt, ...]
     salt: bytes = b""
-    """Of the input digest, 32 bytes."""
+    """Of the input digest, 32 bytes; none where an order did it, as for keys that are never put together."""
 
     @property
     def missing(self) -> tuple[RetiredSeat, ...]:
@@ -436,8 +451,8 @@ class AgentStatus:
     id: str
     report: Mapping[str, Any] | None
     """Its own words: version, clock (Unix milliseconds), element, development, weaknesses, epochs,
-    current, entries, tombstones, frozen, peers (other agents that it compares with), heard (of these, since it
-    started), standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you are
-    to it). None when it did not answer."""
+    current, entries, tombstones, frozen, shares (that it keeps), peers (that it compares with), heard (of these, since
+    it started), standing (why it answers nothing as things are, or empty), commit, memory, caller and roles (who you
+    are to it). None when it did not answer."""
     problem: str
     """Why not; empty when it did."""

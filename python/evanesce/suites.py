@@ -42,6 +42,15 @@ ALL: dict[str, Suite] = {
 }
 
 
+THRESHOLD: dict[str, Suite] = {
+    name: Suite(name, True, False, frozenset({"sign"})) for name in ("frost-ed25519", "frost-secp256k1-tr")
+}
+"""Of keys that are never put together (docs/threshold-api.md): they sign, and their signatures are ordinary Ed25519 and
+BIP-340 ones."""
+
+_KNOWN = ALL | THRESHOLD
+
+
 def choose(suites: tuple[str, ...], use: str) -> str:
     """The only one of a token's suites that serves this use. Raises `unfit-operation` when none does,
     `bad-input` when several do and the choice is the caller's."""
@@ -59,11 +68,17 @@ def choose(suites: tuple[str, ...], use: str) -> str:
 
 def fitting(suites: tuple[str, ...], use: str) -> tuple[str, ...]:
     """Those of a token's suites that serve this use, in the token's order."""
-    return tuple(name for name in suites if name in ALL and ALL[name].offers(use))
+    return tuple(name for name in suites if name in _KNOWN and _KNOWN[name].offers(use))
 
 
 def check_known(names: tuple[str, ...]) -> None:
     """Raises `bad-input` for a suite that does not exist."""
     for name in names:
+        if name in THRESHOLD:
+            raise error(
+                "bad-input",
+                f"{name} keys are made among agents, and never put together",
+                "Make one with --model mpc or regen-mpc (Client.create_threshold).",
+            )
         if name not in ALL:
             raise error("bad-input", f"there is no suite {printable(name)!r}", f"Choose among {', '.join(ALL)}.")

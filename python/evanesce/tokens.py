@@ -174,6 +174,12 @@ class Token:
         return None if replaced is None else replaced.hex()
 
     @property
+    def model(self) -> str:
+        """How its key is used: `regen`, put together for one operation; `regen-mpc` or `mpc`, never put together, by
+        shares that are regenerated or kept."""
+        return self.core.kind
+
+    @property
     def imported(self) -> bool:
         """Whether it carries an imported key, sealed, rather than deriving its keys."""
         return self.core.imported

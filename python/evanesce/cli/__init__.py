@@ -38,6 +38,7 @@ from evanesce.cli import (
     quickstart,
     reconstructor,
     sign,
+    threshold,
     tokens,
 )
 from evanesce.cli._app import console
@@ -64,6 +65,7 @@ for module in (
     reconstructor,
     key,
     heal,
+    threshold,
     order,
     policy,
     grant,

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import click
 from rich.table import Table
 
 from evanesce import Client, EvanesceError, Policy, Terms, Token, _files, suites
-from evanesce._mint import Source, Terminal
+from evanesce._mint import Model, Source, Terminal
 from evanesce._text import printable, short
 from evanesce.approvals import Request
 from evanesce.cli import _io, _options, custody
@@ -70,9 +71,16 @@ def _terms(function: _options.F) -> _options.F:
 
 @verb(key)
 @_terms
+@click.option(
+    "--model",
+    type=click.Choice(["regen", "regen-mpc", "mpc"]),
+    default="regen",
+    help="How it is used: put together for one operation; or never, by shares that are regenerated, or kept. [regen]",
+)
 def create(
     app: App,
     name: str,
+    model: str,
     wanted: tuple[str, ...],
     kind: str | None,
     for_backup: bool,
@@ -94,9 +102,13 @@ def create(
     """
     terms = _gather(app, quorum, seats, policy, expires, replaces)
     if is_reference(name):
+        if model != "regen":
+            raise error("usage", "--model is of keys that agents hold", "Leave it out: the reference says the model.")
         return _elsewhere(app, name, wanted, (kind, for_backup), terms, None, (out, receipts, known, deadline))
     _a_token(kind, for_backup)
-    return _make(app, name, wanted, terms, None, known, out, armor, force, receipts, deadline)
+    if model != "regen" and len(wanted) > 1:
+        raise error("usage", f"a key of model {model} has one suite", f"Choose among {', '.join(suites.THRESHOLD)}.")
+    return _make(app, name, wanted, terms, None, known, out, armor, force, receipts, deadline, model)
 
 
 @verb(key, "import")
@@ -241,9 +253,11 @@ def _make(
     force: bool,
     receipts: str | None,
     deadline: int | None,
+    model: str = "regen",
 ) -> None:
     if not wanted:
-        raise error("usage", "--suite is missing", f"Choose among {', '.join(suites.ALL)}; several may be given.")
+        known_suites = ", ".join(suites.ALL if model == "regen" else suites.THRESHOLD)
+        raise error("usage", "--suite is missing", f"Choose among {known_suites}.")
     path = app.home.token(name) if out is None else Path(out)
     if out is None:
         _files.folder(path.parent)
@@ -251,7 +265,9 @@ def _make(
     watch = Stopwatch()
     asks = isinstance(source, Terminal)
     with app.working(f"minting {name}", asks), app.client(deadline) as client:
-        if source is None:
+        if model != "regen":
+            token = client.create_threshold(name, wanted[0], cast("Model", model), **terms)
+        elif source is None:
             token = client.create(name, wanted, **terms)
         else:
             token = client.import_key(name, wanted, source, **terms)
@@ -275,6 +291,7 @@ def _make(
             "file": written,
             **inline,
             "bytes": len(token.encode()),
+            "model": token.model,
             "suites": list(token.suites),
             "quorum": token.quorum,
             "milliseconds": round(took, 3),

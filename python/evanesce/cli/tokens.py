@@ -50,11 +50,19 @@ def inspect(app: App, token: str, pin: str | None, trust_token: bool) -> None:
     _print(app, loaded, fingerprints, expired, seats)
 
 
+MODELS = {
+    "regen": "regen: put together for one operation",
+    "regen-mpc": "regen-mpc: never put together, its shares regenerated",
+    "mpc": "mpc: never put together, its shares kept by their holders",
+}
+
+
 def _document(token: Token, fingerprints: dict[str, str], expired: bool) -> dict[str, object]:
     return {
         "token": token.id,
         "name": token.name,
         "key": token.key_id,
+        "model": token.model,
         "suites": list(token.suites),
         "quorum": token.quorum,
         "policy": token.policy,
@@ -89,6 +97,7 @@ def _print(
         ("token id", grouped(token.id)),
         ("pinned", why[token.pinned]),
         ("key id", grouped(token.key_id)),
+        ("model", MODELS[token.model]),
         ("suites", ", ".join(token.suites) + (" (imported key)" if token.imported else "")),
         ("quorum", token.quorum),
         ("created", day(token.created)),

@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::peers::meeting::{Meeting, PATH};
 use crate::room::{Room, Rooms};
 use crate::shown::{self, Ready};
+use crate::threshold;
 use crate::timely;
 use crate::work::Work;
 use evanesce_policy::Compiled;
@@ -55,6 +56,8 @@ pub struct Api {
     pub world: Arc<dyn World>,
     /// Other agents that this one compares with; none for an agent alone.
     pub meeting: Option<Arc<Meeting>>,
+    /// What is under way with tokens of the second kind.
+    pub threshold: threshold::Memory,
 }
 
 /// An answer other than 200.
@@ -203,7 +206,7 @@ impl Api {
     /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
     fn refuses(&self, verb: Verb) -> Option<String> {
         let meeting = self.meeting.as_ref()?;
-        let timely = matches!(verb, Verb::Contribute | Verb::Check);
+        let timely = matches!(verb, Verb::Contribute | Verb::Check) || verb.signs();
         self.refusal()
             .or_else(|| timely.then(|| meeting.wrong_clock(self.now()))?)
     }
@@ -223,6 +226,9 @@ impl Api {
                 status.standing = meeting.wrong_clock(status.clock).unwrap_or_default();
             }
         }
+        // One whose folder cannot be read keeps an unknown number, which is not told of as none.
+        let shares = self.threshold.hands.shelf.all();
+        status.shares = shares.map_or(u64::from(u32::MAX), |all| all.len() as u64);
         status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
         status.roles = who
@@ -305,6 +311,13 @@ impl Api {
         let plain = session
             .open(envelope.counter, &aad, &mut envelope.sealed)
             .map_err(malformed)?;
+        if verb.second() {
+            let plain = plain.to_vec();
+            drop(envelope);
+            return self
+                .of_the_second_kind(verb, who, session, plain, room)
+                .await;
+        }
         let mut work = match verb {
             Verb::Seat => {
                 self.judge_seating(who, session, Seating::decode(plain).map_err(malformed)?)
@@ -416,16 +429,17 @@ impl Api {
 
     /// Compiles policies that were not seen before, away from this thread: it takes milliseconds.
     pub async fn compile(&self, who: &Known, ready: &mut [Result<Ready, Refusal>]) {
-        for (hash, body) in shown::missing(ready) {
-            let bytes = body.header.policy.len();
+        for (hash, what) in shown::missing(ready) {
+            let bytes = what.judged().policy().len();
             let now = self.now();
             let policy = if self.agent().compiles.take(&who.id, bytes as u64, now) {
                 let compiled = if self.world.single_threaded() {
-                    Some(shown::compiled_here(&body.header.policy))
+                    Some(shown::compiled_here(what.judged().policy()))
                 } else {
                     // Ended with the request: what has not begun by then is never compiled.
                     let mut compiling = JoinSet::new();
-                    compiling.spawn_blocking(move || Arc::new(Compiled::new(&body.header.policy)));
+                    compiling
+                        .spawn_blocking(move || Arc::new(Compiled::new(what.judged().policy())));
                     compiling.join_next().await.and_then(Result::ok)
                 };
                 compiled.ok_or_else(|| {

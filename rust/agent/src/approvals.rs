@@ -172,8 +172,8 @@ fn one(
     let asked = |place: usize| {
         let request = &case.requests[place];
         Asked {
-            token: &case.body.id,
-            key: &case.body.header.name,
+            token: case.body.id(),
+            key: case.body.name(),
             action: &request.action,
             suite: &request.suite,
             input: &request.input,

@@ -36,6 +36,7 @@ use crate::peers::seen::Seen;
 use crate::regenerate::Hands;
 use crate::room::Rooms;
 use crate::sync::{Duty, MakeSyncer, Stored};
+use crate::threshold::{self, Shelf};
 use crate::tombstones::Tombstones;
 
 /// What an agent is put together from.
@@ -103,6 +104,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
+    let shelf = Shelf::new(disk.clone());
     // What both say is over: a clock that has run ahead makes nothing be forgotten alone.
     let past = log.time().min(world.unix_millis()) / 1000;
     let orders = Orders::open(&*disk, past).map_err(|e| storage(e.to_string()))?;
@@ -120,6 +122,12 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let retired = tombstones.retired();
     // An order is written before its tombstone.
     retired.extend(orders.revoked());
+    for token in shelf.all().map_err(|e| storage(e.to_string()))? {
+        // The tombstone is written before the share is removed.
+        if retired.contains(&token) {
+            shelf.remove(&token).map_err(|e| storage(e.to_string()))?;
+        }
+    }
     let book = orders.book();
     metrics.tombstones.store(retired.len() as u64, Relaxed);
     metrics.frozen.store(book.frozen() as u64, Relaxed);
@@ -153,6 +161,12 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     };
     // In a world of one thread every element is asked on it.
     let here = me.element.kind == "software" || world.single_threaded();
+    let hands = Arc::new(Hands {
+        element,
+        identity: identity.clone(),
+        me: me.id,
+        shelf,
+    });
     let committer = Committer {
         syncer,
         signer,
@@ -164,11 +178,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         },
         tasks_per_job: if here { 128 } else { 2 },
         threads: evanesce_secret::report().crucible_threads,
-        hands: Arc::new(Hands {
-            element,
-            identity: identity.clone(),
-            me: me.id,
-        }),
+        hands: hands.clone(),
         log,
         tombstones,
         orders,
@@ -200,6 +210,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         events,
         world,
         meeting,
+        threshold: threshold::Memory::new(hands),
     };
     let assembled = Assembled {
         api: Arc::new(api),
@@ -313,6 +324,7 @@ fn status(config: &Config, me: &Me, current: u64) -> Status {
         entries: 0,
         tombstones: 0,
         frozen: 0,
+        shares: 0,
         peers: 0,
         heard: 0,
         standing: String::new(),

@@ -379,6 +379,7 @@ impl Committer {
                 self.orders.recorded(&line, signed.len());
                 if buries {
                     self.tombstones.buried(&revoked);
+                    self.destroy(&revoked);
                 }
                 let (all, frozen) = (self.tombstones.retired().len(), self.orders.book().frozen());
                 self.metrics.tombstones.store(all as u64, Relaxed);
@@ -408,6 +409,16 @@ impl Committer {
     fn settle(&self, works: &[Work]) {
         for (token, counted) in works.iter().flat_map(Work::counted) {
             self.counts.uses().lock().settle(token, counted);
+        }
+    }
+
+    /// Removes the shares that are kept of tokens which were retired.
+    fn destroy(&self, tokens: &[[u8; 32]]) {
+        for token in tokens {
+            if let Err(e) = self.hands.shelf.remove(token) {
+                let why = format!("the share of a token that was retired cannot be removed: {e}");
+                self.events.emit(Event::LogFailed { why: &why });
+            }
         }
     }
 
@@ -463,6 +474,7 @@ impl Committer {
         if tasks.is_empty() && group.is_none() {
             return Some(Ok(String::new()));
         }
+        self.perform_errands(works).await?;
         let checkpoint = if tasks.len() <= self.tasks_at_once {
             self.perform_here(&mut tasks, group)?
         } else {
@@ -473,6 +485,33 @@ impl Committer {
             work.tasks.extend(tasks.by_ref().take(count));
         }
         Some(checkpoint)
+    }
+
+    /// Draws nonces where signing was decided on, away from this thread where the element may take its time. Not as crucible jobs:
+    /// what is secret in them goes to the crucible by itself, and the rest is much.
+    async fn perform_errands(&self, works: &mut [Work]) -> Option<()> {
+        let mut away = Vec::new();
+        for (place, work) in works.iter_mut().enumerate() {
+            let Some(mut errand) = work.errand.take() else {
+                continue;
+            };
+            if self.tasks_at_once > 0 {
+                let hands = &self.hands;
+                catch_unwind(AssertUnwindSafe(|| errand.run(hands))).ok()?;
+                work.errand = Some(errand);
+                continue;
+            }
+            let hands = self.hands.clone();
+            let running = tokio::task::spawn_blocking(move || {
+                errand.run(&hands);
+                errand
+            });
+            away.push((place, running));
+        }
+        for (place, running) in away {
+            works[place].errand = Some(running.await.ok()?);
+        }
+        Some(())
     }
 
     /// On this thread, which is done before another would have woken.

@@ -41,6 +41,14 @@ pub trait Disk: Send + Sync {
     /// Replaces a small file as a whole: afterwards it holds the old bytes or the new ones, even after a
     /// loss of power.
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Removes a small file, overwritten first where that is possible. One that is empty is as one that is not there.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.replace(name, &[])
+    }
+    /// The names of the small files in a folder of it; none where there is no such folder, or where folders are not known.
+    fn list(&self, _folder: &str) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A folder on a real disk, locked.
@@ -69,6 +77,15 @@ impl Folder {
             path: path.to_owned(),
             _lock: lock,
         })
+    }
+
+    fn make_folder(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => sync_folder_of(&path),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// The path of a file in it.
@@ -103,11 +120,37 @@ impl Disk for Folder {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.path(&format!("{name}.new"));
+        if let Some((folder, _)) = name.split_once('/') {
+            self.make_folder(folder)?;
+        }
         let file = private().create(true).truncate(true).open(&new)?;
         file.write_all_at(bytes, 0)?;
         file.sync_all()?;
         fs::rename(&new, self.path(name))?;
         sync_folder_of(&new)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        let file = private().open(&path)?;
+        let length = file.metadata()?.len();
+        file.write_all_at(&vec![0; length as usize], 0)?;
+        file.sync_all()?;
+        fs::remove_file(&path)?;
+        sync_folder_of(&path)
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path(folder)) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
     }
 }
 

@@ -4,7 +4,7 @@
 //! the protocol's order. The last one of §5, that the regenerated share matches its commitment, needs the
 //! element and comes after the log entry: see `regenerate`.
 
-use evanesce_token::{Body, formula, quoted};
+use evanesce_token::{formula, mpc, quoted};
 use evanesce_wire::Id;
 use evanesce_wire::limits::{PAYLOADS, REQUEST_AHEAD};
 use evanesce_wire::message::{Basis, Code, Evidence, Request, SeatFault, SeatRow, Spent};
@@ -14,6 +14,7 @@ use crate::delegated::Delegated;
 use crate::known::{Directory, Known, Role};
 use crate::limits::OPERATIONS;
 use crate::replay::{Replay, Taken};
+use crate::subject::Judged;
 use evanesce_policy::{self as policy, Compiled, Payload, Question, Uses};
 
 /// Why nothing is done for a token that is frozen.
@@ -30,11 +31,40 @@ pub enum Verb {
     Retire,
     /// Take a seat: make a row of a share.
     Seat,
+    /// Of the second kind: begin to make a key, or new shares of one.
+    MpcAnnounce,
+    /// Agree on what all have announced.
+    MpcAgree,
+    /// Deal shares to the others.
+    MpcDeal,
+    /// Take what the others have dealt, and make a row.
+    MpcTake,
+    /// Say whether the share can be had from a row.
+    MpcConfirm,
+    /// Forget what was dealt.
+    MpcForget,
+    /// Decide on messages, and commit to nonces for them.
+    MpcCommit,
+    /// Sign what was decided on.
+    MpcSign,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 4] = [Self::Contribute, Self::Check, Self::Retire, Self::Seat];
+    pub const ALL: [Self; 12] = [
+        Self::Contribute,
+        Self::Check,
+        Self::Retire,
+        Self::Seat,
+        Self::MpcAnnounce,
+        Self::MpcAgree,
+        Self::MpcDeal,
+        Self::MpcTake,
+        Self::MpcConfirm,
+        Self::MpcForget,
+        Self::MpcCommit,
+        Self::MpcSign,
+    ];
 
     /// Its word in paths, in the log and under seals.
     pub fn as_str(self) -> &'static str {
@@ -43,7 +73,33 @@ impl Verb {
             Self::Check => "check",
             Self::Retire => "retire",
             Self::Seat => "seat",
+            Self::MpcAnnounce => "mpc-announce",
+            Self::MpcAgree => "mpc-agree",
+            Self::MpcDeal => "mpc-deal",
+            Self::MpcTake => "mpc-take",
+            Self::MpcConfirm => "mpc-confirm",
+            Self::MpcForget => "mpc-forget",
+            Self::MpcCommit => "mpc-commit",
+            Self::MpcSign => "mpc-sign",
         }
+    }
+
+    /// Whether it is for tokens of the second kind.
+    pub fn second(self) -> bool {
+        !matches!(
+            self,
+            Self::Contribute | Self::Check | Self::Retire | Self::Seat
+        )
+    }
+
+    /// Whether it has a part in a signature of the second kind.
+    pub fn signs(self) -> bool {
+        matches!(self, Self::MpcCommit | Self::MpcSign)
+    }
+
+    /// Whether it is decided as an operation with the key: by what callers, and those whom they let, may do.
+    pub fn operates(self) -> bool {
+        matches!(self, Self::Contribute | Self::MpcCommit)
     }
 
     /// Why `who` may not use this verb at all, if so. What it may use it for is decided per opening.
@@ -57,6 +113,18 @@ impl Verb {
                 Some("retiring is a caller's or a minter's to ask for")
             }
             Self::Seat if !has(Role::Minter) => Some("seating is a minter's to ask for"),
+            Self::MpcAnnounce
+            | Self::MpcAgree
+            | Self::MpcDeal
+            | Self::MpcTake
+            | Self::MpcForget
+                if !has(Role::Minter) =>
+            {
+                Some("making keys is a minter's to ask for")
+            }
+            Self::MpcCommit | Self::MpcSign if !has(Role::Caller) => {
+                Some("signing is a caller's to ask for")
+            }
             _ => None,
         }
     }
@@ -103,13 +171,15 @@ pub struct Case<'a> {
     /// The session that the request came under.
     pub session: &'a Id,
     /// What the agent was shown of the token, and its id as computed from that.
-    pub body: &'a Body,
+    pub body: &'a dyn Judged,
     /// The token's policy; `None` where its length is zero.
     pub policy: Option<&'a Compiled>,
     /// What is asked for. Empty for `check`.
     pub requests: &'a [Request],
-    /// One per request: the salt of its input digest, where it has a payload.
+    /// One per request: the salt of its input digest, where it has a payload; of the second kind, for every one.
     pub salts: &'a [Option<[u8; 32]>],
+    /// Of the second kind one per request: what its input digest is of, where that is no payload.
+    pub inputs: &'a [Option<Inputs<'a>>],
     /// What goes with the requests so that they may be permitted.
     pub evidence: &'a Evidence,
     /// Whom the agent knows.
@@ -130,6 +200,9 @@ pub struct Case<'a> {
     pub now: u64,
 }
 
+/// What a request's input digest is of: parts, in order.
+pub type Inputs<'a> = Vec<&'a [u8]>;
+
 /// One request as the policy is asked about it.
 struct Asked<'a> {
     request: &'a Request,
@@ -146,9 +219,12 @@ impl Case<'_> {
         let payloads = self.form()?;
         let approvals = approvals::read(self.evidence)?;
         self.asks()?;
-        for (request, salt) in self.requests.iter().zip(self.salts) {
+        for (place, (request, salt)) in self.requests.iter().zip(self.salts).enumerate() {
             self.names(request)?;
             digests(request, salt.as_ref())?;
+            if self.verb.second() {
+                self.is_of_its_inputs(request, salt.as_ref(), place)?;
+            }
         }
         if self.retired {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
@@ -156,7 +232,7 @@ impl Case<'_> {
         if self.frozen && self.verb != Verb::Retire {
             return Err(Refusal::new(Code::Refused, FROZEN));
         }
-        if self.body.header.expired_at(self.now) {
+        if self.body.expired_at(self.now) {
             let why = format!("the token has expired by this agent's clock ({})", self.now);
             return Err(Refusal::new(Code::Expired, why));
         }
@@ -223,7 +299,7 @@ impl Case<'_> {
             (_, n) if n != self.salts.len() => {
                 malformed(format!("{} salts for {n} requests", self.salts.len()))
             }
-            _ if !self.evidence.grants.is_empty() && self.verb != Verb::Contribute => {
+            _ if !self.evidence.grants.is_empty() && !self.verb.operates() => {
                 malformed(format!("{} is never granted", self.verb.as_str()))
             }
             _ if self.payloads() > PAYLOADS => malformed(format!(
@@ -233,8 +309,11 @@ impl Case<'_> {
             _ => {
                 let both = self.requests.iter().zip(self.salts);
                 both.map(|(request, salt)| {
-                    is_known(request)?;
-                    payload(request, salt.is_some())
+                    self.is_known(request)?;
+                    // Of the second kind the salt comes with everything.
+                    let salted =
+                        salt.is_some() && (!self.verb.second() || request.payload.is_some());
+                    payload(request, salted)
                 })
                 .collect()
             }
@@ -252,7 +331,7 @@ impl Case<'_> {
         if let Some(why) = self.unproven {
             return Err(why.clone());
         }
-        if self.verb == Verb::Contribute && !self.who.has(Role::Caller) {
+        if self.verb.operates() && !self.who.has(Role::Caller) {
             let why = format!(
                 "operations are a caller's to ask for, and {} is none here",
                 self.who.name
@@ -266,7 +345,7 @@ impl Case<'_> {
     fn names(&self, request: &Request) -> Result<(), Refusal> {
         let now = self.now;
         let refused = |why: &str| Err(Refusal::new(Code::Refused, why));
-        if request.token != self.body.id {
+        if request.token != *self.body.id() {
             return refused("the request names another token");
         }
         if request.caller != self.who.id {
@@ -299,6 +378,15 @@ impl Case<'_> {
                 self.verb.as_str()
             ));
         }
+        match self.verb {
+            Verb::MpcCommit if action != "sign" => {
+                return unfit(format!("{action} is not for the verb mpc-commit"));
+            }
+            Verb::MpcAnnounce if action != "reshare" => {
+                return unfit(format!("{action} is not for the verb mpc-announce"));
+            }
+            _ => {}
+        }
         if action == "open" || policy::GRAVE.contains(&action) {
             return if suite.is_empty() {
                 Ok(())
@@ -306,11 +394,10 @@ impl Case<'_> {
                 unfit(format!("{action} is not done with a suite"))
             };
         }
-        if !self.body.header.suites.iter().any(|listed| listed == suite) {
+        if !self.body.suites().iter().any(|listed| listed == suite) {
             return unfit(format!("the token is not for the suite {}", quoted(suite)));
         }
-        let facts = evanesce_suite::catalogue().find(suite);
-        if facts.is_some_and(|facts| facts.operations.contains(&action)) {
+        if self.body.does(suite, action) {
             Ok(())
         } else {
             unfit(format!("{suite} cannot {action}"))
@@ -331,7 +418,7 @@ impl Case<'_> {
             action: &request.action,
             suite: &request.suite,
             input: &request.input,
-            key: &self.body.header.name,
+            key: self.body.name(),
             now: self.now,
             // A role is not passed on.
             minter: delegated.is_none() && self.who.has(Role::Minter),
@@ -354,7 +441,7 @@ impl Case<'_> {
             });
         }
         delegated
-            .covers(&self.who.id, &self.body.id, request, payload, self.now)
+            .covers(&self.who.id, self.body.id(), request, payload, self.now)
             .and_then(|()| policy::permits(self.policy, &delegated.grantor.principal, question))
             .or_else(refused)?;
         // Whoever takes part may be one whom the policy keeps out.
@@ -365,23 +452,55 @@ impl Case<'_> {
             None => Ok(()),
         }
     }
-}
 
-/// Whether action and suite are words that exist. Others are in no log entry: whoever asks for them would choose
-/// what it says, and how long it is.
-fn is_known(request: &Request) -> Result<(), Refusal> {
-    let (action, suite) = (request.action.as_str(), request.suite.as_str());
-    let unknown = |word, what| {
-        let why = format!("{} is no {what}", quoted(word));
-        Err(Refusal::new(Code::Malformed, why))
-    };
-    if !policy::is_action(action) {
-        return unknown(action, "action");
+    /// Whether action and suite are words that exist. Others are in no log entry: whoever asks for them would choose
+    /// what it says, and how long it is.
+    fn is_known(&self, request: &Request) -> Result<(), Refusal> {
+        let (action, suite) = (request.action.as_str(), request.suite.as_str());
+        let unknown = |word, what| {
+            let why = format!("{} is no {what}", quoted(word));
+            Err(Refusal::new(Code::Malformed, why))
+        };
+        if !policy::is_action(action) {
+            return unknown(action, "action");
+        }
+        let known = match self.verb.second() {
+            true => mpc::SUITES.iter().any(|facts| facts.name == suite),
+            false => evanesce_suite::catalogue().find(suite).is_some(),
+        };
+        if !suite.is_empty() && !known {
+            return unknown(suite, "suite");
+        }
+        Ok(())
     }
-    if !suite.is_empty() && evanesce_suite::catalogue().find(suite).is_none() {
-        return unknown(suite, "suite");
+
+    /// What is asked for is what the agent was given, to do that and nothing else: of the second kind it sees all of it.
+    fn is_of_its_inputs(
+        &self,
+        request: &Request,
+        salt: Option<&[u8; 32]>,
+        place: usize,
+    ) -> Result<(), Refusal> {
+        let malformed = |why: &str| Err(Refusal::new(Code::Malformed, why));
+        let Some(salt) = salt else {
+            return malformed("the salt of the input digest is missing");
+        };
+        let inputs = self.inputs.get(place).and_then(Option::as_ref);
+        match (inputs, &request.payload) {
+            // Compared already.
+            (None, Some(_)) => Ok(()),
+            (None, None) => malformed("what is to be signed is missing"),
+            (Some(_), Some(_)) => malformed("a message is given beside a payload"),
+            (Some(inputs), None) => {
+                let digest = formula::input_digest(salt, &request.action, &request.suite, inputs);
+                if digest == request.input {
+                    return Ok(());
+                }
+                let why = "the input digest is not that of what is given";
+                Err(Refusal::new(Code::Refused, why))
+            }
+        }
     }
-    Ok(())
 }
 
 /// A request's payload, if it has one: of an action that takes one, in its one form, and with its salt.

@@ -1,20 +1,19 @@
 //! Judging openings and seatings, each as a whole, and what follows: a decision, its log entry, tasks.
 
+use evanesce_token::formula;
 use evanesce_token::text::cut;
-use std::sync::Arc;
-
-use evanesce_token::{Body, formula};
 use evanesce_wire::message::{
     Basis, Code, Entry, EntryOperation, Opening, Request, SeatAnswer, SeatResult, SeatShare,
 };
 
 use crate::agent::Agent;
-use crate::gate::{self, Case, Refusal, Verb};
+use crate::gate::{self, Case, Inputs, Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
 use crate::proven;
 use crate::regenerate::{Ask, Done, Task};
 use crate::shown::Ready;
+use crate::subject::Subject;
 use crate::uses::Account;
 use crate::work::{Decision, Work};
 use evanesce_policy::{Bound, Compiled, Uses};
@@ -28,6 +27,18 @@ impl Agent {
         opening: Opening,
         now: u64,
     ) {
+        self.judge_of(work, ready, opening, &[], now);
+    }
+
+    /// The same, with what the requests' input digests are of, which verbs of the second kind are given.
+    pub fn judge_of(
+        &mut self,
+        work: &mut Work,
+        ready: &Result<Ready, Refusal>,
+        opening: Opening,
+        inputs: &[Option<Inputs<'_>>],
+        now: u64,
+    ) {
         let now = self.clock.read(now);
         let judged_by_policy = work.verb != Verb::Check;
         let ready = ready.as_ref().map_err(Refusal::clone);
@@ -36,7 +47,16 @@ impl Agent {
                 Ok(ready) => ready,
                 Err(refusal) => return work.refuse(refusal, 0),
             };
-        let body = ready.body();
+        let what = ready.subject();
+        let kind = match work.verb.second() {
+            true => what.second().map(|_| None),
+            false => what.first().map(Some),
+        };
+        let first_kind = match kind {
+            Ok(first) => first,
+            Err(refusal) => return work.refuse(refusal, 0),
+        };
+        let body = what.judged();
         let decoded = opening.requests.iter().map(|bytes| Request::decode(bytes));
         let requests = match decoded.collect::<Result<Vec<_>, _>>() {
             Ok(requests) => requests,
@@ -45,9 +65,9 @@ impl Agent {
         if let Some(row) = opening
             .rows
             .iter()
-            .find(|r| r.seat as usize >= body.commitments.len())
+            .find(|r| r.seat as usize >= body.seats())
         {
-            let why = format!("seat {} of {}", row.seat, body.commitments.len());
+            let why = format!("seat {} of {}", row.seat, body.seats());
             return work.refuse(Refusal::new(Code::Malformed, why), 0);
         }
         let (mut faults, mut mine) = (Vec::new(), Vec::with_capacity(opening.rows.len()));
@@ -73,10 +93,10 @@ impl Agent {
         };
         // Whatever releases a share is a use; for other verbs the policy sees how many there were.
         let counted = policy.is_some_and(Compiled::counts);
-        let counts = work.verb == Verb::Contribute && counted;
+        let counts = verb.operates() && counted;
         // Other verbs take none, and say so.
         let shown = match verb {
-            Verb::Contribute => &evidence.grants[..],
+            _ if verb.operates() => &evidence.grants[..],
             _ => &[],
         };
         let delegated = self
@@ -89,8 +109,8 @@ impl Agent {
         // What is done under a grant is the first grantor's use.
         let of = chain.first().map_or(who.id, |first| first.grant.grantor);
         let account = Account {
-            token: &body.id,
-            replaces: body.header.replaces.as_ref(),
+            token: body.id(),
+            replaces: body.replaces(),
             of: &of,
         };
         let (count, mut over) = (requests.len() as u64, None);
@@ -120,11 +140,12 @@ impl Agent {
             policy,
             requests: &requests,
             salts: &opening.salts,
+            inputs,
             evidence,
             directory: &self.directory,
             used: &self.used,
-            retired: self.tombstones.contains(&body.id),
-            frozen: self.orders.is_frozen(&body.id),
+            retired: self.tombstones.contains(body.id()),
+            frozen: self.orders.is_frozen(body.id()),
             delegated: delegated.as_ref().map(Option::as_ref),
             uses: before,
             over: over.as_deref(),
@@ -152,7 +173,7 @@ impl Agent {
         }
         let counted = basis.uses.clone();
         let first = work.tasks.len();
-        if verdict.is_ok() {
+        if let (Ok(_), Some(body)) = (&verdict, first_kind) {
             work.tasks.extend(mine.iter().map(|row| {
                 let (epoch, correction) = (row.epoch, row.correction);
                 let ask = match work.verb {
@@ -188,7 +209,7 @@ impl Agent {
             })
             .collect()
         };
-        self.note(work, &who, basis, body, verdict, seats, operations, now);
+        self.note(work, &who, basis, what, verdict, seats, operations, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.counted = counted;
             decision.grants = grants;
@@ -214,7 +235,11 @@ impl Agent {
             Ok(ready) => ready,
             Err(refusal) => return work.refuse(refusal, share.seat),
         };
-        let body = ready.body();
+        let what = ready.subject();
+        let body = match what.first() {
+            Ok(body) => body,
+            Err(refusal) => return work.refuse(refusal, share.seat),
+        };
         if share.seat as usize >= body.commitments.len() {
             let why = format!("seat {} of {}", share.seat, body.commitments.len());
             return work.refuse(Refusal::new(Code::Malformed, why), share.seat);
@@ -247,7 +272,7 @@ impl Agent {
             });
         }
         let (who, basis, seats) = (work.who.clone(), Basis::default(), vec![share.seat]);
-        self.note(work, &who, basis, body, verdict, seats, Vec::new, now);
+        self.note(work, &who, basis, what, verdict, seats, Vec::new, now);
         if let Some(decision) = work.decisions.last_mut() {
             decision.seat = share.seat;
             decision.tasks = first..work.tasks.len();
@@ -257,12 +282,12 @@ impl Agent {
     /// Adds a decision and its log entry. What says nothing about a token's use is not logged: a check, a
     /// malformed opening, and one that was turned away for want of room.
     #[allow(clippy::too_many_arguments)] // what an entry says
-    fn note(
+    pub fn note(
         &self,
         work: &mut Work,
         who: &Known,
         basis: Basis,
-        body: &Arc<Body>,
+        what: &Subject,
         verdict: Result<Code, Refusal>,
         seats: Vec<u32>,
         operations: impl FnOnce() -> Vec<EntryOperation>,
@@ -280,8 +305,8 @@ impl Agent {
                 agent: self.me.id,
                 time: now,
                 verb: work.verb.as_str().into(),
-                token: body.id,
-                key_name: body.header.name.clone(),
+                token: *what.judged().id(),
+                key_name: what.judged().name().into(),
                 seats,
                 caller: who.id,
                 caller_name: who.name.clone(),
@@ -294,7 +319,7 @@ impl Agent {
             };
             work.entries.push(entry.encode());
         }
-        let token = Some(body.clone());
+        let token = Some(what.clone());
         work.decisions.push(Decision {
             code,
             reason,

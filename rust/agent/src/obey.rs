@@ -157,8 +157,8 @@ impl Api {
         }
         let [ready] = ready;
         let ready = ready?;
-        let body = ready.body();
-        if body.id != order.token {
+        let body = ready.subject().judged();
+        if *body.id() != order.token {
             return refuse("the order names another token than it shows".into());
         }
         let id = signed.id();
@@ -166,7 +166,7 @@ impl Api {
             action: "retire",
             suite: "",
             input: &id,
-            key: &body.header.name,
+            key: body.name(),
             now: now / 1000,
             minter: who.has(Role::Minter),
             payload: None,
@@ -182,8 +182,8 @@ impl Api {
         let line = Line::order(id, &order);
         let dead = match order.command {
             // One that was retired by its holders only is revoked as well, so that others are told.
-            Command::Revoke => self.agent().orders.is_revoked(&body.id),
-            Command::Freeze | Command::Thaw => self.agent().tombstones.contains(&body.id),
+            Command::Revoke => self.agent().orders.is_revoked(body.id()),
+            Command::Freeze | Command::Thaw => self.agent().tombstones.contains(body.id()),
         };
         if dead {
             return Err(Refusal::new(Code::Retired, "the token was retired here"));
@@ -199,7 +199,7 @@ impl Api {
             input: id,
             request: id,
         };
-        let entry = self.order_entry(&who, order.token, &body.header.name, operation, now);
+        let entry = self.order_entry(&who, order.token, body.name(), operation, now);
         Ok(Ordered {
             signed,
             line,

@@ -12,6 +12,8 @@ use evanesce_wire::message::{SeatFault, SeatResult, seat_hash};
 use evanesce_wire::session::{SEALED_SHARE, SealingSession};
 use evanesce_wire::{Id, Identity};
 
+use crate::threshold::Shelf;
+
 /// What is to be done for one seat, permitted and logged.
 pub struct Task {
     /// The session that shares are sealed under, either way.
@@ -129,6 +131,8 @@ pub struct Hands {
     pub identity: Arc<dyn Identity>,
     /// This agent's id.
     pub me: Id,
+    /// Shares that are kept here.
+    pub shelf: Shelf,
 }
 
 impl Hands {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use evanesce_token::Body;
+use evanesce_token::{Body, mpc};
 use evanesce_wire::Id;
 use evanesce_wire::limits::INLINE_HEADER;
 use evanesce_wire::message::{Code, Context};
@@ -16,11 +16,12 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
 use crate::gate::Refusal;
+use crate::subject::Subject;
 use evanesce_policy::{Bound, Compiled};
 
 /// A token as an agent was shown it.
-struct Subject {
-    body: Arc<Body>,
+struct Shape {
+    what: Subject,
     /// SHA-256 of the policy; `None` where its length is zero.
     policy: Option<[u8; 32]>,
     /// What the policy's limits come to under this quorum, once that was asked.
@@ -30,14 +31,14 @@ struct Subject {
 /// A context of a request, made ready to be judged.
 #[derive(Clone)]
 pub struct Ready {
-    subject: Arc<Subject>,
+    subject: Arc<Shape>,
     policy: Option<Arc<Compiled>>,
 }
 
 impl Ready {
     /// The token.
-    pub fn body(&self) -> &Arc<Body> {
-        &self.subject.body
+    pub fn subject(&self) -> &Subject {
+        &self.subject.what
     }
 
     /// The compiled policy, `None` where its length is zero or where no policy is asked. Never `None` because
@@ -57,7 +58,7 @@ impl Ready {
     /// What the limits of its policy come to here; or why one of them cannot be promised.
     pub fn bounds(&self) -> Result<&[Bound], &str> {
         let bounds = self.subject.bounds.get_or_init(|| match &self.policy {
-            Some(policy) => policy.bounds(&self.subject.body.header.quorum),
+            Some(policy) => policy.bounds(self.subject.what.judged().quorum()),
             None => Ok(Vec::new()),
         });
         bounds.as_deref().map_err(String::as_str)
@@ -66,7 +67,7 @@ impl Ready {
 
 /// Tokens and policies that were shown.
 pub struct Shown {
-    tokens: Cache<Id, Arc<Subject>>,
+    tokens: Cache<Id, Arc<Shape>>,
     /// Token ids by a quick hash of the context, which is then compared byte for byte.
     prints: Cache<u64, Id>,
     print_key: RandomState,
@@ -118,8 +119,10 @@ impl Shown {
                     self.print_key
                         .hash_one((&header, &anchor, &commitments, &public, &sealed));
                 let before = self.prints.get(&print);
-                let same = |seen: &Arc<Subject>| {
-                    let body = &seen.body;
+                let same = |seen: &Arc<Shape>| {
+                    let Subject::First(body) = &seen.what else {
+                        return false;
+                    };
                     body.header_bytes == header
                         && body.anchor == anchor
                         && body.commitments == commitments
@@ -137,8 +140,9 @@ impl Shown {
                         let body =
                             Body::new(header, anchor, commitments, public, sealed, catalogue)
                                 .map_err(|e| Refusal::new(Code::Malformed, e.0))?;
-                        let subject = subject(body);
-                        self.prints.insert(print, subject.body.id, 16);
+                        let id = body.id;
+                        let subject = shape(Subject::First(Arc::new(body)));
+                        self.prints.insert(print, id, 16);
                         if keep {
                             self.keep(&subject);
                         }
@@ -146,37 +150,57 @@ impl Shown {
                     }
                 }
             }
+            Context::Second {
+                header,
+                vector,
+                transcript,
+            } => {
+                let body = mpc::Body::new(header, vector, transcript)
+                    .map_err(|e| Refusal::new(Code::Malformed, e.0))?;
+                shape(Subject::Second(Arc::new(body)))
+            }
         };
-        let policy = subject.policy.and_then(|hash| self.policies.get(&hash));
-        Ok(Ready { subject, policy })
+        Ok(self.ready(subject))
     }
 
-    fn keep(&mut self, subject: &Arc<Subject>) {
-        let body = &subject.body;
+    /// A token that is to be, of which there is a header and nothing to be shown again.
+    pub fn prepare_header(&mut self, body: mpc::Body) -> Ready {
+        self.ready(shape(Subject::Second(Arc::new(body))))
+    }
+
+    fn ready(&mut self, subject: Arc<Shape>) -> Ready {
+        let policy = subject.policy.and_then(|hash| self.policies.get(&hash));
+        Ready { subject, policy }
+    }
+
+    fn keep(&mut self, subject: &Arc<Shape>) {
+        let Subject::First(body) = &subject.what else {
+            return;
+        };
         // The header twice, as bytes and as read, its quorum as a tree.
         let bytes = 1024 + 3 * body.header_bytes.len() + 96 * body.commitments.len();
         self.tokens.insert(body.id, subject.clone(), bytes);
     }
 }
 
-fn subject(body: Body) -> Arc<Subject> {
-    let text = &body.header.policy;
+fn shape(what: Subject) -> Arc<Shape> {
+    let text = what.judged().policy();
     let policy = (!text.is_empty()).then(|| Sha256::digest(text.as_bytes()).into());
-    Arc::new(Subject {
-        body: Arc::new(body),
+    Arc::new(Shape {
+        what,
         policy,
         bounds: OnceLock::new(),
     })
 }
 
 /// The policies that must be compiled before `ready` can be judged, by hash, each once.
-pub fn missing(ready: &[Result<Ready, Refusal>]) -> Vec<([u8; 32], Arc<Body>)> {
-    let mut missing: Vec<([u8; 32], Arc<Body>)> = Vec::new();
+pub fn missing(ready: &[Result<Ready, Refusal>]) -> Vec<([u8; 32], Subject)> {
+    let mut missing: Vec<([u8; 32], Subject)> = Vec::new();
     for ready in ready.iter().flatten() {
         if let (Some(hash), None) = (ready.subject.policy, &ready.policy)
             && !missing.iter().any(|(other, _)| *other == hash)
         {
-            missing.push((hash, ready.subject.body.clone()));
+            missing.push((hash, ready.subject.what.clone()));
         }
     }
     missing
@@ -276,7 +300,7 @@ mod tests {
             let mut known = Vec::new();
             for _ in 0..2 {
                 let ready = shown.prepare(context(policy)).ok().unwrap();
-                let id = ready.body().id;
+                let id = *ready.subject().judged().id();
                 known.push(shown.prepare(Context::Known(id)).is_ok());
             }
             assert_eq!(known, [shows == 1, true]);

@@ -21,20 +21,21 @@ pub fn tell(work: &Work, metrics: &Metrics, events: &Events) {
         let Some(token) = &decision.token else {
             continue;
         };
-        let (caller, key) = (work.who.name.as_str(), token.header.name.as_str());
+        let (caller, key) = (work.who.name.as_str(), token.judged().name());
+        let token = token.judged().id();
         if !matches!(decision.code, Code::Done | Code::Unrouted) {
             events.emit(Event::Refused {
                 verb: work.verb.as_str(),
                 caller,
-                token: &hex::encode(token.id),
+                token: &hex::encode(token),
                 key,
                 code: decision.code.as_str(),
                 why: &decision.reason,
             });
-        } else if retired.contains(&token.id) {
+        } else if retired.contains(token) {
             events.emit(Event::Retired {
                 caller,
-                token: &hex::encode(token.id),
+                token: &hex::encode(token),
                 key,
             });
         }

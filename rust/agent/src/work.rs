@@ -6,7 +6,6 @@ use evanesce_token::text::cut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use evanesce_token::Body;
 use evanesce_wire::Id;
 use evanesce_wire::merkle::Group;
 use evanesce_wire::message::{
@@ -21,6 +20,8 @@ use crate::limits;
 use crate::orders::Book;
 use crate::regenerate::{Outcome, Task};
 use crate::room::Room;
+use crate::subject::Subject;
+use crate::threshold::Errand;
 use crate::tombstones::Retired;
 
 /// One request's share of the agent's work.
@@ -35,6 +36,8 @@ pub struct Work {
     pub decisions: Vec<Decision>,
     /// What is to be done, once the entries are written.
     pub tasks: Vec<Task>,
+    /// The same for a token of the second kind, of the work's one decision.
+    pub errand: Option<Box<Errand>>,
     /// Log entries, in the order of the decisions that have one.
     pub entries: Vec<Vec<u8>>,
     /// Where the entries are, once they are written.
@@ -60,13 +63,15 @@ pub struct Decision {
     /// Why it is not done.
     pub reason: String,
     /// The token, where its context is good.
-    pub token: Option<Arc<Body>>,
+    pub token: Option<Subject>,
     /// The seat, of a seating.
     pub seat: u32,
     /// Seats that are answered without asking the element.
     pub faults: Vec<SeatAnswer>,
     /// What is to be done for it, of [`Work::tasks`].
     pub tasks: Range<usize>,
+    /// Whether something else is done in consequence: for a token of the second kind.
+    pub follows: bool,
     /// Whether it has an entry.
     pub logged: bool,
     /// What was counted as a use of the key.
@@ -84,6 +89,7 @@ impl Default for Decision {
             seat: 0,
             faults: Vec::new(),
             tasks: 0..0,
+            follows: false,
             logged: false,
             counted: None,
             grants: Vec::new(),
@@ -100,6 +106,7 @@ impl Work {
             session,
             decisions: Vec::with_capacity(items),
             tasks: Vec::with_capacity(items),
+            errand: None,
             entries: Vec::with_capacity(items),
             logged: None,
             room: None,
@@ -120,6 +127,7 @@ impl Work {
     /// Takes back everything that was permitted, since it could not be logged.
     pub fn withdraw(&mut self, code: Code, why: &str) {
         self.tasks.clear();
+        self.errand = None;
         for decision in &mut self.decisions {
             decision.tasks = 0..0;
             decision.faults.clear();
@@ -144,18 +152,16 @@ impl Work {
         let verb = self.verb;
         let barred = |decision: &Decision| {
             // Where there is no task, nothing would be released either way.
-            let token = decision
-                .token
-                .as_ref()
-                .filter(|_| !decision.tasks.is_empty())?;
-            if retired.contains(&token.id) {
+            let something = !decision.tasks.is_empty() || decision.follows;
+            let token = decision.token.as_ref().filter(|_| something)?.judged();
+            if retired.contains(token.id()) {
                 let code = match verb {
                     Verb::Seat => Code::Refused,
                     _ => Code::Retired,
                 };
                 return Some((code, "the token was retired here"));
             }
-            if verb != Verb::Retire && orders.is_frozen(&token.id) {
+            if verb != Verb::Retire && orders.is_frozen(token.id()) {
                 return Some((Code::Refused, FROZEN));
             }
             let mut grants = decision.grants.iter();
@@ -173,6 +179,7 @@ impl Work {
             let first = self.tasks.len();
             if let Some((refusal, why)) = barred(decision) {
                 own.for_each(drop);
+                self.errand = None;
                 decision.faults.clear();
                 decision.code = refusal;
                 decision.reason = why.into();
@@ -203,7 +210,11 @@ impl Work {
                 let outcome = task.done.outcome();
                 matches!(outcome, Outcome::Seat(SeatResult::Share { .. }, _))
             });
-            Some((&decision.token.as_ref()?.id, regenerated.then_some(counted)))
+            let regenerated = regenerated || self.errand.as_ref().is_some_and(|e| e.is_done());
+            Some((
+                decision.token.as_ref()?.judged().id(),
+                regenerated.then_some(counted),
+            ))
         })
     }
 
@@ -212,8 +223,15 @@ impl Work {
         self.decisions
             .iter()
             .filter(|decision| self.proven(decision))
-            .filter_map(|d| Some(d.token.as_ref()?.id))
+            .filter_map(|d| Some(*d.token.as_ref()?.judged().id()))
             .collect()
+    }
+
+    /// The checkpoint and the receipt of the work's one decision.
+    pub fn receipt(&mut self) -> (String, Option<LogProof>) {
+        let logged = self.decisions.first().is_some_and(|one| one.logged);
+        let (checkpoint, mut proof) = self.proofs();
+        (checkpoint, proof(logged))
     }
 
     fn proofs(&mut self) -> (String, impl FnMut(bool) -> Option<LogProof> + use<>) {

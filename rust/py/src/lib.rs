@@ -36,6 +36,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<receipt::Receipt>()?;
     m.add_class::<operation::Operation>()?;
     m.add_class::<reconstructor::Outcome>()?;
+    m.add_class::<reconstructor::Renewed>()?;
     m.add_class::<reconstructor::Reconstructor>()?;
     m.add_class::<agent::EmbeddedAgent>()?;
     offline::register(m)?;

@@ -1,7 +1,8 @@
 //! What needs no quorum: verification, encryption to a public key, encapsulation, and looking things up.
 
 use evanesce_suite::{Error, Suite};
-use evanesce_token::{Gate, formula};
+use evanesce_threshold::{Ed25519, Group, Suite as _, Taproot};
+use evanesce_token::{Gate, formula, mpc};
 use evanesce_wire::{FileIdentity, Identity};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{plain, raise};
 use crate::secret::Secret;
-use crate::token::Token;
+use crate::token::{Kind, Token};
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(verify, m)?)?;
@@ -46,11 +47,12 @@ fn suite_error(e: Error) -> PyErr {
 }
 
 fn public_half<'t>(token: &'t Token, suite: &str) -> PyResult<(&'static dyn Suite, &'t [u8])> {
-    let found = evanesce_suite::find(suite).zip(token.0.public.get(suite));
+    let token = token.first("do this")?;
+    let found = evanesce_suite::find(suite).zip(token.public.get(suite));
     found
         .map(|(suite, spki)| (suite, spki.as_slice()))
         .ok_or_else(|| {
-            let has: Vec<&str> = token.0.public.keys().map(String::as_str).collect();
+            let has: Vec<&str> = token.public.keys().map(String::as_str).collect();
             let hint = format!(
                 "its public keys are: {}",
                 if has.is_empty() {
@@ -76,10 +78,38 @@ fn verify(
     message: PyBuffer<u8>,
     signature: PyBuffer<u8>,
 ) -> PyResult<()> {
-    let (suite, spki) = public_half(token, suite)?;
     let (message, signature) = (bytes_of(py, &message)?, bytes_of(py, &signature)?);
+    if let Kind::Second(token) = &token.0 {
+        return verify_together(token, suite, &message, &signature);
+    }
+    let (suite, spki) = public_half(token, suite)?;
     py.detach(|| suite.verify(spki, &message, &signature))
         .map_err(suite_error)
+}
+
+/// Ed25519 (RFC 8032) and BIP-340 signatures of keys that are never put together.
+fn verify_together(
+    token: &mpc::Token,
+    suite: &str,
+    message: &[u8],
+    signature: &[u8],
+) -> PyResult<()> {
+    if suite != token.body.header.suite {
+        let message = format!("the token has no public key for {suite:?}");
+        let hint = format!("its public keys are: {}", token.body.header.suite);
+        return Err(raise("suite-not-in-token", message, hint, Vec::new()));
+    }
+    let (seats, vector) = (token.body.seats(), &token.body.vector);
+    let good = <[u8; 64]>::try_from(signature).is_ok_and(|signature| match suite {
+        Ed25519::NAME => Group::<Ed25519>::new(seats, vector)
+            .is_ok_and(|group| group.verify(message, &signature)),
+        _ => Group::<Taproot>::new(seats, vector)
+            .is_ok_and(|group| group.verify(message, &signature)),
+    });
+    match good {
+        true => Ok(()),
+        false => Err(suite_error(Error::InvalidSignature)),
+    }
 }
 
 #[pyfunction]

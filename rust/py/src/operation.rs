@@ -4,14 +4,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use evanesce_quorum::{Job, OwnedInput};
+use evanesce_quorum::{Job, OwnedInput, ThresholdOperation};
 use evanesce_wire::message::Evidence;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 
 use crate::error::plain;
 use crate::offline::bytes_of;
-use crate::token::Token;
+use crate::token::{Kind, Token};
 
 /// (suite, action, main input, second input, length).
 pub type JobRow = (String, String, PyBuffer<u8>, PyBuffer<u8>, usize);
@@ -21,7 +21,15 @@ pub type Settled = (Vec<Vec<u8>>, Vec<[u8; 32]>);
 
 /// Jobs under one opening, to be submitted once.
 #[pyclass(frozen, module = "evanesce._core")]
-pub struct Operation(Mutex<Option<evanesce_quorum::Operation>>);
+pub struct Operation(Mutex<Option<Ready>>);
+
+/// What is to be submitted.
+pub enum Ready {
+    /// For a key that is regenerated as a whole.
+    First(evanesce_quorum::Operation),
+    /// For one that is never put together.
+    Second(ThresholdOperation),
+}
 
 #[pymethods]
 impl Operation {
@@ -41,7 +49,7 @@ impl Operation {
 
 impl Operation {
     /// What is to be submitted. It can be had once: it holds the only copy of what the caller passed.
-    pub fn take(&self) -> PyResult<evanesce_quorum::Operation> {
+    pub fn take(&self) -> PyResult<Ready> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.take()
             .ok_or_else(|| plain("internal", "this operation was submitted before"))
@@ -55,20 +63,30 @@ pub fn operation(
     jobs: Vec<JobRow>,
     deadline_ms: Option<u64>,
     settled: Option<Settled>,
-) -> PyResult<evanesce_quorum::Operation> {
+) -> PyResult<Ready> {
     let jobs = jobs.into_iter().map(|row| job(py, row));
     let mut jobs = jobs.collect::<PyResult<Vec<_>>>()?;
     let (approvals, salts) = settled.unwrap_or_default();
     for (job, salt) in jobs.iter_mut().zip(salts) {
         job.salt = Some(salt);
     }
-    Ok(evanesce_quorum::Operation {
-        deadline: deadline_ms.map(Duration::from_millis),
-        evidence: Evidence {
-            approvals,
-            ..Evidence::default()
-        },
-        ..evanesce_quorum::Operation::new(token.0.clone(), jobs)
+    let deadline = deadline_ms.map(Duration::from_millis);
+    let evidence = Evidence {
+        approvals,
+        ..Evidence::default()
+    };
+    Ok(match &token.0 {
+        Kind::First(token) => Ready::First(evanesce_quorum::Operation {
+            deadline,
+            evidence,
+            ..evanesce_quorum::Operation::new(token.clone(), jobs)
+        }),
+        Kind::Second(token) => Ready::Second(ThresholdOperation {
+            token: token.clone(),
+            jobs,
+            deadline,
+            evidence,
+        }),
     })
 }
 

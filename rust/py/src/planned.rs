@@ -50,7 +50,8 @@ fn settle_header<'py>(
     expires: Option<u64>,
     created: u64,
 ) -> PyResult<(Bound<'py, PyBytes>, Vec<String>)> {
-    let old = &token.0.body.header;
+    let token = token.first("be reshared this way")?;
+    let old = &token.body.header;
     let quorum = quorum.map(Gate::parse).transpose();
     let quorum = quorum.map_err(|e| plain("malformed", e))?;
     let mut header = Header {
@@ -58,7 +59,7 @@ fn settle_header<'py>(
         policy: policy.unwrap_or_else(|| old.policy.clone()),
         expires: if keep_expires { old.expires } else { expires },
         created,
-        replaces: Some(*token.0.id()),
+        replaces: Some(*token.id()),
         ..old.clone()
     };
     evanesce_secret::random(&mut header.nonce);

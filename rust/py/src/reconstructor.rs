@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use evanesce_element::SecretSource;
 use evanesce_quorum::{
-    CheckRow, Done, Error, Healed, Holder, MintSpec, PolicyCheck, RepairSpec, ReshareSpec, Settings,
+    CheckRow, Done, Error, Healed, Holder, MintSpec, PolicyCheck, RenewalSpec, RepairSpec,
+    ReshareSpec, Settings, ThresholdSpec,
 };
 use evanesce_suite::Output;
-use evanesce_token::Gate;
+use evanesce_token::{Gate, mpc};
 use evanesce_wire::message::Command;
 use evanesce_wire::{FileIdentity, Identity};
 use pyo3::prelude::*;
@@ -19,11 +20,11 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
 use crate::hsm::Hsm;
-use crate::operation::{JobRow, Operation, Settled, operation};
+use crate::operation::{JobRow, Operation, Ready, Settled, operation};
 use crate::planned::settled as settle;
 use crate::receipt::Receipt;
 use crate::secret::Secret;
-use crate::token::Token;
+use crate::token::{Kind, Token};
 
 /// How long a blocking call hears no signal. Most calls are over by then.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -64,11 +65,16 @@ type CheckTuple<'py> = (
 );
 
 /// (dead, rows, receipts, salt).
-type RetiredAnswer<'py> = (bool, Vec<RetiredTuple>, Vec<Receipt>, Bound<'py, PyBytes>);
+type RetiredAnswer<'py> = (
+    bool,
+    Vec<RetiredTuple>,
+    Vec<Receipt>,
+    Option<Bound<'py, PyBytes>>,
+);
 
 fn healed_tuple(py: Python<'_>, healed: Healed) -> HealedTuple<'_> {
     (
-        Token(Arc::new(healed.token)),
+        healed.token.into(),
         healed.receipts.into_iter().map(Receipt).collect(),
         healed.warnings,
         rows(&healed.faults),
@@ -194,6 +200,10 @@ impl Outcome {
     }
 }
 
+/// A renewal between its two steps.
+#[pyclass(frozen, module = "evanesce._core")]
+pub struct Renewed(Arc<evanesce_quorum::Renewed>);
+
 /// Asks a quorum of agents, opens shares inside the crucible, operates, forgets.
 #[pyclass(frozen, module = "evanesce._core")]
 pub struct Reconstructor {
@@ -303,7 +313,7 @@ impl Reconstructor {
         settled: Option<Settled>,
     ) -> PyResult<Outcome> {
         let operation = operation(py, token, jobs, deadline_ms, settled)?;
-        let outcome = self.wait(py, |done| self.inner.submit(operation, done))?;
+        let outcome = self.wait(py, |done| self.begin(vec![(operation, done)]))?;
         Ok(outcome.into())
     }
 
@@ -329,7 +339,7 @@ impl Reconstructor {
         });
         let batch = batch.collect();
         drop(sender);
-        let mut finished = hear(py, receiver, || self.inner.submit_all(batch), count)?;
+        let mut finished = hear(py, receiver, || self.begin(batch), count)?;
         finished.sort_unstable_by_key(|(place, _)| *place);
         let results = finished.into_iter().map(|(_, result)| value(py, result));
         results.collect()
@@ -343,7 +353,7 @@ impl Reconstructor {
                 Box::new(move |result| completions.push(ticket, result));
             batch.push((operation.get().take()?, done));
         }
-        py.detach(|| self.inner.submit_all(batch));
+        py.detach(|| self.begin(batch));
         Ok(())
     }
 
@@ -405,7 +415,85 @@ impl Reconstructor {
         };
         let minted = self.wait(py, |done| self.inner.mint(spec, done))?;
         let receipts = minted.receipts.into_iter().map(Receipt).collect();
-        Ok((Token(Arc::new(minted.token)), receipts, minted.warnings))
+        Ok((minted.token.into(), receipts, minted.warnings))
+    }
+
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (kind, name, suite, quorum, seats, policy="", expires=None, replaces=None))]
+    fn create_threshold(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        name: &str,
+        suite: &str,
+        quorum: &str,
+        seats: BTreeMap<String, String>,
+        policy: &str,
+        expires: Option<u64>,
+        replaces: Option<[u8; 32]>,
+    ) -> PyResult<(Token, Vec<Receipt>, Vec<String>)> {
+        let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
+        let kind = mpc::Kind::of(kind)
+            .ok_or_else(|| plain("bad-input", format!("{kind:?} is no kind of threshold key")))?;
+        let spec = ThresholdSpec {
+            kind,
+            name: name.to_owned(),
+            suite: suite.to_owned(),
+            policy_check: checking(&quorum, &seats),
+            quorum,
+            seats,
+            policy: policy.to_owned(),
+            expires,
+            replaces,
+        };
+        let made = self.wait(py, |done| self.inner.create_threshold(spec, done))?;
+        let receipts = made.receipts.into_iter().map(Receipt).collect();
+        let token = Token(Kind::Second(Arc::new(made.token)));
+        Ok((token, receipts, made.warnings))
+    }
+
+    /// The first step: a token with new shares, which is to be made durable before the second.
+    #[pyo3(signature = (token, kind=None, policy=None, keep_expires=true, expires=None))]
+    fn renew(
+        &self,
+        py: Python<'_>,
+        token: &Token,
+        kind: Option<&str>,
+        policy: Option<String>,
+        keep_expires: bool,
+        expires: Option<u64>,
+    ) -> PyResult<(Renewed, Token, Vec<Receipt>, Vec<String>)> {
+        let Kind::Second(old) = &token.0 else {
+            let message =
+                "a key that is put together is refreshed or reshared, not renewed this way";
+            return Err(raise("unfit-operation", message, "", Vec::new()));
+        };
+        let wrong =
+            |kind: &str| plain("bad-input", format!("{kind:?} is no kind of threshold key"));
+        let kind = kind.map(|kind| mpc::Kind::of(kind).ok_or_else(|| wrong(kind)));
+        let spec = RenewalSpec {
+            token: old.clone(),
+            kind: kind.transpose()?,
+            policy,
+            expires: (!keep_expires).then_some(expires),
+            policy_check: checking(token.quorum_gate(), &BTreeMap::new()),
+        };
+        let renewed = self.wait(py, |done| self.inner.renew(spec, done))?;
+        let new = Token(Kind::Second(renewed.token.clone()));
+        let receipts = renewed.receipts.iter().cloned().map(Receipt).collect();
+        let warnings = renewed.warnings.clone();
+        Ok((Renewed(Arc::new(renewed)), new, receipts, warnings))
+    }
+
+    /// The second: what was dealt is forgotten, and old shares that were kept are removed. How many, and whom it could not tell.
+    fn finish_renewal(
+        &self,
+        py: Python<'_>,
+        renewed: PyRef<'_, Renewed>,
+    ) -> PyResult<(u64, Vec<FaultRow>)> {
+        let renewed = renewed.0.clone();
+        let end = self.wait(py, |done| self.inner.finish_renewal(renewed, done))?;
+        Ok((end.removed, rows(&end.faults)))
     }
 
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
@@ -429,12 +517,12 @@ impl Reconstructor {
             match (&settled.header, &quorum) {
                 (Some(header), _) => &header.quorum,
                 (None, Some(quorum)) => quorum,
-                (None, None) => &token.0.body.header.quorum,
+                (None, None) => token.quorum_gate(),
             },
             &seats,
         );
         let spec = ReshareSpec {
-            token: token.0.clone(),
+            token: token.first("be reshared this way")?.clone(),
             quorum,
             seats,
             policy,
@@ -457,7 +545,7 @@ impl Reconstructor {
     ) -> PyResult<HealedTuple<'py>> {
         let settled = settle(settled, None)?;
         let spec = RepairSpec {
-            token: token.0.clone(),
+            token: token.first("be repaired this way")?.clone(),
             seat,
             holder,
             even_if_it_sits,
@@ -474,9 +562,22 @@ impl Reconstructor {
         open: bool,
         settled: Option<Settled>,
     ) -> PyResult<CheckTuple<'py>> {
-        let open = open.then(|| settle(settled, None)).transpose()?;
-        let token = token.0.clone();
-        let table = self.wait(py, |done| self.inner.check_settled(token, open, done))?;
+        let table = match &token.0 {
+            Kind::First(token) => {
+                let open = open.then(|| settle(settled, None)).transpose()?;
+                let token = token.clone();
+                self.wait(py, |done| self.inner.check_settled(token, open, done))?
+            }
+            Kind::Second(token) => {
+                if open {
+                    let message = "there is nothing to open: this key is never put together";
+                    let hint = "Check without it: each seat proves that it has its share.";
+                    return Err(raise("unfit-operation", message, hint, Vec::new()));
+                }
+                let token = token.clone();
+                self.wait(py, |done| self.inner.check_threshold(token, done))?
+            }
+        };
         let failure = match table.opened {
             Some(Err(e)) => Some(error_value(py, e)),
             _ => None,
@@ -512,7 +613,24 @@ impl Reconstructor {
         settled: Option<Settled>,
     ) -> PyResult<RetiredAnswer<'py>> {
         let settled = settle(settled, None)?;
-        let token = token.0.clone();
+        let token = match &token.0 {
+            Kind::First(token) => token.clone(),
+            // A share need not be had to end a key that is never put together: an order does.
+            Kind::Second(token) => {
+                let versions = vec![token.clone()];
+                let order = |done| self.inner.order_threshold(versions, Command::Revoke, done);
+                let ordered = self.wait(py, order)?;
+                let seats = ordered
+                    .seats
+                    .into_iter()
+                    .map(|(seat, holder, fault)| match fault {
+                        None => (seat, holder, "retired".to_owned(), String::new()),
+                        Some(fault) => (seat, holder, fault.kind.as_str().to_owned(), fault.detail),
+                    });
+                let receipts = ordered.receipts.into_iter().map(Receipt).collect();
+                return Ok((ordered.settled, seats.collect(), receipts, None));
+            }
+        };
         let seats = token.body.header.quorum.seats();
         let named = |id: &[u8; 32]| self.names.get(id).cloned().unwrap_or_else(|| hex(&id[..8]));
         let holders: BTreeMap<String, String> = seats
@@ -538,7 +656,7 @@ impl Reconstructor {
             retirement.dead,
             rows,
             retirement.receipts.into_iter().map(Receipt).collect(),
-            PyBytes::new(py, &retirement.salt),
+            Some(PyBytes::new(py, &retirement.salt)),
         ))
     }
 
@@ -548,7 +666,6 @@ impl Reconstructor {
         tokens: Vec<PyRef<'_, Token>>,
         command: &str,
     ) -> PyResult<OrderTuple> {
-        let versions = tokens.iter().map(|token| token.0.clone()).collect();
         let command = Command::parse(command)
             .ok_or_else(|| raise("bad-input", "no such command", "", Vec::new()))?;
         let done = match command {
@@ -556,7 +673,7 @@ impl Reconstructor {
             Command::Freeze => "frozen",
             Command::Thaw => "thawed",
         };
-        let ordered = self.wait(py, |done| self.inner.order(versions, command, done))?;
+        let ordered = self.ordered(py, &tokens, command)?;
         let seats = ordered.seats.into_iter().map(|(seat, holder, fault)| {
             let (verdict, detail) = match fault {
                 None => (done.to_owned(), String::new()),
@@ -617,6 +734,45 @@ impl Reconstructor {
 }
 
 impl Reconstructor {
+    /// Begins operations, of either kind.
+    fn begin(&self, batch: Vec<(Ready, Done<evanesce_quorum::Outcome>)>) {
+        let mut regenerated = Vec::with_capacity(batch.len());
+        for (ready, done) in batch {
+            match ready {
+                Ready::First(operation) => regenerated.push((operation, done)),
+                Ready::Second(operation) => self.inner.sign_together(operation, done),
+            }
+        }
+        if !regenerated.is_empty() {
+            self.inner.submit_all(regenerated);
+        }
+    }
+
+    fn ordered(
+        &self,
+        py: Python<'_>,
+        tokens: &[PyRef<'_, Token>],
+        command: Command,
+    ) -> PyResult<evanesce_quorum::Ordered> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for token in tokens {
+            match &token.0 {
+                Kind::First(token) => first.push(token.clone()),
+                Kind::Second(token) => second.push(token.clone()),
+            }
+        }
+        match (first.is_empty(), second.is_empty()) {
+            (_, true) => self.wait(py, |done| self.inner.order(first, command, done)),
+            (true, false) => {
+                self.wait(py, |done| self.inner.order_threshold(second, command, done))
+            }
+            (false, false) => Err(plain(
+                "bad-input",
+                "these are versions of more than one token",
+            )),
+        }
+    }
+
     /// Starts something that answers once, and waits with the interpreter lock released.
     ///
     /// A signal that came meanwhile has its handler run; if that raises, as Ctrl-C does, the answer is given up.
@@ -720,6 +876,7 @@ fn status_dict<'py>(
     dict.set_item("entries", status.entries)?;
     dict.set_item("tombstones", status.tombstones)?;
     dict.set_item("frozen", status.frozen)?;
+    dict.set_item("shares", status.shares)?;
     dict.set_item("peers", status.peers)?;
     dict.set_item("heard", status.heard)?;
     dict.set_item("standing", &status.standing)?;

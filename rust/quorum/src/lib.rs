@@ -17,6 +17,7 @@
 //! | the opening itself | `open`, on the crucible |
 //! | requests that a caller of its own composes and proves | `carry`; pure |
 //! | a key minted, resharing it, repairing a seat | `mint`, `heal` |
+//! | keys that are never put together, made and used among agents | `threshold` |
 //! | sockets and clocks, or what a simulator puts in their place | `io` |
 #![forbid(unsafe_code)]
 
@@ -47,6 +48,7 @@ pub mod runtime;
 mod sessions;
 mod settled;
 mod status;
+mod threshold;
 pub mod verdict;
 mod work;
 
@@ -64,3 +66,6 @@ pub use retire::Retirement;
 pub use revoke::RevokedAt;
 pub use settled::Settled;
 pub use status::AgentStatus;
+pub use threshold::{
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+};

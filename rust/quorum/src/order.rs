@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use evanesce_token::Token;
+use evanesce_token::{Gate, Token, mpc};
 use evanesce_wire::Id;
-use evanesce_wire::message::{Code as Answer, Command, Order, Receipt, SignedOrder};
+use evanesce_wire::message::{Code as Answer, Command, Context, Order, Receipt, SignedOrder};
 use tokio::spawn;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::error::{Code, Error};
 use crate::fault::{Fault, Trouble, remark};
 use crate::io::link::Down;
 use crate::io::side::Side;
+use crate::threshold::whole;
 use crate::verdict;
 
 /// What an order has achieved so far.
@@ -35,30 +36,60 @@ pub struct Ordered {
     pub receipts: Vec<Receipt>,
 }
 
+/// A version of a token, of either kind, as an order is about it.
+pub(crate) struct Version {
+    id: Id,
+    quorum: Gate,
+    holders: Vec<Id>,
+    context: Context,
+}
+
+impl Version {
+    /// Of the first kind.
+    pub fn first(token: &Token) -> Self {
+        Self {
+            id: *token.id(),
+            quorum: token.body.header.quorum.clone(),
+            holders: token.rows.iter().map(|row| row.holder).collect(),
+            context: full(&token.body),
+        }
+    }
+
+    /// Of the second.
+    pub fn second(token: &mpc::Token) -> Self {
+        Self {
+            id: *token.id(),
+            quorum: token.body.header.quorum.clone(),
+            holders: token.rows.iter().map(|row| row.holder).collect(),
+            context: whole(&token.body),
+        }
+    }
+}
+
 /// Gives every agent the order, until `until`. An error only if nobody has obeyed.
 pub(crate) async fn order(
     side: &Arc<Side>,
-    versions: &[Arc<Token>],
+    versions: &[Version],
     command: Command,
     until: Instant,
 ) -> Result<Ordered, Error> {
     let token = versions
         .first()
         .ok_or_else(|| Error::new(Code::BadInput, "no token was given", "Give the token."))?;
-    if versions.iter().any(|other| other.id() != token.id()) {
+    if versions.iter().any(|other| other.id != token.id) {
         let why = "these are versions of more than one token";
         return Err(Error::new(Code::BadInput, why, "Order them one by one."));
     }
     let mut nonce = [0; 16];
     side.world.random(&mut nonce);
     let order = Order {
-        token: *token.id(),
+        token: token.id,
         command,
         caller: side.caller,
         issued: side.world.unix_millis(),
         nonce,
     };
-    let signed = SignedOrder::sign(&order, full(&token.body), &*side.identity);
+    let signed = SignedOrder::sign(&order, token.context.clone(), &*side.identity);
     let signed = signed.map_err(|e| Error::new(Code::Identity, e.to_string(), ""))?;
     let body = signed.encode();
 
@@ -86,18 +117,18 @@ type Words = BTreeMap<Id, (usize, Result<(), Down>)>;
 
 fn reckon(
     side: &Side,
-    versions: &[Arc<Token>],
+    versions: &[Version],
     command: Command,
     words: Words,
     receipts: Vec<Receipt>,
 ) -> Result<Ordered, Error> {
-    let quorum = &versions[0].body.header.quorum;
+    let quorum = &versions[0].quorum;
     let names = quorum.seats();
     let unknown = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
     let mut obeyed = vec![true; names.len()];
     let (mut seats, mut troubles, mut holders) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (number, name) in names.iter().enumerate() {
-        let held: BTreeSet<Id> = versions.iter().map(|v| v.rows[number].holder).collect();
+        let held: BTreeSet<Id> = versions.iter().map(|v| v.holders[number]).collect();
         for holder in held {
             holders.insert(holder);
             let down = match words.get(&holder) {

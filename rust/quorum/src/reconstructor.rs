@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evanesce_token::Token;
+use evanesce_token::{Token, mpc};
 use evanesce_wire::client::{Dial, TlsDial};
 use evanesce_wire::grant::Signed;
 use evanesce_wire::message::{Command, Evidence, Serving, Standing};
@@ -18,11 +18,14 @@ use crate::holder::{Directory, Holder, Settings};
 use crate::io::thread::{Message, Setup, start};
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Done, Operation, Outcome, Reply};
-use crate::order::Ordered;
+use crate::order::{Ordered, Version};
 use crate::retire::Retirement;
 use crate::revoke::RevokedAt;
 use crate::settled::Settled;
 use crate::status::AgentStatus;
+use crate::threshold::{
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+};
 use crate::work::Work;
 
 /// Opens this side's identity; called again in a forked child.
@@ -228,9 +231,56 @@ impl Reconstructor {
         self.tell(Message::Retire(token, settled, Reply::new(done)));
     }
 
+    /// Makes a key among its holders, which nobody ever has.
+    pub fn create_threshold(&self, spec: ThresholdSpec, done: Done<ThresholdMinted>) {
+        self.tell(Message::Create(Box::new(spec), Reply::new(done)));
+    }
+
+    /// Signs with a quorum whose key is never put together. This side coordinates it, whoever else does its operations: it
+    /// learns nothing secret.
+    pub fn sign_together(&self, mut operation: ThresholdOperation, done: Done<Outcome>) {
+        if let Some((token, grants)) = &self.0.grants
+            && operation.token.id() == token
+        {
+            operation.evidence.grants = grants.to_vec();
+        }
+        self.tell(Message::Sign(Box::new(operation), Reply::new(done)));
+    }
+
+    /// Renews the shares of such a key, for the same holders: a refresh, or the way from shares that are kept to shares that
+    /// are regenerated. Make the new token durable, and [`finish`](Self::finish_renewal).
+    pub fn renew(&self, spec: RenewalSpec, done: Done<Renewed>) {
+        self.tell(Message::Renew(Box::new(spec), Reply::new(done)));
+    }
+
+    /// Lets all holders forget what was dealt, and remove the old shares where these were kept.
+    pub fn finish_renewal(&self, renewed: Arc<Renewed>, done: Done<Renewal>) {
+        self.tell(Message::Finish(renewed, Reply::new(done)));
+    }
+
+    /// Asks every seat of such a token whether it has its share.
+    pub fn check_threshold(&self, token: Arc<mpc::Token>, done: Done<CheckTable>) {
+        self.tell(Message::Confirm(token, Reply::new(done)));
+    }
+
+    /// As [`order`](Self::order), for a token whose key is never put together.
+    pub fn order_threshold(
+        &self,
+        versions: Vec<Arc<mpc::Token>>,
+        command: Command,
+        done: Done<Ordered>,
+    ) {
+        let versions = versions
+            .iter()
+            .map(|token| Version::second(token))
+            .collect();
+        self.tell(Message::Order(versions, command, Reply::new(done)));
+    }
+
     /// Orders that a token be revoked, frozen or thawed, at every agent of the directory. `versions` are versions of that
     /// token which differ in their rows: every agent that holds one in any of them counts.
     pub fn order(&self, versions: Vec<Arc<Token>>, command: Command, done: Done<Ordered>) {
+        let versions = versions.iter().map(|token| Version::first(token)).collect();
         self.tell(Message::Order(versions, command, Reply::new(done)));
     }
 

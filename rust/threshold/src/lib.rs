@@ -12,6 +12,7 @@
 //! | know what a share must be, or verify a signature | [`Group`] |
 //! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
 //! | mask a share for a token, and regenerate it | [`Regen`] |
+//! | keep a share instead, sealed under an element | [`Kept`] |
 //! | sign together | [`sign`] |
 //! | give a lost seat its share again, or all seats new shares of the same key | [`repair`], [`dkg::refresh`] |
 //!
@@ -36,6 +37,7 @@ mod arithmetic;
 pub mod dkg;
 mod error;
 mod group;
+mod kept;
 mod random;
 mod regen;
 pub mod repair;
@@ -45,6 +47,7 @@ mod suite;
 
 pub use error::{Culprit, Error, Wrong};
 pub use group::Group;
+pub use kept::{Kept, SealedShare};
 pub use regen::Regen;
 pub use share::Share;
 pub use suite::{Ed25519, Suite, Taproot};

@@ -10,7 +10,7 @@
 //! vector before it is anything. The element is asked from in here, for this token and seat and nothing else.
 
 use evanesce_secret::{Secret, on_crucible};
-use evanesce_token::mpc::{self, formula};
+use evanesce_token::mpc::{self, Kind, formula};
 
 use crate::arithmetic;
 use crate::error::Error;
@@ -26,16 +26,9 @@ pub struct Regen<'t, S: Suite> {
 
 impl<'t, S: Suite> Regen<'t, S> {
     /// # Errors
-    /// [`Error::Unfit`] for a token of another suite, or one whose vector is none.
+    /// [`Error::Unfit`] for a token of another suite, one whose shares are kept, or one whose vector is none.
     pub fn new(body: &'t mpc::Body) -> Result<Regen<'t, S>, Error> {
-        let suite = &body.header.suite;
-        if suite != S::NAME {
-            return Err(Error::Unfit(format!(
-                "the token is of {suite}, not of {}",
-                S::NAME
-            )));
-        }
-        let group = Group::new(body.seats(), &body.vector)?;
+        let group = group_of(body, Kind::Regenerated)?;
         Ok(Regen { body, group })
     }
 
@@ -94,10 +87,25 @@ impl<'t, S: Suite> Regen<'t, S> {
         element: impl FnOnce(&[u8; 32], &mut [u8; 32]) -> Result<(), E>,
     ) -> Result<Secret<32>, E> {
         let mut y = Secret::zeroed().map_err(Error::from)?;
-        let contribution = formula::contribution(&self.body.id, seat.into());
+        let contribution = formula::contribution(Kind::Regenerated, &self.body.id, seat.into());
         element(&contribution, y.expose_mut())?;
         Ok(y)
     }
+}
+
+/// The group of a token of this suite and kind.
+pub(crate) fn group_of<S: Suite>(body: &mpc::Body, kind: Kind) -> Result<Group<S>, Error> {
+    let header = &body.header;
+    if header.suite != S::NAME || header.kind != kind {
+        return Err(Error::Unfit(format!(
+            "the token is of {} and kind {}, not of {} and kind {}",
+            header.suite,
+            header.kind.as_str(),
+            S::NAME,
+            kind.as_str()
+        )));
+    }
+    Group::new(body.seats(), &body.vector)
 }
 
 /// `p_i`. On the crucible.

@@ -16,7 +16,7 @@ use evanesce_threshold::sign::Prepared;
 use evanesce_threshold::{Ed25519, Error, Regen, Taproot, repair};
 use evanesce_token::Gate;
 use evanesce_token::hash::hmac_sha256;
-use evanesce_token::mpc::{Body, Header};
+use evanesce_token::mpc::{Body, Header, Kind};
 
 #[global_allocator]
 static ALLOCATOR: CrucibleAlloc = CrucibleAlloc;
@@ -139,6 +139,7 @@ fn element(
 
 fn everything_is_done<S: Outside>(sought: &mut Sought) {
     let header = Header {
+        kind: Kind::Regenerated,
         key: [1; 32],
         nonce: [2; 32],
         name: "treasury".into(),

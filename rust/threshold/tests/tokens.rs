@@ -8,7 +8,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{Outside, agents, made};
-use evanesce_threshold::{Ed25519, Error, Group, Regen, Suite, Taproot};
+use evanesce_threshold::{Ed25519, Error, Group, Kept, Regen, SealedShare, Suite, Taproot};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::mpc::{self, Body, Header, Token};
 use evanesce_token::{Catalogue, Gate, Row};
@@ -21,7 +21,7 @@ fn cases() -> Vec<Value> {
     );
     let text = std::fs::read(shared.join("vectors/threshold.json")).unwrap();
     let vectors: Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!(vectors["kind"], mpc::KIND);
+    assert_eq!(vectors["kind"], mpc::Kind::Regenerated.as_str());
     vectors["cases"].as_array().unwrap().clone()
 }
 
@@ -137,6 +137,7 @@ fn the_first_kind_refuses_the_second_and_says_why() {
 
 fn header<S: Suite>(quorum: &str) -> Header {
     Header {
+        kind: mpc::Kind::Regenerated,
         key: [1; 32],
         nonce: [2; 32],
         name: "treasury".into(),
@@ -277,4 +278,43 @@ fn a_group_needs_as_many_points_as_sign_together() {
     let made = made::<Ed25519>(3, 4);
     let vector = made[0].group.vector();
     assert_eq!(Group::<Ed25519>::new(4, vector).unwrap().t(), 3);
+}
+
+fn kept_shares_come_back_from_their_seals_alone<S: Outside>() {
+    let made = made::<S>(2, 3);
+    let header = |kind| Header {
+        kind,
+        ..header::<S>("2 of (a, b, c)")
+    };
+    let body = |kind| {
+        let vector = made[0].group.vector().to_vec();
+        Body::new(header(kind).encode(), vector, made[0].transcript).unwrap()
+    };
+    let (body, regenerated) = (body(mpc::Kind::Kept), body(mpc::Kind::Regenerated));
+    let kept = Kept::<S>::new(&body).unwrap();
+    assert!(Kept::<S>::new(&regenerated).is_err() && Regen::<S>::new(&body).is_err());
+    let (root, share) = ([7; 32], &made[1].share);
+    let sealed = kept.seal(share, 3, element(&root)).unwrap();
+    let again = kept.open(1, 3, &sealed, element(&root)).unwrap();
+    assert_eq!(again.expose(), share.expose());
+    assert_ne!(sealed.sealed[..32], share.expose()[..]);
+    let not = Err(Error::NotTheShare { seat: 1 });
+    let open = |seat, epoch, sealed: &SealedShare, root| {
+        let opened = kept.open(seat, epoch, sealed, element(root));
+        opened.map(|share| *share.expose())
+    };
+    assert_eq!(open(1, 4, &sealed, &root), not, "another epoch");
+    assert_eq!(open(1, 3, &sealed, &[8; 32]), not, "another root");
+    assert!(open(0, 3, &sealed, &root).is_err(), "another seat");
+    for bit in 0..48 * 8 {
+        let mut other = sealed.clone();
+        other.sealed[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(open(1, 3, &other, &root), not, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_share_that_is_kept_comes_back_from_its_seal_and_its_root_alone() {
+    kept_shares_come_back_from_their_seals_alone::<Ed25519>();
+    kept_shares_come_back_from_their_seals_alone::<Taproot>();
 }

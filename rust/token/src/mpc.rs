@@ -1,4 +1,5 @@
-//! The second kind of token, `regen-mpc`: a key that is never put together ("The second kind of token" in docs/protocol.md).
+//! The second kind of token, whose key is never put together ("The second kind of token" in docs/protocol.md), in its two
+//! forms: `regen-mpc`, whose shares are regenerated for each use, and `mpc`, whose shares their holders keep.
 //!
 //! Its agents made a key among themselves (distributed key generation) and sign with it together (FROST), each with a
 //! share that is a scalar. The token holds, beside the header, the commitment vector of that generation, its transcript,
@@ -12,16 +13,15 @@
 mod body;
 pub mod formula;
 mod header;
+mod kind;
 mod token;
 
 pub use body::Body;
 pub use header::Header;
+pub use kind::Kind;
 pub use token::Token;
 
 use crate::malformed::Malformed;
-
-/// What the header says of this kind.
-pub const KIND: &str = "regen-mpc";
 
 /// What the token layer must know about a suite of this kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,10 +47,12 @@ pub const SUITES: [SuiteFacts; 2] = [
 /// Says what was the matter with bytes that are no token, or no header, of the first kind: that they are of this one, if
 /// so, and otherwise what was found.
 pub(crate) fn explain(root: &'static str, bytes: &[u8], found: Malformed) -> Malformed {
-    match Token::decode(bytes).is_ok() || Header::decode(bytes).is_ok() {
-        true => Malformed(format!(
-            "{root}: of the second kind, {KIND}, whose key is never put together: nothing here can be done with it"
+    let header = Token::decode(bytes).map(|token| token.body.header);
+    match header.or_else(|_| Header::decode(bytes)) {
+        Ok(header) => Malformed(format!(
+            "{root}: of the second kind, {}, whose key is never put together: nothing here can be done with it",
+            header.kind.as_str()
         )),
-        false => found,
+        Err(_) => found,
     }
 }

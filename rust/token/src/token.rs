@@ -192,7 +192,7 @@ fn check_rows(header: &Header, rows: &[Row]) -> Result<(), Malformed> {
     }
 }
 
-pub(crate) fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
+fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
     let mut row = reader.array(ROW_FIELDS..=ROW_FIELDS)?;
     Ok(Row {
         holder: row.item("holder").bytes_n()?,
@@ -202,7 +202,7 @@ pub(crate) fn read_row(reader: &mut Reader) -> Result<Row, Malformed> {
     })
 }
 
-pub(crate) fn write_row(writer: &mut Writer, row: &Row) {
+fn write_row(writer: &mut Writer, row: &Row) {
     writer.array(ROW_FIELDS).bytes(&row.holder).uint(row.epoch);
     writer.bytes(&row.correction).bytes(&row.signature);
 }

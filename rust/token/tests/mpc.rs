@@ -1,6 +1,6 @@
 //! Tokens of the second kind: round trips, every rule broken once, and every single bit flipped.
 
-use evanesce_token::mpc::{Body, Header, Token, formula};
+use evanesce_token::mpc::{Body, Header, Kind, Token, formula};
 use evanesce_token::{Gate, Malformed, Node, Row, limits};
 use proptest::prelude::*;
 
@@ -15,6 +15,7 @@ fn flat(t: usize, seats: usize) -> Gate {
 
 fn header(t: usize, seats: usize) -> Header {
     Header {
+        kind: Kind::Regenerated,
         key: [1; 32],
         nonce: [2; 32],
         name: "treasury".into(),
@@ -67,7 +68,8 @@ proptest! {
         prop_assert_eq!(decoded.unwrap().encode(), bytes);
         let body = &token.body;
         let id = formula::token_id(
-            &formula::deal(&header.encode()),
+            header.kind,
+            &formula::deal(header.kind, &header.encode()),
             &body.transcript,
             &body.vector[0],
             &formula::vector_hash(&body.vector),
@@ -86,9 +88,9 @@ fn every_rule_of_a_header_is_kept() {
     let good = header(2, 3);
     assert_eq!(good.validate(), Ok(()));
     for (suite, why) in [
-        ("ed25519", "unknown to regen-mpc"),
-        ("frost-p256", "unknown to regen-mpc"),
-        ("", "unknown to regen-mpc"),
+        ("ed25519", "no threshold suite"),
+        ("frost-p256", "no threshold suite"),
+        ("", "no threshold suite"),
     ] {
         let suite = suite.into();
         refused(
@@ -137,7 +139,7 @@ fn the_kind_is_part_of_the_header() {
     let Malformed(said) = Header::decode(&other).unwrap_err();
     assert_eq!(
         said,
-        "header.kind: kind \"Regen-mpc\" is unknown, must be regen-mpc"
+        "header.kind: kind \"Regen-mpc\" is unknown, must be regen-mpc or mpc"
     );
 }
 
@@ -216,21 +218,65 @@ fn every_flipped_bit_is_refused_or_changes_the_id_or_a_row() {
     assert!(accepted > 0);
 }
 
-/// Nothing that names one thing of the first kind names another of the second.
+/// Nothing that names one thing of the first kind names another of the second, nor of one form of the second what is of the
+/// other.
 #[test]
 fn its_hashes_are_not_those_of_the_first_kind() {
     use evanesce_token::formula as first;
     let (id, y) = ([1; 32], [2; 32]);
-    assert_ne!(formula::deal(b"h"), first::deal(b"h"));
-    assert_ne!(formula::contribution(&id, 0), first::contribution(&id, 0));
-    assert_ne!(
-        formula::row_statement(&id, 0, 1, &y),
-        first::row_statement(&id, 0, 1, &y)
-    );
-    let (mut wide, mut other, mut pad) = ([0; 64], [0; 64], [0; 32]);
+    let both = |hash: &dyn Fn(Kind) -> [u8; 32]| Kind::ALL.map(hash);
+    let all = [
+        both(&|kind| formula::deal(kind, b"h")),
+        both(&|kind| formula::token_id(kind, &id, &y, b"k", &y)),
+        both(&|kind| formula::contribution(kind, &id, 0)),
+        both(&|kind| formula::row_statement(kind, &id, 0, 1, &y)),
+        both(&|kind| formula::regenerated_statement(kind, &id, 0, 1)),
+        [first::deal(b"h"), first::contribution(&id, 0)],
+        [
+            first::row_statement(&id, 0, 1, &y),
+            formula::keeping_aad(&id, 0, 1),
+        ],
+    ];
+    let mut hashes = all.as_flattened().to_vec();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), all.as_flattened().len());
+    let (mut wide, mut other, mut pad, mut key) = ([0; 64], [0; 64], [0; 32], [0; 32]);
     formula::wide_mask(&y, "frost-ed25519", &mut wide);
     formula::wide_mask(&y, "frost-secp256k1-tr", &mut other);
+    formula::keeping_key(&y, "frost-ed25519", &mut key);
     first::pad(&y, &mut pad);
     assert_ne!(wide, other);
-    assert_ne!(wide[..32], pad);
+    assert!(wide[..32] != pad && wide[..32] != key && pad != key);
+}
+
+/// A row of one form does not go into a token of the other.
+#[test]
+fn rows_have_corrections_where_shares_are_regenerated_and_none_where_they_are_kept() {
+    let regenerated = header(2, 3);
+    let kept = Header {
+        kind: Kind::Kept,
+        ..regenerated.clone()
+    };
+    for (one, other) in [(&regenerated, &kept), (&kept, &regenerated)] {
+        let whole = token(one);
+        assert_eq!(
+            Token::decode(&whole.encode()).unwrap().encode(),
+            whole.encode()
+        );
+        let (mut bytes, header) = (whole.encode(), other.encode());
+        assert_ne!(token(other).id(), whole.id());
+        let at = bytes.windows(6).position(|w| w == b"header").unwrap();
+        let mut length = vec![0x58, header.len() as u8];
+        if header.len() > 255 {
+            length = vec![0x59, (header.len() >> 8) as u8, header.len() as u8];
+        }
+        let had = if one.encode().len() > 255 { 3 } else { 2 };
+        bytes.splice(
+            at + 6..at + 6 + had + one.encode().len(),
+            [length, header].concat(),
+        );
+        let Malformed(said) = Token::decode(&bytes).unwrap_err();
+        assert!(said.contains("correction"), "{said}");
+    }
 }

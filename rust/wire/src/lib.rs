@@ -4,6 +4,7 @@
 //! * [`tls`]: mutual TLS 1.3 over X25519MLKEM768 alone, peers pinned by key.
 //! * [`session`]: the end-to-end sealing of requests and shares inside TLS (PROTOCOL §6).
 //! * [`sessions`]: those that one side has open, a bounded number.
+//! * [`parcel`]: secrets from agent to agent, over a coordinator that learns nothing of them.
 //! * [`message`]: every body as a CBOR type with strict decoding.
 //! * [`grant`]: what one caller lets another ask for, and its end.
 //! * [`merkle`] and [`note`]: the agent log's RFC 6962 hashes and signed checkpoints, as receipts carry them, proofs
@@ -35,6 +36,7 @@ mod memo;
 pub mod merkle;
 pub mod message;
 pub mod note;
+pub mod parcel;
 pub mod session;
 pub mod sessions;
 pub mod tiles;

@@ -10,6 +10,8 @@ pub const DEPTH: usize = 24;
 pub const OPENINGS: usize = 1024;
 /// Most operations decided under one opening, so that its log entry keeps within 64 KiB.
 pub const REQUESTS_PER_OPENING: usize = 400;
+/// Most messages signed under one request by a quorum whose key is never put together.
+pub const SIGNATURES: usize = 64;
 /// A header above this many bytes may be sent by token id once the agent has seen it.
 pub const INLINE_HEADER: usize = 4096;
 /// Longest life of a sealing session (PROTOCOL §6).

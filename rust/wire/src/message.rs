@@ -15,6 +15,7 @@ mod seat;
 mod serving;
 mod session;
 mod status;
+pub mod threshold;
 mod word;
 
 use evanesce_token::Malformed;

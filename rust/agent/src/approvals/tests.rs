@@ -174,6 +174,7 @@ fn decide(
         policy: Some(&compiled),
         requests,
         salts: &salts,
+        inputs: &[],
         evidence: &evidence,
         directory: &DIRECTORY,
         used,

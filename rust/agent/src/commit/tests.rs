@@ -117,6 +117,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
             element: element.clone(),
             identity,
             me,
+            shelf: crate::threshold::Shelf::new(Arc::new(disk.clone())),
         }),
         commit,
         queued: 100,
@@ -347,7 +348,7 @@ impl World {
         };
         let mut ready = [self.agent.shown.prepare(context)];
         for (hash, body) in missing(&ready) {
-            let policy = Ok(Arc::new(Compiled::new(&body.header.policy)));
+            let policy = Ok(Arc::new(Compiled::new(body.judged().policy())));
             fill(&mut ready, &hash, &policy);
         }
         let [ready] = ready;

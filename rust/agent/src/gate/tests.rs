@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use evanesce_token::{Gate, Header};
+use evanesce_token::{Body, Gate, Header};
 use proptest::prelude::*;
 
 use super::*;
@@ -77,6 +77,7 @@ fn case<'a>(verb: Verb, who: &'a Known, body: &'a Body, requests: &'a [Request])
         policy: None,
         requests,
         salts: &NO_SALTS[..requests.len()],
+        inputs: &[],
         evidence: &NONE,
         directory: &NOBODY,
         used: &UNUSED,

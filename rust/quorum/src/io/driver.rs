@@ -33,7 +33,7 @@ use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
 use crate::work::Work;
-use crate::{check, heal, mint, order, retire, revoke, sessions, status};
+use crate::{check, heal, mint, order, retire, revoke, sessions, status, threshold};
 use requests::{Answered, Flight};
 
 /// Most operations under way: more is refused at once, so that memory stays bounded.
@@ -276,6 +276,30 @@ impl Driver {
             Message::Order(versions, command, done) => {
                 self.aside(async move {
                     done.send(order::order(&side, &versions, command, until).await)
+                });
+            }
+            Message::Create(spec, done) => {
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(async move { done.send(threshold::create(&side, *spec, until).await) })
+            }
+            Message::Renew(spec, done) => {
+                let until = Instant::now() + self.settings.mint_deadline;
+                self.aside(async move { done.send(threshold::renew(&side, *spec, until).await) })
+            }
+            Message::Finish(renewed, done) => {
+                self.aside(async move {
+                    done.send(Ok(threshold::finish(&side, &renewed, until).await));
+                });
+            }
+            Message::Sign(operation, done) => {
+                let until = Instant::now() + operation.deadline.unwrap_or(budget);
+                self.aside(
+                    async move { done.send(threshold::sign(&side, *operation, until).await) },
+                )
+            }
+            Message::Confirm(token, done) => {
+                self.aside(async move {
+                    done.send(Ok(threshold::check(&side, token, until).await));
                 });
             }
             Message::Sessions(patience, done) => self.aside(async move {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce_token::Token;
+use evanesce_token::{Token, mpc};
 use evanesce_wire::client::Dial;
 use evanesce_wire::message::{Command, Serving, Standing};
 use evanesce_wire::{Identity, World};
@@ -16,11 +16,14 @@ use crate::holder::{Directory, Holder, Settings};
 use crate::io::driver::Driver;
 use crate::mint::{MintSpec, Minted};
 use crate::operation::{Outcome, Reply};
-use crate::order::Ordered;
+use crate::order::{Ordered, Version};
 use crate::retire::Retirement;
 use crate::revoke::RevokedAt;
 use crate::settled::Settled;
 use crate::status::AgentStatus;
+use crate::threshold::{
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+};
 use crate::work::Work;
 
 /// What the thread is told.
@@ -32,7 +35,12 @@ pub(crate) enum Message {
     Repair(Box<(RepairSpec, Settled)>, Reply<Healed>),
     Check(Arc<Token>, Option<Box<Settled>>, Reply<CheckTable>),
     Retire(Arc<Token>, Box<Settled>, Reply<Retirement>),
-    Order(Vec<Arc<Token>>, Command, Reply<Ordered>),
+    Order(Vec<Version>, Command, Reply<Ordered>),
+    Create(Box<ThresholdSpec>, Reply<ThresholdMinted>),
+    Renew(Box<RenewalSpec>, Reply<Renewed>),
+    Finish(Arc<Renewed>, Reply<Renewal>),
+    Sign(Box<ThresholdOperation>, Reply<Outcome>),
+    Confirm(Arc<mpc::Token>, Reply<CheckTable>),
     Revoke(Vec<u8>, Reply<Vec<RevokedAt>>),
     Status(Reply<Vec<AgentStatus>>),
     Sessions(Duration, Reply<Vec<Standing>>),
@@ -52,6 +60,11 @@ impl Message {
             Self::Check(_, _, done) => done.send(Err(error)),
             Self::Retire(_, _, done) => done.send(Err(error)),
             Self::Order(_, _, done) => done.send(Err(error)),
+            Self::Create(_, done) => done.send(Err(error)),
+            Self::Renew(_, done) => done.send(Err(error)),
+            Self::Finish(_, done) => done.send(Err(error)),
+            Self::Sign(_, done) => done.send(Err(error)),
+            Self::Confirm(_, done) => done.send(Err(error)),
             Self::Revoke(_, done) => done.send(Err(error)),
             Self::Status(done) => done.send(Err(error)),
             Self::Sessions(_, done) => done.send(Err(error)),

@@ -329,6 +329,7 @@ impl Shared {
                 self.contexts.lock().unwrap().insert(body.id, body.clone());
                 Some(body)
             }
+            Context::Second { .. } => None,
         }
     }
 
@@ -550,6 +551,7 @@ impl Shared {
             entries: 0,
             tombstones: 0,
             frozen: 0,
+            shares: 0,
             peers: 0,
             heard: 0,
             standing: String::new(),

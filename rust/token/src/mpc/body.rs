@@ -15,7 +15,7 @@ pub struct Body {
     pub vector: Vec<Vec<u8>>,
     /// What all agents signed when the vector was made.
     pub transcript: [u8; 32],
-    /// `TH("mpc-deal", header)`, computed.
+    /// `deal`, computed.
     pub deal: [u8; 32],
     /// `token_id`, computed.
     pub id: [u8; 32],
@@ -39,8 +39,9 @@ impl Body {
         vector: Vec<Vec<u8>>,
         transcript: [u8; 32],
     ) -> Body {
-        let deal = formula::deal(&header_bytes);
+        let deal = formula::deal(header.kind, &header_bytes);
         let id = formula::token_id(
+            header.kind,
             &deal,
             &transcript,
             &vector[0],

@@ -1,6 +1,6 @@
 //! The header of the second kind: what a key is, who may sign with it and when.
 
-use super::{KIND, SUITES, SuiteFacts};
+use super::{Kind, SUITES, SuiteFacts};
 use crate::cbor::{Limits, Reader, Writer};
 use crate::gate::{Gate, Node};
 use crate::header::{VERSION, read_quorum, read_version, write_gate};
@@ -15,6 +15,8 @@ const KEYS: [&str; 11] = [
 /// What every agent is shown and judges by. Fields that the first kind has too mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Where the key's shares are between its uses.
+    pub kind: Kind,
     /// Identity of the key; the same after a refresh.
     pub key: [u8; 32],
     /// Fresh in every generation and every refresh.
@@ -46,7 +48,7 @@ impl Header {
         let mut map = reader.map(&KEYS)?;
         read_version(map.field("v")?)?;
         let key = map.field("key")?.bytes_n()?;
-        read_kind(map.field("kind")?)?;
+        let kind = read_kind(map.field("kind")?)?;
         let name = map.field("name")?.text(NAME_BYTES)?.to_owned();
         let nonce = map.field("nonce")?.bytes_n()?;
         let suite = read_suite(map.field("suite")?)?;
@@ -58,6 +60,7 @@ impl Header {
         map.end();
         reader.finish()?;
         Ok(Header {
+            kind,
             key,
             nonce,
             name,
@@ -76,7 +79,7 @@ impl Header {
         writer.map(KEYS.len());
         writer.key("v").uint(VERSION);
         writer.key("key").bytes(&self.key);
-        writer.key("kind").text(KIND);
+        writer.key("kind").text(self.kind.as_str());
         writer.key("name").text(&self.name);
         writer.key("nonce").bytes(&self.nonce);
         writer.key("suite").text(&self.suite);
@@ -109,21 +112,24 @@ impl Header {
     }
 }
 
-fn read_kind(reader: &mut Reader) -> Result<(), Malformed> {
-    match reader.text(KEY_BYTES)? {
-        KIND => Ok(()),
-        other => Err(reader.malformed(format_args!(
-            "kind {} is unknown, must be {KIND}",
-            quoted(other)
-        ))),
-    }
+fn read_kind(reader: &mut Reader) -> Result<Kind, Malformed> {
+    let word = reader.text(KEY_BYTES)?;
+    Kind::of(word).ok_or_else(|| {
+        let all = Kind::ALL.map(Kind::as_str).join(" or ");
+        reader.malformed(format_args!(
+            "kind {} is unknown, must be {all}",
+            quoted(word)
+        ))
+    })
 }
 
 fn read_suite(reader: &mut Reader) -> Result<String, Malformed> {
     let name = reader.text(NAME_BYTES)?;
     match SUITES.iter().any(|suite| suite.name == name) {
         true => Ok(name.to_owned()),
-        false => Err(reader.malformed(format_args!("suite {} is unknown to {KIND}", quoted(name)))),
+        false => {
+            Err(reader.malformed(format_args!("suite {} is no threshold suite", quoted(name))))
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! A whole token of the second kind: a body, and a row per seat.
 
+use super::Kind;
 use super::body::{Body, check_vector};
 use super::header::Header;
 use crate::cbor::{Limits, Reader, Writer};
 use crate::limits::{SEATS, TOKEN_BYTES, UINT};
 use crate::malformed::Malformed;
-use crate::token::{Row, read_row, write_row};
+use crate::token::Row;
 
 const KEYS: [&str; 4] = ["rows", "header", "vector", "transcript"];
 
@@ -14,7 +15,8 @@ const KEYS: [&str; 4] = ["rows", "header", "vector", "transcript"];
 pub struct Token {
     /// What the id is computed from.
     pub body: Body,
-    /// One per seat, in the order of the seats. Of this kind, a correction is `share − p` modulo the group's order, in the
+    /// One per seat, in the order of the seats. Where shares are kept there is no correction: it is null in the
+    /// token, and zeros here. Otherwise it is `share − p` modulo the group's order, in the
     /// suite's encoding of a scalar, and the signature over [`row_statement`](super::formula::row_statement).
     pub rows: Vec<Row>,
 }
@@ -36,6 +38,7 @@ impl Token {
         map.end();
         reader.finish()?;
         check_vector("token", &header, &vector)?;
+        let rows = in_form(&header, rows)?;
         check_rows(&header, &rows)?;
         let body = Body::from_checked(header_bytes.to_vec(), header, vector, transcript);
         Ok(Token { body, rows })
@@ -50,7 +53,7 @@ impl Token {
         writer.map(KEYS.len());
         writer.key("rows").array(self.rows.len());
         for row in &self.rows {
-            write_row(&mut writer, row);
+            write_row(&mut writer, body.header.kind, row);
         }
         writer.key("header").bytes(&body.header_bytes);
         writer.key("vector").array(body.vector.len());
@@ -78,6 +81,40 @@ impl Token {
     /// `token_id`: what callers pin, and agents compute.
     pub fn id(&self) -> &[u8; 32] {
         &self.body.id
+    }
+}
+
+fn read_row(reader: &mut Reader) -> Result<(Row, bool), Malformed> {
+    let mut row = reader.array(4..=4)?;
+    let holder = row.item("holder").bytes_n()?;
+    let epoch = row.item("epoch").uint()?;
+    let correction = row.item("correction").or_null(Reader::bytes_n)?;
+    let signature = row.item("signature").bytes(TOKEN_BYTES)?.to_vec();
+    let read = Row {
+        holder,
+        epoch,
+        correction: correction.unwrap_or_default(),
+        signature,
+    };
+    Ok((read, correction.is_some()))
+}
+
+fn write_row(writer: &mut Writer, kind: Kind, row: &Row) {
+    let correction = (kind == Kind::Regenerated).then_some(&row.correction[..]);
+    writer.array(4).bytes(&row.holder).uint(row.epoch);
+    writer.bytes_or_null(correction).bytes(&row.signature);
+}
+
+/// The rows, if they have corrections where they must, and none elsewhere.
+fn in_form(header: &Header, rows: Vec<(Row, bool)>) -> Result<Vec<Row>, Malformed> {
+    let masked = header.kind == Kind::Regenerated;
+    match rows.iter().position(|(_, has)| *has != masked) {
+        Some(seat) => Err(Malformed(format!(
+            "token.rows[{seat}].correction: of kind {} every row has {}",
+            header.kind.as_str(),
+            if masked { "one" } else { "none" }
+        ))),
+        None => Ok(rows.into_iter().map(|(row, _)| row).collect()),
     }
 }
 

@@ -143,6 +143,15 @@ pub enum Context {
         /// `TH("sealed", …)`.
         sealed: [u8; 32],
     },
+    /// All of one of the second kind (PROTOCOL §11).
+    Second {
+        /// Header, CBOR.
+        header: Vec<u8>,
+        /// The commitment vector.
+        vector: Vec<Vec<u8>>,
+        /// What all agents signed when it was made.
+        transcript: [u8; 32],
+    },
 }
 
 /// Seats of one token asked for the operations that share one opening.
@@ -195,14 +204,42 @@ impl Context {
                 w.key("commitments");
                 hashes(w, commitments);
             }
+            Self::Second {
+                header,
+                vector,
+                transcript,
+            } => {
+                w.map(3);
+                w.key("header").bytes(header);
+                w.key("vector").array(vector.len());
+                for point in vector {
+                    w.bytes(point);
+                }
+                w.key("transcript").bytes(transcript);
+            }
         }
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         const FULL: &[&str] = &["anchor", "header", "public", "sealed", "commitments"];
-        let (which, mut m) = r.map_of_either(&[&["id"], FULL])?;
-        if which == 0 {
-            return Ok(Self::Known(m.field("id")?.bytes_n()?));
+        const SECOND: &[&str] = &["header", "vector", "transcript"];
+        let (which, mut m) = r.map_of_either(&[&["id"], FULL, SECOND])?;
+        match which {
+            0 => return Ok(Self::Known(m.field("id")?.bytes_n()?)),
+            1 => {}
+            _ => {
+                let header = m.field("header")?;
+                let header = header.bytes(evanesce_token::limits::TOKEN_BYTES)?.to_vec();
+                let vector = m
+                    .field("vector")?
+                    .list(2..=SEATS, |r| Ok(r.bytes(33)?.to_vec()))?;
+                let transcript = m.field("transcript")?.bytes_n()?;
+                return Ok(Self::Second {
+                    header,
+                    vector,
+                    transcript,
+                });
+            }
         }
         Ok(Self::Full {
             anchor: m.field("anchor")?.bytes_n()?,
@@ -225,7 +262,7 @@ impl Context {
 }
 
 impl Opening {
-    fn write(&self, w: &mut Writer) {
+    pub(super) fn write(&self, w: &mut Writer) {
         w.map(5);
         w.key("rows").array(self.rows.len());
         for row in &self.rows {
@@ -248,7 +285,7 @@ impl Opening {
         }
     }
 
-    fn read(r: &mut Reader<'_>, contexts: usize) -> Result<Self, Malformed> {
+    pub(super) fn read(r: &mut Reader<'_>, contexts: usize) -> Result<Self, Malformed> {
         let mut m = r.map(&["rows", "salts", "context", "evidence", "requests"])?;
         let rows = m.field("rows")?.list(1..=SEATS, |r| {
             let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
@@ -476,6 +513,16 @@ impl SeatFault {
     }
 }
 
+impl SeatFault {
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let word = r.text(32)?;
+        let found = Self::ALL.iter().find(|(_, known)| *known == word);
+        found
+            .map(|(fault, _)| *fault)
+            .ok_or_else(|| r.malformed("an unknown fault"))
+    }
+}
+
 impl SeatAnswer {
     fn write(&self, w: &mut Writer) {
         let (fault, share) = match &self.result {
@@ -495,13 +542,7 @@ impl SeatAnswer {
     fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut m = r.map(&["seat", "fault", "sealed", "counter"])?;
         let seat = read_seat(m.field("seat")?)?;
-        let fault = m.field("fault")?.or_null(|r| {
-            let word = r.text(32)?;
-            let found = SeatFault::ALL.iter().find(|(_, known)| *known == word);
-            found
-                .map(|(fault, _)| *fault)
-                .ok_or_else(|| r.malformed("an unknown fault"))
-        })?;
+        let fault = m.field("fault")?.or_null(SeatFault::read)?;
         let sealed = m.field("sealed")?.or_null(|r| r.bytes_n())?;
         let last = m.field("counter")?;
         let counter = last.or_null(|r| r.uint())?;

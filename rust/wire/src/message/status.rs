@@ -33,6 +33,8 @@ pub struct Status {
     pub tombstones: u64,
     /// Tokens that are frozen here.
     pub frozen: u64,
+    /// Shares that it keeps, of tokens of kind `mpc`.
+    pub shares: u64,
     /// Other agents that it compares with; 0 for one that is alone.
     pub peers: u64,
     /// Of these, heard since it started.
@@ -53,7 +55,7 @@ impl Status {
     /// CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(19);
+        w.map(20);
         w.key("name").text(&self.name);
         w.key("agent").bytes(&self.agent);
         w.key("clock").uint(self.clock);
@@ -69,6 +71,7 @@ impl Status {
         }
         w.key("frozen").uint(self.frozen);
         w.key("memory").text(&self.memory);
+        w.key("shares").uint(self.shares);
         w.key("current").uint(self.current);
         w.key("element").text(&self.element);
         w.key("entries").uint(self.entries);
@@ -96,6 +99,7 @@ impl Status {
                 "epochs",
                 "frozen",
                 "memory",
+                "shares",
                 "current",
                 "element",
                 "entries",
@@ -117,6 +121,7 @@ impl Status {
                 epochs: m.field("epochs")?.list(0..=SEATS, |r| r.uint())?,
                 frozen: m.field("frozen")?.uint()?,
                 memory: m.field("memory")?.text(TEXT)?.to_owned(),
+                shares: m.field("shares")?.uint()?,
                 current: m.field("current")?.uint()?,
                 element: m.field("element")?.text(TEXT)?.to_owned(),
                 entries: m.field("entries")?.uint()?,

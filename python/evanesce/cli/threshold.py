@@ -1,0 +1,85 @@
+"""`evanesce key refresh-shares`: new shares of a key that is never put together (docs/threshold-api.md)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import click
+
+from evanesce import Token
+from evanesce._heal import Changes
+from evanesce._mint import Model
+from evanesce._text import printable
+from evanesce.cli import _options
+from evanesce.cli._app import App, receipts_json, verb
+from evanesce.cli._finish import check_free
+from evanesce.cli._keep import keep, openings
+from evanesce.cli.key import key, policy_text
+
+
+def register(root: click.Group) -> None:
+    """The verb is in the group `key`."""
+
+
+@verb(key)
+@_options.token_argument
+@click.option("--out", metavar="FILE", required=True, help="Where the new token is written, before old shares go.")
+@click.option(
+    "--model", type=click.Choice(["regen-mpc", "mpc"]), help="Where the new shares are to be. [default: as it is]"
+)
+@click.option("--policy", metavar="FILE", help="Other policies (- for stdin). [default: as they are]")
+@click.option("--revoke-old", is_flag=True, help="Then have the old token revoked, for good.")
+@_options.receipts_option
+@_options.force_option
+@_options.mint_deadline_option
+def refresh_shares(
+    app: App,
+    token: str,
+    pin: str | None,
+    trust_token: bool,
+    out: str,
+    model: str | None,
+    policy: str | None,
+    revoke_old: bool,
+    receipts: str | None,
+    force: bool,
+    deadline: int | None,
+) -> None:
+    """New shares of a key of model mpc or regen-mpc, for the same holders.
+
+    The public key stays. With --model regen-mpc shares that are kept become shares that are not: the old ones are
+    removed once all holders have signed that they have the new ones, and the new token is on disk.
+    """
+    check_free([out, receipts], force)
+    old = app.token(token, pin, trust_token)
+    changes = Changes()
+    if policy is not None:
+        changes["policy"] = policy_text(app, policy)
+    with app.working(f"refreshing the shares of {printable(old.name)}"), app.client(deadline) as client:
+        renewed = client.refresh_shares(old, Path(out), cast("Model | None", model), force=force, **changes)
+        revoked = client.revoke(old).settled if revoke_old else None
+    new: Token = renewed.token
+    if receipts:
+        keep(app, receipts, {"openings": openings(renewed.receipts)}, force)
+    app.emit(
+        {
+            "token": new.id,
+            "replaces": old.id,
+            "model": new.model,
+            "file": out,
+            "removed": renewed.removed,
+            "revoked": revoked,
+            "warnings": list(renewed.warnings),
+            "culprits": [asdict(culprit) for culprit in renewed.faults],
+            "receipts": receipts_json(renewed.receipts),
+        }
+    )
+    app.warn([*map(printable, renewed.warnings), *map(str, renewed.faults)])
+    app.say(f"Renewed {printable(new.name)}: {new.quorum}, {new.model}, the same public key.", "green")
+    app.say(f"Token id {new.id}, written to {printable(out)}; {renewed.removed} old shares were removed.")
+    if revoked is not True:
+        app.say(f"The old token {old.id} is not dead: evanesce key revoke it when nothing uses it any more.")
+    if renewed.faults or revoked is False:
+        raise click.exceptions.Exit(1)

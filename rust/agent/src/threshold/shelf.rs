@@ -1,0 +1,150 @@
+//! Shares that this agent keeps, of tokens of kind `mpc`: a small file for each, sealed under its element.
+//!
+//! A file that is removed is first overwritten and synced. That is all that a process can do: a disk may keep what was written before in a
+//! journal, a snapshot or a worn-out cell. What it keeps is sealed, and is worth nothing once the element's root is destroyed.
+
+use std::io;
+use std::sync::Arc;
+
+use evanesce_threshold::SealedShare;
+use evanesce_token::cbor::{Limits, Reader, Writer};
+use evanesce_token::{Malformed, limits};
+use evanesce_wire::Id;
+
+use crate::disk::Disk;
+
+/// The folder of the files.
+const FOLDER: &str = "shares";
+const KEYS: [&str; 6] = ["v", "seat", "epoch", "nonce", "token", "sealed"];
+
+/// The folder on the agent's disk.
+pub struct Shelf(Arc<dyn Disk>);
+
+/// A share as it is kept.
+pub struct Volume {
+    /// Its seat.
+    pub seat: u8,
+    /// The epoch of the root that it is sealed under.
+    pub epoch: u64,
+    /// The share.
+    pub share: SealedShare,
+}
+
+impl Shelf {
+    /// On that disk.
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self(disk)
+    }
+
+    /// Writes a share of a token, for good.
+    pub fn put(&self, token: &Id, volume: &Volume) -> io::Result<()> {
+        let mut w = Writer::new();
+        w.map(KEYS.len());
+        w.key("v").uint(1);
+        w.key("seat").uint(volume.seat.into());
+        w.key("epoch").uint(volume.epoch);
+        w.key("nonce").bytes(&volume.share.nonce);
+        w.key("token").bytes(token);
+        w.key("sealed").bytes(&volume.share.sealed);
+        self.0.replace(&name(token), &w.into_bytes())
+    }
+
+    /// The share of a token, if one is kept.
+    pub fn get(&self, token: &Id) -> io::Result<Option<Volume>> {
+        let Some(bytes) = self.0.read(&name(token))? else {
+            return Ok(None);
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        read(token, &bytes)
+            .map(Some)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.0))
+    }
+
+    /// Removes what is kept of a token; whether there was anything.
+    pub fn remove(&self, token: &Id) -> io::Result<bool> {
+        let name = name(token);
+        let there = self.0.read(&name)?.is_some_and(|bytes| !bytes.is_empty());
+        if there {
+            self.0.remove(&name)?;
+        }
+        Ok(there)
+    }
+
+    /// The tokens of which a share is kept.
+    pub fn all(&self) -> io::Result<Vec<Id>> {
+        let names = self.0.list(FOLDER)?;
+        let id = |name: &String| -> Option<Id> {
+            let mut id = [0; 32];
+            hex::decode_to_slice(name, &mut id).ok()?;
+            Some(id)
+        };
+        Ok(names.iter().filter_map(id).collect())
+    }
+}
+
+fn name(token: &Id) -> String {
+    format!("{FOLDER}/{}", hex::encode(token))
+}
+
+fn read(token: &Id, bytes: &[u8]) -> Result<Volume, Malformed> {
+    let mut reader = Reader::new("kept share", bytes, Limits::PROTOCOL)?;
+    let mut map = reader.map(&KEYS)?;
+    let version = map.field("v")?;
+    if version.uint()? != 1 {
+        return Err(version.malformed("an unknown version"));
+    }
+    let seat = map.field("seat")?;
+    let seat = match u8::try_from(seat.uint()?) {
+        Ok(number) if usize::from(number) < limits::SEATS => number,
+        _ => return Err(seat.malformed("no such seat")),
+    };
+    let epoch = map.field("epoch")?.uint()?;
+    let nonce = map.field("nonce")?.bytes_n()?;
+    let of = map.field("token")?;
+    if of.bytes_n::<32>()? != *token {
+        return Err(of.malformed("it is of another token than its name says"));
+    }
+    let sealed = map.field("sealed")?.bytes_n()?;
+    map.end();
+    reader.finish()?;
+    Ok(Volume {
+        seat,
+        epoch,
+        share: SealedShare { nonce, sealed },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Folder;
+
+    #[test]
+    fn a_share_is_kept_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(Arc::new(Folder::open(dir.path()).unwrap()));
+        let (one, other) = ([1; 32], [2; 32]);
+        assert!(shelf.get(&one).unwrap().is_none() && shelf.all().unwrap().is_empty());
+        let volume = Volume {
+            seat: 3,
+            epoch: 7,
+            share: SealedShare {
+                nonce: [4; 12],
+                sealed: [5; 48],
+            },
+        };
+        shelf.put(&one, &volume).unwrap();
+        let kept = shelf.get(&one).unwrap().unwrap();
+        assert_eq!((kept.seat, kept.epoch, kept.share), (3, 7, volume.share));
+        assert_eq!(shelf.all().unwrap(), [one]);
+        // under another token's name it is nothing
+        let path = |id: &Id| dir.path().join(name(id));
+        std::fs::copy(path(&one), path(&other)).unwrap();
+        assert!(shelf.get(&other).is_err());
+        assert!(shelf.remove(&one).unwrap() && shelf.remove(&other).unwrap());
+        assert!(!shelf.remove(&one).unwrap() && shelf.all().unwrap().is_empty());
+        assert!(!path(&one).exists());
+    }
+}

@@ -1,0 +1,537 @@
+//! What each verb of the second kind leads to: judged as all else, logged, done, answered.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use evanesce_policy::Compiled;
+use evanesce_token::mpc::{self, Header};
+use evanesce_wire::message::threshold::{
+    Agree, Announce, Commit, Committed, Confirm, Confirmed, Deal, Forget, Leave, Reply, Sign, Take,
+};
+use evanesce_wire::message::{Basis, Code, Opening, Request, SeatRow};
+use evanesce_wire::session::SealingSession;
+use evanesce_wire::{Id, WireError};
+use http::StatusCode;
+use tokio::task::JoinSet;
+
+use super::ceremony::{self, Base, Part};
+use super::errand::Errand;
+use super::pending::Waiting;
+use super::{Obstacle, with_suite};
+use crate::api::{Answer, Api, Trouble, malformed, trouble};
+use crate::events::Event;
+use crate::gate::{FROZEN, Inputs, Refusal, Verb};
+use crate::known::Known;
+use crate::regenerate::Hands;
+use crate::room::Room;
+use crate::shown::Ready;
+use crate::subject::Subject;
+use crate::work::Work;
+use evanesce_token::formula;
+
+impl From<Refusal> for Obstacle {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code, refusal.reason)
+    }
+}
+
+/// One request of the second kind, and what it takes to answer it.
+struct Asked<'a> {
+    api: &'a Api,
+    verb: Verb,
+    who: Arc<Known>,
+    session: Arc<SealingSession>,
+    room: Option<Room>,
+}
+
+type Told = Result<Reply, Obstacle>;
+
+impl Api {
+    /// Answers a verb of the second kind.
+    pub async fn of_the_second_kind(
+        &self,
+        verb: Verb,
+        who: Arc<Known>,
+        session: Arc<SealingSession>,
+        plain: Vec<u8>,
+        room: Room,
+    ) -> Answer {
+        let mut asked = Asked {
+            api: self,
+            verb,
+            who,
+            session,
+            room: Some(room),
+        };
+        let told = match verb {
+            Verb::MpcAnnounce => asked.announce(read(Announce::decode(&plain))?).await,
+            Verb::MpcAgree => {
+                let told = read(Agree::decode(&plain))?;
+                let id = told.ceremony;
+                asked
+                    .turn(id, move |part, hands| {
+                        Ok(part.agree(hands, &told)?.encode())
+                    })
+                    .await
+            }
+            Verb::MpcDeal => {
+                let told = read(Deal::decode(&plain))?;
+                let id = told.ceremony;
+                asked
+                    .turn(id, move |part, hands| Ok(part.deal(hands, &told)?.encode()))
+                    .await
+            }
+            Verb::MpcTake => asked.take(read(Take::decode(&plain))?).await,
+            Verb::MpcForget => asked.forget(read(Forget::decode(&plain))?).await,
+            Verb::MpcConfirm => {
+                let told = read(Confirm::decode(&plain))?;
+                let (now, most) = (self.now(), self.limits.checks_per_second);
+                if !self.agent().checks.take(&asked.who.id, 1, now) {
+                    let why = format!("{} may have {most} seats checked a second", asked.who.name);
+                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+                }
+                asked.confirm(told).await
+            }
+            Verb::MpcCommit => {
+                let told = read(Commit::decode(&plain))?;
+                let (now, most) = (self.now(), self.limits.operations_per_second);
+                let count = told.messages.len();
+                let take = || {
+                    self.agent()
+                        .operations
+                        .take(&asked.who.id, count as u64, now)
+                };
+                if most > 0 && !take() {
+                    let why = format!("{} may ask for {most} operations a second", asked.who.name);
+                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+                }
+                if self.threshold.pending().is_full(&asked.who.id, count, now) {
+                    let why = "too many signatures wait for their second round";
+                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+                }
+                asked.commit(told).await
+            }
+            Verb::MpcSign => asked.sign(read(Sign::decode(&plain))?).await,
+            _ => return trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
+        };
+        let reply = told.unwrap_or_else(Obstacle::reply);
+        let room = asked.room.take().unwrap_or_else(|| self.rooms.bytes(None));
+        Ok((reply.encode(), room))
+    }
+
+    /// Runs what takes its time away from this thread, where the world has others.
+    async fn aside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Hands) -> T + Send + 'static,
+    ) -> Result<T, Obstacle> {
+        let hands = self.threshold.hands.clone();
+        if self.world.single_threaded() {
+            return Ok(job(&hands));
+        }
+        let mut running = JoinSet::new();
+        running.spawn_blocking(move || job(&hands));
+        let done = running.join_next().await.and_then(Result::ok);
+        done.ok_or_else(|| Obstacle::new(Code::Unavailable, "the agent failed over this"))
+    }
+}
+
+fn read<T>(decoded: Result<T, WireError>) -> Result<T, Trouble> {
+    decoded.map_err(malformed)
+}
+
+impl Asked<'_> {
+    /// Begins a ceremony: the header is one that this agent would enforce, and where shares are renewed, the old one lets it.
+    async fn announce(&mut self, told: Announce) -> Told {
+        let header =
+            Header::decode(&told.header).map_err(|e| Obstacle::new(Code::Malformed, e.0))?;
+        let now = self.api.now();
+        if header.expired_at(now / 1000) {
+            return Err(Obstacle::new(Code::Expired, "the token would have expired"));
+        }
+        self.enforceable(&told.header, &header).await?;
+        let mut receipt = None;
+        let base = match &told.base {
+            None => None,
+            Some(leave) => {
+                let (base, permitted) = self.renews(&told, &header, leave).await?;
+                receipt = Some(permitted);
+                Some(base)
+            }
+        };
+        let (id, caller) = (told.ceremony, self.who.id);
+        let begun = self.api.threshold.ceremonies().begin(id, &caller, now);
+        begun.map_err(|why| Obstacle::new(Code::Overloaded, why))?;
+        let begun = self
+            .api
+            .aside(move |hands| ceremony::begin(hands, &told, base))
+            .await;
+        match begun.and_then(|begun| begun) {
+            Ok((part, announced)) => {
+                self.api.threshold.ceremonies().put(&id, part);
+                let mut reply = Reply::done(announced.encode());
+                if let Some((checkpoint, proof)) = receipt {
+                    (reply.checkpoint, reply.receipt) = (checkpoint, proof);
+                }
+                Ok(reply)
+            }
+            Err(obstacle) => {
+                self.api.threshold.ceremonies().end(&id);
+                Err(obstacle)
+            }
+        }
+    }
+
+    /// Whether the policy of a header that is to be can be enforced here.
+    async fn enforceable(&self, bytes: &[u8], header: &Header) -> Result<(), Obstacle> {
+        // Of no key yet: what is judged of it is in the header.
+        let points = vec![vec![0; header.facts().map_or(0, |suite| suite.point)]; header.quorum.t];
+        let body = mpc::Body::new(bytes.to_vec(), points, [0; 32])
+            .map_err(|e| Obstacle::new(Code::Malformed, e.0))?;
+        let mut ready = [Ok(self.api.agent().shown.prepare_header(body))];
+        self.api.compile(&self.who, &mut ready).await;
+        let [ready] = ready;
+        let ready = ready?;
+        let policy = ready.policy(true)?;
+        let invalid = policy.and_then(Compiled::invalid);
+        let invalid = invalid
+            .map(str::to_owned)
+            .or_else(|| ready.bounds().err().map(str::to_owned));
+        match invalid {
+            Some(why) => Err(Obstacle::refused(format!(
+                "the policy cannot be enforced: {why}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the shares of a key may be renewed under this header: as its token's policy has it, judged and logged.
+    async fn renews(
+        &mut self,
+        told: &Announce,
+        header: &Header,
+        leave: &Leave,
+    ) -> Result<(Base, Receipt), Obstacle> {
+        let deal = formula_deal(header, &told.header);
+        let inputs = vec![Some(vec![&deal[..]])];
+        let ready = self.ready(leave.context.clone()).await?;
+        let old = ready.subject().second()?.clone();
+        let same = |is: bool, what: &str| match is {
+            true => Ok(()),
+            false => Err(Obstacle::refused(format!("shares are renewed {what}"))),
+        };
+        same(header.key == old.header.key, "for the same key")?;
+        same(header.suite == old.header.suite, "in the same suite")?;
+        same(
+            header.replaces == Some(old.id),
+            "by what replaces their token",
+        )?;
+        same(header.nonce != old.header.nonce, "under a new header")?;
+        let row = one_row(&leave.opening)?;
+        same(row.seat == told.seat, "at the same seat")?;
+        let (work, _) = self.judged(&ready, leave.opening.clone(), &inputs)?;
+        let receipt = work.receipt_after(self.api).await?;
+        Ok((Base { body: old, row }, receipt))
+    }
+
+    async fn ready(&self, context: evanesce_wire::message::Context) -> Result<Ready, Obstacle> {
+        let mut ready = [self.api.agent().shown.prepare(context)];
+        self.api.compile(&self.who, &mut ready).await;
+        let [ready] = ready;
+        Ok(ready?)
+    }
+
+    /// Has an opening judged; work, of which nothing is done yet, if it is permitted and this agent's. Otherwise the reply, logged.
+    fn judged(
+        &mut self,
+        ready: &Ready,
+        opening: Opening,
+        inputs: &[Option<Inputs<'_>>],
+    ) -> Result<(Work, usize), Obstacle> {
+        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
+        let now = self.api.world.unix_millis();
+        let ready = Ok(ready.clone());
+        let count = opening.requests.len();
+        self.api
+            .agent()
+            .judge_of(&mut work, &ready, opening, inputs, now);
+        work.room = self.room.take();
+        Ok((work, count))
+    }
+
+    /// A turn of a ceremony that nothing is logged of.
+    async fn turn(
+        &mut self,
+        id: Id,
+        turn: impl FnOnce(&mut dyn Part, &Hands) -> Result<Vec<u8>, Obstacle> + Send + 'static,
+    ) -> Told {
+        let mut part = self.part(&id)?;
+        let done = self.api.aside(move |hands| {
+            let said = turn(&mut *part, hands);
+            said.map(|said| (said, part))
+        });
+        match done.await.and_then(|done| done) {
+            Ok((said, part)) => {
+                self.api.threshold.ceremonies().put(&id, part);
+                Ok(Reply::done(said))
+            }
+            Err(obstacle) => {
+                self.api.threshold.ceremonies().end(&id);
+                Err(obstacle)
+            }
+        }
+    }
+
+    /// The last turn. What was dealt is held where it fails: all may sign that they have their shares yet.
+    async fn forget(&mut self, told: Forget) -> Told {
+        let id = told.ceremony;
+        let mut part = self.part(&id)?;
+        let done = self.api.aside(move |hands| {
+            let said = part.forget(hands, &told);
+            (said, part)
+        });
+        let (said, part) = done.await?;
+        match said {
+            Ok(forgot) => {
+                self.api.threshold.ceremonies().end(&id);
+                Ok(Reply::done(forgot.encode()))
+            }
+            Err(obstacle) => {
+                self.api.threshold.ceremonies().put(&id, part);
+                Err(obstacle)
+            }
+        }
+    }
+
+    fn part(&self, id: &Id) -> Result<Box<dyn Part>, Obstacle> {
+        let now = self.api.now();
+        let part = self.api.threshold.ceremonies().take(id, &self.who.id, now);
+        part.ok_or_else(|| {
+            Obstacle::refused(
+                "no such ceremony of this caller's is at its next turn here: begin anew",
+            )
+        })
+    }
+
+    /// The turn in which a token comes to be: logged before there is a row of it.
+    async fn take(&mut self, told: Take) -> Told {
+        let id = told.ceremony;
+        let taken = self.take_logged(told).await;
+        if taken.is_err() {
+            self.api.threshold.ceremonies().end(&id);
+        }
+        taken
+    }
+
+    async fn take_logged(&mut self, told: Take) -> Told {
+        let id = told.ceremony;
+        let mut part = self.part(&id)?;
+        let finished = self.api.aside(move |hands| {
+            let made = part.finish(hands, &told);
+            made.map(|made| (made, part))
+        });
+        let ((body, seat), mut part) = finished.await??;
+        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
+        let (now, subject) = (self.api.now(), Subject::Second(body));
+        let (basis, seats) = (Basis::default(), vec![seat]);
+        let (who, done) = (self.who.clone(), Ok(Code::Done));
+        self.api
+            .agent()
+            .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
+        work.room = self.room.take();
+        let receipt = work.receipt_after(self.api).await?;
+        let row = self.api.aside(move |hands| {
+            let row = part.row(hands);
+            row.map(|row| (row, part))
+        });
+        let (row, part) = row.await??;
+        self.api.threshold.ceremonies().put(&id, part);
+        Ok(with_receipt(row.encode(), receipt))
+    }
+
+    /// Whether this agent's share can be had from a row. Nothing is released.
+    async fn confirm(&mut self, told: Confirm) -> Told {
+        let Confirm { context, row } = told;
+        let ready = self.api.agent().shown.prepare(context)?;
+        let body = ready.subject().second()?.clone();
+        self.is_alive(&body.id)?;
+        let confirmed = self.api.aside(move |hands| {
+            with_suite!(body.header.suite.as_str(), confirm(hands, &body, &row))
+        });
+        Ok(Reply::done(confirmed.await??.encode()))
+    }
+
+    fn is_alive(&self, token: &Id) -> Result<(), Obstacle> {
+        let agent = self.api.agent();
+        if agent.tombstones.contains(token) {
+            return Err(Obstacle::new(Code::Retired, "the token was retired here"));
+        }
+        if agent.orders.is_frozen(token) {
+            return Err(Obstacle::refused(FROZEN));
+        }
+        Ok(())
+    }
+
+    /// The first round: messages are decided on, and nonces drawn for them.
+    async fn commit(&mut self, told: Commit) -> Told {
+        let Commit {
+            context,
+            opening,
+            messages,
+        } = told;
+        let row = one_row(&opening)?;
+        let seat = row.seat;
+        let ready = self.ready(context).await?;
+        let body = ready.subject().second()?.clone();
+        let inputs: Vec<Option<Inputs<'_>>> = messages
+            .iter()
+            .map(|message| message.as_deref().map(|message| vec![message]))
+            .collect();
+        let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
+        let request = formula::request_hash(&parts);
+        let each = both(&opening, &messages)?;
+        let (mut work, count) = self.judged(&ready, opening.clone(), &inputs)?;
+        if let Some(decision) = work.decisions.first_mut()
+            && decision.code == Code::Done
+        {
+            decision.follows = true;
+            work.errand = Some(Box::new(Errand::new(body.clone(), row, each)));
+        }
+        let mut work = work.done(self.api).await?;
+        let errand = work.errand.take();
+        let (checkpoint, proof) = work.decided()?;
+        self.room = work.room.take();
+        let receipt = (checkpoint, proof);
+        let Some(errand) = errand else {
+            return Err(Obstacle::refused("nothing was drawn"));
+        };
+        let committed = match errand.outcome() {
+            Ok(committed) => committed,
+            Err(obstacle) => {
+                self.api.metrics.faulty.fetch_add(1, Relaxed);
+                self.api.events.emit(Event::Faulty {
+                    token: &hex::encode(body.id),
+                    seat,
+                    why: &obstacle.reason,
+                });
+                let mut reply = obstacle.reply();
+                (reply.checkpoint, reply.receipt) = receipt;
+                return Ok(reply);
+            }
+        };
+        let waiting = Waiting {
+            caller: self.who.id,
+            session: self.session.id,
+            token: body.id,
+            count,
+            signer: committed.signer,
+        };
+        let now = self.api.now();
+        self.api.threshold.pending().keep(request, waiting, now);
+        let said = Committed::Points(committed.points).encode();
+        Ok(with_receipt(said, receipt))
+    }
+
+    /// The second round: what was decided on in the first is signed, once.
+    async fn sign(&mut self, told: Sign) -> Told {
+        let now = self.api.now();
+        let waiting =
+            self.api
+                .threshold
+                .pending()
+                .take(&told.request, &self.who.id, &self.session.id, now);
+        let Some(waiting) = waiting else {
+            let why = "no nonces wait here for that request: commit anew";
+            return Err(Obstacle::refused(why));
+        };
+        // What has been ordered since then holds.
+        self.is_alive(&waiting.token)?;
+        let signed = self
+            .api
+            .aside(move |hands| waiting.signer.sign(hands, &told.commitments));
+        Ok(Reply::done(Committed::Shares(signed.await??).encode()))
+    }
+}
+
+type Receipt = (String, Option<evanesce_wire::message::LogProof>);
+
+impl Work {
+    /// Logged, and done.
+    async fn done(self, api: &Api) -> Result<Work, Obstacle> {
+        let done = api.queue.run(self).await;
+        done.ok_or_else(|| {
+            let why = "the agent failed over this request; nothing was released";
+            Obstacle::new(Code::Unavailable, why)
+        })
+    }
+
+    /// Its one decision, if it was permitted, by its receipt.
+    fn decided(&mut self) -> Result<Receipt, Obstacle> {
+        let (code, reason, fault) = match self.decisions.first() {
+            Some(one) => (one.code, one.reason.clone(), one.faults.first().cloned()),
+            None => (Code::Unavailable, "nothing was decided".into(), None),
+        };
+        let receipt = self.receipt();
+        if code == Code::Done {
+            return Ok(receipt);
+        }
+        let mut obstacle = Obstacle::new(code, reason);
+        if let Some(evanesce_wire::message::SeatResult::Fault(fault)) = fault.map(|one| one.result)
+        {
+            obstacle.fault = Some(fault);
+        }
+        obstacle.receipt = Some(Box::new(receipt));
+        Err(obstacle)
+    }
+
+    async fn receipt_after(self, api: &Api) -> Result<Receipt, Obstacle> {
+        self.done(api).await?.decided()
+    }
+}
+
+fn with_receipt(value: Vec<u8>, (checkpoint, receipt): Receipt) -> Reply {
+    Reply {
+        receipt,
+        checkpoint,
+        ..Reply::done(value)
+    }
+}
+
+/// An agent has one seat of a token of this kind.
+fn one_row(opening: &Opening) -> Result<SeatRow, Obstacle> {
+    match &opening.rows[..] {
+        [row] => Ok(row.clone()),
+        rows => {
+            let why = format!("{} rows, must be this agent's one", rows.len());
+            Err(Obstacle::new(Code::Malformed, why))
+        }
+    }
+}
+
+/// Each request's hash, with what it has signed.
+fn both(opening: &Opening, messages: &[Option<Vec<u8>>]) -> Result<Vec<(Id, Vec<u8>)>, Obstacle> {
+    let all = opening.requests.iter().zip(messages);
+    let each = all.map(|(bytes, message)| {
+        let malformed = |why: String| Obstacle::new(Code::Malformed, why);
+        let request = Request::decode(bytes).map_err(|e| malformed(e.to_string()))?;
+        let signed = message.clone().or(request.payload);
+        let signed = signed.ok_or_else(|| malformed("what is to be signed is missing".into()))?;
+        Ok((formula::request_hash(&[bytes]), signed))
+    });
+    each.collect()
+}
+
+fn formula_deal(header: &Header, bytes: &[u8]) -> [u8; 32] {
+    mpc::formula::deal(header.kind, bytes)
+}
+
+fn confirm<S: evanesce_threshold::Suite>(
+    hands: &Hands,
+    body: &mpc::Body,
+    row: &SeatRow,
+) -> Result<Confirmed, Obstacle> {
+    hands.have::<S>(body, row)?;
+    let kind = body.header.kind;
+    let statement = mpc::formula::regenerated_statement(kind, &body.id, row.seat, row.epoch);
+    let signature = hands.identity.sign(&statement)?;
+    Ok(Confirmed { signature })
+}

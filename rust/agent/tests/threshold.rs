@@ -1,0 +1,477 @@
+//! What an agent does for a coordinator that is not honest: keys that are never put together, at real agents, spoken to by hand.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
+use evanesce_agent::{Handle, spawn};
+use evanesce_threshold::dkg::{Plan, begin};
+use evanesce_threshold::sign::Signing;
+use evanesce_threshold::{Ed25519, Group};
+use evanesce_token::mpc::{Body, Header, Kind, formula as second};
+use evanesce_token::{Gate, formula};
+use evanesce_wire::client::Way;
+use evanesce_wire::message::threshold::{
+    Agree, Agreed, Announce, Announced, Commit, Committed, Confirm, Confirmed, Deal, Dealt, Forget,
+    Forgot, Parcel, Place as Seated, Reply, Sign, Take, Taken, announced_statement, ceremony_hash,
+};
+use evanesce_wire::message::{Batch, Code, Context, Evidence, Opening, Request, SeatRow};
+use evanesce_wire::parcel::BoxKey;
+use evanesce_wire::{FileIdentity, Id, Identity, WireError};
+
+/// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
+struct Company {
+    places: Vec<Place>,
+    _agents: Vec<Handle>,
+    lines: Vec<Line>,
+    header: Header,
+    ceremony: [u8; 32],
+}
+
+impl Company {
+    async fn new(kind: Kind) -> Self {
+        let places: Vec<_> = (0..3).map(|_| Place::new("")).collect();
+        let ops = Caller::new("ops", places[0].dir.path());
+        let (mut agents, mut lines) = (Vec::new(), Vec::new());
+        for place in &places {
+            place.know(&[(&ops, EVERY_ROLE)]);
+            let agent = spawn(place.config()).unwrap();
+            lines.push(ops.open(agent.address(), agent.id()).await);
+            agents.push(agent);
+        }
+        let (mut nonce, mut ceremony) = ([0; 32], [0; 32]);
+        evanesce_secret::random(&mut nonce);
+        evanesce_secret::random(&mut ceremony);
+        let header = Header {
+            kind,
+            key: [1; 32],
+            nonce,
+            name: "treasury".into(),
+            suite: "frost-ed25519".into(),
+            quorum: Gate::parse("2 of (a, b, c)").unwrap(),
+            policy: String::new(),
+            created: now(),
+            expires: None,
+            replaces: None,
+        };
+        Self {
+            places,
+            _agents: agents,
+            lines,
+            header,
+            ceremony,
+        }
+    }
+
+    fn ids(&self) -> Vec<Id> {
+        self.lines.iter().map(|line| line.agent).collect()
+    }
+
+    async fn announce(&self) -> Vec<Announced> {
+        let mut all = Vec::new();
+        for (seat, line) in (0..).zip(&self.lines) {
+            let announce = Announce {
+                ceremony: self.ceremony,
+                header: self.header.encode(),
+                agents: self.ids(),
+                seat,
+                base: None,
+            };
+            let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
+            all.push(said.unwrap());
+        }
+        all
+    }
+
+    async fn agree(&self, seat: usize, announcements: &[Announced]) -> Result<Agreed, Box<Reply>> {
+        let agree = Agree {
+            ceremony: self.ceremony,
+            announcements: announcements.to_vec(),
+        };
+        ask(
+            &self.lines[seat],
+            "mpc-agree",
+            agree.encode(),
+            Agreed::decode,
+        )
+        .await
+    }
+
+    async fn deal(&self, seat: usize, signatures: &[Vec<u8>]) -> Result<Dealt, Box<Reply>> {
+        let deal = Deal {
+            ceremony: self.ceremony,
+            signatures: signatures.to_vec(),
+        };
+        ask(&self.lines[seat], "mpc-deal", deal.encode(), Dealt::decode).await
+    }
+
+    async fn take(&self, seat: usize, parcels: Vec<Parcel>) -> Result<Taken, Box<Reply>> {
+        let take = Take {
+            ceremony: self.ceremony,
+            parcels,
+        };
+        ask(&self.lines[seat], "mpc-take", take.encode(), Taken::decode).await
+    }
+
+    async fn forget(
+        &self,
+        seat: usize,
+        made: &Made,
+        signatures: &[Vec<u8>],
+    ) -> Result<Forgot, Box<Reply>> {
+        let forget = Forget {
+            ceremony: self.ceremony,
+            epochs: made.rows.iter().map(|row| row.epoch).collect(),
+            signatures: signatures.to_vec(),
+        };
+        ask(
+            &self.lines[seat],
+            "mpc-forget",
+            forget.encode(),
+            Forgot::decode,
+        )
+        .await
+    }
+
+    /// Until shares have been dealt: what each seat is sent.
+    async fn dealt(&self) -> Vec<Vec<Parcel>> {
+        let announced = self.announce().await;
+        let mut signatures = Vec::new();
+        for seat in 0..3 {
+            signatures.push(self.agree(seat, &announced).await.unwrap().signature);
+        }
+        let mut inbound = vec![Vec::new(); 3];
+        for from in 0..3 {
+            for parcel in self.deal(from, &signatures).await.unwrap().parcels {
+                let seat = from as u32;
+                inbound[parcel.seat as usize].push(Parcel { seat, ..parcel });
+            }
+        }
+        inbound
+    }
+
+    async fn made(&self) -> Made {
+        let mut rows = Vec::new();
+        let mut body = None;
+        for (seat, parcels) in self.dealt().await.into_iter().enumerate() {
+            let taken = self.take(seat, parcels).await.unwrap();
+            let (bytes, transcript) = (self.header.encode(), taken.transcript);
+            body = Some(Body::new(bytes, taken.vector, transcript).unwrap());
+            rows.push(SeatRow {
+                seat: seat as u32,
+                holder: self.lines[seat].agent,
+                epoch: taken.epoch,
+                correction: taken.correction.unwrap_or_default(),
+            });
+        }
+        let body = body.unwrap();
+        Made { body, rows }
+    }
+
+    async fn confirm(&self, seat: usize, made: &Made) -> Result<Confirmed, Box<Reply>> {
+        let confirm = Confirm {
+            context: made.context(),
+            row: made.rows[seat].clone(),
+        };
+        ask(
+            &self.lines[seat],
+            "mpc-confirm",
+            confirm.encode(),
+            Confirmed::decode,
+        )
+        .await
+    }
+}
+
+struct Made {
+    body: Body,
+    rows: Vec<SeatRow>,
+}
+
+const SALT: [u8; 32] = [5; 32];
+
+impl Made {
+    fn context(&self) -> Context {
+        Context::Second {
+            header: self.body.header_bytes.clone(),
+            vector: self.body.vector.clone(),
+            transcript: self.body.transcript,
+        }
+    }
+
+    fn commit(&self, line: &Line, seat: usize, asked: &[u8], given: &[u8]) -> Commit {
+        let suite = &self.body.header.suite;
+        let mut id = [0; 16];
+        evanesce_secret::random(&mut id);
+        let request = Request {
+            token: self.body.id,
+            action: "sign".into(),
+            suite: suite.clone(),
+            input: formula::input_digest(&SALT, "sign", suite, &[asked]),
+            caller: line.caller,
+            session: line.session.id,
+            id,
+            not_after: now() + 60,
+            payload: None,
+        };
+        Commit {
+            context: self.context(),
+            opening: Opening {
+                context: 0,
+                requests: vec![request.encode()],
+                salts: vec![Some(SALT)],
+                evidence: Evidence::default(),
+                rows: vec![self.rows[seat].clone()],
+            },
+            messages: vec![Some(given.to_vec())],
+        }
+    }
+}
+
+async fn ask<T>(
+    line: &Line,
+    verb: &str,
+    body: Vec<u8>,
+    decode: impl Fn(&[u8]) -> Result<T, WireError>,
+) -> Result<T, Box<Reply>> {
+    let answer = line.send(verb, body).await;
+    let answer = answer.unwrap_or_else(|e| panic!("{verb}: {e}"));
+    let reply = Reply::decode(&answer).unwrap();
+    match &reply.value {
+        Some(value) => Ok(decode(value).unwrap()),
+        None => Err(Box::new(reply)),
+    }
+}
+
+fn refused<T>(found: Result<T, Box<Reply>>, what: &str) -> Box<Reply> {
+    let reply = found.err().expect("refused");
+    let culprits: Vec<_> = reply.culprits.iter().map(|one| &one.reason).collect();
+    let said = format!("{} {culprits:?}", reply.reason);
+    assert!(said.contains(what), "{what}: {said}");
+    reply
+}
+
+#[test]
+fn nothing_secret_leaves_where_not_all_were_told_the_same() {
+    tell(async {
+        let company = Company::new(Kind::Regenerated).await;
+        let announced = company.announce().await;
+        // the agent at seat 0 says something else to the others: it signs both
+        let identity = FileIdentity::open(&company.places[0].path("identity.key")).unwrap();
+        let plan = Plan::of(&company.header, &company.ids(), 0).unwrap();
+        let (_, announcement) = begin::<Ed25519>(plan).unwrap();
+        let (_, key) = BoxKey::draw().unwrap();
+        let bytes = company.header.encode();
+        let hash = ceremony_hash(&company.ceremony, &bytes, &company.ids());
+        let statement = announced_statement(&hash, 0, &announcement, &key);
+        let mut other = announced.clone();
+        other[0] = Announced {
+            spki: identity.spki().to_vec(),
+            key,
+            signature: identity.sign(&statement).unwrap(),
+            announcement,
+        };
+        let zero = company.agree(0, &announced).await.unwrap();
+        let one = company.agree(1, &announced).await.unwrap();
+        let two = company.agree(2, &other).await.unwrap();
+        assert!(zero.transcript == one.transcript && one.transcript != two.transcript);
+        let signatures = [zero.signature, one.signature, two.signature];
+        for (seat, blamed) in [(1, 2), (2, 0)] {
+            let reply = refused(company.deal(seat, &signatures).await, "told something else");
+            assert_eq!(reply.culprits[0].seat, blamed);
+        }
+        // and a signature that is missing is not had by asking again
+        refused(company.deal(1, &signatures).await, "begin anew");
+        company
+    });
+}
+
+#[test]
+fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
+    tell(async {
+        let company = Company::new(Kind::Kept).await;
+        let mut announced = company.announce().await;
+        announced[1].key[0] ^= 1;
+        let reply = refused(
+            company.agree(0, &announced).await,
+            "not signed by the agent",
+        );
+        assert_eq!(reply.culprits[0].seat, 1);
+
+        let first = company;
+        let company = Company::new(Kind::Kept).await;
+        let mut inbound = company.dealt().await;
+        inbound[0][0].sealed.sealed[0] ^= 1;
+        refused(
+            company.take(0, inbound[0].clone()).await,
+            "not signed by that one",
+        );
+        inbound[1].pop();
+        refused(
+            company.take(1, inbound[1].clone()).await,
+            "one share of each other seat",
+        );
+        // what was meant for another seat, in the place of this one's
+        let mut swapped = inbound[2].clone();
+        swapped[0].sealed = inbound[0][0].sealed.clone();
+        refused(company.take(2, swapped).await, "not signed by that one");
+        for place in &company.places {
+            assert!(!place.path("shares").exists(), "nothing was kept");
+        }
+        (first, company)
+    });
+}
+
+#[test]
+fn what_was_dealt_is_held_until_all_have_signed_that_they_have_their_shares() {
+    for kind in Kind::ALL {
+        tell(async {
+            let company = Company::new(kind).await;
+            let made = company.made().await;
+            let mut signatures = Vec::new();
+            for seat in 0..3 {
+                let confirmed = company.confirm(seat, &made).await.unwrap();
+                let statement = second::regenerated_statement(
+                    kind,
+                    &made.body.id,
+                    seat as u32,
+                    made.rows[seat].epoch,
+                );
+                let spki = company.lines[seat].connection.peer_spki().to_vec();
+                assert!(evanesce_wire::verify_statement(
+                    &spki,
+                    &statement,
+                    &confirmed.signature
+                ));
+                signatures.push(confirmed.signature);
+            }
+            let mut short = signatures.clone();
+            short[2] = signatures[1].clone();
+            let reply = refused(
+                company.forget(0, &made, &short).await,
+                "has not signed that it has",
+            );
+            assert_eq!(reply.culprits[0].seat, 2);
+            for seat in 0..3 {
+                company.forget(seat, &made, &signatures).await.unwrap();
+            }
+            let mut altered = made;
+            altered.rows[0].correction[0] ^= 1;
+            let found = company.confirm(0, &altered).await;
+            let regenerated = kind == Kind::Regenerated;
+            assert_eq!(
+                found.is_err(),
+                regenerated,
+                "a correction is of use in one kind alone"
+            );
+            altered.rows[0].seat = 1;
+            assert!(company.confirm(0, &altered).await.is_err());
+            company
+        });
+    }
+}
+
+#[test]
+fn an_agent_signs_once_what_it_decided_on_for_whom_it_decided() {
+    tell(async {
+        let company = Company::new(Kind::Regenerated).await;
+        let made = company.made().await;
+        let group = Group::<Ed25519>::new(3, &made.body.vector).unwrap();
+        let line = &company.lines[0];
+        let commit = async |asked: &[u8], given: &[u8], seat: usize| {
+            let line = &company.lines[seat];
+            let commit = made.commit(line, seat, asked, given);
+            let hash = formula::request_hash(&[&commit.opening.requests[0]]);
+            let said = ask(line, "mpc-commit", commit.encode(), Committed::decode).await?;
+            let Committed::Points(mut points) = said else {
+                panic!("no commitments")
+            };
+            Ok::<_, Box<Reply>>((hash, points.remove(0)))
+        };
+        let other = commit(b"pay 1", b"pay 1000", 0).await;
+        assert_eq!(
+            refused(other, "not that of what is given").code,
+            Code::Refused
+        );
+
+        let sign = async |line: &Line, request, places: &[Seated]| {
+            let sign = Sign {
+                request,
+                commitments: vec![places.to_vec()],
+            };
+            ask(line, "mpc-sign", sign.encode(), Committed::decode).await
+        };
+        let (zero, one) = (
+            commit(b"m", b"m", 0).await.unwrap(),
+            commit(b"m", b"m", 1).await.unwrap(),
+        );
+        let place = |seat, points: &Vec<u8>| Seated {
+            seat,
+            points: points.clone(),
+        };
+        let places = [place(0, &zero.1), place(1, &one.1)];
+        // another session of the same caller neither has the nonces nor ends them
+        let ops = Caller {
+            name: "ops".into(),
+            identity: Arc::new(FileIdentity::open(&company.places[0].path("ops.key")).unwrap()),
+        };
+        let address = company._agents[0].address();
+        let elsewhere = ops.open(address, line.agent).await;
+        refused(sign(&elsewhere, zero.0, &places).await, "no nonces wait");
+        let mut shares = Vec::new();
+        for (seat, request) in [(0, zero.0), (1, one.0)] {
+            let signed = sign(&company.lines[seat], request, &places).await.unwrap();
+            let Committed::Shares(all) = signed else {
+                panic!("no share")
+            };
+            shares.push((seat as u8, all[0]));
+        }
+        let both: Vec<_> = places.iter().map(|p| (p.seat as u8, &p.points)).collect();
+        let signing = Signing::new(&group, b"m", &both).unwrap();
+        let signature = signing.aggregate(&shares).unwrap();
+        assert!(group.verify(b"m", &signature));
+        // once
+        refused(sign(line, zero.0, &places).await, "no nonces wait");
+        // commitments that are not its own, in its name: refused, and the nonces are gone all the same
+        let again = commit(b"m", b"m", 0).await.unwrap();
+        refused(sign(line, again.0, &places).await, "not its own");
+        let own = [place(0, &again.1), place(1, &one.1)];
+        refused(sign(line, again.0, &own).await, "no nonces wait");
+        (company, elsewhere)
+    });
+}
+
+#[test]
+fn verbs_of_the_one_kind_refuse_tokens_of_the_other_in_words() {
+    tell(async {
+        let company = Company::new(Kind::Regenerated).await;
+        let made = company.made().await;
+        let line = &company.lines[0];
+        let token = line.mint(first_header("1 of (a)", "")).await.unwrap();
+        let commit = Commit {
+            context: token.context(),
+            ..made.commit(line, 0, b"m", b"m")
+        };
+        let said = ask(line, "mpc-commit", commit.encode(), Committed::decode).await;
+        refused(said, "of the first kind");
+        for verb in ["contribute", "check", "retire"] {
+            let mut opening = made.commit(line, 0, b"m", b"m").opening;
+            if verb == "check" {
+                (opening.requests, opening.salts) = (vec![], vec![]);
+            }
+            let batch = Batch {
+                contexts: vec![made.context()],
+                openings: vec![opening],
+            };
+            let answer = &line.ask(verb, &batch).await.openings[0];
+            assert_eq!(answer.code, Code::Refused);
+            assert!(
+                answer.reason.contains("never put together"),
+                "{}",
+                answer.reason
+            );
+        }
+        company
+    });
+}

@@ -1,0 +1,124 @@
+//! New shares of the same key, for the same holders: a refresh; and the way from shares that are kept to shares that are regenerated.
+//!
+//! Two steps, between which the new token is made durable: what was kept before is removed in the second, and must not be the last of the key.
+
+use std::sync::Arc;
+
+use evanesce_token::mpc::{Header, Kind, Token};
+use evanesce_wire::message::Receipt;
+use evanesce_wire::message::threshold::Forget;
+use tokio::time::Instant;
+
+use super::create::{Made, forget, make};
+use crate::error::{Code, Error};
+use crate::fault::{Fault, Trouble};
+use crate::io::link::Down;
+use crate::io::side::Side;
+use crate::mint::PolicyCheck;
+use crate::verdict;
+
+/// How the shares of a key are renewed.
+pub struct RenewalSpec {
+    /// The token whose shares they are.
+    pub token: Arc<Token>,
+    /// Where the new shares are to be between uses; `None` as before.
+    pub kind: Option<Kind>,
+    /// Another policy; `None` keeps it.
+    pub policy: Option<String>,
+    /// Another end; `None` keeps it.
+    pub expires: Option<Option<u64>>,
+    /// Asked before anything is drawn.
+    pub policy_check: PolicyCheck,
+}
+
+/// A token with new shares, of which every holder has signed that it has its own. The old shares are all still there.
+pub struct Renewed {
+    /// The token: to be made durable now.
+    pub token: Arc<Token>,
+    /// The agents' log entries.
+    pub receipts: Vec<Receipt>,
+    /// What is permitted and yet worth a second thought.
+    pub warnings: Vec<String>,
+    forget: Forget,
+}
+
+/// What came of the end of a renewal.
+pub struct Renewal {
+    /// Old shares that were kept, and are not any more.
+    pub removed: u64,
+    /// Holders that could not be told; the old token's shares are with them until it is revoked.
+    pub faults: Vec<Fault>,
+}
+
+/// The first step.
+pub(crate) async fn renew(
+    side: &Arc<Side>,
+    spec: RenewalSpec,
+    until: Instant,
+) -> Result<Renewed, Error> {
+    let RenewalSpec {
+        token: old,
+        kind,
+        policy,
+        expires,
+        policy_check,
+    } = spec;
+    let before = &old.body.header;
+    let policy = policy.unwrap_or_else(|| before.policy.clone());
+    let warnings = policy_check(&policy).map_err(|why| {
+        let message = format!("the policy cannot be enforced: {why}");
+        Error::new(Code::Policy, message, "Nothing was asked of any agent.")
+    })?;
+    let (mut places, mut faults) = (Vec::new(), Vec::new());
+    for (seat, row) in (0..).zip(&old.rows) {
+        match side.directory.by_id(&row.holder) {
+            Some(place) => places.push(place),
+            None => {
+                let down = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
+                faults.push(super::fault(side, &old, seat, &down));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        let error = verdict::explain(Code::QuorumNotMet, &before.quorum, faults);
+        let hint = "Shares are renewed by all holders together: repair a seat that was lost first.";
+        return Err(Error {
+            hint: hint.into(),
+            ..error
+        });
+    }
+    let mut nonce = [0; 32];
+    side.world.random(&mut nonce);
+    let header = Header {
+        kind: kind.unwrap_or(before.kind),
+        nonce,
+        policy,
+        created: side.world.unix_seconds(),
+        expires: expires.unwrap_or(before.expires),
+        replaces: Some(*old.id()),
+        ..before.clone()
+    };
+    header
+        .validate()
+        .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
+    let Made {
+        token,
+        receipts,
+        forget,
+    } = make(side, &header, &places, Some(&old), until).await?;
+    if token.body.vector[0] != old.body.vector[0] {
+        return Err(Error::internal("the renewed key is another key"));
+    }
+    Ok(Renewed {
+        token,
+        receipts,
+        warnings,
+        forget,
+    })
+}
+
+/// The second, once the new token is durable.
+pub(crate) async fn finish(side: &Arc<Side>, renewed: &Renewed, until: Instant) -> Renewal {
+    let (removed, faults) = forget(side, &renewed.token, &renewed.forget, until).await;
+    Renewal { removed, faults }
+}

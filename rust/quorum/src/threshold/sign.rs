@@ -1,0 +1,438 @@
+//! Signing with a quorum: two rounds, with others in the place of whoever is silent, refuses or lies.
+//!
+//! The first round asks as many as are needed, and one more whenever one fails or is late. The second asks exactly those whose commitments
+//! are signed under; where one of them fails, nothing of it can be used again, and both rounds are done anew without that one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evanesce_suite::Output;
+use evanesce_threshold::sign::Signing;
+use evanesce_threshold::{Ed25519, Error as FrostError, Group, Suite, Taproot};
+use evanesce_token::formula;
+use evanesce_token::mpc::Token;
+use evanesce_wire::limits::SIGNATURES;
+use evanesce_wire::message::threshold::{Commit, Committed, Place, Sign};
+use evanesce_wire::message::{Evidence, Opening, Receipt, Request};
+use evanesce_wire::{Id, WireError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{ask, ask_over, fault, row_of, whole};
+use crate::compose::REQUEST_LIFE;
+use crate::error::{Code, Error};
+use crate::fault::{Fault, Trouble};
+use crate::io::link::{Down, Live};
+use crate::io::side::Side;
+use crate::operation::{Job, Outcome, OwnedInput};
+use crate::verdict;
+
+/// A holder that has said nothing for this long is late, and another is asked beside it.
+const LATE: Duration = Duration::from_millis(150);
+
+/// Messages to be signed under one decision of each agent: if one is refused, none is signed.
+pub struct ThresholdOperation {
+    /// The token, decoded and pinned by the caller.
+    pub token: Arc<Token>,
+    /// At least one, at most [`SIGNATURES`], each to be signed.
+    pub jobs: Vec<Job>,
+    /// Until the signatures must be there; `None` is the usual time.
+    pub deadline: Option<Duration>,
+    /// What goes along to every agent so that it may permit them.
+    pub evidence: Evidence,
+}
+
+/// One message, as it is asked for.
+struct Asked {
+    message: Vec<u8>,
+    payload: bool,
+    salt: [u8; 32],
+    input: [u8; 32],
+}
+
+/// Signs, until `until`.
+pub(crate) async fn sign(
+    side: &Arc<Side>,
+    operation: ThresholdOperation,
+    until: Instant,
+) -> Result<Outcome, Error> {
+    let ThresholdOperation {
+        token,
+        jobs,
+        evidence,
+        ..
+    } = operation;
+    let asked = prepare(side, &token, jobs)?;
+    let work = Arc::new(Work {
+        token,
+        asked,
+        evidence,
+        until,
+    });
+    match work.token.body.header.suite.as_str() {
+        Ed25519::NAME => rounds::<Ed25519>(side, &work).await,
+        _ => rounds::<Taproot>(side, &work).await,
+    }
+}
+
+struct Work {
+    token: Arc<Token>,
+    asked: Vec<Asked>,
+    evidence: Evidence,
+    until: Instant,
+}
+
+/// Refuses what no agent need be asked about; otherwise digests the messages.
+fn prepare(side: &Side, token: &Token, jobs: Vec<Job>) -> Result<Vec<Asked>, Error> {
+    let header = &token.body.header;
+    if header.expired_at(side.world.unix_seconds()) {
+        let hint = "Use a token minted later.";
+        return Err(Error::new(Code::Expired, "the token has expired", hint));
+    }
+    if jobs.is_empty() || jobs.len() > SIGNATURES {
+        let message = format!(
+            "between 1 and {SIGNATURES} messages are signed at once, not {}",
+            jobs.len()
+        );
+        return Err(Error::new(Code::BadInput, message, "Split them."));
+    }
+    let mut asked = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        if job.suite != header.suite {
+            let message = format!(
+                "this token has no suite {}",
+                evanesce_token::quoted(&job.suite)
+            );
+            let hint = format!("It has: {}.", header.suite);
+            return Err(Error::new(Code::SuiteNotInToken, message, hint));
+        }
+        let (message, payload) = match &mut job.input {
+            OwnedInput::Sign { message } => (std::mem::take(message), false),
+            OwnedInput::SignPayload { payload } => (std::mem::take(payload), true),
+            _ => {
+                let message = format!("{} only signs", header.suite);
+                return Err(Error::new(Code::UnfitOperation, message, "It does: sign."));
+            }
+        };
+        let mut salt = [0; 32];
+        side.world.random(&mut salt);
+        let salt = job.salt.unwrap_or(salt);
+        asked.push(Asked {
+            input: formula::input_digest(&salt, "sign", &header.suite, &[&message]),
+            message,
+            payload,
+            salt,
+        });
+    }
+    Ok(asked)
+}
+
+/// What a seat has committed to.
+struct Ready {
+    place: usize,
+    live: Arc<Live>,
+    request: Id,
+    points: Vec<Vec<u8>>,
+    receipt: Option<Receipt>,
+}
+
+async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome, Error> {
+    let token = &work.token;
+    let group = Group::<S>::new(token.body.seats(), &token.body.vector)
+        .map_err(|e| Error::new(Code::Malformed, e.to_string(), ""))?;
+    let mut out: BTreeMap<u32, (Trouble, Fault)> = BTreeMap::new();
+    for (seat, row) in (0..).zip(&token.rows) {
+        if side.directory.by_id(&row.holder).is_none() {
+            let down = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
+            out.insert(seat, (down.trouble, fault(side, token, seat, &down)));
+        }
+    }
+    let mut receipts = Vec::new();
+    loop {
+        let ready = commitments(side, work, group.t(), &mut out).await?;
+        let mut bad = |seat: u32, down: &Down| {
+            out.insert(seat, (down.trouble, fault(side, token, seat, down)));
+        };
+        let places: Vec<Vec<Place>> = (0..work.asked.len())
+            .map(|n| {
+                let place = |(seat, one): (&u32, &Ready)| Place {
+                    seat: *seat,
+                    points: one.points[n].clone(),
+                };
+                ready.iter().map(place).collect()
+            })
+            .collect();
+        let signings = signings(&group, &work.asked, &places);
+        let signings = match signings {
+            Ok(signings) => signings,
+            Err(error) => {
+                blame(error, &mut bad)?;
+                continue;
+            }
+        };
+        receipts.extend(ready.values().filter_map(|one| one.receipt.clone()));
+        let shares = match shares(side, work, &ready, &places).await {
+            Ok(shares) => shares,
+            Err(failed) => {
+                for (seat, down) in failed {
+                    bad(seat, &down);
+                }
+                continue;
+            }
+        };
+        let mut outputs = Vec::with_capacity(signings.len());
+        let mut wrong = None;
+        for (n, signing) in signings.iter().enumerate() {
+            let of_this: Vec<_> = shares
+                .iter()
+                .map(|(seat, all)| (*seat as u8, all[n]))
+                .collect();
+            match signing.aggregate(&of_this) {
+                Ok(signature) => outputs.push(Output::Public(signature.to_vec())),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        if let Some(error) = wrong {
+            blame(error, &mut bad)?;
+            continue;
+        }
+        return Ok(Outcome {
+            outputs,
+            receipts,
+            faults: out.into_values().map(|(_, fault)| fault).collect(),
+            salts: work.asked.iter().map(|asked| asked.salt).collect(),
+        });
+    }
+}
+
+/// Marks those who sent what is wrong; an error where it is nobody's fault.
+fn blame(error: FrostError, bad: &mut impl FnMut(u32, &Down)) -> Result<(), Error> {
+    let FrostError::Culprits(culprits) = error else {
+        return Err(Error::internal(&error.to_string()));
+    };
+    for one in culprits {
+        let down = Down::new(Trouble::Lied, one.wrong.to_string());
+        bad(one.seat.into(), &down);
+    }
+    Ok(())
+}
+
+fn signings<S: Suite>(
+    group: &Group<S>,
+    asked: &[Asked],
+    places: &[Vec<Place>],
+) -> Result<Vec<Signing<S>>, FrostError> {
+    let both = asked.iter().zip(places);
+    let signing = both.map(|(asked, places)| {
+        let places: Vec<_> = places
+            .iter()
+            .map(|place| (place.seat as u8, &place.points))
+            .collect();
+        Signing::new(group, &asked.message, &places)
+    });
+    signing.collect()
+}
+
+/// The first round: commitments of t seats.
+async fn commitments(
+    side: &Arc<Side>,
+    work: &Arc<Work>,
+    t: usize,
+    out: &mut BTreeMap<u32, (Trouble, Fault)>,
+) -> Result<BTreeMap<u32, Ready>, Error> {
+    let token = &work.token;
+    // Those that can be asked at once come first, and of these whoever is nearest.
+    let mut waiting: Vec<(Duration, u32)> = (0..token.rows.len() as u32)
+        .filter(|seat| !out.contains_key(seat))
+        .map(|seat| {
+            let place = side.directory.by_id(&token.rows[seat as usize].holder);
+            let live = place.and_then(|place| side.links[place].live());
+            (live.map_or(Duration::MAX, |live| live.round_trip), seat)
+        })
+        .collect();
+    waiting.sort_unstable();
+    let mut waiting = waiting.into_iter().map(|(_, seat)| seat);
+    let mut running = JoinSet::new();
+    let mut under_way = BTreeSet::new();
+    let mut ready: BTreeMap<u32, Ready> = BTreeMap::new();
+    let mut late = Instant::now() + LATE;
+    let mut want = t;
+    loop {
+        while under_way.len() + ready.len() < want {
+            let Some(seat) = waiting.next() else { break };
+            let (side, work) = (side.clone(), work.clone());
+            under_way.insert(seat);
+            running.spawn(async move { (seat, commit(&side, &work, seat).await) });
+        }
+        if ready.len() == t {
+            return Ok(ready);
+        }
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            () = sleep_until(late) => {
+                // Somebody is late: one more is asked.
+                late = Instant::now() + LATE;
+                want += 1;
+                continue;
+            }
+        };
+        match ended {
+            Some(Ok((seat, Ok(one)))) => {
+                under_way.remove(&seat);
+                if ready.len() < t {
+                    ready.insert(seat, one);
+                }
+            }
+            Some(Ok((seat, Err(down)))) => {
+                under_way.remove(&seat);
+                let fault = fault(side, token, seat, &down);
+                out.insert(seat, (down.trouble, fault));
+            }
+            Some(Err(_)) => return Err(Error::internal("a task that asked broke off")),
+            None => {
+                let troubles = out.values().map(|(trouble, _)| *trouble);
+                let code = verdict::code(troubles.collect::<Vec<_>>(), !ready.is_empty());
+                let faults = out.values().map(|(_, fault)| fault.clone()).collect();
+                return Err(verdict::explain(code, &token.body.header.quorum, faults));
+            }
+        }
+    }
+}
+
+/// One seat's commitments.
+async fn commit(side: &Side, work: &Work, seat: u32) -> Result<Ready, Down> {
+    let token = &work.token;
+    let holder = token.rows[seat as usize].holder;
+    let place = side.directory.by_id(&holder);
+    let place = place.ok_or_else(|| Down::new(Trouble::UnknownHolder, ""))?;
+    let mut request = [0; 32];
+    let compose = |live: &Live| {
+        let commit = compose(side, work, seat, live);
+        let parts: Vec<&[u8]> = commit.opening.requests.iter().map(Vec::as_slice).collect();
+        request = formula::request_hash(&parts);
+        Ok(commit.encode())
+    };
+    let answered = ask(
+        side,
+        place,
+        "mpc-commit",
+        work.until,
+        compose,
+        Committed::decode,
+    )
+    .await?;
+    match answered.value {
+        Committed::Points(points) if points.len() == work.asked.len() => Ok(Ready {
+            place,
+            live: answered.live,
+            request,
+            points,
+            receipt: answered.receipt,
+        }),
+        _ => Err(Down::new(
+            Trouble::Lied,
+            "answered with something else than was asked for",
+        )),
+    }
+}
+
+fn compose(side: &Side, work: &Work, seat: u32, live: &Live) -> Commit {
+    let token = &work.token;
+    let not_after = side.world.unix_seconds() + REQUEST_LIFE;
+    let request = |asked: &Asked| {
+        let mut id = [0; 16];
+        side.world.random(&mut id);
+        Request {
+            token: *token.id(),
+            action: "sign".into(),
+            suite: token.body.header.suite.clone(),
+            input: asked.input,
+            caller: side.caller,
+            session: live.session.id,
+            id,
+            not_after,
+            payload: asked.payload.then(|| asked.message.clone()),
+        }
+        .encode()
+    };
+    Commit {
+        context: whole(&token.body),
+        opening: Opening {
+            context: 0,
+            requests: work.asked.iter().map(request).collect(),
+            salts: work.asked.iter().map(|asked| Some(asked.salt)).collect(),
+            evidence: work.evidence.clone(),
+            rows: vec![row_of(token, seat)],
+        },
+        messages: work
+            .asked
+            .iter()
+            .map(|asked| (!asked.payload).then(|| asked.message.clone()))
+            .collect(),
+    }
+}
+
+type Shares = Vec<(u32, Vec<[u8; 32]>)>;
+
+/// The second round. Who has failed, where one has: what the others have sent is of no use then.
+async fn shares(
+    side: &Arc<Side>,
+    work: &Arc<Work>,
+    ready: &BTreeMap<u32, Ready>,
+    places: &[Vec<Place>],
+) -> Result<Shares, Vec<(u32, Down)>> {
+    // Where others could sign in its place, a silent one is not waited for until the end.
+    let spare = work.token.rows.len() > ready.len();
+    let patience = Instant::now() + LATE * 4;
+    let until = if spare {
+        patience.min(work.until)
+    } else {
+        work.until
+    };
+    let mut running = JoinSet::new();
+    for (seat, one) in ready {
+        let sign = Sign {
+            request: one.request,
+            commitments: places.to_vec(),
+        };
+        let (side, seat, place, live) = (side.clone(), *seat, one.place, one.live.clone());
+        let decode: fn(&[u8]) -> Result<Committed, WireError> = Committed::decode;
+        running.spawn(async move {
+            let body = sign.encode();
+            let asked = ask_over(&side, place, "mpc-sign", until, &live, body, decode);
+            (seat, asked.await)
+        });
+    }
+    let (mut shares, mut failed) = (Shares::new(), Vec::new());
+    let lied = || {
+        Down::new(
+            Trouble::Lied,
+            "answered with something else than was asked for",
+        )
+    };
+    let all = async {
+        while let Some(ended) = running.join_next().await {
+            match ended {
+                Ok((seat, Ok(Committed::Shares(all)))) if all.len() == work.asked.len() => {
+                    shares.push((seat, all));
+                }
+                Ok((seat, Ok(_))) => failed.push((seat, lied())),
+                Ok((seat, Err(down))) => failed.push((seat, down)),
+                Err(_) => {}
+            }
+        }
+    };
+    let _ = timeout_at(until, all).await;
+    for seat in ready.keys() {
+        let known = shares.iter().any(|(other, _)| other == seat)
+            || failed.iter().any(|(other, _)| other == seat);
+        if !known {
+            failed.push((*seat, Down::new(Trouble::Slow, "it did not answer in time")));
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(shares),
+        false => Err(failed),
+    }
+}

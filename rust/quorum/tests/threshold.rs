@@ -1,0 +1,313 @@
+//! Keys that are never put together, made and used with the product's own agents: both suites, both kinds, and others in the place of
+//! whoever is silent, refuses, or is not what it was.
+
+mod common;
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use common::real::{Five, agents};
+use common::wait;
+use evanesce_quorum::*;
+use evanesce_suite::Output;
+use evanesce_token::Gate;
+use evanesce_token::mpc::{Kind, Token};
+use evanesce_wire::message::{Command, Evidence};
+use secp256k1::{XOnlyPublicKey, schnorr};
+
+const SUITES: [&str; 2] = ["frost-ed25519", "frost-secp256k1-tr"];
+
+fn spec(kind: Kind, suite: &str, quorum: &str, policy: &str) -> ThresholdSpec {
+    ThresholdSpec {
+        kind,
+        name: "treasury".into(),
+        suite: suite.into(),
+        quorum: Gate::parse(quorum).unwrap(),
+        seats: Default::default(),
+        policy: policy.into(),
+        expires: None,
+        replaces: None,
+        policy_check: Box::new(evanesce_policy::check),
+    }
+}
+
+fn create(five: &Five, kind: Kind, suite: &str, quorum: &str, policy: &str) -> Arc<Token> {
+    let spec = spec(kind, suite, quorum, policy);
+    let made = wait(|done| five.reconstructor.create_threshold(spec, done));
+    let made: ThresholdMinted = made.unwrap_or_else(|e| panic!("{e}"));
+    for receipt in &made.receipts {
+        let entry = receipt.verify().unwrap();
+        assert_eq!(
+            (entry.verb.as_str(), entry.code.as_str()),
+            ("mpc-take", "done")
+        );
+        assert_eq!(entry.token, *made.token.id());
+    }
+    assert_eq!(made.receipts.len(), made.token.rows.len());
+    Arc::new(made.token)
+}
+
+fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<Outcome, Error> {
+    let suite = &token.body.header.suite;
+    let operation = ThresholdOperation {
+        token: token.clone(),
+        jobs: inputs
+            .into_iter()
+            .map(|input| Job::new(suite, input))
+            .collect(),
+        deadline: None,
+        evidence: Evidence::default(),
+    };
+    wait(|done| five.reconstructor.sign_together(operation, done))
+}
+
+fn message(message: &[u8]) -> OwnedInput {
+    OwnedInput::Sign {
+        message: message.to_vec(),
+    }
+}
+
+/// Libraries that share no code with FROST's.
+fn verifies(token: &Token, message: &[u8], output: &Output) -> bool {
+    let Output::Public(signature) = output else {
+        return false;
+    };
+    let point = &token.body.vector[0];
+    match token.body.header.suite.as_str() {
+        "frost-ed25519" => UnparsedPublicKey::new(&ED25519, point)
+            .verify(message, signature)
+            .is_ok(),
+        _ => {
+            let key = XOnlyPublicKey::from_byte_array(point[1..].try_into().unwrap()).unwrap();
+            let signature = schnorr::Signature::from_byte_array(signature[..].try_into().unwrap());
+            schnorr::verify(&signature, message, &key).is_ok()
+        }
+    }
+}
+
+/// Files of shares that an agent keeps.
+fn kept(five: &Five, agent: usize) -> usize {
+    let folder = five.folder.path().join(format!("s{agent}/shares"));
+    std::fs::read_dir(folder).map_or(0, |files| files.count())
+}
+
+fn stop(five: &mut Five, agent: usize) {
+    drop(five.agents[agent].take());
+}
+
+#[test]
+fn a_key_is_made_among_agents_and_its_signatures_are_those_of_any_other_key() {
+    let five = agents(3, &[]);
+    for suite in SUITES {
+        for kind in Kind::ALL {
+            let token = create(&five, kind, suite, "2 of (s0, s1, s2)", "");
+            let decoded = Token::decode(&token.encode()).unwrap();
+            assert_eq!(decoded, *token);
+            let messages: [&[u8]; 3] = [b"one", b"", b"three"];
+            let signed = sign(&five, &token, messages.map(message).into());
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            for (message, output) in messages.iter().zip(&signed.outputs) {
+                assert!(verifies(&token, message, output), "{suite}");
+                assert!(!verifies(&token, b"another", output));
+            }
+            assert!(signed.faults.is_empty());
+            assert_eq!(signed.receipts.len(), 2);
+            for receipt in &signed.receipts {
+                let entry = receipt.verify().unwrap();
+                assert_eq!(
+                    (entry.verb.as_str(), entry.code.as_str()),
+                    ("mpc-commit", "done")
+                );
+                assert_eq!(entry.operations.len(), 3);
+                assert!(entry.operations.iter().all(|one| one.action == "sign"));
+            }
+            let table = wait(|done| five.reconstructor.check_threshold(token.clone(), done));
+            let table: CheckTable = table.unwrap();
+            assert!(table.sufficient && table.rows.iter().all(|row| row.fault.is_none()));
+        }
+    }
+    // of the four keys, two are of the kind whose shares are kept
+    assert!((0..3).all(|agent| kept(&five, agent) == 2));
+}
+
+#[test]
+fn whoever_is_away_or_not_what_it_was_is_named_and_others_sign() {
+    let mut five = agents(4, &[]);
+    for kind in Kind::ALL {
+        let token = create(&five, kind, SUITES[0], "2 of (s0, s1, s2, s3)", "");
+        let mut kinds = Vec::new();
+        // whoever is nearest is asked first: it is among the one two or the other
+        for two in [0..2, 2..4] {
+            let mut altered = Token::clone(&token);
+            for row in &mut altered.rows[two] {
+                row.correction[0] ^= 1;
+                row.epoch += 1;
+            }
+            let signed = sign(&five, &Arc::new(altered), vec![message(b"m")]);
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            assert!(verifies(&token, b"m", &signed.outputs[0]));
+            kinds.extend(signed.faults.iter().map(|fault| fault.kind));
+        }
+        assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == FaultKind::RowAltered));
+    }
+    let quorum = "2 of (s0, s1, s2, s3)";
+    let token = create(&five, Kind::Regenerated, SUITES[1], quorum, "");
+    stop(&mut five, 0);
+    stop(&mut five, 2);
+    for _ in 0..2 {
+        let signed = sign(&five, &token, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(&token, b"m", &signed.outputs[0]));
+    }
+    stop(&mut five, 3);
+    let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
+    assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+    assert!(error.faults.len() >= 2, "{error}");
+}
+
+#[test]
+fn agents_sign_what_their_policy_permits_and_nothing_else() {
+    let five = agents(3, &[]);
+    let policy = "@payload(\"{amount: Long}\")\npermit(principal, action == Action::\"sign\", resource) when { context.payload.amount < 100 };";
+    let token = create(
+        &five,
+        Kind::Regenerated,
+        SUITES[0],
+        "2 of (s0, s1, s2)",
+        policy,
+    );
+    let payload = |amount: u64| OwnedInput::SignPayload {
+        payload: format!("{{\"amount\":{amount}}}").into_bytes(),
+    };
+    let signed = sign(&five, &token, vec![payload(99)]).unwrap_or_else(|e| panic!("{e}"));
+    assert!(verifies(&token, b"{\"amount\":99}", &signed.outputs[0]));
+    for refused in [
+        vec![payload(100)],
+        vec![payload(1), payload(100)],
+        vec![message(b"m")],
+    ] {
+        let error = sign(&five, &token, refused).err().unwrap();
+        assert_eq!(error.code, Code::Refused, "{error}");
+    }
+}
+
+#[test]
+fn an_order_ends_or_stops_a_key_and_what_was_kept_of_it_is_gone() {
+    let five = agents(3, &[]);
+    for kind in Kind::ALL {
+        let token = create(&five, kind, SUITES[1], "2 of (s0, s1, s2)", "");
+        let order = |command| {
+            let versions = vec![token.clone()];
+            let ordered = wait(|done| five.reconstructor.order_threshold(versions, command, done));
+            let ordered: Ordered = ordered.unwrap_or_else(|e: Error| panic!("{e}"));
+            assert!(ordered.settled);
+        };
+        order(Command::Freeze);
+        let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
+        assert_eq!(error.code, Code::Refused, "{error}");
+        assert!(
+            error
+                .faults
+                .iter()
+                .all(|fault| fault.detail.contains("frozen"))
+        );
+        order(Command::Thaw);
+        sign(&five, &token, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        order(Command::Revoke);
+        let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
+        assert_eq!(error.code, Code::Refused, "{error}");
+        assert!(
+            error
+                .faults
+                .iter()
+                .all(|fault| fault.detail.contains("retired"))
+        );
+    }
+    assert!((0..3).all(|agent| kept(&five, agent) == 0));
+}
+
+#[test]
+fn nothing_is_left_of_a_key_that_not_all_would_make() {
+    let mut five = agents(3, &[]);
+    let whole = spec(Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", "");
+    stop(&mut five, 1);
+    let made = wait(|done| five.reconstructor.create_threshold(whole, done));
+    let error: Error = made.err().unwrap();
+    assert!(
+        error.faults.iter().all(|fault| fault.holder == "s1"),
+        "{error}"
+    );
+    assert_eq!(kept(&five, 0) + kept(&five, 2), 0);
+    for (quorum, suite, why) in [
+        ("1 of (s0, s2)", SUITES[0], "2 or more"),
+        ("2 of (s0, 1 of (s1, s2))", SUITES[0], "flat"),
+        ("2 of (s0, s2)", "ed25519", "no threshold suite"),
+    ] {
+        let spec = spec(Kind::Regenerated, suite, quorum, "");
+        let made = wait(|done| five.reconstructor.create_threshold(spec, done));
+        let error: Error = made.err().unwrap();
+        assert!(
+            error.code == Code::BadInput && error.message.contains(why),
+            "{error}"
+        );
+    }
+}
+
+fn renew(five: &Five, token: &Arc<Token>, kind: Option<Kind>) -> Result<Renewed, Error> {
+    let spec = RenewalSpec {
+        token: token.clone(),
+        kind,
+        policy: None,
+        expires: None,
+        policy_check: Box::new(evanesce_policy::check),
+    };
+    wait(|done| five.reconstructor.renew(spec, done))
+}
+
+#[test]
+fn kept_shares_become_regenerated_ones_of_the_same_key_and_go_only_then() {
+    let five = agents(3, &[]);
+    let policy = "permit(principal, action, resource);";
+    for suite in SUITES {
+        let old = create(&five, Kind::Kept, suite, "2 of (s0, s1, s2)", policy);
+        let renewed = renew(&five, &old, Some(Kind::Regenerated)).unwrap_or_else(|e| panic!("{e}"));
+        let new = renewed.token.clone();
+        assert_eq!(new.body.vector[0], old.body.vector[0]);
+        assert!(new.id() != old.id() && new.body.header.replaces == Some(*old.id()));
+        let verbs: Vec<_> = renewed
+            .receipts
+            .iter()
+            .map(|r| r.verify().unwrap().verb)
+            .collect();
+        assert_eq!(
+            verbs.iter().filter(|verb| *verb == "mpc-announce").count(),
+            3
+        );
+        // as long as it is not ended, both are there
+        for token in [&old, &new] {
+            let signed = sign(&five, token, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+            assert!(verifies(&old, b"m", &signed.outputs[0]));
+        }
+        assert!((0..3).all(|agent| kept(&five, agent) == 1));
+        let end = wait(|done| five.reconstructor.finish_renewal(Arc::new(renewed), done));
+        let end: Renewal = end.unwrap_or_else(|e: Error| panic!("{e}"));
+        assert!(end.removed == 3 && end.faults.is_empty());
+        assert!((0..3).all(|agent| kept(&five, agent) == 0));
+        let error = sign(&five, &old, vec![message(b"m")]).err().unwrap();
+        assert_eq!(error.code, Code::TokenAltered, "{error}");
+        let signed = sign(&five, &new, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(&old, b"m", &signed.outputs[0]));
+        // and again, from regenerated to regenerated
+        let again = renew(&five, &new, None)
+            .unwrap_or_else(|e| panic!("{e}"))
+            .token;
+        assert!(again.body.vector[0] == old.body.vector[0] && again.body.vector != new.body.vector);
+        let signed = sign(&five, &again, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(&old, b"m", &signed.outputs[0]));
+    }
+    // shares of one policy are renewed as that policy has it
+    let policy = "permit(principal, action == Action::\"sign\", resource);";
+    let token = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", policy);
+    let error = renew(&five, &token, Some(Kind::Regenerated)).err().unwrap();
+    assert_eq!(error.code, Code::Refused, "{error}");
+    assert!((0..3).all(|agent| kept(&five, agent) == 1));
+}
