@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +108,27 @@ def test_what_is_no_working_key_is_refused(client: Client) -> None:
         with pytest.raises(EvanesceError) as caught:
             renew(client, keys, "regen:root", suite)
         assert caught.value.code == "bad-input"
+
+
+def test_one_command_renews_the_keys_of_a_cluster(client: Client, softhsm: Place, tmp_path: Path) -> None:
+    def run(*words: str) -> dict[str, object]:
+        done = subprocess.run(
+            [sys.executable, "-m", "evanesce", "key", "renew", *words, "--root", "regen:root", "--json"],
+            capture_output=True,
+            env=os.environ | softhsm.environment | {"EVANESCE_HOME": str(tmp_path / "home")},
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    cluster = ("hsm:prod/line", "hsm:second/line")
+    assert run(*cluster)["version"] == 1
+    assert run(*cluster, "--keep", "1") == {
+        "version": 2,
+        "keys": [f"{key}@2" for key in cluster],
+        "destroyed": [f"{key}@1" for key in cluster],
+    }
+    one, other = (client.mac(key, MESSAGE).value for key in cluster)
+    assert one == other

@@ -39,6 +39,9 @@ R = TypeVar("R")
 FRESH = 10.0
 """Seconds for which the newest version of a key is taken to be the newest. Here, a rotation is seen at once."""
 
+PAUSES = (0.02, 0.2, 0.6)
+"""Seconds after which the newest version is looked for again, where a key that a reference meant did not work."""
+
 _LABEL = re.compile(r"(.*)@([1-9][0-9]{0,8})", re.DOTALL)
 
 
@@ -64,16 +67,17 @@ class HsmKey(Key):
         return self._with_newest(lambda key: (key or self.core).macs(suite, given))
 
     def _with_newest(self, work: Callable[[_core.HsmKey | None], R]) -> R:
-        try:
-            return _call(work, None)
-        except EvanesceError as e:
-            # Destroyed between being looked up and being used: a newer version is what is meant.
-            if e.code != "element" or self._newest is None:
-                raise
-            newest = self._newest()
-            if newest.core.label == self.core.label or newest.core.kind != self.core.kind:
-                raise
-            return _call(work, newest.core)
+        key: _core.HsmKey | None = None
+        for pause in PAUSES:
+            try:
+                return _call(work, key)
+            except EvanesceError as e:
+                # Destroyed between being looked up and used; or new, and SoftHSM shows a key before it has its value.
+                if self._newest is None or e.code not in ("element", "unsupported", "not-found"):
+                    raise
+            time.sleep(pause)
+            key = self._newest().core
+        return _call(work, key)
 
     def describe(self) -> dict[str, Any]:
         return {"key": self.uri, "model": "hsm", "kind": self.core.kind, "suites": list(self.suites)}
@@ -131,9 +135,21 @@ class Hsm(Model):
     def _find(self, reference: Reference) -> HsmKey:
         asked = time.monotonic()
         token = self._token(reference.place)
-        version = reference.version or max(self._versions(token, reference), default=1)
-        key = HsmKey(reference.at(version), _call(token.key, _label(reference.label, version)))
-        return self._keep(reference, key, asked)
+        for pause in (*PAUSES, None):
+            versions = [reference.version] if reference.version is not None else self._versions(token, reference)
+            # The newest that is there: one may be destroyed meanwhile, and one that is being made is not whole yet.
+            for version in sorted(versions or [1], reverse=True):
+                try:
+                    found = _call(token.key, _label(reference.label, version))
+                except EvanesceError as e:
+                    if e.code != "not-found" or not versions or reference.version is not None:
+                        raise
+                    missing = e
+                    continue
+                return self._keep(reference, HsmKey(reference.at(version), found), asked)
+            if pause is not None:
+                time.sleep(pause)
+        raise missing
 
     def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
