@@ -89,6 +89,19 @@ def test_renewals_leave_no_moment_without_a_key(client: Client, monkeypatch: pyt
     assert renewed.version == 7 and sum(made) > 500
 
 
+def test_what_is_told_of_a_key_is_how_it_is_now_though_others_renewed_it(client: Client) -> None:
+    renew(client, "hsm:prod/told", "regen:root")
+    with Client(client.custody.hsm._home.root) as other:
+        assert other.custody.describe("hsm:prod/told")["versions"] == [1]
+        for version in (2, 3):
+            renew(client, "hsm:prod/told", "regen:root")
+            found = other.custody.describe("hsm:prod/told")
+            assert (found["key"], found["versions"]) == (f"hsm:prod/told@{version}", [version - 1, version])
+        with pytest.raises(EvanesceError) as caught:
+            other.custody.describe("hsm:prod/told@1")
+        assert caught.value.code == "not-found"
+
+
 def test_a_token_that_was_lost_gets_the_same_key_again(client: Client) -> None:
     renew(client, "hsm:prod/lost", "regen:root")
     before = client.mac("hsm:prod/lost", MESSAGE).value

@@ -259,8 +259,12 @@ class Hsm(Model):
         token = self._token(reference.place)
         if not reference.label:
             return self._describe_module(reference, token)
-        key = self.key(reference)
-        found = next(row for row in _call(token.keys) if row[0] == _label(reference.label, key.reference.version or 1))
+        # As it is now, not as it was found up to `FRESH` ago: it may have been renewed and destroyed elsewhere.
+        key = self._find(reference)
+        rows = {row[0]: row for row in _call(token.keys)}
+        found = rows.get(_label(reference.label, key.reference.version or 1))
+        if found is None:
+            raise error("not-found", f"{key.uri} was destroyed while it was being described", "Ask again.")
         return {
             **key.describe(),
             "token": _call(lambda: token.token),
