@@ -106,8 +106,8 @@ lint: build $(STAMPS)/venv-test
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
 	@# What is shipped has no planted faults, and verifies what it is shown.
 	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep -E 'feature "(planted|memo)"'
-	$(BIN)/ruff check python tests bench
-	$(BIN)/ruff format --check python tests bench
+	$(BIN)/ruff check python tests bench examples
+	$(BIN)/ruff format --check python tests bench examples
 	$(BIN)/mypy
 	scripts/licences $(BIN)
 
