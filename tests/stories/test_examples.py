@@ -67,3 +67,20 @@ def test_a_payment_processor_renews_working_keys_while_terminals_pay() -> None:
     during = next(line for line in found if "none refused" in line)
     paid, before, after = map(int, re.findall(r"(\d+)(?= payments|, 2:|\})", during))
     assert paid == before + after and before > 0 and after > 0
+
+
+def test_a_custodian_removes_its_share_store_and_keeps_its_address() -> None:
+    found = deployed("custodian")
+    expected = (
+        "0.25 BTC signed by the desk alone; a BIP-340 verifier accepts it",
+        "3 shares removed, once all had signed that they regenerate theirs; the old token is dead",
+        "the same withdrawal, signed again: under the same key the same verifier accepts it",
+        "under the old token: refused",
+        "2.5 BTC by the desk alone: refused, by every operator",
+        "with both: signed",
+        "two of three sign",
+        "one alone: quorum-not-met",
+    )
+    assert [line for line in expected if line not in found] == []
+    before, after = (line.rpartition(": ")[2] for line in found if "bc1p" in line)
+    assert before == after and len(before) == 62
