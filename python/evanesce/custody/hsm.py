@@ -42,6 +42,9 @@ FRESH = 10.0
 PAUSES = (0.02, 0.2, 0.6)
 """Seconds after which the newest version is looked for again, where a key that a reference meant did not work."""
 
+_GONE = ("not-found", "element", "unsupported")
+"""What is said of a key that is being made or destroyed: SoftHSM shows it without its value, or has invalid attributes."""
+
 _LABEL = re.compile(r"(.*)@([1-9][0-9]{0,8})", re.DOTALL)
 
 
@@ -73,7 +76,7 @@ class HsmKey(Key):
                 return _call(work, key)
             except EvanesceError as e:
                 # Destroyed between being looked up and used; or new, and SoftHSM shows a key before it has its value.
-                if self._newest is None or e.code not in ("element", "unsupported", "not-found"):
+                if self._newest is None or e.code not in _GONE:
                     raise
             time.sleep(pause)
             key = self._newest().core
@@ -135,21 +138,29 @@ class Hsm(Model):
     def _find(self, reference: Reference) -> HsmKey:
         asked = time.monotonic()
         token = self._token(reference.place)
+        versions: list[int] = []
+        known = reference.version
         for pause in (*PAUSES, None):
-            versions = [reference.version] if reference.version is not None else self._versions(token, reference)
-            # The newest that is there: one may be destroyed meanwhile, and one that is being made is not whole yet.
-            for version in sorted(versions or [1], reverse=True):
-                try:
-                    found = _call(token.key, _label(reference.label, version))
-                except EvanesceError as e:
-                    if e.code != "not-found" or not versions or reference.version is not None:
-                        raise
-                    missing = e
-                    continue
-                return self._keep(reference, HsmKey(reference.at(version), found), asked)
-            if pause is not None:
-                time.sleep(pause)
-        raise missing
+            try:
+                versions = self._versions(token, reference) if known is None else [known]
+                # The newest that is whole: one may be being made.
+                for version in reversed(versions[1:]):
+                    found = _unless(_GONE, token.key, _label(reference.label, version))
+                    if found is not None:
+                        return self._keep(reference, HsmKey(reference.at(version), found), asked)
+                first = versions[0] if versions else 1
+                found = _call(token.key, _label(reference.label, first))
+                return self._keep(reference, HsmKey(reference.at(first), found), asked)
+            except EvanesceError as e:
+                if (
+                    pause is None
+                    or e.code not in _GONE
+                    or known is not None
+                    or (e.code == "not-found" and not versions)
+                ):
+                    raise
+            time.sleep(pause)
+        raise AssertionError("the last pause is none")
 
     def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
@@ -379,6 +390,15 @@ def _kind(wanted: tuple[str, ...], named: str | None) -> str:
         raise Hsm.unsupported("create", f"no one kind of key serves {', '.join(wanted)}; there are {', '.join(served)}")
     # RSA keys of three sizes serve the same: 3072 bits are as strong as the others' curves.
     return "rsa-3072" if "rsa-3072" in fit else fit[0]
+
+
+def _unless(codes: Sequence[str], function: Callable[..., R], *arguments: Any) -> R | None:
+    try:
+        return _call(function, *arguments)
+    except EvanesceError as e:
+        if e.code not in codes:
+            raise
+        return None
 
 
 def _call(function: Callable[..., R], *arguments: Any) -> R:
