@@ -43,7 +43,7 @@ PAUSES = (0.02, 0.2, 0.6)
 """Seconds after which the newest version is looked for again, where a key that a reference meant did not work."""
 
 _GONE = ("not-found", "element", "unsupported")
-"""What is said of a key that is being made or destroyed: SoftHSM shows it without its value, or has invalid attributes."""
+"""What is said of a key that is being made or destroyed: SoftHSM shows it with no value, or with invalid attributes."""
 
 _LABEL = re.compile(r"(.*)@([1-9][0-9]{0,8})", re.DOTALL)
 
