@@ -54,7 +54,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = False
                 move_to_new(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def folder(path: Path) -> Path:
@@ -85,7 +85,8 @@ def move_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
