@@ -29,10 +29,13 @@ class Healing:
     old: Token
     asked: str
     """A digest of what is to be different."""
+    beside: Path | None = None
+    """The file that the state lies beside, where that is not `out`."""
 
     @property
     def state(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.healing")
+        at = self.beside or self.out
+        return at.with_name(f"{at.name}.healing")
 
     @property
     def kept(self) -> Path:
@@ -43,6 +46,14 @@ class Healing:
     def of(cls, out: Path, old: Token, verb: str, changes: dict[str, Any]) -> Healing:
         asked = json.dumps([verb, changes], sort_keys=True).encode()
         return cls(out, old, hashlib.sha256(asked).hexdigest())
+
+    def holds(self) -> bool:
+        """Whether the state is this very healing's."""
+        try:
+            found = json.loads(_files.read(self.state))
+            return bool(found["old"] == self.old.id and found["asked"] == self.asked)
+        except (EvanesceError, ValueError, KeyError, TypeError):
+            return False
 
     def resume(self, home: Path) -> Token | None:
         """The new token of a run that was stopped after it was minted. Raises `exists` where another healing was
@@ -86,13 +97,23 @@ class Healing:
         return None if kept is None else Request.decode(kept.encode(), home=home)
 
     def place(self, new: Token, armored: bool, in_place: bool, force: bool) -> None:
-        """Gives the new token its file. In place of the old one's, that is kept beside it first."""
+        """Gives the new token its file. In place of the old one's, that is kept beside it first. Raises `exists` where
+        the file holds another token by now."""
         if not in_place:
             if not self._is(self.out, new):
                 new.save(self.out, armored=armored, force=force)
             return
+        now = Token.load(self.out) if self.out.exists() else self.old
+        if now.id == new.id:
+            return  # with rows that may be newer
+        if now.id != self.old.id:
+            raise error(
+                "exists",
+                f"{self.out} holds another token by now; the new one is kept in {self.state}",
+                f"Move that file away and put token {short(self.old.id)} back, then say the same again.",
+            )
         if not self.kept.exists():
-            self.old.save(self.kept)
+            now.save(self.kept)
         new.save(self.out, armored=armored, force=True)
 
     def done(self) -> None:

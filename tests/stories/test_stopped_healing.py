@@ -1,0 +1,169 @@
+"""Approved healings that are stopped, meet each other or find another token in the file: nothing is lost, and nothing
+counts that was not opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import PATIENCE, Done, Machine, Quorum
+
+from evanesce import Request, Token
+
+POLICY = """@approvers("cfo = {cfo}")
+permit(principal, action in [Action::"open", Action::"reshare", Action::"repair"], resource)
+when {{ context.approvals.count >= 1 }};
+permit(principal, action in [Action::"sign", Action::"retire"], resource);
+"""
+FOUR = "3 of (agent-1, agent-2, agent-3, agent-4)"
+
+
+@pytest.fixture(scope="module")
+def cfo(quorum: Quorum) -> Machine:
+    made = Machine(quorum.folder / "cfo")
+    made.run("identity", "init")
+    return made
+
+
+@pytest.fixture(scope="module")
+def policy(caller: Machine, cfo: Machine) -> Path:
+    path = caller.home / "asking.cedar"
+    path.write_text(POLICY.format(cfo=cfo.caller_id))
+    return path
+
+
+@pytest.fixture(scope="module")
+def free(caller: Machine) -> Path:
+    """Under which a new token is opened at once."""
+    path = caller.home / "free.cedar"
+    path.write_text('permit(principal, action in [Action::"open", Action::"sign"], resource);')
+    return path
+
+
+def mint(caller: Machine, policy: Path, name: str) -> Path:
+    words = ("--suite", "ed25519", "--quorum", FOUR, "--policy", policy, "--json")
+    return Path(caller.run("key", "create", name, *words).json["file"])
+
+
+def ask(caller: Machine, cfo: Machine | None, *words: str | Path) -> str:
+    """The id of a request, which the CFO has approved."""
+    made = caller.run(*words, "--ask", "--json").json
+    (made,) = made.get("requests", [made])
+    if cfo is not None:
+        cfo.run("approve", made["folder"], "--yes")
+    request: str = made["id"]
+    return request
+
+
+def to_repair(path: Path) -> tuple[str | Path, ...]:
+    return ("key", "repair", path, "--lost", "agent-4", "--to", "agent-5")
+
+
+def holders(caller: Machine, path: Path) -> list[str]:
+    return [seat.holder_id for seat in Token.load(path, home=caller.home).seats]
+
+
+def wait(caller: Machine, request: str, *words: str | Path) -> Any:
+    return caller.run("wait", request, "--timeout", "20", *words, "--json").json
+
+
+def state(path: Path) -> Path:
+    return path.with_name(f"{path.name}.healing")
+
+
+def opening_of(caller: Machine, key: str) -> dict[str, Any]:
+    """The one request for a new token's first opening."""
+    rows = caller.run("requests", "--json").json["requests"]
+    (row,) = [row for row in rows if row["action"] == "open" and row["key"] == key]
+    found: dict[str, Any] = row
+    return found
+
+
+def test_a_repair_does_not_write_over_the_token_that_replaced_its_own(
+    quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path
+) -> None:
+    path = mint(caller, policy, "healed-first")
+    old = Token.load(path, home=caller.home)
+    repair = ask(caller, cfo, *to_repair(path))
+    reshare = ask(caller, cfo, "key", "reshare", path, "--policy", free)
+    new = wait(caller, reshare)["token"]
+    refused = caller.fail(1, "exists", "wait", repair, "--timeout", "0", "--force")
+    assert "--out FILE" in refused.error["hint"]
+    assert Token.load(path, home=caller.home).id == new
+    elsewhere = path.with_name("healed-first-old.regen")
+    assert wait(caller, repair, "--out", elsewhere)["token"] == old.id
+    assert holders(caller, elsewhere)[3] == quorum.agents["agent-5"].id
+    assert Token.load(path, home=caller.home).id == new
+
+
+def test_a_reshare_after_a_repair_takes_the_repaired_tokens_place_and_keeps_it(
+    quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path
+) -> None:
+    path = mint(caller, policy, "repaired-first")
+    old = Token.load(path, home=caller.home)
+    repair = ask(caller, cfo, *to_repair(path))
+    reshare = ask(caller, cfo, "key", "reshare", path, "--policy", free)
+    wait(caller, repair)
+    repaired = Token.load(path, home=caller.home)
+    new = wait(caller, reshare)["token"]
+    assert Token.load(path, home=caller.home).id == new
+    assert Token.load(path.with_name(f"{path.name}.{old.id[:16]}.old"), home=caller.home) == repaired
+
+
+def test_a_reshare_writes_over_no_other_token_nor_over_what_cannot_be_read(
+    caller: Machine, cfo: Machine, policy: Path, free: Path
+) -> None:
+    path, other = mint(caller, policy, "overtaken"), mint(caller, policy, "other")
+    reshare = ask(caller, cfo, "key", "reshare", path, "--policy", free)
+    mine = path.read_bytes()
+    shutil.copy(other, path)
+    caller.fail(1, "exists", "wait", reshare, "--timeout", "0")
+    assert path.read_bytes() == other.read_bytes()
+    path.write_bytes(b"no token")
+    unread = caller.fail(2, "malformed", "wait", reshare, "--timeout", "0")
+    assert "--out FILE" in unread.error["hint"]
+    path.unlink()
+    caller.fail(1, "not-found", "wait", reshare, "--timeout", "0")
+    # No approval was spent by that.
+    path.write_bytes(mine)
+    assert Token.load(path, home=caller.home).id != wait(caller, reshare)["token"]
+
+
+def test_a_file_that_changes_while_people_are_waited_for_is_seen(
+    caller: Machine, cfo: Machine, policy: Path, free: Path
+) -> None:
+    path, other = mint(caller, policy, "changed"), mint(caller, policy, "changing")
+    reshare = ask(caller, None, "key", "reshare", path, "--policy", free)
+    folder = caller.home / "requests" / reshare
+    with ThreadPoolExecutor() as pool:
+        waiting: Future[Done] = pool.submit(caller.try_, "wait", reshare, "--timeout", "30", "--json")
+        time.sleep(2)
+        mine = path.read_bytes()
+        shutil.copy(other, path)
+        cfo.run("approve", folder, "--yes")
+        assert waiting.result(PATIENCE).error["code"] == "exists"
+    assert path.read_bytes() == other.read_bytes()
+    path.write_bytes(mine)
+    wait(caller, reshare)
+
+
+def test_a_new_token_that_was_to_go_into_a_file_that_changed_can_go_elsewhere(
+    caller: Machine, cfo: Machine, policy: Path
+) -> None:
+    path, other = mint(caller, policy, "displaced"), mint(caller, policy, "displacing")
+    reshare = ask(caller, cfo, "key", "refresh", path)
+    caller.fail(1, "not-approved", "wait", reshare, "--timeout", "0")
+    opening = opening_of(caller, "displaced")
+    cfo.run("approve", opening["folder"], "--yes")
+    shutil.copy(other, path)
+    caller.fail(1, "exists", "wait", reshare, "--timeout", "0")
+    elsewhere = path.with_name("displaced-new.regen")
+    assert wait(caller, reshare, "--out", elsewhere)["token"] == opening["token"]
+    assert Token.load(elsewhere, home=caller.home).id == opening["token"]
+    assert path.read_bytes() == other.read_bytes()
+    assert not state(path).exists()
