@@ -57,6 +57,14 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = False
         sync_folder(path.parent)
 
 
+def check_writable(path: Path) -> None:
+    """Refuses before anything is spent what could not be written afterwards. Raises `not-found`, `io`."""
+    with reporting(f"write {path}"):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        os.close(descriptor)
+        Path(name).unlink()
+
+
 def folder(path: Path) -> Path:
     """A folder for this user alone, made when missing."""
     with reporting(f"make the folder {path}"):

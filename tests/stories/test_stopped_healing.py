@@ -3,7 +3,6 @@ counts that was not opened."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from machines import PATIENCE, Done, Machine, Quorum
 
-from evanesce import Request, Token
+from evanesce import Token
 
 POLICY = """@approvers("cfo = {cfo}")
 permit(principal, action in [Action::"open", Action::"reshare", Action::"repair"], resource)
@@ -102,7 +101,7 @@ def test_a_repair_does_not_write_over_the_token_that_replaced_its_own(
 
 
 def test_a_reshare_after_a_repair_takes_the_repaired_tokens_place_and_keeps_it(
-    quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path
+    caller: Machine, cfo: Machine, policy: Path, free: Path
 ) -> None:
     path = mint(caller, policy, "repaired-first")
     old = Token.load(path, home=caller.home)
@@ -167,3 +166,29 @@ def test_a_new_token_that_was_to_go_into_a_file_that_changed_can_go_elsewhere(
     assert Token.load(elsewhere, home=caller.home).id == opening["token"]
     assert path.read_bytes() == other.read_bytes()
     assert not state(path).exists()
+
+
+def test_receipts_that_cannot_be_kept_cost_neither_approvals_nor_the_token(
+    quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path
+) -> None:
+    for name in ("minted", "seated"):
+        path = mint(caller, policy, name)
+        old = Token.load(path, home=caller.home)
+        asking = ("key", "reshare", path, "--policy", free) if name == "minted" else to_repair(path)
+        request = ask(caller, None, *asking)
+        missing = caller.home / f"receipts of {name}"
+        kept = missing / "kept.json"
+        caller.fail(1, "not-found", "wait", request, "--timeout", "0", "--receipts", kept)
+        missing.mkdir()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(caller.try_, "wait", request, "--timeout", "30", "--receipts", kept, "--json")
+            time.sleep(2)
+            # By then it was looked at, and nobody has approved.
+            missing.rmdir()
+            cfo.run("approve", caller.home / "requests" / request, "--yes")
+            assert waiting.result(PATIENCE).error["code"] == "not-found"
+        if name == "minted":
+            assert wait(caller, request)["resumed"] is True
+            assert Token.load(path, home=caller.home).replaces == old.id
+        else:
+            assert holders(caller, path)[3] == quorum.agents["agent-5"].id

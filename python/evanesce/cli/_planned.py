@@ -123,10 +123,13 @@ class _Waiting:
         assert isinstance(done, Check | Healed | Retirement)
         self.people += people
         self.kept_receipts += openings(done.receipts, done.salt)
-        if self._receipts:
-            # At once: what comes after may be stopped.
-            keep(self.app, self._receipts, {"openings": self.kept_receipts}, force=True)
         return done
+
+    def keep(self) -> None:
+        """Keeps the receipts of what was performed: once nothing is lost if they cannot be written, and before what may
+        be stopped."""
+        if self._receipts:
+            keep(self.app, self._receipts, {"openings": self.kept_receipts}, force=True)
 
     def newest(self, kept: Kept) -> Kept:
         """The request of the token as its file has it now: seats may have been repaired or rerooted since. Where that
@@ -167,6 +170,7 @@ def _opened(waiting: _Waiting) -> None:
     done = waiting.perform()
     assert isinstance(done, Check)
     waiting.kept.finish()
+    waiting.keep()
     report_check(app, token, done, None, waiting.watch, waiting.document(token))
 
 
@@ -176,6 +180,7 @@ def _retired(waiting: _Waiting) -> None:
     while True:
         done = waiting.perform()
         assert isinstance(done, Retirement)
+        waiting.keep()
         if done.dead or time.monotonic() + pause >= waiting.until:
             break
         # Those that were away have not spent what people approved.
@@ -195,11 +200,13 @@ def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     waiting.replacing = in_place
     waiting.newest(waiting.kept)
     check_free([str(target)], force or in_place)
+    _files.check_writable(target)
     done = waiting.perform()
     assert isinstance(done, Healed)
     aside = _changed(waiting, target, in_place, force)
     done.token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
     waiting.kept.finish()
+    waiting.keep()
     if aside is not None:
         raise error(
             "exists",
@@ -235,11 +242,13 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     waiting.newest(waiting.kept)
     if new is None:
         check_free([str(target)], force or in_place)
+        _files.check_writable(healing.state)
         done = waiting.perform()
         assert isinstance(done, Healed)
         healed, new = done, done.token
         opening = None if healed.unproven is None else Request.to_open(new, asked.caller)
         healing.note(new, opening)
+        waiting.keep()
     else:
         opening = healing.opening(app.home.root)
     if opening is not None:
@@ -267,6 +276,7 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
     )
     waiting.perform(first)
     first.finish()
+    waiting.keep()
 
 
 def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:
