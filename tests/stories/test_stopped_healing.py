@@ -3,6 +3,7 @@ counts that was not opened."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -192,3 +193,36 @@ def test_receipts_that_cannot_be_kept_cost_neither_approvals_nor_the_token(
             assert Token.load(path, home=caller.home).replaces == old.id
         else:
             assert holders(caller, path)[3] == quorum.agents["agent-5"].id
+
+
+def test_a_new_token_counts_once_it_was_opened_and_people_are_asked_once(
+    caller: Machine, cfo: Machine, policy: Path
+) -> None:
+    path, other = mint(caller, policy, "opened-once"), mint(caller, policy, "of-another")
+    reshare = ask(caller, cfo, "key", "refresh", path)
+    caller.fail(1, "not-approved", "wait", reshare, "--timeout", "0")
+    opening = opening_of(caller, "opened-once")
+    cfo.run("approve", opening["folder"], "--yes")
+    noted = json.loads(state(path).read_text())
+    assert noted["opened"] is False
+    # Requests of the caller's own, approved: of another action, of another token; and none, and no request.
+    repair, foreign = ask(caller, cfo, *to_repair(path)), ask(caller, cfo, "check", other, "--open")
+    texts = [(caller.home / "requests" / id / "request.json").read_text() for id in (repair, foreign)]
+    before = holders(caller, path)
+    for text in (*texts, None):
+        state(path).write_text(json.dumps(noted | {"opening": text}))
+        caller.fail(1, "not-approved", "wait", reshare, "--timeout", "0")
+        assert holders(caller, path) == before
+    state(path).write_text(json.dumps({key: noted[key] for key in ("old", "asked", "new")}))
+    caller.fail(1, "not-approved", "wait", reshare, "--timeout", "0")
+    rows = caller.run("requests", "--json").json["requests"]
+    assert {repair, foreign} <= {row["id"] for row in rows}, "neither was performed"
+    # The right one; the new token cannot be put into its place, as after a crash in between.
+    state(path).write_text(json.dumps(noted))
+    kept = path.with_name(f"{path.name}.{Token.load(path).id[:16]}.old")
+    kept.symlink_to(path.parent / "nowhere" / "at-all")
+    caller.fail(1, "exists", "wait", reshare, "--timeout", "20")
+    assert json.loads(state(path).read_text())["opened"] is True
+    kept.unlink()
+    assert wait(caller, reshare)["token"] == opening["token"]
+    assert Token.load(path, home=caller.home).id == opening["token"]

@@ -1,8 +1,8 @@
 """The state of a healing, beside the file it writes: so that what was stopped is gone on with, and nothing is lost.
 
-`OUT.healing` is JSON: what was asked (as a digest), the old token's id, the new token itself and, while
-people are asked for its first opening, that request. It is written durably
-before the new token's file, so a new token that agents were seated for outlives any crash; it goes when all is done.
+`OUT.healing` is JSON: what was asked (as a digest), the old token's id, the new token itself, whether it was opened
+and, while people are asked for that, the request. It is written durably before the new token's file, so a new token
+that agents were seated for outlives any crash; it goes when all is done.
 The old token's file is kept beside the new one.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +86,31 @@ class Healing:
 
     def note(self, new: Token, opening: Request | None = None) -> None:
         """The new token, durably; with a request for its first `opening`, where that is still to be approved."""
-        kept = {"old": self.old.id, "asked": self.asked, "new": base64.b64encode(new.encode()).decode()}
+        kept: dict[str, Any] = {
+            "old": self.old.id,
+            "asked": self.asked,
+            "new": base64.b64encode(new.encode()).decode(),
+            "opened": opening is None,
+        }
         if opening is not None:
             kept["opening"] = opening.encode().decode()
         _files.write(self.state, (json.dumps(kept) + "\n").encode(), mode=0o600, overwrite=True)
 
-    def opening(self, home: Path) -> Request | None:
-        """The request for the new token's first opening, while that is still to be approved."""
-        kept = json.loads(_files.read(self.state)).get("opening")
-        return None if kept is None else Request.decode(kept.encode(), home=home)
+    def opening(self, new: Token, caller: str, home: Path) -> Request | None:
+        """The request for the new token's first opening, unless it is noted that it was opened. What lies here could be
+        another request, or none: nothing else is performed, and people are then asked anew."""
+        kept = json.loads(_files.read(self.state))
+        if kept.get("opened") is True:
+            return None
+        try:
+            found = Request.decode(kept["opening"].encode(), home=home)
+        except (KeyError, AttributeError, EvanesceError):
+            found = None
+        if found is not None and (found.action, found.token.id, found.caller) == ("open", new.id, caller):
+            return replace(found, token=new)
+        made = Request.to_open(new, caller)
+        self.note(new, made)
+        return made
 
     def place(self, new: Token, armored: bool, in_place: bool, force: bool) -> None:
         """Gives the new token its file. In place of the old one's, that is kept beside it first. Raises `exists` where

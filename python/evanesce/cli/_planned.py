@@ -250,9 +250,12 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         healing.note(new, opening)
         waiting.keep()
     else:
-        opening = healing.opening(app.home.root)
+        opening = healing.opening(new, asked.caller, app.home.root)
     if opening is not None:
-        _first_opening(waiting, opening, healed.unproven if healed else None)
+        first = _first_opening(waiting, opening, healed.unproven if healed else None)
+        healing.note(new)
+        first.finish()
+        waiting.keep()
     healing.place(new, armored, in_place, force)
     healing.done()
     waiting.kept.finish()
@@ -263,7 +266,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
 
 
-def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> None:
+def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> Kept:
     app = waiting.app
     root = _requests.root(app.home.root, waiting.kept.folder.parent)
     first = Kept(root.root / opening.id, opening)
@@ -275,8 +278,7 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
         f"  evanesce approve {first.folder} --identity KEY"
     )
     waiting.perform(first)
-    first.finish()
-    waiting.keep()
+    return first
 
 
 def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:
