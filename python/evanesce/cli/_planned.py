@@ -74,7 +74,7 @@ def complete(
     """Does it, waiting until `until` (monotonic), and writes and reports what comes of it."""
     place = _requests.place_of(app.home.root, kept.request)
     waiting = _Waiting(app, client, kept, grantors, until, receipts, place)
-    asked = waiting.newest(kept).request
+    first, asked = kept.request.token, waiting.newest(kept).request
     if asked.action == "open":
         return _opened(waiting)
     if asked.action == "retire":
@@ -87,7 +87,7 @@ def complete(
     armored = place is not None and place.exists() and _files.read(place).lstrip().startswith(b"-----BEGIN")
     in_place = place is not None and target.absolute() == place.absolute()
     if asked.action == "repair":
-        return _repaired(waiting, target, armored, in_place, force)
+        return _repaired(waiting, target, armored, in_place, force, first)
     return _reshared(waiting, target, armored, in_place, force)
 
 
@@ -195,28 +195,45 @@ def _retired(waiting: _Waiting) -> None:
     report_retirement(app, token, done, waiting.document(token))
 
 
-def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, force: bool) -> None:
+def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, force: bool, as_asked: Token) -> None:
     app = waiting.app
     waiting.replacing = in_place
     waiting.newest(waiting.kept)
-    check_free([str(target)], force or in_place)
-    _files.check_writable(target)
-    done = waiting.perform()
-    assert isinstance(done, Healed)
-    aside = _changed(waiting, target, in_place, force)
-    done.token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
-    waiting.kept.finish()
-    waiting.keep()
-    if aside is not None:
-        raise error(
-            "exists",
-            f"{target} was changed meanwhile, so the repaired token is in {aside}",
-            "See which of the two has the holders that you want, and ask anew for the other's seat.",
-        )
     ((seat, holder),) = waiting.kept.request.seats.items()
-    _emit(waiting, done.token, target, done)
+    token, done = _seated(target, as_asked, seat, holder), None
+    if token is None:
+        check_free([str(target)], force or in_place)
+        _files.check_writable(target)
+        healed = waiting.perform()
+        assert isinstance(healed, Healed)
+        token, done = healed.token, healed
+        aside = _changed(waiting, target, in_place, force)
+        token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
+        waiting.kept.finish()
+        waiting.keep()
+        if aside is not None:
+            raise error(
+                "exists",
+                f"{target} was changed meanwhile, so the repaired token is in {aside}",
+                "See which of the two has the holders that you want, and ask anew for the other's seat.",
+            )
+    waiting.kept.finish()
+    _emit(waiting, token, target, done)
     name = printable(_planned.name_of(waiting.client.agents, holder))
     app.say(f"Seat {printable(seat)} is {name}'s. Written to {target}.", "green")
+
+
+def _seated(target: Path, as_asked: Token, seat: str, holder: str) -> Token | None:
+    """The token that lies there, if a run that was stopped has given the seat away. Of an agent that takes its own
+    seat back nothing can be told."""
+    try:
+        now = Token.load(target)
+    except EvanesceError:
+        return None
+    if now.id != as_asked.id:
+        return None
+    was, held = ({at.name: at.holder_id for at in token.seats}[seat] for token in (as_asked, now))
+    return now if held == holder != was else None
 
 
 def _changed(waiting: _Waiting, target: Path, in_place: bool, force: bool) -> Path | None:
