@@ -226,3 +226,39 @@ def test_a_new_token_counts_once_it_was_opened_and_people_are_asked_once(
     kept.unlink()
     assert wait(caller, reshare)["token"] == opening["token"]
     assert Token.load(path, home=caller.home).id == opening["token"]
+
+
+def test_what_would_go_unheeded_is_refused(caller: Machine, policy: Path) -> None:
+    path = mint(caller, policy, "unheeded")
+    opening, reshare = ask(caller, None, "check", path, "--open"), ask(caller, None, "key", "refresh", path)
+    before = path.read_bytes()
+    for words in (
+        ("wait", opening, "--out", path),
+        ("wait", opening, "--format", "hex"),
+        ("wait", opening, "--show"),
+        ("wait", reshare, "--format", "hex"),
+        ("quorum", "drill", path, "--open", "--ask", "--approved"),
+        ("quorum", "drill", path, "--word", "daily"),
+        ("quorum", "drill", path, "--open", "--folder", caller.home),
+        ("check", path, "--word", "why"),
+        ("key", "refresh", path, "--word", "why"),
+        ("key", "reshare", path, "--expires", "90d", "--folder", caller.home),
+        (*to_repair(path), "--word", "why"),
+        ("key", "retire", path, "--yes", "--word", "why"),
+    ):
+        assert caller.fail(1, "usage", *words).error["hint"]
+    assert path.read_bytes() == before
+
+
+def test_a_drill_asks_under_the_grant_that_it_is_given(quorum: Quorum, caller: Machine, tmp_path: Path) -> None:
+    cedar = tmp_path / "lent.cedar"
+    cedar.write_text('@delegable("1") permit(principal == Caller::"caller", action == Action::"open", resource);')
+    path = mint(caller, cedar, "lent")
+    clerk, grant = quorum.newcomer("clerk"), tmp_path / "clerk.grant"
+    quorum.admit("clerk", clerk, "caller", "reconstructor")
+    given = ("--to", clerk.caller_id, "--action", "open", "--expires", "1h", "--out", grant)
+    caller.run("grant", "create", path, *given)
+    drill = ("quorum", "drill", path, "--trust-token", "--open", "--ask", "--grant", grant, "--json")
+    (asked,) = clerk.run(*drill).json["requests"]
+    time.sleep(0.3)
+    assert wait(clerk, asked["id"])["opened"] is True

@@ -335,6 +335,10 @@ def wait(
     asked = kept.request
     if asked.action not in OF_TOKEN:
         check_free([out, receipts], force)
+    elif form is not None or show:
+        raise error("usage", "what comes of this request is no bytes to print", "Leave out --format and --show.")
+    elif out is not None and asked.action in ("open", "retire"):
+        raise error("usage", f"a request to {asked.action} leaves nothing to write", "Leave out --out.")
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
     if not _requests.asked_here(reference, asked, app.home.root):
