@@ -4,14 +4,16 @@ counts that was not opened."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import PATIENCE, Done, Machine, Quorum
+from machines import EVANESCE, PATIENCE, Done, Machine, Quorum
 
 from evanesce import Token
 
@@ -262,3 +264,48 @@ def test_a_drill_asks_under_the_grant_that_it_is_given(quorum: Quorum, caller: M
     (asked,) = clerk.run(*drill).json["requests"]
     time.sleep(0.3)
     assert wait(clerk, asked["id"])["opened"] is True
+
+
+@pytest.mark.parametrize("verb", ["reshare", "repair"])
+def test_an_approved_healing_killed_at_any_moment_leaves_a_key_that_signs_and_can_be_had(
+    quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path, verb: str
+) -> None:
+    path = mint(caller, policy, f"killed-{verb}")
+    first = Token.load(path, home=caller.home)
+    words = ("key", "reshare", path, "--policy", free) if verb == "reshare" else to_repair(path)
+    request = ask(caller, cfo, *words)
+    pause, killed = 0.25, 0
+    while True:
+        process = subprocess.Popen(
+            [*EVANESCE, "wait", request, "--timeout", "0", "--json"],
+            env=os.environ | {"EVANESCE_HOME": str(caller.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=caller.home,
+        )
+        try:
+            out, _ = process.communicate(timeout=pause)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+            caller.run("sign", path, "-m", "still there")
+            pause *= 1.15
+            assert pause < 60
+            continue
+        if process.returncode == 0:
+            break
+        # What was done and not written yet is lost with its approvals; what was written is never asked for again.
+        assert json.loads(out)["error"]["code"] in ("spent", "not-approved")
+        assert not state(path).exists()
+        request = ask(caller, cfo, *words)
+    assert killed > 1
+    caller.run("sign", path, "-m", "healed")
+    new = Token.load(path, home=caller.home)
+    assert new.public_key() == first.public_key()
+    if verb == "reshare":
+        assert new.replaces == first.id
+        assert not state(path).exists()
+    else:
+        assert holders(caller, path)[3] == quorum.agents["agent-5"].id
