@@ -6,6 +6,7 @@ Secrets do not pass here: the core writes them itself (`Secret.save`).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -70,6 +71,20 @@ def folder(path: Path) -> Path:
     with reporting(f"make the folder {path}"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While no other process here is: for what reads a file and replaces it. On a file system that knows no locks,
+    with no such promise."""
+    with reporting(f"open {folder}"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def exists(path: Path) -> EvanesceError:

@@ -266,6 +266,22 @@ def test_a_drill_asks_under_the_grant_that_it_is_given(quorum: Quorum, caller: M
     assert wait(clerk, asked["id"])["opened"] is True
 
 
+def test_of_two_repairs_at_once_neither_is_lost(quorum: Quorum, caller: Machine, cfo: Machine, policy: Path) -> None:
+    path = mint(caller, policy, "both")
+    new = quorum.agents["agent-5"].id
+    requests = [
+        ask(caller, cfo, "key", "repair", path, "--lost", name, "--to", "agent-5", "--even-if-it-sits")
+        for name in ("agent-3", "agent-4")
+    ]
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda id: caller.try_("wait", id, "--timeout", "20", "--json"), requests))
+    # One after the other, or the second beside the file.
+    beside = [holders(caller, found) for found in path.parent.glob(f"{path.name}.*.repaired")]
+    assert [one.error["code"] for one in done if one.status] == ["exists"] * len(beside)
+    for seat in (2, 3):
+        assert any(rows[seat] == new for rows in (holders(caller, path), *beside))
+
+
 @pytest.mark.parametrize("verb", ["reshare", "repair"])
 def test_an_approved_healing_killed_at_any_moment_leaves_a_key_that_signs_and_can_be_had(
     quorum: Quorum, caller: Machine, cfo: Machine, policy: Path, free: Path, verb: str

@@ -119,6 +119,10 @@ class Healing:
             if not self._is(self.out, new):
                 new.save(self.out, armored=armored, force=force)
             return
+        with _files.alone_in(self.out.parent):
+            self._replace(new, armored)
+
+    def _replace(self, new: Token, armored: bool) -> None:
         now = Token.load(self.out) if self.out.exists() else self.old
         if now.id == new.id:
             return  # with rows that may be newer

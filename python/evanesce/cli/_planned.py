@@ -207,8 +207,9 @@ def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         healed = waiting.perform()
         assert isinstance(healed, Healed)
         token, done = healed.token, healed
-        aside = _changed(waiting, target, in_place, force)
-        token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
+        with _files.alone_in(target.parent):
+            aside = _changed(waiting, target, in_place, force)
+            token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
         waiting.kept.finish()
         waiting.keep()
         if aside is not None:
