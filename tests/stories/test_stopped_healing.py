@@ -94,6 +94,7 @@ def test_a_repair_does_not_write_over_the_token_that_replaced_its_own(
     repair = ask(caller, cfo, *to_repair(path))
     reshare = ask(caller, cfo, "key", "reshare", path, "--policy", free)
     new = wait(caller, reshare)["token"]
+    assert "performed before" in caller.fail(2, "spent", "wait", reshare, "--timeout", "0").error["message"]
     refused = caller.fail(1, "exists", "wait", repair, "--timeout", "0", "--force")
     assert "--out FILE" in refused.error["hint"]
     assert Token.load(path, home=caller.home).id == new
@@ -315,6 +316,9 @@ def test_an_approved_healing_killed_at_any_moment_leaves_a_key_that_signs_and_ca
         # What was done and not written yet is lost with its approvals; what was written is never asked for again.
         assert json.loads(out)["error"]["code"] in ("spent", "not-approved")
         assert not state(path).exists()
+        if Token.load(path, home=caller.home).id != first.id:
+            assert "performed before" in json.loads(out)["error"]["message"]
+            break
         request = ask(caller, cfo, *words)
     assert killed > 1
     caller.run("sign", path, "-m", "healed")

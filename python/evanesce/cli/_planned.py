@@ -256,6 +256,12 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         # It was to go there when it was begun.
         healing = replace(healing, beside=waiting.place)
     new, healed = healing.resume(app.home.root), None
+    if new is None and waiting.kept.done:
+        raise error(
+            "spent",
+            f"request {asked.id} was performed before, and its new token written",
+            "It is where that `wait` put it: in place of the old one, or in its --out.",
+        )
     waiting.replacing, waiting.new = in_place, new
     waiting.newest(waiting.kept)
     if new is None:
@@ -275,8 +281,9 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         first.finish()
         waiting.keep()
     healing.place(new, armored, in_place, force)
-    healing.done()
+    # In this order: a state that is left is gone on with, and without one a new token would be taken for another.
     waiting.kept.finish()
+    healing.done()
     _emit(waiting, new, target, healed)
     app.say(f"Minted {printable(new.name)} anew: {new.quorum}.", "green")
     app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
