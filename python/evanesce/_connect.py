@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evanesce import _core, _files, _planned
+from evanesce import _core, _planned
+from evanesce._begun import once
 from evanesce._heal import Changes, Reshare, refusal, reshare
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce.approvals import Approval, Request
@@ -218,31 +218,8 @@ class Connection:
             return self.repair(token, seat, _planned.name_of(self.agents, holder), asked.crowded, settled)
         token.require_pinned("mint anew")
         order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
-        with self._once(asked):
+        with once(self.home.root, asked):
             return self._reshare(token, order, asked.content, settled)
-
-    @contextlib.contextmanager
-    def _once(self, asked: Request) -> Iterator[None]:
-        """A settled header is good for one mint (PROTOCOL §8): what may have begun one is not begun again, whatever
-        became of it. Raises `spent`."""
-        mark = _files.folder(self.home.root / "asked" / "begun") / asked.input.hex()
-        try:
-            _files.write(mark, b"", mode=0o600)
-        except EvanesceError as e:
-            if e.code != "exists":
-                raise
-            raise error(
-                "spent",
-                f"request {asked.id} was begun before: the header that people approved is good for one mint",
-                "If it was not finished, ask people anew, with another request. The old token is as it was.",
-            ) from None
-        try:
-            yield
-        except EvanesceError as e:
-            # Of all others it is known that nothing was dealt.
-            if e.code not in ("spent", "internal", "memory"):
-                mark.unlink(missing_ok=True)
-            raise
 
     def order(self, command: OrderCommand, tokens: Sequence[Token]) -> OrderResult:
         try:

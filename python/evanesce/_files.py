@@ -6,6 +6,7 @@ Secrets do not pass here: the core writes them itself (`Secret.save`).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -54,7 +55,15 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = False
                 move_to_new(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Refuses before anything is spent what could not be written afterwards. Raises `not-found`, `io`."""
+    with reporting(f"write {path}"):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        os.close(descriptor)
+        Path(name).unlink()
 
 
 def folder(path: Path) -> Path:
@@ -62,6 +71,20 @@ def folder(path: Path) -> Path:
     with reporting(f"make the folder {path}"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While no other process here is: for what reads a file and replaces it. On a file system that knows no locks,
+    with no such promise."""
+    with reporting(f"open {folder}"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def exists(path: Path) -> EvanesceError:
@@ -85,7 +108,8 @@ def move_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

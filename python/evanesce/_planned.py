@@ -8,6 +8,7 @@ in the requester's words, which an approver signs and no agent can check. Pure: 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ ACTIONS = ("open", "reshare", "repair", "retire")
 
 _LINE = 400
 """Bytes that quorum and list of holders may each take up in the requester's words; a longer one is named by digest."""
+
+_HOLDER = re.compile(r"[0-9a-f]{64}")
+"""One spelling: ids are compared as they are written."""
 
 
 def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[bytes, dict[str, str], list[str]]:
@@ -105,7 +109,7 @@ def check(asked: Request) -> None:
     """Raises `bad-input` for what is no plan for this token."""
     if asked.suite or asked.aad or asked.length or asked.shown:
         raise _wrong(f"to {asked.action} has no suite and no content of its own")
-    if not all(len(bytes.fromhex(holder)) == 32 for holder in asked.seats.values()):
+    if not all(_HOLDER.fullmatch(holder) for holder in asked.seats.values()):
         raise _wrong("a holder's id is 64 hex digits")
     token = asked.token
     if asked.action == "reshare":

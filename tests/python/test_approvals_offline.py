@@ -139,3 +139,11 @@ def test_a_request_about_another_token_is_another_though_its_id_is_the_same(requ
     with pytest.raises(EvanesceError) as caught:
         asked_here(request_.id, requests.find(request_.id, tmp_path).request, tmp_path)
     assert "something else" in caught.value.message
+
+
+@pytest.mark.parametrize("holder", ["agent-6", "", "AB" * 32, "ab " * 32, "ab" * 31, "ab" * 32 + "\n"], ids=repr)
+def test_a_holder_that_is_no_id_is_refused_in_words(token: Token, holder: str) -> None:
+    with pytest.raises(EvanesceError) as refused:
+        Request.to_repair(token, CALLER, token.seats[0].name, holder)
+    assert refused.value.code == "bad-input"
+    assert "64 hex digits" in refused.value.message

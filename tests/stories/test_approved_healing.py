@@ -168,8 +168,17 @@ def test_a_seat_is_given_away_and_the_token_retired_once_two_have_approved(
     new = Token.load(path, home=caller.home)
     assert new.id == old.id == done["token"]
     assert [seat.holder_id for seat in new.seats][3] == agent
-    again = caller.fail(1, "not-approved", "wait", made["id"], "--timeout", "0")
-    assert "spent before" in again.error["message"]
+    # As after a crash before it was marked as done.
+    (Path(made["folder"]) / "done").unlink()
+    again = caller.run("wait", made["id"], "--timeout", "0", "--json").json
+    assert (again["token"], again["resumed"]) == (old.id, True)
+    assert (Path(made["folder"]) / "done").exists()
+    assert Token.load(path, home=caller.home) == new
+    # In a copy of before it cannot be told, and an approval is good for one performance.
+    lost = path.with_name("lost.regen")
+    words = ("wait", made["id"], "--timeout", "0", "--out", lost)
+    assert "spent before" in caller.fail(1, "not-approved", *words).error["message"]
+    assert not lost.exists()
 
     request, folder = ask(caller, "key", "retire", path)
     assert all("have every holder tombstone it, for good" in said for said in people.approve(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from evanesce import _requests
 from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App
+from evanesce.errors import error
 from evanesce.grant import Grant
 
 folder_option = click.option(
@@ -29,6 +30,12 @@ def ask_options(function: _options.F) -> _options.F:
     return function
 
 
+def check_asked(ask: bool, word: str, folder: str | None = None) -> None:
+    """Raises `usage` for what would go with a request, where none is made."""
+    if not ask and (word or folder is not None):
+        raise error("usage", "a word and a folder are a request's", "Say --ask as well, or leave them out.")
+
+
 def publish(
     app: App, made: Request, folder: str | None, under: Grant | None = None, place: Path | None = None
 ) -> dict[str, str]:
@@ -45,6 +52,10 @@ def publish(
     return {"id": made.id, "folder": str(kept.folder), "text": made.text}
 
 
-def publish_all(app: App, made: Iterable[tuple[Request, Path]], folder: str | None) -> None:
-    """The same of several, each with its token's file."""
-    app.emit({"requests": [publish(app, request, folder, place=path) for request, path in made]})
+def publish_all(
+    app: App, made: Iterable[tuple[Request, Path]], folder: str | None, grants: Mapping[str, Grant] | None = None
+) -> None:
+    """The same of several, each with its token's file; and under the grant, if any, for its token's id."""
+    under = grants or {}
+    rows = [publish(app, request, folder, under.get(request.token.id), path) for request, path in made]
+    app.emit({"requests": rows})

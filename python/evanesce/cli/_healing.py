@@ -1,8 +1,8 @@
 """The state of a healing, beside the file it writes: so that what was stopped is gone on with, and nothing is lost.
 
-`OUT.healing` is JSON: what was asked (as a digest), the old token's id, the new token itself and, while
-people are asked for its first opening, that request. It is written durably
-before the new token's file, so a new token that agents were seated for outlives any crash; it goes when all is done.
+`OUT.healing` is JSON: what was asked (as a digest), the old token's id, the new token itself, whether it was opened
+and, while people are asked for that, the request. It is written durably before the new token's file, so a new token
+that agents were seated for outlives any crash; it goes when all is done.
 The old token's file is kept beside the new one.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ class Healing:
     old: Token
     asked: str
     """A digest of what is to be different."""
+    beside: Path | None = None
+    """The file that the state lies beside, where that is not `out`."""
 
     @property
     def state(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.healing")
+        at = self.beside or self.out
+        return at.with_name(f"{at.name}.healing")
 
     @property
     def kept(self) -> Path:
@@ -43,6 +46,14 @@ class Healing:
     def of(cls, out: Path, old: Token, verb: str, changes: dict[str, Any]) -> Healing:
         asked = json.dumps([verb, changes], sort_keys=True).encode()
         return cls(out, old, hashlib.sha256(asked).hexdigest())
+
+    def holds(self) -> bool:
+        """Whether the state is this very healing's."""
+        try:
+            found = json.loads(_files.read(self.state))
+            return bool(found["old"] == self.old.id and found["asked"] == self.asked)
+        except (EvanesceError, ValueError, KeyError, TypeError):
+            return False
 
     def resume(self, home: Path) -> Token | None:
         """The new token of a run that was stopped after it was minted. Raises `exists` where another healing was
@@ -75,24 +86,54 @@ class Healing:
 
     def note(self, new: Token, opening: Request | None = None) -> None:
         """The new token, durably; with a request for its first `opening`, where that is still to be approved."""
-        kept = {"old": self.old.id, "asked": self.asked, "new": base64.b64encode(new.encode()).decode()}
+        kept: dict[str, Any] = {
+            "old": self.old.id,
+            "asked": self.asked,
+            "new": base64.b64encode(new.encode()).decode(),
+            "opened": opening is None,
+        }
         if opening is not None:
             kept["opening"] = opening.encode().decode()
         _files.write(self.state, (json.dumps(kept) + "\n").encode(), mode=0o600, overwrite=True)
 
-    def opening(self, home: Path) -> Request | None:
-        """The request for the new token's first opening, while that is still to be approved."""
-        kept = json.loads(_files.read(self.state)).get("opening")
-        return None if kept is None else Request.decode(kept.encode(), home=home)
+    def opening(self, new: Token, caller: str, home: Path) -> Request | None:
+        """The request for the new token's first opening, unless it is noted that it was opened. What lies here could be
+        another request, or none: nothing else is performed, and people are then asked anew."""
+        kept = json.loads(_files.read(self.state))
+        if kept.get("opened") is True:
+            return None
+        try:
+            found = Request.decode(kept["opening"].encode(), home=home)
+        except (KeyError, AttributeError, EvanesceError):
+            found = None
+        if found is not None and (found.action, found.token.id, found.caller) == ("open", new.id, caller):
+            return replace(found, token=new)
+        made = Request.to_open(new, caller)
+        self.note(new, made)
+        return made
 
     def place(self, new: Token, armored: bool, in_place: bool, force: bool) -> None:
-        """Gives the new token its file. In place of the old one's, that is kept beside it first."""
+        """Gives the new token its file. In place of the old one's, that is kept beside it first. Raises `exists` where
+        the file holds another token by now."""
         if not in_place:
             if not self._is(self.out, new):
                 new.save(self.out, armored=armored, force=force)
             return
+        with _files.alone_in(self.out.parent):
+            self._replace(new, armored)
+
+    def _replace(self, new: Token, armored: bool) -> None:
+        now = Token.load(self.out) if self.out.exists() else self.old
+        if now.id == new.id:
+            return  # with rows that may be newer
+        if now.id != self.old.id:
+            raise error(
+                "exists",
+                f"{self.out} holds another token by now; the new one is kept in {self.state}",
+                f"Move that file away and put token {short(self.old.id)} back, then say the same again.",
+            )
         if not self.kept.exists():
-            self.old.save(self.kept)
+            now.save(self.kept)
         new.save(self.out, armored=armored, force=True)
 
     def done(self) -> None:

@@ -26,12 +26,13 @@ def keep(app: App, out: str, document: dict[str, Any], force: bool) -> None:
 
 def kept_before(out: str | None) -> list[dict[str, Any]]:
     """The openings of a run that was stopped, so that the same command adds to them. Raises `exists` for another
-    file, `usage` for what is no file and could not be added to."""
+    file, `usage` for what is no file and could not be added to, `not-found` and `io` where none could be written."""
     if out is None:
         return []
     if _io.descriptor_of(out, 1) is not None:
         raise error("usage", "receipts of a healing are kept in a file, which a second run adds to", "Name a FILE.")
     path = Path(out)
+    _files.check_writable(path)
     if not path.exists():
         return []
     try:

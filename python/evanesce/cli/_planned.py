@@ -72,15 +72,9 @@ def complete(
     receipts: str | None,
 ) -> None:
     """Does it, waiting until `until` (monotonic), and writes and reports what comes of it."""
-    home = app.home.root
-    asked, place = kept.request, _requests.place_of(home, kept.request)
-    if place is not None:
-        asked = _newest_rows(app, asked, place)
-        if asked.token.pinned is None and _requests.asked_here(asked.id, asked, home):
-            # It was asked for from here, by that id, on somebody's word.
-            asked.token.pinned = "trusted"
-        kept = replace(kept, request=asked)
-    waiting = _Waiting(app, client, kept, grantors, until, receipts)
+    place = _requests.place_of(app.home.root, kept.request)
+    waiting = _Waiting(app, client, kept, grantors, until, receipts, place)
+    first, asked = kept.request.token, waiting.newest(kept).request
     if asked.action == "open":
         return _opened(waiting)
     if asked.action == "retire":
@@ -93,8 +87,7 @@ def complete(
     armored = place is not None and place.exists() and _files.read(place).lstrip().startswith(b"-----BEGIN")
     in_place = place is not None and target.absolute() == place.absolute()
     if asked.action == "repair":
-        check_free([str(target)], force or in_place)
-        return _repaired(waiting, target, armored, force or in_place)
+        return _repaired(waiting, target, armored, in_place, force, first)
     return _reshared(waiting, target, armored, in_place, force)
 
 
@@ -102,9 +95,22 @@ class _Waiting:
     """One request being waited for."""
 
     def __init__(
-        self, app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float, receipts: str | None
+        self,
+        app: App,
+        client: Client,
+        kept: Kept,
+        grantors: frozenset[str],
+        until: float,
+        receipts: str | None,
+        place: Path | None,
     ) -> None:
         self.app, self.client, self.kept, self.grantors, self.until = app, client, kept, grantors, until
+        self.place = place
+        """The token's file, if this home knows it."""
+        self.replacing = False
+        """Whether the result is to take that file's place."""
+        self.new: Token | None = None
+        """What may lie there already, of a run that was stopped."""
         self.watch = Stopwatch()
         self.people: list[str] = []
         # Of a run that was stopped, too.
@@ -112,26 +118,51 @@ class _Waiting:
         self._receipts = receipts
 
     def perform(self, kept: Kept | None = None) -> Check | Healed | Retirement:
-        done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until)
+        newest = self.newest if kept is None else _as_it_is
+        done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until, newest)
         assert isinstance(done, Check | Healed | Retirement)
         self.people += people
         self.kept_receipts += openings(done.receipts, done.salt)
-        if self._receipts:
-            # At once: what comes after may be stopped.
-            keep(self.app, self._receipts, {"openings": self.kept_receipts}, force=True)
         return done
+
+    def keep(self) -> None:
+        """Keeps the receipts of what was performed: once nothing is lost if they cannot be written, and before what may
+        be stopped."""
+        if self._receipts:
+            keep(self.app, self._receipts, {"openings": self.kept_receipts}, force=True)
+
+    def newest(self, kept: Kept) -> Kept:
+        """The request of the token as its file has it now: seats may have been repaired or rerooted since. Where that
+        file is to be replaced it must hold this token: raises `exists`, and what reading it does."""
+        if self.place is None:
+            return kept
+        home, asked = self.app.home.root, kept.request
+        try:
+            now = Token.load(self.place, home=home)
+        except EvanesceError as e:
+            if self.replacing:
+                raise error(e.code, e.message, f"Put token {asked.token.id} back there, or give --out FILE.") from None
+            now = asked.token
+        if now.id != asked.token.id:
+            if self.replacing and (self.new is None or now.id != self.new.id):
+                raise error(
+                    "exists",
+                    f"{self.place} holds another token by now ({now.id}), which this request is not about",
+                    "Give --out FILE.",
+                )
+            now = asked.token
+        if now.pinned is None and _requests.asked_here(asked.id, asked, home):
+            # It was asked for from here, by that id, on somebody's word.
+            now.pinned = "trusted"
+        self.kept = replace(kept, request=replace(asked, token=now))
+        return self.kept
 
     def document(self, token: Token) -> dict[str, object]:
         return {"request": self.kept.request.id, "token": token.id, "approved_by": self.people}
 
 
-def _newest_rows(app: App, asked: Request, place: Path) -> Request:
-    """The request of the token as its file has it now: seats may have been repaired or rerooted since."""
-    try:
-        now = Token.load(place, home=app.home.root)
-    except EvanesceError:
-        return asked
-    return replace(asked, token=now) if now.id == asked.token.id else asked
+def _as_it_is(kept: Kept) -> Kept:
+    return kept
 
 
 def _opened(waiting: _Waiting) -> None:
@@ -139,6 +170,7 @@ def _opened(waiting: _Waiting) -> None:
     done = waiting.perform()
     assert isinstance(done, Check)
     waiting.kept.finish()
+    waiting.keep()
     report_check(app, token, done, None, waiting.watch, waiting.document(token))
 
 
@@ -148,6 +180,7 @@ def _retired(waiting: _Waiting) -> None:
     while True:
         done = waiting.perform()
         assert isinstance(done, Retirement)
+        waiting.keep()
         if done.dead or time.monotonic() + pause >= waiting.until:
             break
         # Those that were away have not spent what people approved.
@@ -162,36 +195,95 @@ def _retired(waiting: _Waiting) -> None:
     report_retirement(app, token, done, waiting.document(token))
 
 
-def _repaired(waiting: _Waiting, target: Path, armored: bool, force: bool) -> None:
+def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, force: bool, as_asked: Token) -> None:
     app = waiting.app
-    done = waiting.perform()
-    assert isinstance(done, Healed)
-    done.token.save(target, armored=armored, force=force)
-    waiting.kept.finish()
+    waiting.replacing = in_place
+    waiting.newest(waiting.kept)
     ((seat, holder),) = waiting.kept.request.seats.items()
-    _emit(waiting, done.token, target, done)
+    token, done = _seated(target, as_asked, seat, holder), None
+    if token is None:
+        check_free([str(target)], force or in_place)
+        _files.check_writable(target)
+        healed = waiting.perform()
+        assert isinstance(healed, Healed)
+        token, done = healed.token, healed
+        with _files.alone_in(target.parent):
+            aside = _changed(waiting, target, in_place, force)
+            token.save(aside or target, armored=armored, force=force or in_place or aside is not None)
+        waiting.kept.finish()
+        waiting.keep()
+        if aside is not None:
+            raise error(
+                "exists",
+                f"{target} was changed meanwhile, so the repaired token is in {aside}",
+                "See which of the two has the holders that you want, and ask anew for the other's seat.",
+            )
+    waiting.kept.finish()
+    _emit(waiting, token, target, done)
     name = printable(_planned.name_of(waiting.client.agents, holder))
     app.say(f"Seat {printable(seat)} is {name}'s. Written to {target}.", "green")
 
 
+def _seated(target: Path, as_asked: Token, seat: str, holder: str) -> Token | None:
+    """The token that lies there, if a run that was stopped has given the seat away. Of an agent that takes its own
+    seat back nothing can be told."""
+    try:
+        now = Token.load(target)
+    except EvanesceError:
+        return None
+    if now.id != as_asked.id:
+        return None
+    was, held = ({at.name: at.holder_id for at in token.seats}[seat] for token in (as_asked, now))
+    return now if held == holder != was else None
+
+
+def _changed(waiting: _Waiting, target: Path, in_place: bool, force: bool) -> Path | None:
+    """Where to put a repaired token instead, if its file is no longer what was repaired: it is the only copy."""
+    if in_place:
+        try:
+            same = Token.load(target) == waiting.kept.request.token
+        except EvanesceError:
+            same = False
+    else:
+        same = force or not target.exists()
+    return None if same else target.with_name(f"{target.name}.{waiting.kept.request.id}.repaired")
+
+
 def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, force: bool) -> None:
-    app, kept, asked = waiting.app, waiting.kept, waiting.kept.request
+    app, asked = waiting.app, waiting.kept.request
     healing = Healing.of(target, asked.token, "request", {"input": asked.input.hex()})
+    if not healing.state.exists() and replace(healing, beside=waiting.place).holds():
+        # It was to go there when it was begun.
+        healing = replace(healing, beside=waiting.place)
     new, healed = healing.resume(app.home.root), None
+    if new is None and waiting.kept.done:
+        raise error(
+            "spent",
+            f"request {asked.id} was performed before, and its new token written",
+            "It is where that `wait` put it: in place of the old one, or in its --out.",
+        )
+    waiting.replacing, waiting.new = in_place, new
+    waiting.newest(waiting.kept)
     if new is None:
         check_free([str(target)], force or in_place)
+        _files.check_writable(healing.state)
         done = waiting.perform()
         assert isinstance(done, Healed)
         healed, new = done, done.token
         opening = None if healed.unproven is None else Request.to_open(new, asked.caller)
         healing.note(new, opening)
+        waiting.keep()
     else:
-        opening = healing.opening(app.home.root)
+        opening = healing.opening(new, asked.caller, app.home.root)
     if opening is not None:
-        _first_opening(waiting, opening, healed.unproven if healed else None)
+        first = _first_opening(waiting, opening, healed.unproven if healed else None)
+        healing.note(new)
+        first.finish()
+        waiting.keep()
     healing.place(new, armored, in_place, force)
+    # In this order: a state that is left is gone on with, and without one a new token would be taken for another.
+    waiting.kept.finish()
     healing.done()
-    kept.finish()
     _emit(waiting, new, target, healed)
     app.say(f"Minted {printable(new.name)} anew: {new.quorum}.", "green")
     app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
@@ -199,7 +291,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
 
 
-def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> None:
+def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> Kept:
     app = waiting.app
     root = _requests.root(app.home.root, waiting.kept.folder.parent)
     first = Kept(root.root / opening.id, opening)
@@ -211,7 +303,7 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
         f"  evanesce approve {first.folder} --identity KEY"
     )
     waiting.perform(first)
-    first.finish()
+    return first
 
 
 def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from evanesce import Check, Healed, Mac, Retirement, Secret, Signature
 from evanesce._requests import Given, Kept
@@ -24,9 +25,17 @@ SELDOM = 60.0
 Done = Signature | Mac | Secret | Check | Healed | Retirement
 
 
-def perform(app: App, client: Client, kept: Kept, grantors: frozenset[str], until: float) -> tuple[Done, list[str]]:
+def perform(
+    app: App,
+    client: Client,
+    kept: Kept,
+    grantors: frozenset[str],
+    until: float,
+    newest: Callable[[Kept], Kept] = lambda kept: kept,
+) -> tuple[Done, list[str]]:
     """Does what was requested as soon as the agents let it, and says who had approved. Whenever there is a new approval
-    they are asked, and now and then without one. Raises `not-approved` at `until` (monotonic)."""
+    they are asked, and now and then without one; each time about what `newest` makes of the request. Raises
+    `not-approved` at `until` (monotonic), and what `newest` does."""
     tried: frozenset[str] = frozenset()
     due, pause, said = time.monotonic(), AGAIN, ""
     while True:
@@ -35,7 +44,7 @@ def perform(app: App, client: Client, kept: Kept, grantors: frozenset[str], unti
         if ids - tried:
             due, pause = time.monotonic(), AGAIN
         if time.monotonic() >= due:
-            tried = ids
+            tried, kept = ids, newest(kept)
             people = ", ".join(map(who, counting)) or "nobody"
             try:
                 # To retire takes no sufficient set: each holder that does it counts.

@@ -327,12 +327,18 @@ def wait(
     Whenever there is a new approval the agents are asked, and now and then without one: those that are away may come
     back, and an approver be allowed. They alone decide what is enough. Exits 1 when that takes longer than --timeout.
     What was asked for of a token as a whole (--ask of key reshare, refresh, repair and retire, and of check --open) is
-    written to the token's own file, or to --out. Stopped at any point, the same command goes on.
+    written to the token's own file, or to --out. Stopped, the same command goes on; but what agents have done and was
+    not written yet is lost with the approvals, and people are asked anew. Nothing then has changed, but that a new
+    holder may have been seated in vain.
     """
     kept = _requests.root(app.home.root, folder).find(reference, app.home.root)
     asked = kept.request
     if asked.action not in OF_TOKEN:
         check_free([out, receipts], force)
+    elif form is not None or show:
+        raise error("usage", "what comes of this request is no bytes to print", "Leave out --format and --show.")
+    elif out is not None and asked.action in ("open", "retire"):
+        raise error("usage", f"a request to {asked.action} leaves nothing to write", "Leave out --out.")
     if asked.caller != own_id(app):
         raise error("usage", "this request is another caller's", "Whoever asked for it performs it.")
     if not _requests.asked_here(reference, asked, app.home.root):

@@ -17,7 +17,7 @@ from evanesce._text import printable, short
 from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, verb
-from evanesce.cli._ask import ask_options, publish_all
+from evanesce.cli._ask import ask_options, check_asked, publish_all
 from evanesce.cli._progress import counting, token_files
 from evanesce.cli._ways import Ways
 from evanesce.cli.identity import own_id
@@ -84,9 +84,13 @@ def drill(
     """
     if (grants or approved or ask) and not opening:
         raise error("usage", "only an opening is asked for, granted or approved", "Say --open.")
+    if ask and approved:
+        raise error("usage", "what is asked for now is not approved yet", "Say --ask, and --approved once people have.")
+    check_asked(ask, word, None if approved else folder)
     files = [path for reference in tokens for path in token_files(app, reference)]
     if ask:
-        return publish_all(app, _requests_for(app, files, trust_token, word), folder)
+        granted = Ways.of(app, files, grants, None).grants
+        return publish_all(app, _requests_for(app, files, trust_token, word), folder, granted)
     ways = Ways.of(app, files, grants, _requests.root(app.home.root, folder) if approved else None)
     watch = Stopwatch()
     drilled: list[Drilled] = []

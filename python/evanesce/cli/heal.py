@@ -16,7 +16,7 @@ from evanesce._text import printable
 from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
-from evanesce.cli._ask import ask_options, publish, publish_all
+from evanesce.cli._ask import ask_options, check_asked, publish, publish_all
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
@@ -73,6 +73,7 @@ def refresh(
     """
     if ask:
         return _ask(app, token, pin, trust_token, Changes(), out, retire_old, word, folder)
+    check_asked(ask, word, folder)
     return _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
 
 
@@ -118,6 +119,7 @@ def reshare(
         raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
     if ask:
         return _ask(app, token, pin, trust_token, changes, out, retire_old, word, folder)
+    check_asked(ask, word, folder)
     return _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
 
 
@@ -293,6 +295,7 @@ def repair(
     passed over: stopped at any point, the same command goes on. (For an element that was stolen: refresh, then
     retire.) Exits 1 or 2 when some could not be repaired.
     """
+    check_asked(ask, word, folder)
     kept = kept_before(receipts)
     identifiers = {agent.name: agent.id for agent in read_agents(app.home.quorum)}
     gone = identifiers.get(lost, lost.lower())

@@ -21,7 +21,7 @@ from evanesce.approvals import Request
 from evanesce.cli import _io, _options, custody
 from evanesce.cli import _own as own
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
-from evanesce.cli._ask import ask_options, publish
+from evanesce.cli._ask import ask_options, check_asked, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
 from evanesce.cli._report import report_retirement
@@ -340,6 +340,7 @@ def retire(
     deadline: int | None,
 ) -> None:
     """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
+    check_asked(ask, word, folder)
     check_free([receipts], force)
     loaded = app.token(token, pin, trust_token)
     if ask:

@@ -14,7 +14,7 @@ from evanesce._text import grouped, printable
 from evanesce.approvals import Request
 from evanesce.cli import _io, _options
 from evanesce.cli._app import App, Stopwatch, base64_text, name_of, named, verb
-from evanesce.cli._ask import ask_options, publish
+from evanesce.cli._ask import ask_options, check_asked, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._report import report_check
 from evanesce.cli.identity import own_id
@@ -146,6 +146,7 @@ def check(
     """
     if (ask or grant is not None) and not opening:
         raise error("usage", "only an opening is asked for, or granted", "Say --open.")
+    check_asked(ask, word, folder)
     loaded = app.token(token, pin, trust_token)
     under = None if grant is None else app.grant(grant, loaded)
     if ask:
