@@ -36,7 +36,7 @@ def test_the_help_says_how_long_each_verb_may_take() -> None:
                 assert isinstance(option, click.Option)
                 assert option.help
                 said[name] = int(re.findall(r"\[default: ([0-9]+)\]", option.help)[0])
-    mints = {"key create", "key import", "key refresh", "key reshare", "key repair"}
+    mints = {"key create", "key import", "key refresh", "key reshare", "key repair", "key refresh-shares"}
     assert {name for name, default in said.items() if default == DEADLINES["mint"]} == mints
     assert {name for name, default in said.items() if default == DEADLINES["all else"]} == set(said) - mints
     assert {"sign", "mac", "derive", "key retire"} <= set(said) - mints
