@@ -140,18 +140,24 @@ def _rest_chart(comparison: Comparison) -> str:
 
 
 def _rest(found: AtRest) -> str:
-    rows = [
-        (s.holder, s.what, s.keeps or "nothing", size(s.bytes), "none" if not s.hits else str(s.hits), s.thief_has)
-        for s in found.stores
-    ]
-    heads = ("place", "what lies there", "of the key", "searched", "its bytes found", "its thief has")
+    rows = [(s.holder, s.what, s.keeps or "nothing", size(s.bytes), _found(s.hits), s.thief_has) for s in found.stores]
+    heads = ("place", "what lies there", "of the key", "bytes seen", "its bytes found", "its thief has")
     control = "found" if found.control_found else "NOT FOUND: this search proves nothing"
+    searched = (
+        "Nobody, this sandbox included, has ever known the key: its bytes cannot be searched for."
+        if found.control_found is None
+        else f"Where the key was put on purpose, it was {control}."
+    )
     notes = [
         f"Another key adds: {found.per_key}",
-        f"Where the key was put on purpose, it was {control}.",
+        searched,
         *found.remarks,
     ]
     return _table(heads, rows) + _notes(notes)
+
+
+def _found(hits: int | None) -> str:
+    return "not searched" if hits is None else str(hits or "none")
 
 
 # Insider compromise.
