@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from machines import Done, Machine, Quorum
 
+from evanesce.compare import svg
 from evanesce.compare.hsm import MODULES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
@@ -105,6 +108,10 @@ def test_the_report_is_written_once(done: tuple[Machine, Done, float]) -> None:
     text = (machine.home / "report.html").read_text()
     assert "<svg" in text
     assert "Content-Security-Policy" in text
+    # Their widest letters aside, 6.8 units a character: none is cut off at the left.
+    labels = re.findall(r'<text class="label"[^>]*>([^<]+)</text>', text)
+    assert len(labels) > 40
+    assert max(len(html.unescape(label)) for label in labels) * 6.8 <= svg.LABELS - 10
     machine.fail(1, "exists", "compare", "--model", "mpc", "--html", "report.html")
 
 

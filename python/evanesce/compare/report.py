@@ -32,7 +32,8 @@ from evanesce.compare.summary import DEEDS, cell, milliseconds, seconds, size, s
 _LEAD = {
     "at_rest": "What lies on the disks of everybody involved, and what a thief of one of them has. A key that was made "
     "for this was brought in, used, and then searched for in every file, raw, reversed, in hexadecimal and base64, "
-    "down to eight bytes in a row; and where it had been put on purpose, to see that the search finds it.",
+    "down to eight bytes in a row; and where it had been put on purpose, to see that the search finds it. Of a key "
+    "that nobody has ever known, what a new one leaves on the disks was compared byte for byte instead.",
     "insider": "Who must work together to use a key, to carry it off, or to destroy it: computed from the quorum, its "
     "sites and its roles, smallest coalitions first. Then some of them did it, in a sandbox.",
     "latency": "Operations one at a time: half of them were done within the full mark, 99 of 100 within the hollow "

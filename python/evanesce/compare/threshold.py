@@ -77,10 +77,10 @@ class Threshold(Regen):
         ]
         for name in SEATED:
             what, has = "a root for all keys, its identity, its log", "One root of five: three, with the public token, "
-            has += "sign whatever the thief likes. By itself: to refuse."
+            has += "sign whatever is wanted. By itself: to refuse."
             if files[name]:
                 what = f"shares/{token.id[:8]}…, sealed by its element; {what}"
-                has = "One share of five, with the root that opens it: three sign whatever the thief likes. Without "
+                has = "One share of five, with the root that opens it: three of five sign whatever is wanted. Without "
                 has += "the root, as where that is in a module: nothing."
             stores.append(
                 _seen(
