@@ -39,6 +39,7 @@ class Usable(Protocol):
     @property
     def suites(self) -> tuple[str, ...]: ...
     def suite_for(self, use: str) -> str: ...
+    def require(self, use: str) -> None: ...
     def require_pinned(self, doing: str, trust_token: bool = False) -> None: ...
 
 
@@ -53,16 +54,22 @@ Plan = tuple[Jobs, Callable[[Outcome, Jobs], R]]
 """Jobs under one opening, and what makes the verb's result of their outcome."""
 
 
+def _suite(key: Usable, suite: str | None, action: str) -> str:
+    """The one that was named, or is meant. Raises `unsupported` where no key of this model does this."""
+    key.require(action)
+    return suite or key.suite_for(action.removesuffix("-payload"))
+
+
 def sign(key: Usable, message: Buffer, suite: str | None) -> Plan[Signature]:
-    return ((suite or key.suite_for("sign"), "sign", message, b"", 0),), _signature
+    return ((_suite(key, suite, "sign"), "sign", message, b"", 0),), _signature
 
 
 def sign_payload(key: Usable, payload: Payload, suite: str | None) -> Plan[Signature]:
-    return ((suite or key.suite_for("sign"), "sign-payload", canonical_payload(payload), b"", 0),), _signed_payload
+    return ((_suite(key, suite, "sign-payload"), "sign-payload", canonical_payload(payload), b"", 0),), _signed_payload
 
 
 def sign_many(key: Usable, messages: Iterable[Buffer], suite: str | None) -> Plan[list[Signature]]:
-    chosen = suite or key.suite_for("sign")
+    chosen = _suite(key, suite, "sign")
     return _at_once(tuple((chosen, "sign", message, b"", 0) for message in messages), "sign"), _signatures
 
 
@@ -107,16 +114,16 @@ def sign_hybrid(key: Usable, message: Buffer, chosen: Sequence[str] | None) -> P
 
 
 def mac(key: Usable, message: Buffer, suite: str | None) -> Plan[Mac]:
-    return ((suite or key.suite_for("mac"), "mac", message, b"", 0),), _mac
+    return ((_suite(key, suite, "mac"), "mac", message, b"", 0),), _mac
 
 
 def mac_many(key: Usable, messages: Iterable[Buffer], suite: str | None) -> Plan[Macs]:
-    chosen = suite or key.suite_for("mac")
+    chosen = _suite(key, suite, "mac")
     return _at_once(tuple((chosen, "mac", message, b"", 0) for message in messages), "MAC"), _macs
 
 
 def mac_payload(key: Usable, payload: Payload, suite: str | None) -> Plan[Mac]:
-    return ((suite or key.suite_for("mac"), "mac-payload", canonical_payload(payload), b"", 0),), _payload_mac
+    return ((_suite(key, suite, "mac-payload"), "mac-payload", canonical_payload(payload), b"", 0),), _payload_mac
 
 
 def verify_mac(
@@ -126,35 +133,35 @@ def verify_mac(
     if isinstance(value, Mac):
         suite = suite or value.suite
         value = value.value
-    return ((suite or key.suite_for("verify-mac"), "verify-mac", message, value, 0),), _verified
+    return ((_suite(key, suite, "verify-mac"), "verify-mac", message, value, 0),), _verified
 
 
 def encrypt(key: Usable, plaintext: Buffer, aad: Buffer, suite: str | None, trust_token: bool) -> Plan[Ciphertext]:
     key.require_pinned("encrypt under", trust_token)
-    return ((suite or key.suite_for("encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext
+    return ((_suite(key, suite, "encrypt"), "encrypt", plaintext, aad, 0),), _ciphertext
 
 
 def decrypt(key: Usable, ciphertext: Ciphertext | Buffer, aad: Buffer, suite: str | None) -> Plan[Secret]:
     if isinstance(ciphertext, Ciphertext):
         suite = suite or ciphertext.suite
         ciphertext = ciphertext.value
-    return ((suite or key.suite_for("decrypt"), "decrypt", ciphertext, aad, 0),), _secret
+    return ((_suite(key, suite, "decrypt"), "decrypt", ciphertext, aad, 0),), _secret
 
 
 def derive(key: Usable, context: Buffer, length: int, suite: str | None, trust_token: bool) -> Plan[Secret]:
     key.require_pinned("derive a working key from", trust_token)
     if not 1 <= length <= 255 * 32:
         raise error("bad-input", f"cannot derive {length} bytes", "Ask for 1 to 8160 (RFC 5869).")
-    return ((suite or key.suite_for("derive"), "derive", b"", context, length),), _secret
+    return ((_suite(key, suite, "derive"), "derive", b"", context, length),), _secret
 
 
 def agree(key: Usable, peer: Buffer, suite: str | None, trust_token: bool) -> Plan[Secret]:
     key.require_pinned("agree on a secret with", trust_token)
-    return ((suite or key.suite_for("agree"), "agree", peer, b"", 0),), _secret
+    return ((_suite(key, suite, "agree"), "agree", peer, b"", 0),), _secret
 
 
 def decapsulate(key: Usable, ciphertext: Buffer, suite: str | None) -> Plan[Secret]:
-    return ((suite or key.suite_for("decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret
+    return ((_suite(key, suite, "decapsulate"), "decapsulate", ciphertext, b"", 0),), _secret
 
 
 def _signature(outcome: Outcome, jobs: Jobs) -> Signature:

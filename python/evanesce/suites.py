@@ -51,6 +51,11 @@ BIP-340 ones."""
 _KNOWN = ALL | THRESHOLD
 
 
+def exists(name: str) -> bool:
+    """Whether there is such a suite, of any kind of key."""
+    return name in _KNOWN
+
+
 def choose(suites: tuple[str, ...], use: str) -> str:
     """The only one of a token's suites that serves this use. Raises `unfit-operation` when none does,
     `bad-input` when several do and the choice is the caller's."""

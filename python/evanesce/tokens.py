@@ -213,6 +213,14 @@ class Token:
             chosen = self._chosen[use] = suites.choose(self.suites, use)
         return chosen
 
+    def require(self, use: str) -> None:
+        """Raises `unsupported` where no key of its model does this."""
+        if self.model != "regen":
+            # Models know tokens.
+            from evanesce.custody.custodian import MODELS
+
+            next(model for model in MODELS if model.name == self.model).require(use)
+
     def require_pinned(self, doing: str, trust_token: bool = False) -> None:
         """Raises `unpinned` unless something says that this token is the right one."""
         if self.pinned is None and not trust_token:

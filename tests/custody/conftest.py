@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import places
 import pytest
 from places import Place
 
+from evanesce.custody.mpc import Mpc
+from evanesce.custody.regen import Regen
+from evanesce.custody.regen_mpc import RegenMpc
 from evanesce.testbed import EmbeddedQuorum
 
 
@@ -25,13 +29,31 @@ def nss(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="session")
-def regen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("regen")
+def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Of the same three agents a caller for each model."""
+    folder = tmp_path_factory.mktemp("quorum")
     with EmbeddedQuorum(folder, ["one", "two", "three"]) as quorum:
-        yield places.regen(folder, quorum)
+        homes = {name: quorum.admit(name, folder / f"home-{name}") for name in ("mpc", "regen", "regen-mpc")}
+        quorum.start()
+        yield homes
 
 
-@pytest.fixture(scope="session", params=["softhsm", "nss", "regen"])
+@pytest.fixture(scope="session")
+def mpc(callers: dict[str, Path]) -> Place:
+    return places.of_quorum(Mpc, callers["mpc"])
+
+
+@pytest.fixture(scope="session")
+def regen(callers: dict[str, Path]) -> Place:
+    return places.of_quorum(Regen, callers["regen"])
+
+
+@pytest.fixture(scope="session")
+def regen_mpc(callers: dict[str, Path]) -> Place:
+    return places.of_quorum(RegenMpc, callers["regen-mpc"])
+
+
+@pytest.fixture(scope="session", params=["softhsm", "nss", "mpc", "regen", "regen_mpc"])
 def place(request: pytest.FixtureRequest) -> Place:
     found: Place = request.getfixturevalue(request.param)
     return found

@@ -18,8 +18,6 @@ from files import private, quoted
 from evanesce import Client
 from evanesce.custody import Model
 from evanesce.custody.hsm import Hsm
-from evanesce.custody.regen import Regen
-from evanesce.testbed import EmbeddedQuorum
 
 SO_PIN = "security-officer"
 
@@ -33,6 +31,8 @@ class Place:
     home: Path
     prefix: str
     """Of its references, up to the key's own name."""
+    suite: str = "ecdsa-p256"
+    """In which it signs, where any will do."""
     environment: dict[str, str] = field(default_factory=dict)
     """For processes that use it as well."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -63,7 +63,7 @@ def softhsm(folder: Path, *tokens: str) -> Place:
             'pin = { file = "pin" }\n'
         )
     (folder / "hsm.toml").write_text("\n".join(lines))
-    return Place("hsm(SoftHSM)", Hsm, folder, f"hsm:{tokens[0]}/", {"SOFTHSM2_CONF": str(configuration)})
+    return Place("hsm(SoftHSM)", Hsm, folder, f"hsm:{tokens[0]}/", environment={"SOFTHSM2_CONF": str(configuration)})
 
 
 def nss(folder: Path) -> Place:
@@ -80,11 +80,9 @@ def nss(folder: Path) -> Place:
     return Place("hsm(NSS)", Hsm, folder, "hsm:nss/")
 
 
-def regen(folder: Path, quorum: EmbeddedQuorum) -> Place:
+def of_quorum(model: type[Model], home: Path) -> Place:
     """A caller of running agents."""
-    home = quorum.admit("caller", folder / "home")
-    quorum.start()
-    return Place("regen", Regen, home, "regen:")
+    return Place(model.name, model, home, f"{model.name}:", next(iter(model.operations()["sign"])))
 
 
 def _run(*command: str) -> None:

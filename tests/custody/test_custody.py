@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from places import Place
+from threshold import SUITES as CURVES
 
 from evanesce import (
     AsyncClient,
@@ -23,6 +24,7 @@ from evanesce import (
     EvanesceError,
     Secret,
     Signature,
+    Token,
     UnsupportedError,
     encrypt_to,
     verify,
@@ -31,12 +33,15 @@ from evanesce.custody.model import LIFECYCLE, OPERATIONS
 
 MESSAGE = b"pay 900 EUR to alice"
 SIGNING = ("ed25519", "ecdsa-p256", "ecdsa-p384", "ecdsa-secp256k1", "rsa-pss-sha256", "rsa-pkcs1-sha256")
+THRESHOLD = ("frost-ed25519", "frost-secp256k1-tr")
 MACS = ("hmac-sha256", "hmac-sha512", "aes-cmac")
 
 
 def made(place: Place, client: Client, suite: str) -> str:
     """A reference to a new key for a suite; skips what this very module refuses, seen to refuse it by name."""
     reference = place.fresh()
+    if all(suite not in served for served in place.model.operations().values()):
+        lacked(place, suite, lambda: client.custody.create(reference, [suite]))
     try:
         if suite.startswith("rsa-") and place.model.name == "regen":
             # RSA is never made there: it comes by import alone.
@@ -71,8 +76,20 @@ def refused(place: Place, suite: str, e: UnsupportedError) -> None:
     pytest.skip(f"{place.name} has no {suite}: {e.message}")
 
 
+def lacked(place: Place, suite: str, ask: Callable[[], object]) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        ask()
+    assert caught.value.message == f"{place.model.name} keys have no suite {suite}"
+    assert next(iter(place.model.operations()["sign"])) in caught.value.hint
+    pytest.skip(caught.value.message)
+
+
 def correct(public: bytes, suite: str, signature: bytes) -> None:
     """By an unrelated implementation."""
+    if suite == "frost-secp256k1-tr":
+        # No library has BIP-340 and SubjectPublicKeyInfo.
+        assert CURVES[suite].verify(public[-32:], MESSAGE, signature)
+        return
     key = load_der_public_key(public)
     if isinstance(key, ed25519.Ed25519PublicKey):
         key.verify(signature, MESSAGE)
@@ -84,7 +101,7 @@ def correct(public: bytes, suite: str, signature: bytes) -> None:
         key.verify(signature, MESSAGE, pss if "pss" in suite else padding.PKCS1v15(), hashes.SHA256())
 
 
-@pytest.mark.parametrize("suite", SIGNING)
+@pytest.mark.parametrize("suite", (*SIGNING, *THRESHOLD))
 def test_a_signature_is_right_by_others_and_here(place: Place, suite: str) -> None:
     with place.client() as client:
         reference = made(place, client, suite)
@@ -108,6 +125,8 @@ def test_a_key_that_was_made_elsewhere_signs_as_it_did_there(place: Place, suite
     with place.client() as client:
         reference = place.fresh()
         path = private_key(place, suite)
+        if "import" not in place.model.supports:
+            pytest.skip(f"{place.name} does not; tested below")
         try:
             key = client.custody.import_key(reference, [suite], path)
         except UnsupportedError as e:
@@ -130,6 +149,8 @@ def test_a_key_that_was_made_elsewhere_signs_as_it_did_there(place: Place, suite
 
 
 def test_a_mac_key_that_was_made_elsewhere_makes_the_same_macs(place: Place) -> None:
+    if "import" not in place.model.supports:
+        pytest.skip(f"{place.name} does not; tested below")
     secret = place.home / "secret"
     secret.touch(mode=0o600)
     secret.write_bytes(bytes(range(32)))
@@ -209,14 +230,15 @@ def test_an_operation_that_the_model_lacks_is_refused_by_name_and_with_what_ther
     if place.model.operations().get(operation):
         pytest.skip(f"{place.name} does it; tests above")
     with place.client() as client:
-        reference = made(place, client, "hmac-sha256" if operation.startswith("mac") else "ecdsa-p256")
+        macs = operation.startswith("mac") and place.model.operations().get("mac")
+        reference = made(place, client, "hmac-sha256" if macs else place.suite)
         with pytest.raises(UnsupportedError) as caught:
             asks[operation](client, reference)
     error = caught.value
     assert error.code == "unsupported"
     assert error.message.startswith(f"{place.model.name} keys do not {operation.replace('-', ' ')}: ")
     assert place.model.refuses[operation] in error.message
-    assert "can sign, mac" in error.hint
+    assert f"{place.model.name} keys can sign, " in error.hint
 
 
 def test_every_verb_is_either_had_or_refused_with_a_reason(place: Place) -> None:
@@ -229,7 +251,8 @@ def test_every_verb_is_either_had_or_refused_with_a_reason(place: Place) -> None
 def test_a_verb_that_the_model_lacks_is_refused_by_name(place: Place, tmp_path: Path) -> None:
     with place.client() as client:
         asks: dict[str, Callable[[str], object]] = {
-            "import": lambda key: client.custody.import_key(key, ["ecdsa-p256"], tmp_path / "none"),
+            "import": lambda key: client.custody.import_key(key, [place.suite], tmp_path / "none"),
+            "refresh": lambda key: client.custody.refresh(key),
             "back-up": lambda key: client.custody.back_up(key, tmp_path / "backup"),
             "restore": lambda key: client.custody.restore(key, tmp_path / "backup"),
         }
@@ -247,9 +270,9 @@ def test_a_key_lives_through_creation_rotation_and_its_end(place: Place) -> None
         with pytest.raises(EvanesceError) as caught:
             client.sign(reference, MESSAGE)
         assert caught.value.code == "not-found"
-        first = client.custody.create(reference, ["ecdsa-p256"])
+        first = client.custody.create(reference, [place.suite])
         with pytest.raises(EvanesceError) as caught:
-            client.custody.create(reference, ["ecdsa-p256"])
+            client.custody.create(reference, [place.suite])
         assert caught.value.code == "exists"
         old = client.sign(reference, MESSAGE)
         verify(first, MESSAGE, old)
@@ -260,7 +283,7 @@ def test_a_key_lives_through_creation_rotation_and_its_end(place: Place) -> None
             verify(second, MESSAGE, old)
         # The old one works on, by its version, for those who have not seen the new one.
         verify(first, MESSAGE, client.sign(f"{reference}@1", MESSAGE))
-        assert client.custody.describe(reference)["suites"] == ["ecdsa-p256"]
+        assert client.custody.describe(reference)["suites"] == [place.suite]
         assert client.custody.destroy(f"{reference}@1").done
         with pytest.raises(EvanesceError):
             client.sign(f"{reference}@1", MESSAGE)
@@ -270,26 +293,103 @@ def test_a_key_lives_through_creation_rotation_and_its_end(place: Place) -> None
             verify(second, MESSAGE, other.sign(reference, MESSAGE))
 
 
+def test_fresh_shares_are_of_the_same_key(place: Place) -> None:
+    if "refresh" not in place.model.supports:
+        pytest.skip(f"{place.name} does not; tested above")
+    with place.client() as client:
+        reference = place.fresh()
+        first = client.custody.create(reference, [place.suite])
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.refresh(reference, colour="red")
+        assert caught.value.code == "bad-input" and "colour" in caught.value.message
+        second = client.custody.refresh(reference)
+        assert client.custody.public_key(reference) == client.custody.public_key(first)
+        assert isinstance(first, Token) and isinstance(second, Token) and second.id != first.id
+        verify(first, MESSAGE, client.sign(reference, MESSAGE))
+        if place.model.name == "mpc":
+            # Its old shares are removed already.
+            with pytest.raises(EvanesceError):
+                client.sign(f"{reference}@1", MESSAGE)
+        else:
+            verify(second, MESSAGE, client.sign(f"{reference}@1", MESSAGE))
+        assert client.custody.destroy(f"{reference}@1").done
+        verify(first, MESSAGE, client.sign(reference, MESSAGE))
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.refresh(f"{reference}@1")
+        assert caught.value.code == "bad-input"
+
+
+def test_what_is_backed_up_as_a_token_is_restored_where_nothing_is(place: Place, tmp_path: Path) -> None:
+    if place.model.name == "hsm" or "back-up" not in place.model.supports:
+        pytest.skip(f"{place.name} does it another way, or not; tested elsewhere")
+    with place.client() as client:
+        key, again = place.fresh(), place.fresh()
+        made = client.custody.create(key, [place.suite])
+        written = client.custody.back_up(key, tmp_path / "backup")
+        assert (written["token"], written["key"]) == (getattr(made, "id", None), key)
+        restored = client.custody.restore(again, tmp_path / "backup", pin=written["token"])
+        verify(restored, MESSAGE, client.sign(again, MESSAGE))
+        other = "regen" if place.model.name == "regen-mpc" else "regen-mpc"
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.restore(f"{other}:elsewhere", tmp_path / "backup", pin=written["token"])
+        assert caught.value.code == "bad-input" and place.model.name in caught.value.hint
+        with pytest.raises(EvanesceError) as caught:
+            client.sign(f"{other}:{again.partition(':')[2]}", MESSAGE)
+        assert caught.value.code == "bad-input"
+
+
+def test_a_payload_is_signed_where_somebody_reads_it(place: Place) -> None:
+    with place.client() as client:
+        reference = place.fresh()
+        key = client.custody.create(reference, [place.suite])
+        if not place.model.operations().get("sign-payload"):
+            pytest.skip(f"{place.name} does not; tested above")
+        signature = client.sign_payload(reference, {"to": "alice", "amount": 900})
+        assert signature.message is not None
+        verify(key, signature.message, signature)
+
+
+def test_shares_that_are_kept_are_removed_at_the_keys_end(place: Place) -> None:
+    if place.model.name not in ("mpc", "regen-mpc"):
+        pytest.skip(f"{place.name} has none")
+
+    def kept(client: Client) -> int:
+        return sum(agent.report["shares"] for agent in client.status() if agent.report)
+
+    with place.client() as client:
+        before, reference = kept(client), place.fresh()
+        client.custody.create(reference, [place.suite])
+        assert kept(client) == before + (3 if place.model.name == "mpc" else 0)
+        assert client.custody.destroy(reference).done
+        assert kept(client) == before
+
+
 def test_a_key_is_asked_for_on_an_event_loop_in_the_same_way(place: Place) -> None:
     async def ask() -> None:
         async with AsyncClient(place.home) as client:
             reference = place.fresh()
-            key = await client.custody.create(reference, ["ecdsa-p256"])
-            macs = place.fresh()
-            await client.custody.create(macs, ["hmac-sha256"])
+            key = await client.custody.create(reference, [place.suite])
             signatures = await asyncio.gather(*(client.sign(reference, b"%d" % number) for number in range(8)))
             for number, signature in enumerate(signatures):
                 verify(key, b"%d" % number, signature)
+            each = await client.sign_each([(reference, b"one"), (place.fresh(), b"two"), (key, b"three")])
+            assert isinstance(each[0], Signature) and isinstance(each[2], Signature)
+            verify(key, b"three", each[2])
+            assert isinstance(each[1], EvanesceError) and each[1].code == "not-found"
+            assert await client.custody.public_key(key) == await client.custody.public_key(reference)
+            if not place.model.operations().get("mac"):
+                with pytest.raises(UnsupportedError):
+                    await client.mac_many(reference, [b"a", b"b"])
+                return
+            macs = place.fresh()
+            await client.custody.create(macs, ["hmac-sha256"])
             many = await client.mac_many(macs, [b"a", b"b"])
             assert (await client.mac(macs, b"b")).value == many.values[1]
             await client.verify_mac(macs, b"a", many[0])
-            each = await client.sign_each([(reference, b"one"), (macs, b"two"), (key, b"three")])
-            assert isinstance(each[0], Signature) and isinstance(each[2], Signature)
-            verify(key, b"three", each[2])
-            assert isinstance(each[1], EvanesceError) and each[1].code == "unfit-operation"
-            assert await client.custody.public_key(key) == await client.custody.public_key(reference)
             with pytest.raises(EvanesceError):
                 await client.verify_mac(macs, b"b", many[0])
+            (wrong,) = await client.sign_each([(macs, b"two")])
+            assert isinstance(wrong, EvanesceError) and wrong.code == "unfit-operation"
 
     asyncio.run(ask())
 
@@ -307,31 +407,28 @@ def test_the_command_line_takes_a_reference_where_it_takes_a_token(place: Place,
         assert done.returncode == status, done.stderr.decode()
         return done.stdout
 
-    key, macs = place.fresh(), place.fresh()
-    run("key", "create", key, "--suite", "ecdsa-p256")
-    run("key", "create", macs, "--suite", "hmac-sha256")
+    key = place.fresh()
+    run("key", "create", key, "--suite", place.suite)
     signature = tmp_path / "signature"
     run("sign", key, "-", "--out", str(signature))
     run("verify", key, "-", "--signature", str(signature))
     run("verify", key, "--message", "another", "--signature", str(signature), status=2)
     public = run("public-key", key, "--form", "der")
-    correct(public, "ecdsa-p256", signature.read_bytes())
-    document = json.loads(run("mac", macs, "-", "--json"))
-    (tmp_path / "mac").write_text(document["mac"])
-    run("verify-mac", macs, "-", "--mac", str(tmp_path / "mac"))
+    correct(public, place.suite, signature.read_bytes())
     run("key", "rotate", key)
     run("verify", key, "-", "--signature", str(signature), status=2)
     run("verify", f"{key}@1", "-", "--signature", str(signature))
     assert json.loads(run("key", "describe", key, "--json"))["model"] == place.model.name
     run("key", "destroy", f"{key}@1", "--yes")
-    if place.model.name == "hsm":
-        # NSS opens its database alone; SoftHSM shows it to this process too.
-        assert (
-            json.loads(run("derive", macs, "--context", "c", "--out", str(tmp_path / "x"), "--json", status=1))[
-                "error"
-            ]["code"]
-            == "unsupported"
-        )
+    if not place.model.operations().get("derive"):
+        words = ("derive", key, "--context", "c", "--out", str(tmp_path / "x"), "--json")
+        assert json.loads(run(*words, status=1))["error"]["code"] == "unsupported"
+    if place.model.operations().get("mac"):
+        macs = place.fresh()
+        run("key", "create", macs, "--suite", "hmac-sha256")
+        document = json.loads(run("mac", macs, "-", "--json"))
+        (tmp_path / "mac").write_text(document["mac"])
+        run("verify-mac", macs, "-", "--mac", str(tmp_path / "mac"))
 
 
 def test_references_that_name_nothing_are_refused_with_what_they_should_look_like(place: Place) -> None:
@@ -342,13 +439,13 @@ def test_references_that_name_nothing_are_refused_with_what_they_should_look_lik
             assert caught.value.code == "bad-input"
             assert "hsm:MODULE/LABEL" in caught.value.hint
         with pytest.raises(EvanesceError) as caught:
-            client.custody.create(place.fresh(), ["ecdsa-p256"], colour="red")
+            client.custody.create(place.fresh(), [place.suite], colour="red")
         assert caught.value.code == "bad-input" and "colour" in caught.value.message
 
 
 def test_a_closed_client_uses_no_key(place: Place) -> None:
     client = place.client()
-    key = made(place, client, "ecdsa-p256")
+    key = made(place, client, place.suite)
     client.close()
     with pytest.raises(EvanesceError) as caught:
         client.sign(key, MESSAGE)

@@ -84,7 +84,11 @@ class FakeConnection:
 
 
 TOKEN: Any = SimpleNamespace(
-    core="token", suites=("ed25519",), suite_for=lambda _: "ed25519", require_pinned=lambda *_: None
+    core="token",
+    suites=("ed25519",),
+    suite_for=lambda _: "ed25519",
+    require=lambda _: None,
+    require_pinned=lambda *_: None,
 )
 
 
@@ -178,7 +182,7 @@ def test_many_tokens_cross_at_once_and_each_has_its_own_answer(client: AsyncClie
     def unfit(_: object) -> str:
         raise error("unfit-operation", "this token signs nothing")
 
-    other: Any = SimpleNamespace(core="other", suites=("hmac-sha256",), suite_for=unfit)
+    other: Any = SimpleNamespace(core="other", suites=("hmac-sha256",), suite_for=unfit, require=lambda _: None)
 
     async def story() -> None:
         fake = core(client)

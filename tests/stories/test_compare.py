@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from machines import Done, Machine, Quorum
 
+from evanesce.compare import svg
 from evanesce.compare.hsm import MODULES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
@@ -105,6 +108,10 @@ def test_the_report_is_written_once(done: tuple[Machine, Done, float]) -> None:
     text = (machine.home / "report.html").read_text()
     assert "<svg" in text
     assert "Content-Security-Policy" in text
+    # Their widest letters aside, 6.8 units a character: none is cut off at the left.
+    labels = re.findall(r'<text class="label"[^>]*>([^<]+)</text>', text)
+    assert len(labels) > 40
+    assert max(len(html.unescape(label)) for label in labels) * 6.8 <= svg.LABELS - 10
     machine.fail(1, "exists", "compare", "--model", "mpc", "--html", "report.html")
 
 
@@ -145,6 +152,60 @@ def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> No
     told = stranger.run(*words).json
     assert told["models"] == {}
     assert "your agents make no key for this" in told["not_measured"]["regen"]
+
+
+# mpc and regen-mpc, over a household like regen's.
+
+
+@pytest.fixture(scope="module", params=["mpc", "regen-mpc"])
+def shared(request: pytest.FixtureRequest, found: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = found["models"][request.param]
+    return read
+
+
+def test_a_share_is_at_each_holder_or_nowhere(shared: dict[str, Any]) -> None:
+    rest = shared["at_rest"]
+    held = ["a share, sealed" if shared["name"] == "mpc" else ""] * 5
+    assert [store["keeps"] for store in rest["stores"]] == ["", "", *held]
+    assert rest["per_key"].startswith("5 files, " if shared["name"] == "mpc" else "Nothing")
+    # Nobody has known the key: no figure of a search is shown.
+    assert (rest["control_found"], rest["hits"]) == (None, None)
+    assert {store["hits"] for store in rest["stores"]} == {None}
+
+
+def test_code_in_the_callers_process_does_not_get_a_key_that_is_never_put_together(shared: dict[str, Any]) -> None:
+    assert shared["insider"]["by_kind"] == {
+        "use": {"caller": 1, "minter": 1, "site": 2, "operator": 3},
+        "exfiltrate": {"site": 2, "operator": 3},
+        "destroy": {"minter": 1, "site": 2, "operator": 3},
+    }
+    carried = {(deed["can"], deed["members"][0], len(deed["members"])): deed for deed in shared["insider"]["carried"]}
+    assert carried["use", "the caller's identity", 1]["succeeded"]
+    assert carried["exfiltrate", "site north", 2]["succeeded"]
+    assert not carried["exfiltrate", "site north", 1]["succeeded"]
+    assert carried["destroy", "the minter's identity", 1]["succeeded"]
+    shares = carried.get(("exfiltrate", "every holder's share file and identity, without its element", 1))
+    assert (shares is not None) == (shared["name"] == "mpc")
+    assert shares is None or not shares["succeeded"]
+
+
+def test_signatures_cost_two_round_trips_and_there_is_no_other_class(shared: dict[str, Any]) -> None:
+    latency = shared["latency"]
+    assert [timing["suite"] for timing in latency["timings"]] == ["frost-ed25519", "frost-secp256k1-tr"]
+    assert all(0 < timing["p50_ms"] <= timing["p99_ms"] for timing in latency["timings"])
+    assert latency["signature"]["rate"] > 0
+    assert 40 <= latency["signature"]["p50_far_ms"] < 80
+    assert "mac" not in latency and "cipher" not in latency
+
+
+def test_what_such_a_key_cannot_is_said_by_name(shared: dict[str, Any]) -> None:
+    done, not_done = shared["agility"]["switches"]
+    assert (done["after"], done["steps"], done["devices"]) == ("frost-secp256k1-tr", 2, 5)
+    assert not_done["seconds"] is None and "ml-dsa-65" in not_done["how"]
+    steps = shared["recovery"]["steps"]
+    assert [step["ok"] for step in steps] == [True, True, False, True]
+    assert "never put together" in steps[2]["detail"]
+    assert ("nothing can be" in shared["recovery"]["backup"]) == (shared["name"] == "mpc")
 
 
 # hsm, over SoftHSM, which the tests' prerequisites install.

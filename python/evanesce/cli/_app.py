@@ -25,7 +25,7 @@ from evanesce import Client, Culprit, Key, Token
 from evanesce._connect import Connection
 from evanesce._text import printable, short
 from evanesce.custody import Custodian, Reference, is_reference
-from evanesce.custody.regen import Regen
+from evanesce.custody.tokens import require_model, token_path
 from evanesce.errors import EvanesceError, error
 from evanesce.grant import Grant
 from evanesce.home import Home
@@ -113,14 +113,16 @@ class App:
             return Token.decode(data, pin=pin, trust_token=trust_token, home=self.home.root)
         if is_reference(reference) and not Path(reference).exists():
             named = Reference.parse(reference)
-            if named.model != "regen":
+            if named.model == "hsm":
                 raise error(
                     "unsupported",
-                    f"{printable(reference)} is no regen token, which this verb is about",
+                    f"{printable(reference)} is no token, which this verb is about",
                     "`evanesce key describe` shows what it is; docs/custody.md says which model does what.",
                 )
-            path = Regen(self.home, self._none).path(named)
-            return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
+            path = token_path(self.home, named)
+            token = Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
+            require_model(token, named)
+            return token
         path = self.token_path(reference)
         return Token.load(path, pin=pin, trust_token=trust_token, home=self.home.root)
 
@@ -128,7 +130,7 @@ class App:
         self, reference: str, pin: str | None = None, trust_token: bool = False, receipts: str | None = None
     ) -> Token | Key:
         """As `token`, or a key of another model by its reference (docs/custody.md)."""
-        if reference.startswith("regen:") or not is_reference(reference) or Path(reference).exists():
+        if not reference.startswith("hsm:") or Path(reference).exists():
             return self.token(reference, pin, trust_token)
         if pin is not None or trust_token:
             raise error(

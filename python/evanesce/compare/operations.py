@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,29 +23,37 @@ FAR_SAMPLES = 30
 DEADLINE = 10.0
 
 
-def latency(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: Token, arrangement: str) -> Latency:
-    """Of a token with all of `MEASURED`, by the caller of `home`."""
+def latency(
+    sandbox: Sandbox,
+    home: Path,
+    agents: Sequence[Agent],
+    tokens: Mapping[str, Token],
+    arrangement: str,
+    of_class: Mapping[str, str] = OF_CLASS,
+) -> Latency:
+    """Of each suite, by a token that has it, and by the caller of `home`; those that stand for a class also many at
+    once, and across a distance."""
+    model = next(iter(tokens.values())).model
     timings: dict[str, Timing] = {}
     with Client(home, agents=agents, deadline=DEADLINE) as client:
-        for suite in MEASURED:
-            sandbox.say(f"regen: {suite}, {sandbox.samples} one at a time")
+        for suite, token in tokens.items():
+            sandbox.say(f"{model}: {suite}, {sandbox.samples} one at a time")
             operation, operate = _operation(client, token, suite)
             p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
             timings[suite] = Timing(suite, operation, p50, p99, sandbox.samples)
-    for suite in OF_CLASS.values():
-        sandbox.say(f"regen: {suite}, {timing.IN_FLIGHT} in flight")
-        rate = asyncio.run(_rate(sandbox, home, agents, token, suite))
+    for suite in of_class.values():
+        sandbox.say(f"{model}: {suite}, {timing.IN_FLIGHT} in flight")
+        rate = asyncio.run(_rate(sandbox, home, agents, tokens[suite], suite))
         timings[suite] = replace(timings[suite], rate=rate, in_flight=timing.IN_FLIGHT)
     if sandbox.round_trip_ms is not None:
-        sandbox.say(f"regen: across {sandbox.round_trip_ms:g} ms")
+        sandbox.say(f"{model}: across {sandbox.round_trip_ms:g} ms")
         with Proxy({agent.name: agent.address for agent in agents}, sandbox.round_trip_ms) as proxy:
             far = [replace(agent, address=proxy.addresses[agent.name]) for agent in agents]
             with Client(home, agents=far, deadline=DEADLINE) as client:
-                for suite in OF_CLASS.values():
-                    p50, p99 = timing.one_at_a_time(_operation(client, token, suite)[1], FAR_SAMPLES)
+                for suite in of_class.values():
+                    p50, p99 = timing.one_at_a_time(_operation(client, tokens[suite], suite)[1], FAR_SAMPLES)
                     timings[suite] = replace(timings[suite], p50_far_ms=p50, p99_far_ms=p99)
-    of_class = {name: timings[suite] for name, suite in OF_CLASS.items()}
-    return Latency(tuple(timings.values()), of_class, arrangement)
+    return Latency(tuple(timings.values()), {name: timings[suite] for name, suite in of_class.items()}, arrangement)
 
 
 def agility(home: Path, agents: Sequence[Agent], token: Token, mint: Callable[[str, list[str]], Token]) -> Agility:

@@ -134,8 +134,9 @@ class OwnQuorum:
         return losses > 0
 
     def latency(self) -> Latency:
+        tokens = dict.fromkeys(operations.MEASURED, self._token)
         arrangement = f"your own agents, {self._token.quorum}, 64-byte messages"
-        return operations.latency(self._sandbox, self._home.root, self._agents, self._token, arrangement)
+        return operations.latency(self._sandbox, self._home.root, self._agents, tokens, arrangement)
 
     def agility(self) -> Agility:
         return operations.agility(self._home.root, self._agents, self._token, self._mint)

@@ -87,20 +87,34 @@ class Household:
         """An agent's folder."""
         return self.quorum.folders[name].root
 
-    def steal(self, names: Iterable[str], to: Path, thief: bytes) -> dict[str, _core.EmbeddedAgent]:
+    def steal(
+        self, names: Iterable[str], to: Path, thief: bytes, elements: bool = True
+    ) -> dict[str, _core.EmbeddedAgent]:
         """What whoever has these agents' machines does with them: agents of the thief's own, from copies of their
-        elements and identities, that know nobody but the thief. `thief`: its caller id. Stop them afterwards."""
+        elements, identities and shares, that know nobody but the thief. `thief`: its caller id; `elements`: whether he
+        has those too. Stop them afterwards."""
         running = {}
         for name in names:
             folder = AgentFolder(_files.folder(_files.folder(to) / name))
-            for file in ("agent.toml", "identity.key", "roots"):
-                shutil.copy2(self.files(name) / file, folder.root / file)
+            shutil.copy2(self.files(name) / "agent.toml", folder.config)
+            if elements:
+                shutil.copy2(self.files(name) / "roots", folder.root / "roots")
+            else:
+                # Roots of its own.
+                _core.element_create(str(folder.root))
+            shutil.copy2(self.files(name) / "identity.key", folder.root / "identity.key")
+            if self.shares(name):
+                shutil.copytree(self.files(name) / "shares", folder.root / "shares")
             config = folder.config.read_text().splitlines()
             lines = ['listen = "127.0.0.1:0"' if line.startswith("listen") else line for line in config]
             _files.write(folder.config, ("\n".join(lines) + "\n").encode(), mode=0o600, overwrite=True)
             folder.allow(known_identity("thief", thief.hex(), ("caller", "minter", "reconstructor"), ()))
             running[name] = _core.EmbeddedAgent(str(folder.root))
         return running
+
+    def shares(self, name: str) -> list[Path]:
+        """The files of shares that an agent keeps."""
+        return sorted((self.files(name) / "shares").glob("*"))
 
     def log_bytes(self, name: str) -> int:
         """How long an agent's log is by now."""

@@ -21,7 +21,7 @@ from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
 from evanesce.compare.operations import MEASURED, MESSAGE
 from evanesce.compare.quorum import OPERATORS, QUORUM, SEATED, SITES, SPARE, Household
-from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Recovery, Step, Store
+from evanesce.compare.results import Agility, AtRest, Carried, Coalition, Insider, Latency, Recovery, Step, Store
 from evanesce.compare.search import FORMS, search
 from evanesce.compare.subject import CannotMeasure, Sandbox, Subject
 from evanesce.errors import error
@@ -44,6 +44,11 @@ class Regen:
     """regen over a household of agents."""
 
     title = "keys that a quorum regenerates for one operation"
+    suite = "ed25519"
+    """In which it signs, where any will do."""
+    loot = "any signature, under any algorithm, for good: the key"
+    """What whoever has enough of the elements has."""
+    kept_beforehand = "Nothing secret. The public token, {size} bytes, anywhere."
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -54,11 +59,18 @@ class Regen:
             self._house.__enter__()
         except EvanesceError as e:
             raise CannotMeasure(f"its agents do not start: {e.message}") from None
-        self._token = self._house.mint("compared", MEASURED)
+        self._set_up()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._house.__exit__()
+
+    def _set_up(self) -> None:
+        self._token = self._house.mint("compared", MEASURED)
+
+    def _make(self, name: str) -> Token:
+        """Another key, in the same suite."""
+        return self._house.mint(name, [self.suite])
 
     # Material at rest.
 
@@ -135,10 +147,7 @@ class Regen:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
         found = coalitions.all_of(parties, deeds)
-        thieves = min(
-            (one for one in found["exfiltrate"] if set(one.kinds) == {"site"}),
-            key=lambda one: (len(one.members), len(_at(one.members))),
-        )
+        thieves = fewest_agents(found["exfiltrate"])
         carried = (
             self._steal_the_name(),
             self._take_sites(thieves.members),
@@ -191,7 +200,7 @@ class Regen:
         shutil.copytree(self._house.caller, copy)
         with Client(copy, deadline=10.0) as client:
             token = Token.load(Home.at(copy).token("compared"), trust_token=True)
-            signature = client.sign(token, b"pay the thief", "ed25519")
+            signature = client.sign(token, b"pay the thief", self.suite)
         verify(self._token, b"pay the thief", signature)
         agents = len({receipt.agent for receipt in signature.receipts if receipt.verify()["code"] == "done"})
         return Carried(
@@ -219,9 +228,9 @@ class Regen:
         try:
             agents = [Agent(name, ids[name], of.address) for name, of in running.items()]
             with Client(home.root, agents=agents, deadline=10.0) as client:
-                signature = client.sign(self._token, b"pay the thief", "ed25519")
+                signature = client.sign(self._token, b"pay the thief", self.suite)
             verify(self._token, b"pay the thief", signature)
-            got, succeeded = "any signature, under any algorithm, for good: the key", True
+            got, succeeded = self.loot, True
         except EvanesceError as e:
             got, succeeded = f"nothing: {e.code}", False
         finally:
@@ -241,7 +250,7 @@ class Regen:
     def _retire(self) -> Carried:
         """A key of its own, ended by the minter's identity."""
         house = self._house
-        token = house.mint("doomed", ["ed25519"])
+        token = self._make("doomed")
         begin = time.perf_counter()
         copy = house.folder / "stolen-minter"
         shutil.copytree(house.minter, copy)
@@ -250,7 +259,7 @@ class Regen:
         gone = False
         with house.client(house.caller) as client:
             try:
-                client.sign(token, MESSAGE, "ed25519")
+                client.sign(token, MESSAGE, self.suite)
             except EvanesceError:
                 gone = True
         return Carried(
@@ -267,7 +276,9 @@ class Regen:
     def latency(self) -> Latency:
         house = self._house
         arrangement = "3 of 5, agents embedded in the caller's process, software elements, 64-byte messages"
-        return operations.latency(self._sandbox, house.caller, house.agents, self._token, arrangement)
+        return operations.latency(
+            self._sandbox, house.caller, house.agents, dict.fromkeys(MEASURED, self._token), arrangement
+        )
 
     def agility(self) -> Agility:
         house = self._house
@@ -285,13 +296,24 @@ class Regen:
         size = len(self._token.encode())
         steps = []
         with house.client(house.caller) as client:
-            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, "ed25519"))
+            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, self.suite))
             house.quorum.stop(lost)
             begin = time.perf_counter()
-            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, "ed25519"))
+            verify(self._token, MESSAGE, client.sign(self._token, MESSAGE, self.suite))
             steps.append(Step("the next signature, with the site gone", time.perf_counter() - begin, True))
         begin = time.perf_counter()
         steps.append(self._bare_machine(begin))
+        steps += self._made_whole(lost)
+        house.quorum.start(lost)
+        return Recovery(
+            f"site north: {len(lost)} of {len(SEATED)} agents, with their elements",
+            tuple(steps),
+            self.kept_beforehand.format(size=size),
+        )
+
+    def _made_whole(self, lost: Sequence[str]) -> list[Step]:
+        """As many may be lost again as before."""
+        house = self._house
         begin = time.perf_counter()
         token = self._token
         with house.client(house.minter) as client:
@@ -299,21 +321,15 @@ class Regen:
                 token = client.repair(token, seat, agent).token
         with house.client(house.caller) as client:
             well = client.check(token).ok
-            verify(token, MESSAGE, client.sign(token, MESSAGE, "ed25519"))
-        steps.append(
+            verify(token, MESSAGE, client.sign(token, MESSAGE, self.suite))
+        return [
             Step(
                 f"{len(lost)} seats given to agents at another site, all seats asked",
                 time.perf_counter() - begin,
                 well,
                 "full redundancy again; the same key, the same token id",
             )
-        )
-        house.quorum.start(lost)
-        return Recovery(
-            f"site north: {len(lost)} of {len(SEATED)} agents, with their elements",
-            tuple(steps),
-            f"Nothing secret. The public token, {size} bytes, anywhere.",
-        )
+        ]
 
     def _bare_machine(self, begin: float) -> Step:
         """A new process with nothing but an identity that the agents know, the quorum file and the token."""
@@ -329,7 +345,7 @@ class Regen:
             "sign",
             "compared.regen",
             "--suite",
-            "ed25519",
+            self.suite,
             "-m",
             "again",
             "--json",
@@ -339,6 +355,12 @@ class Regen:
         ok = done.returncode == 0 and "signature" in json.loads(done.stdout)
         took = time.perf_counter() - begin
         return Step("a signature on a bare machine, from starting a process", took, ok, "identity, quorum file, token")
+
+
+def fewest_agents(found: Sequence[Coalition]) -> Coalition:
+    """The smallest of sites alone that has the fewest of their agents."""
+    sites = (one for one in found if set(one.kinds) == {"site"})
+    return min(sites, key=lambda one: (len(one.members), len(_at(one.members))))
 
 
 def _at(sites: Sequence[str]) -> list[str]:

@@ -32,7 +32,8 @@ from evanesce.compare.summary import DEEDS, cell, milliseconds, seconds, size, s
 _LEAD = {
     "at_rest": "What lies on the disks of everybody involved, and what a thief of one of them has. A key that was made "
     "for this was brought in, used, and then searched for in every file, raw, reversed, in hexadecimal and base64, "
-    "down to eight bytes in a row; and where it had been put on purpose, to see that the search finds it.",
+    "down to eight bytes in a row; and where it had been put on purpose, to see that the search finds it. Of a key "
+    "that nobody has ever known, what a new one leaves on the disks was compared byte for byte instead.",
     "insider": "Who must work together to use a key, to carry it off, or to destroy it: computed from the quorum, its "
     "sites and its roles, smallest coalitions first. Then some of them did it, in a sandbox.",
     "latency": "Operations one at a time: half of them were done within the full mark, 99 of 100 within the hollow "
@@ -140,18 +141,24 @@ def _rest_chart(comparison: Comparison) -> str:
 
 
 def _rest(found: AtRest) -> str:
-    rows = [
-        (s.holder, s.what, s.keeps or "nothing", size(s.bytes), "none" if not s.hits else str(s.hits), s.thief_has)
-        for s in found.stores
-    ]
-    heads = ("place", "what lies there", "of the key", "searched", "its bytes found", "its thief has")
+    rows = [(s.holder, s.what, s.keeps or "nothing", size(s.bytes), _found(s.hits), s.thief_has) for s in found.stores]
+    heads = ("place", "what lies there", "of the key", "bytes seen", "its bytes found", "its thief has")
     control = "found" if found.control_found else "NOT FOUND: this search proves nothing"
+    searched = (
+        "Nobody, this sandbox included, has ever known the key: its bytes cannot be searched for."
+        if found.control_found is None
+        else f"Where the key was put on purpose, it was {control}."
+    )
     notes = [
         f"Another key adds: {found.per_key}",
-        f"Where the key was put on purpose, it was {control}.",
+        searched,
         *found.remarks,
     ]
     return _table(heads, rows) + _notes(notes)
+
+
+def _found(hits: int | None) -> str:
+    return "not searched" if hits is None else str(hits or "none")
 
 
 # Insider compromise.

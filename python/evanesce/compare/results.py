@@ -38,8 +38,8 @@ class Store:
     """What of the key rests here by the model's own account, in words; empty for nothing."""
     files: int
     bytes: int
-    hits: int
-    """Occurrences of the key's own bytes in it, in any searched form."""
+    hits: int | None
+    """Occurrences of the key's own bytes in it, in any searched form; None where nobody knows them."""
     thief_has: str
     """What whoever takes this store alone can do, in words."""
 
@@ -52,15 +52,17 @@ class AtRest:
     searched_bytes: int
     forms: tuple[str, ...]
     """In which the key was searched for."""
-    control_found: bool
-    """The same search finds the key where it was put on purpose."""
+    control_found: bool | None
+    """The same search finds the key where it was put on purpose; None where there is none, since nobody, the sandbox
+    included, has ever known the key."""
     per_key: str
     """What another key adds at the agents or in the module, in words."""
     remarks: tuple[str, ...] = ()
 
     @property
-    def hits(self) -> int:
-        return sum(store.hits for store in self.stores)
+    def hits(self) -> int | None:
+        """In all stores; None where there was no search."""
+        return None if self.control_found is None else sum(store.hits or 0 for store in self.stores)
 
     @property
     def keeping(self) -> tuple[Store, ...]:

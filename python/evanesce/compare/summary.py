@@ -28,9 +28,13 @@ def cell(model: Model, dimension: str) -> str:
         case AtRest():
             kept = [f"{store.keeps} ({store.holder})" for store in found.keeping]
             where = [store.holder for store in found.stores if store.hits]
-            lies = f"its bytes were found in {', '.join(where)}" if where else "its bytes were found nowhere"
+            if found.hits is None:
+                lies = "nobody has ever known its bytes, so they were not searched for"
+            else:
+                lies = f"its bytes were found in {', '.join(where)}" if where else "its bytes were found nowhere"
             adds = found.per_key[:1].lower() + found.per_key[1:]
-            searched = f"{len(found.stores)} stores, {size(found.searched_bytes)} searched"
+            words = "seen" if found.hits is None else "searched"
+            searched = f"{len(found.stores)} stores, {size(found.searched_bytes)} {words}"
             rests = f"rests: {'; '.join(kept) or 'nothing of the key'}"
             return f"{rests}\n{lies}; {searched}\nanother key adds: {adds}"
         case Insider():

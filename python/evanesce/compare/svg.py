@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
-WIDTH = 760
-LABELS = 250
+WIDTH = 820
+LABELS = 320
 """Columns kept for labels, and on the other side for values."""
 VALUES = 170
 ROW = 26

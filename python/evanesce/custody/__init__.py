@@ -4,8 +4,8 @@ A key is named by a reference, `hsm:MODULE/LABEL` or `regen:NAME`, and used by t
 `client.sign(key, message)`. Its lifecycle is `client.custody`: create, import, public key, rotate, back up, restore,
 destroy, describe. What a model does not do is refused by name (`UnsupportedError`), and nothing is put in its place.
 
-One file per model: `hsm`, `regen`. A further one is a `Model`, a word in `reference.MODELS` and an entry in
-`custodian.MODELS`.
+One file per model; `tokens` and `threshold` are what several of them share. A further one is a `Model`, a word in
+`reference.MODELS` and an entry in `custodian.MODELS`.
 """
 
 from evanesce.custody.custodian import AnyKey, Custodian

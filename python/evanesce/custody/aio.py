@@ -38,6 +38,9 @@ class AsyncCustodian:
     async def rotate(self, key: str, **terms: Any) -> Token | Key:
         return await asyncio.to_thread(self._custodian.rotate, key, **terms)
 
+    async def refresh(self, key: str, **terms: Any) -> Token | Key:
+        return await asyncio.to_thread(self._custodian.refresh, key, **terms)
+
     async def back_up(self, key: str, to: str | os.PathLike[str], **terms: Any) -> dict[str, Any]:
         return await asyncio.to_thread(self._custodian.back_up, key, to, **terms)
 

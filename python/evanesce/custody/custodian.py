@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from evanesce.custody.hsm import Hsm
 from evanesce.custody.key import Key
 from evanesce.custody.model import Destroyed, Model
+from evanesce.custody.mpc import Mpc
 from evanesce.custody.reference import Reference
 from evanesce.custody.regen import Regen
+from evanesce.custody.regen_mpc import RegenMpc
 from evanesce.home import Home
 from evanesce.tokens import Token
 
@@ -22,7 +24,7 @@ AnyKey = Token | Key | str
 """What a verb takes for a key: a token, a key, or its reference."""
 
 
-MODELS: tuple[type[Model], ...] = (Hsm, Regen)
+MODELS: tuple[type[Model], ...] = (Hsm, Mpc, Regen, RegenMpc)
 """All that there are, in the order of the documentation."""
 
 
@@ -33,7 +35,8 @@ class Custodian:
     def __init__(self, home: Home, connection: Callable[[], Connection]) -> None:
         self.hsm = Hsm(home)
         """Private to this package."""
-        models: tuple[Model, ...] = (self.hsm, Regen(home, connection))
+        quorum = (model(home, connection) for model in (Mpc, Regen, RegenMpc))
+        models: tuple[Model, ...] = (self.hsm, *quorum)
         self._models = {model.name: model for model in models}
 
     def key(self, key: AnyKey) -> Token | Key:
@@ -52,16 +55,20 @@ class Custodian:
 
     def create(self, key: str, suites: Iterable[str] = (), **terms: Any) -> Token | Key:
         """A new key. Terms of `hsm`: `kind`, such as "rsa-2048", where a suite has several; `for_backup`, which is said
-        now or never. Terms of `regen`: see `Terms`; the token is saved under the name."""
+        now or never. Terms of the others: see `Terms`; the token is saved under the name."""
         reference = Reference.parse(key)
         model = self._having(reference, "create")
-        return model.create(reference, (suites,) if isinstance(suites, str) else suites, terms)
+        wanted = (suites,) if isinstance(suites, str) else tuple(suites)
+        model.require_suites(wanted)
+        return model.create(reference, wanted, terms)
 
     def import_key(self, key: str, suites: Iterable[str], source: Source, **terms: Any) -> Token | Key:
         """A key that exists, read by the core: see `Client.import_key`. Term of `hsm`: `for_backup`."""
         reference = Reference.parse(key)
         model = self._having(reference, "import")
-        return model.import_key(reference, (suites,) if isinstance(suites, str) else suites, source, terms)
+        wanted = (suites,) if isinstance(suites, str) else tuple(suites)
+        model.require_suites(wanted)
+        return model.import_key(reference, wanted, source, terms)
 
     def public_key(self, key: AnyKey, suite: str | None = None, *, form: Literal["pem", "der"] = "pem") -> bytes:
         """The SubjectPublicKeyInfo of one suite, PEM or DER. Raises `unfit-operation`, `unpinned`."""
@@ -73,6 +80,13 @@ class Custodian:
         reference = Reference.parse(key)
         return self._having(reference, "rotate").rotate(reference, terms)
 
+    def refresh(self, key: str, **terms: Any) -> Token | Key:
+        """The same key and public key under fresh shares, by a new token that the reference means from now on; what an
+        earlier theft had brought is worthless once the old one (`…@1`) is destroyed. Terms: see `Changes`; of `mpc`
+        and `regen-mpc` policy and expires. Raises `refused`, `role`, `quorum-not-met`, `unpinned`."""
+        reference = Reference.parse(key)
+        return self._having(reference, "refresh").refresh(reference, terms)
+
     def back_up(self, key: str, to: str | os.PathLike[str], **terms: Any) -> dict[str, Any]:
         """What `restore` needs, in a new file; returns what it is. Terms of `hsm`: `custodians`, names and the files of
         their public keys; `quorum`, whose are enough, by default a majority, of two at least; `officer`, where the core
@@ -82,7 +96,7 @@ class Custodian:
 
     def restore(self, key: str, source: str | os.PathLike[str], **terms: Any) -> Token | Key:
         """The key from what `back_up` wrote, under this reference. Terms of `hsm`: `custodians`, names and key files of
-        those that are here, read by the core; `for_backup`. Term of `regen`: `pin`. Raises `custodians-missing`,
+        those that are here, read by the core; `for_backup`. Term of tokens: `pin`. Raises `custodians-missing`,
         `backup-invalid`."""
         reference = Reference.parse(key)
         return self._having(reference, "restore").restore(reference, source, terms)

@@ -101,6 +101,7 @@ class Hsm(Model):
         "describe": "the token's own word on the key; of a module, what it was found to do",
     }
     refuses: ClassVar = {
+        "refresh": "a key in a token is whole, and has no shares",
         "sign-payload": "a token signs whatever it is given, and no policy reads it",
         "mac-payload": "a token takes whatever it is given, and no policy reads it",
         "derive": "the tokens' derivations are not HKDF as suites have it, or give the base key away",

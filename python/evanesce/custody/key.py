@@ -54,6 +54,10 @@ class Key(ABC):
         self.model.require(use)
         return suites.choose(self.suites, use)
 
+    def require(self, use: str) -> None:
+        """Raises `unsupported` where no key of this model does this."""
+        self.model.require(use)
+
     def require_pinned(self, doing: str, trust_token: bool = False) -> None:
         """Nothing to prove: what vouches for it is where it is kept, which the home's own files name."""
         del doing, trust_token

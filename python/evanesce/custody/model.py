@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from evanesce import suites
 from evanesce.errors import EvanesceError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from evanesce.custody.reference import Reference
     from evanesce.tokens import Token
 
-LIFECYCLE = ("create", "import", "public-key", "rotate", "back-up", "restore", "destroy", "describe")
+LIFECYCLE = ("create", "import", "public-key", "rotate", "refresh", "back-up", "restore", "destroy", "describe")
 """What is done with a key as a whole."""
 
 OPERATIONS = (
@@ -86,6 +87,19 @@ class Model(ABC):
             f"{cls.name} keys can {', '.join(can)}. docs/custody.md says which model does what.",
         )
 
+    @classmethod
+    def require_suites(cls, wanted: Iterable[str]) -> None:
+        """Raises `unsupported` for a suite that no key of this model has."""
+        served = {suite for names in cls.operations().values() for suite in names}
+        for suite in wanted:
+            if suites.exists(suite) and suite not in served:
+                known = ", ".join(sorted(served))
+                raise UnsupportedError(
+                    "unsupported",
+                    f"{cls.name} keys have no suite {suite}",
+                    f"They have {known}. docs/custody.md says which model does what.",
+                )
+
     @abstractmethod
     def key(self, reference: Reference) -> Token | Key:
         """The key that is named. Raises `not-found`, and whatever keeps it from being had."""
@@ -103,6 +117,9 @@ class Model(ABC):
         raise NotImplementedError
 
     def rotate(self, reference: Reference, terms: Mapping[str, Any]) -> Token | Key:
+        raise NotImplementedError
+
+    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token | Key:
         raise NotImplementedError
 
     def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:

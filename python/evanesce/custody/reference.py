@@ -2,6 +2,7 @@
 
     hsm:MODULE/LABEL[@VERSION]  a key in a PKCS#11 token: MODULE as the home's hsm.toml names it, LABEL its CKA_LABEL
     regen:NAME[@VERSION]        a regen token in the home folder, or regen:PATH, a token file
+    mpc:…, regen-mpc:…          as regen:, a token of that model
 
 `/`, `@` and `%` within a module's name or a label are percent-encoded (RFC 3986). A reference holds no secret: PINs are
 named in hsm.toml, and tokens are public. Without a version the newest is meant.
@@ -16,7 +17,7 @@ from urllib.parse import quote, unquote
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error
 
-MODELS = ("hsm", "regen")
+MODELS = ("hsm", "mpc", "regen", "regen-mpc")
 """The models that there are, by the word before the colon."""
 
 _VERSION = re.compile(r"(.+)@([1-9][0-9]{0,8})")
@@ -28,7 +29,7 @@ class Reference:
 
     model: str
     place: str
-    """hsm: the module's name in hsm.toml. regen: the name of a token or the path of its file."""
+    """hsm: the module's name in hsm.toml. Others: the name of a token or the path of its file."""
     label: str = ""
     """hsm: the key's label without its version; empty where the module itself is meant. Empty for others."""
     version: int | None = None
@@ -77,5 +78,5 @@ def _wrong(text: str, why: str) -> EvanesceError:
     return error(
         "bad-input",
         f"{printable(text)!r} names no key: {why}",
-        "Name it as hsm:MODULE/LABEL, regen:NAME or regen:PATH.",
+        "Name it as hsm:MODULE/LABEL, or as regen:NAME or regen:PATH, likewise mpc: and regen-mpc:.",
     )
