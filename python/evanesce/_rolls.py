@@ -65,6 +65,10 @@ class Rolls:
         finally:
             os.close(descriptor)
 
+    def noted(self, agent: str) -> bool:
+        """Whether a roll of this agent is noted."""
+        return self._read(agent) is not None
+
     def of(self, agent: str, name: str) -> Roll:
         """This agent's roll: as it was noted, or one that begins now and is not noted yet."""
         return self._read(agent) or Roll(agent, name, time.time())
@@ -87,7 +91,7 @@ class Rolls:
         self._write(replace(roll, finished=True))
 
     def end(self, agent: str) -> None:
-        """No old root is left, or the agent is lost."""
+        """No old root is left, there is no row of the agent here, or it is lost."""
         with _files.reporting(f"remove the note of a roll in {self.root}"):
             self._path(agent).unlink(missing_ok=True)
 
