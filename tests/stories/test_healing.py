@@ -291,6 +291,18 @@ def test_one_agent_of_an_inventory_at_a_time_loses_its_old_root(
         waits = caller.fail(1, "roll", *rolls(three, "--destroy-old", str(old[1])))
         assert "--lost gone" in waits.error["hint"]
         caller.fail(1, "not-found", *rolls(three, "--destroy-old", str(old[1]), "--lost", "agent-4"))
+        # Neither itself, nor two of one name, nor anyone while another is in the way.
+        destroys = rolls(three, "--destroy-old", str(old[1]))
+        own = caller.fail(1, "usage", *destroys, "--lost", "agent-3")
+        assert "agent-3 is this agent itself" in own.error["message"]
+        (notes / f"{'1' * 64}.json").write_text(f'{{"agent": "{"1" * 64}", "name": "gone", "began": 2}}')
+        several = caller.fail(1, "usage", *destroys, "--lost", "gone")
+        assert "1" * 64 in several.error["hint"]
+        before = {path.stem for path in notes.iterdir()}
+        waits = caller.fail(1, "roll", *destroys, "--lost", "0" * 64)
+        assert "gone, whose roll is unfinished" in waits.error["message"]
+        assert {path.stem for path in notes.iterdir()} == before
+        (notes / f"{'1' * 64}.json").unlink()
         gone = caller.run(*rolls(three, "--destroy-old", str(old[1]), "--lost", "gone"), "--json").json
         assert gone["destroyed"] == old[1]
         assert list(notes.iterdir()) == []

@@ -284,12 +284,13 @@ def roll(app: App, folder: str, tokens: str, destroy_old: int | None, lost: tupl
                 rolls.end(me)
                 _tell_gone(app, at, destroy_old, element)
                 return
-            rolls.give_up(lost)
             own = rolls.of(me, str(_toml.load(at.config).get("name", at.root.name)))
+            given_up = rolls.named(lost, own)
             if destroy_old is not None:
-                rolls.require_first(own)
+                rolls.require_first(own, given_up)
             with rolls.going_on(own, journal):
                 rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
+            rolls.give_up(given_up)
             done = rolled["finished"] and not rolled["problem_count"]
             alone = rolled["destroyed"] is not None and len(rolled["epochs"]) == 1
             if alone or (done and not rolled["rerooted"] + rolled["proven"]):
