@@ -105,7 +105,8 @@ lint: build $(STAMPS)/venv-test
 	# A workspace of its own, which nothing else here compiles.
 	$(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir rust/target/fuzz
 	@# What is shipped has no planted faults, and verifies what it is shown.
-	@cd rust && ! $(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal | grep -E 'feature "(planted|memo)"'
+	@cd rust && tree="$$($(CARGO) tree --locked -p evanesce-py -p evanesce-service -e features,normal)" \
+	  && ! grep -E 'feature "(planted|memo)"' <<<"$$tree"
 	$(BIN)/ruff check python tests bench examples
 	$(BIN)/ruff format --check python tests bench examples
 	$(BIN)/mypy

@@ -65,6 +65,10 @@ class Rolls:
         finally:
             os.close(descriptor)
 
+    def noted(self, agent: str) -> bool:
+        """Whether a roll of this agent is noted."""
+        return self._read(agent) is not None
+
     def of(self, agent: str, name: str) -> Roll:
         """This agent's roll: as it was noted, or one that begins now and is not noted yet."""
         return self._read(agent) or Roll(agent, name, time.time())
@@ -87,7 +91,7 @@ class Rolls:
         self._write(replace(roll, finished=True))
 
     def end(self, agent: str) -> None:
-        """No old root is left, or the agent is lost."""
+        """No old root is left, there is no row of the agent here, or it is lost."""
         with _files.reporting(f"remove the note of a roll in {self.root}"):
             self._path(agent).unlink(missing_ok=True)
 
@@ -102,19 +106,34 @@ class Rolls:
         before = (own.began, own.agent)
         return [roll for roll in self.others(own.agent) if not roll.finished or (roll.began, roll.agent) < before]
 
-    def give_up(self, names: Collection[str]) -> None:
-        """Takes it as said that these agents, by name or id, are lost. Raises `not-found` for one that has no roll
-        here."""
-        for word in names:
-            lost = [roll.agent for roll in self.others("") if word in (roll.name, roll.agent)]
-            if not lost:
+    def named(self, words: Collection[str], own: Roll) -> list[Roll]:
+        """The rolls of these other agents, each by its name or id. Raises `not-found` for one that has no roll here,
+        and `usage` for this agent itself and for a name that several have."""
+        found = []
+        for word in words:
+            rolls = [own, *self.others(own.agent)]
+            meant = [roll for roll in rolls if word == roll.agent] or [roll for roll in rolls if word == roll.name]
+            if len(meant) > 1:
+                ids = ", ".join(roll.agent for roll in meant)
+                raise error(
+                    "usage", f"several agents here are called {printable(word)}", f"Name the one by its id: {ids}."
+                )
+            if meant == [own]:
+                raise error("usage", f"{printable(word)} is this agent itself", "Name others that are lost.")
+            if not meant:
                 raise error("not-found", f"no roll of {printable(word)} is noted here", f"Look into {self.root}.")
-            for agent in lost:
-                self.end(agent)
+            found += meant
+        return found
 
-    def require_first(self, own: Roll) -> None:
-        """Raises `roll` where another agent is in the way of destroying this one's old root."""
-        waits = self.in_the_way(own)
+    def give_up(self, lost: Collection[Roll]) -> None:
+        """Takes it as said that these agents are lost."""
+        for roll in lost:
+            self.end(roll.agent)
+
+    def require_first(self, own: Roll, lost: Collection[Roll]) -> None:
+        """Raises `roll` where another agent, that is not among the lost, is in the way of destroying this one's old
+        root."""
+        waits = [roll for roll in self.in_the_way(own) if roll not in lost]
         if not waits:
             return
         left = {True: "old root is not destroyed yet", False: "roll is unfinished"}

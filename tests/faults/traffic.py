@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scene import AGENTS, CALLERS, THRESHOLD, Scene
 
-from evanesce import Client, EvanesceError, Token, verify
+from evanesce import Client, EvanesceError, Signature, Token, verify
 from evanesce.errors import error
 
 DEADLINE = 2.0
@@ -22,6 +22,14 @@ PLENTY = AGENTS
 """Agents that a healing needs: each that has a seat."""
 MESSAGES = tuple(b"message %d" % number for number in range(8))
 """What is maced: known tags to compare with."""
+
+
+def _look_at(token: Token, message: bytes, signature: Signature) -> None:
+    """Raises AssertionError for a signature that does not verify: an answer that is wrong is no refusal."""
+    try:
+        verify(token, message, signature)
+    except EvanesceError as e:
+        raise AssertionError(f"a wrong signature: {e}") from e
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Traffic:
 
         def sign(number: int) -> None:
             message = b"alice %d" % number
-            verify(token, message, signing.sign(token, message, "ed25519"))
+            _look_at(token, message, signing.sign(token, message, "ed25519"))
 
         def mac(number: int) -> None:
             message = MESSAGES[number % len(MESSAGES)]
@@ -70,7 +78,7 @@ class Traffic:
         def sign_anew(number: int) -> None:
             message = b"carol %d" % number
             with Client(carol, deadline=DEADLINE) as client:
-                verify(token, message, client.sign(token, message, "ed25519"))
+                _look_at(token, message, client.sign(token, message, "ed25519"))
 
         for caller, what, operate, pause, count in (
             ("alice", "sign", sign, 0.01, 3),
@@ -111,7 +119,7 @@ class Traffic:
             token = made
 
         def sign() -> None:
-            verify(first, b"dave", client.sign(token, b"dave", "ed25519", deadline=DEADLINE))
+            _look_at(first, b"dave", client.sign(token, b"dave", "ed25519", deadline=DEADLINE))
 
         def retire() -> None:
             if old:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -290,10 +291,71 @@ def test_one_agent_of_an_inventory_at_a_time_loses_its_old_root(
         waits = caller.fail(1, "roll", *rolls(three, "--destroy-old", str(old[1])))
         assert "--lost gone" in waits.error["hint"]
         caller.fail(1, "not-found", *rolls(three, "--destroy-old", str(old[1]), "--lost", "agent-4"))
+        # Neither itself, nor two of one name, nor anyone while another is in the way.
+        destroys = rolls(three, "--destroy-old", str(old[1]))
+        own = caller.fail(1, "usage", *destroys, "--lost", "agent-3")
+        assert "agent-3 is this agent itself" in own.error["message"]
+        (notes / f"{'1' * 64}.json").write_text(f'{{"agent": "{"1" * 64}", "name": "gone", "began": 2}}')
+        several = caller.fail(1, "usage", *destroys, "--lost", "gone")
+        assert "1" * 64 in several.error["hint"]
+        before = {path.stem for path in notes.iterdir()}
+        waits = caller.fail(1, "roll", *destroys, "--lost", "0" * 64)
+        assert "gone, whose roll is unfinished" in waits.error["message"]
+        assert {path.stem for path in notes.iterdir()} == before
+        (notes / f"{'1' * 64}.json").unlink()
         gone = caller.run(*rolls(three, "--destroy-old", str(old[1]), "--lost", "gone"), "--json").json
         assert gone["destroyed"] == old[1]
         assert list(notes.iterdir()) == []
     assert caller.run("quorum", "drill", folder, "--open", "--json").json["verdict"] == "ok"
+
+
+def test_a_destruction_that_was_cut_off_before_its_note_was_ended_keeps_nobody_waiting(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    mint(caller, "cut off", "--out", str(folder / "0.regen"))
+    two, three = (quorum.agents[name] for name in ("agent-2", "agent-3"))
+    notes = folder / ".evanesce-rolls"
+    with quorum.without("agent-2", "agent-3"):
+        old = []
+        for agent in (two, three):
+            rolled = caller.run("agent", "roll", agent.folder, "--tokens", folder, "--json").json
+            old.append(rolled["epoch"] - 1)
+        first = ("agent", "roll", str(two.folder), "--tokens", str(folder), "--destroy-old", str(old[0]))
+        dies = (
+            "import os, signal\nfrom evanesce._rolls import Rolls\nfrom evanesce.cli import main\n"
+            "Rolls.finish = Rolls.end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nmain()"
+        )
+        died = subprocess.run(
+            [sys.executable, "-c", dies, *first], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+        assert died.returncode == -signal.SIGKILL
+        second = ("agent", "roll", three.folder, "--tokens", folder, "--destroy-old", str(old[1]))
+        waits = caller.fail(1, "roll", *second)
+        assert "agent-2, whose roll is unfinished" in waits.error["message"]
+        again = caller.run(*first, "--json").json
+        assert (again["destroyed"], again["epochs"], again["finished"]) == (old[0], [old[0] + 1], True)
+        assert {path.stem for path in notes.iterdir()} == {three.id}
+        # Once there is no note of it there was no such roll.
+        caller.fail(1, "roll", *first)
+        assert caller.run(*second, "--json").json["destroyed"] == old[1]
+        assert list(notes.iterdir()) == []
+    assert caller.run("quorum", "drill", folder, "--open", "--json").json["verdict"] == "ok"
+
+
+def test_a_roll_over_a_folder_in_which_the_agent_has_no_row_leaves_no_note(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    seats = ("--quorum", "2 of (agent-1, agent-2)", "--out", folder / "0.regen")
+    caller.run("key", "create", "of others", "--suite", "ed25519", *seats)
+    agent = quorum.agents["agent-4"]
+    with quorum.without("agent-4"):
+        rolled = caller.run("agent", "roll", agent.folder, "--tokens", folder, "--json").json
+        assert (rolled["finished"], rolled["elsewhere"]) == (True, 1)
+    assert list((folder / ".evanesce-rolls").iterdir()) == []
 
 
 def drill(caller: Machine, *words: str | Path) -> tuple[int, Any]:

@@ -276,18 +276,28 @@ def roll(app: App, folder: str, tokens: str, destroy_old: int | None, lost: tupl
         app.warn(["copies of these tokens made before the roll lose this agent's seat, wherever they are"])
     watch = Stopwatch()
     try:
-        me = _core.element_probe(str(at.root))["agent_id"]
         with Rolls.over(Path(tokens)) as rolls, counting(app, "re-rooting", 0) as step:
-            rolls.give_up(lost)
-            own = rolls.of(me, str(_toml.load(at.config).get("name", at.root.name)))
-            if destroy_old is not None:
-                rolls.require_first(own)
-            with rolls.going_on(own, at.root / "roll"):
-                rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
-            if rolled["finished"] and not rolled["problem_count"]:
-                rolls.finish(own)
-            if rolled["destroyed"] is not None and len(rolled["epochs"]) == 1:
+            element = _core.element_probe(str(at.root))
+            me, journal = element["agent_id"], at.root / "roll"
+            if rolls.noted(me) and not journal.exists() and _is_gone(destroy_old, element["epochs"]):
+                # The destruction was cut off before its note was ended.
                 rolls.end(me)
+                _tell_gone(app, at, destroy_old, element)
+                return
+            own = rolls.of(me, str(_toml.load(at.config).get("name", at.root.name)))
+            given_up = rolls.named(lost, own)
+            if destroy_old is not None:
+                rolls.require_first(own, given_up)
+            with rolls.going_on(own, journal):
+                rolled = _core.roll_agent(str(at.root), tokens, destroy_old, step)
+            rolls.give_up(given_up)
+            done = rolled["finished"] and not rolled["problem_count"]
+            alone = rolled["destroyed"] is not None and len(rolled["epochs"]) == 1
+            if alone or (done and not rolled["rerooted"] + rolled["proven"]):
+                # No old root is left; or no row here was this agent's, so that none here needs one.
+                rolls.end(me)
+            elif done:
+                rolls.finish(own)
     except _core.CoreError as e:
         raise translate(e) from None
     app.emit({"folder": str(at.root), "milliseconds": round(watch.milliseconds, 3), **rolled})
@@ -310,6 +320,17 @@ def roll(app: App, folder: str, tokens: str, destroy_old: int | None, lost: tupl
     else:
         held = ", ".join(map(str, rolled["epochs"]))
         app.say(f"Roots held: {held}. Start the agent, check (evanesce quorum drill), and destroy the old one later.")
+
+
+def _is_gone(epoch: int | None, held: list[int]) -> bool:
+    """Whether the root of that epoch was destroyed, and with it the last old one."""
+    return epoch is not None and len(held) == 1 and epoch < held[0]
+
+
+def _tell_gone(app: App, at: AgentFolder, epoch: int | None, element: Mapping[str, object]) -> None:
+    held = {"agent": element["agent_id"], "epochs": element["epochs"], "development": element["development"]}
+    app.emit({"folder": str(at.root), **held, "destroyed": epoch, "finished": True, "problem_count": 0})
+    app.say(f"The root of epoch {epoch} was destroyed before, and no old one is left: this roll has ended.", "green")
 
 
 @verb(agent)

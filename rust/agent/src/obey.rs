@@ -2,7 +2,7 @@
 //! has brought them.
 //!
 //! The right is that of the action `retire`. A token that is frozen is still revoked; one that was revoked is neither
-//! frozen nor thawed.
+//! frozen nor thawed. An agent whose clock is known to be wrong puts off what a policy permits by the time.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::gate::{Refusal, Verb};
 use crate::known::{Known, Role};
 use crate::limits;
 use crate::orders::{Full, Line, Says};
+use crate::timely;
 
 /// The verb of an order's log entry.
 pub const VERB: &str = "order";
@@ -104,7 +105,10 @@ impl Api {
         let obeyed = self.hold(weighed).await;
         let old_news = match bearer {
             Bearer::Caller(_) => false,
-            Bearer::Peer(holders) => obeyed.code == Code::Replayed || holders.others(),
+            // What cannot be judged at present comes again with each exchange, whose trouble says so.
+            Bearer::Peer(holders) => {
+                matches!(obeyed.code, Code::Replayed | Code::Unavailable) || holders.others()
+            }
         };
         if !old_news {
             self.tell_refused(&id, &obeyed);
@@ -176,6 +180,12 @@ impl Api {
             approvals: &[],
         };
         if right == Right::Policy {
+            if let Some(meeting) = &self.meeting
+                && let Some(why) = meeting.wrong_clock(self.now())
+                && timely::looked_at(&ready)
+            {
+                return Err(Refusal::new(Code::Unavailable, why));
+            }
             permits(ready.policy(true)?, &who.principal, question)
                 .map_err(|why| Refusal::new(Code::Refused, why))?;
         }

@@ -71,14 +71,12 @@ impl ConstantTimeEq for Private {
 }
 
 impl Private {
-    /// AWS-LC's form of it, with the public key. It clamps (RFC 7748 §5) whatever it is given.
-    fn expand(&self) -> (PrivateKey, Public) {
-        let whole = || -> Result<_, Unspecified> {
-            let key = PrivateKey::from_private_key(&X25519, &self.0).map_err(|_| Unspecified)?;
-            let public = key.compute_public_key()?.as_ref().try_into();
-            Ok((key, Public(public.map_err(|_| Unspecified)?)))
-        };
-        whole().expect("any 32 bytes are an X25519 key, and there is memory for one")
+    /// AWS-LC's form of it, with the public key. It clamps (RFC 7748 §5) whatever it is given, so that it fails for want of
+    /// memory only.
+    fn expand(&self) -> Result<(PrivateKey, Public), Unspecified> {
+        let key = PrivateKey::from_private_key(&X25519, &self.0).map_err(|_| Unspecified)?;
+        let public = key.compute_public_key()?.as_ref().try_into();
+        Ok((key, Public(public.map_err(|_| Unspecified)?)))
     }
 }
 
@@ -111,7 +109,9 @@ impl Kem for Dhkem {
     const KEM_ID: u16 = 0x0020;
 
     fn sk_to_pk(private: &Private) -> Public {
-        private.expand().1
+        let whole = private.expand();
+        // The trait has no error here, and any 32 bytes are an X25519 key.
+        whole.expect("there is memory for a key").1
     }
 
     fn derive_keypair(ikm: &[u8]) -> (Private, Public) {
@@ -128,7 +128,7 @@ impl Kem for Dhkem {
         if sender.is_some() {
             return Err(HpkeError::DecapError);
         }
-        let (key, public) = private.expand();
+        let (key, public) = private.expand().map_err(|_| HpkeError::DecapError)?;
         shared(&key, enc, [enc, &public]).map_err(|_| HpkeError::DecapError)
     }
 
@@ -144,7 +144,7 @@ impl Kem for Dhkem {
         rng.fill_bytes(&mut ikm);
         let private = Private(HkdfSha256::derive_x25519_sk_eph_bytes(&SUITE, &ikm));
         ikm.zeroize();
-        let (key, enc) = private.expand();
+        let (key, enc) = private.expand().map_err(|_| HpkeError::EncapError)?;
         let secret = shared(&key, theirs, [&enc, theirs]).map_err(|_| HpkeError::EncapError)?;
         Ok((secret, enc))
     }

@@ -10,8 +10,8 @@ use evanesce_element::software::SoftwareElement;
 use evanesce_token::{Body, Gate, Header};
 use evanesce_wire::client::{CallError, Dial, Pending, Way};
 use evanesce_wire::message::{
-    Answers, Batch, Code, Context, Envelope, Evidence, Opening, Problem, Request, SeatRow,
-    SessionAnswer, Status, envelope_aad,
+    Answers, Batch, Code, Command, Context, Envelope, Evidence, Obeyed, Opening, Order, Problem,
+    Request, SeatRow, SessionAnswer, SignedOrder, Status, envelope_aad,
 };
 use evanesce_wire::session::PendingSession;
 use evanesce_wire::{FileIdentity, Id, Identity, System, WireError, World};
@@ -24,6 +24,10 @@ use crate::disk::Memory;
 use crate::events::Events;
 use crate::known::Directory;
 use crate::sync::SyncThread;
+
+const PLAIN: &str = "permit(principal, action == Action::\"retire\", resource);";
+const TIMED: &str =
+    "permit(principal, action == Action::\"retire\", resource) when { context.now > 0 };";
 
 /// The system's clock, turned.
 #[derive(Default)]
@@ -187,30 +191,11 @@ impl Quorum {
         let (pending, offer) = PendingSession::offer(&self.ops, near.agent_id(), now).unwrap();
         let answer = SessionAnswer::decode(&post("/v1/session", offer.encode()).await).unwrap();
         let session = pending.accept(&answer.answer, near.spki()).unwrap();
-        let header = Header {
-            key: [1; 32],
-            nonce: [2; 32],
-            name: "k".into(),
-            suites: vec!["hmac-sha256".into()],
-            quorum: Gate::parse("1 of (a)").unwrap(),
-            policy: policy.into(),
-            created: 0,
-            expires: None,
-            replaces: None,
-        };
-        let (commitments, rest) = (vec![[4; 32]], [[3; 32], [5; 32], [6; 32]]);
-        let body = Body::new(
-            header.encode(),
-            rest[0],
-            commitments.clone(),
-            rest[1],
-            rest[2],
-            evanesce_suite::catalogue(),
-        );
+        let (body, context) = token(policy, 0);
         let mut id = [0; 16];
         System.random(&mut id);
         let request = Request {
-            token: body.unwrap().id,
+            token: body.id,
             action: "retire".into(),
             suite: String::new(),
             input: [6; 32],
@@ -221,13 +206,7 @@ impl Quorum {
             payload: None,
         };
         let batch = Batch {
-            contexts: vec![Context::Full {
-                header: header.encode(),
-                anchor: rest[0],
-                commitments,
-                public: rest[1],
-                sealed: rest[2],
-            }],
+            contexts: vec![context],
             openings: vec![Opening {
                 context: 0,
                 requests: vec![request.encode()],
@@ -256,11 +235,46 @@ impl Quorum {
         (answer.code, answer.reason)
     }
 
-    async fn standing(&self, n: usize) -> String {
+    /// What agent `n` does at the word of a caller about the token of that number under this policy.
+    async fn orders(&self, n: usize, command: Command, policy: &str, number: u8) -> Obeyed {
+        let (body, context) = token(policy, number);
+        let mut nonce = [0; 16];
+        System.random(&mut nonce);
+        let order = Order {
+            token: body.id,
+            command,
+            caller: self.ops.caller_id(),
+            issued: System.unix_millis(),
+            nonce,
+        };
+        let signed = SignedOrder::sign(&order, context, &self.ops).unwrap();
+        let (id, spki) = (self.ops.caller_id(), self.ops.spki());
+        let agent = &self.agents[n];
+        let answer = agent.handle(&id, spki, &Method::POST, "/v1/order", signed.encode());
+        let (status, body) = answer.await;
+        assert_eq!(status, 200, "{:?}", Problem::decode(&body));
+        Obeyed::decode(&body).unwrap()
+    }
+
+    async fn status(&self, n: usize) -> Status {
         let id = self.ops.caller_id();
         let agent = &self.agents[n];
         let answer = agent.handle(&id, self.ops.spki(), &Method::GET, "/v1/status", vec![]);
-        Status::decode(&answer.await.1).unwrap().standing
+        Status::decode(&answer.await.1).unwrap()
+    }
+
+    async fn standing(&self, n: usize) -> String {
+        self.status(n).await.standing
+    }
+
+    async fn has_retired(&self, n: usize, tombstones: u64) {
+        for _ in 0..500 {
+            if self.status(n).await.tombstones == tombstones {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?}", self.status(n).await);
     }
 
     async fn until(&self, n: usize, good: impl Fn(&str) -> bool) {
@@ -272,6 +286,40 @@ impl Quorum {
         }
         panic!("{}", self.standing(n).await);
     }
+}
+
+/// A token of one seat under this policy, and what shows it.
+fn token(policy: &str, number: u8) -> (Body, Context) {
+    let header = Header {
+        key: [1; 32],
+        nonce: [number; 32],
+        name: "k".into(),
+        suites: vec!["hmac-sha256".into()],
+        quorum: Gate::parse("1 of (a)").unwrap(),
+        policy: policy.into(),
+        created: 0,
+        expires: None,
+        replaces: None,
+    };
+    let (header, commitments) = (header.encode(), vec![[4; 32]]);
+    let [anchor, public, sealed] = [[3; 32], [5; 32], [6; 32]];
+    let catalogue = evanesce_suite::catalogue();
+    let body = Body::new(
+        header.clone(),
+        anchor,
+        commitments.clone(),
+        public,
+        sealed,
+        catalogue,
+    );
+    let context = Context::Full {
+        header,
+        anchor,
+        commitments,
+        public,
+        sealed,
+    };
+    (body.unwrap(), context)
 }
 
 /// What agent `n` does once it knows that it is `off`, in its standing's word; empty for one whose clock is right.
@@ -321,27 +369,24 @@ async fn a_retirement_is_put_off_for_a_wrong_clock_only_where_the_time_is_part_o
     let folder = tempfile::tempdir().unwrap();
     let quorum = Quorum::of(5, folder.path());
     decides(&quorum, 0, "").await;
-    let plain = "permit(principal, action == Action::\"retire\", resource);";
-    let timed =
-        "permit(principal, action == Action::\"retire\", resource) when { context.now > 0 };";
-    for policy in [plain, timed, ""] {
+    for policy in [PLAIN, TIMED, ""] {
         assert_eq!(
             quorum.retires(0, policy, 0).await.0,
             Code::Unrouted,
             "{policy}"
         );
     }
-    assert_eq!(quorum.retires(0, plain, 1).await.0, Code::Malformed);
+    assert_eq!(quorum.retires(0, PLAIN, 1).await.0, Code::Malformed);
     quorum.clocks[0].0.store(31_000, Relaxed);
     decides(&quorum, 0, "ahead of the median").await;
-    for policy in [plain, ""] {
+    for policy in [PLAIN, ""] {
         assert_eq!(
             quorum.retires(0, policy, 0).await.0,
             Code::Unrouted,
             "{policy}"
         );
     }
-    for (policy, approvals) in [(timed, 0), (plain, 1), ("", 1)] {
+    for (policy, approvals) in [(TIMED, 0), (PLAIN, 1), ("", 1)] {
         let (code, why) = quorum.retires(0, policy, approvals).await;
         assert_eq!(code, Code::Unavailable, "{policy}");
         assert!(why.contains("ahead of the median"), "{why}");
@@ -368,4 +413,53 @@ async fn an_agent_whose_clock_is_31_s_behind_decides_nothing_that_time_is_for() 
     decides(&quorum, 0, "behind the median").await;
     quorum.clocks[0].0.store(31_000, Relaxed);
     decides(&quorum, 0, "").await;
+}
+
+#[tokio::test]
+async fn an_order_is_put_off_for_a_wrong_clock_only_where_the_policy_looks_at_the_time() {
+    evanesce_secret::init();
+    let folder = tempfile::tempdir().unwrap();
+    let quorum = Quorum::of(5, folder.path());
+    decides(&quorum, 0, "").await;
+    for policy in [PLAIN, TIMED] {
+        let frozen = quorum.orders(0, Command::Freeze, policy, 1).await;
+        assert_eq!(frozen.code, Code::Done, "{policy}");
+    }
+    quorum.clocks[0].0.store(31_000, Relaxed);
+    decides(&quorum, 0, "ahead of the median").await;
+    for command in [Command::Thaw, Command::Freeze, Command::Revoke] {
+        let put_off = quorum.orders(0, command, TIMED, 1).await;
+        assert_eq!(put_off.code, Code::Unavailable, "{command:?}");
+        assert!(put_off.reason.contains("ahead of the median"));
+        let done = quorum.orders(0, command, PLAIN, 1).await;
+        assert_eq!(done.code, Code::Done, "{command:?}");
+        // Empty, it is a minter's to order.
+        assert_eq!(quorum.orders(0, command, "", 1).await.code, Code::Done);
+    }
+    assert_eq!(quorum.status(0).await.tombstones, 2);
+}
+
+#[tokio::test]
+async fn an_order_that_peers_hand_on_to_a_wrong_clock_is_judged_once_it_is_right_and_keeps_no_other_back()
+ {
+    evanesce_secret::init();
+    let folder = tempfile::tempdir().unwrap();
+    let quorum = Quorum::of(5, folder.path());
+    decides(&quorum, 0, "").await;
+    quorum.clocks[0].0.store(31_000, Relaxed);
+    decides(&quorum, 0, "ahead of the median").await;
+    quorum.until(1, str::is_empty).await;
+    for (policy, number) in [(TIMED, 1), (PLAIN, 2)] {
+        let revoked = quorum.orders(1, Command::Revoke, policy, number).await;
+        assert_eq!(revoked.code, Code::Done, "{}", revoked.reason);
+    }
+    quorum.has_retired(2, 2).await;
+    quorum.has_retired(0, 1).await;
+    heard().await;
+    quorum.has_retired(0, 1).await;
+    // Its own never goes back.
+    for clock in &quorum.clocks[1..] {
+        clock.0.store(31_000, Relaxed);
+    }
+    quorum.has_retired(0, 2).await;
 }

@@ -423,8 +423,15 @@ impl Meeting {
             let put_off = self.put_off(&peer.id, api);
             let named = answer.ids.iter().chain(&put_off);
             let missing: Vec<Id> = named.filter(new).copied().collect();
+            let mut undecided = None;
             for some in missing.chunks(WANTED) {
-                self.take(peer, way, some.to_vec(), api).await?;
+                undecided = self
+                    .take(peer, way, some.to_vec(), api)
+                    .await?
+                    .or(undecided);
+            }
+            if let Some(why) = undecided {
+                return Err(why);
             }
             // What was refused meanwhile is to be judged again.
             if self.place(&peer.id) != before {
@@ -478,14 +485,15 @@ impl Meeting {
         Ok(true)
     }
 
-    /// Asks for these orders, and judges each.
+    /// Asks for these orders, and judges each. Why some cannot be judged at present, if so: the others are taken all the same.
     async fn take(
         &self,
         peer: &Peer,
         way: &dyn Way,
         mut want: Vec<Id>,
         api: &Weak<Api>,
-    ) -> Result<(), String> {
+    ) -> Result<Option<String>, String> {
+        let mut undecided = None;
         while !want.is_empty() {
             let answer = self.exchange(peer, way, want.clone(), api).await?;
             if answer.orders.is_empty() {
@@ -519,12 +527,13 @@ impl Meeting {
                 };
                 match obeyed.code {
                     Code::Done | Code::Retired => {}
-                    Code::Unavailable | Code::Overloaded => return Err(obeyed.reason),
+                    Code::Unavailable => undecided = Some(obeyed.reason),
+                    Code::Overloaded => return Err(obeyed.reason),
                     _ => self.refuse(peer, id),
                 }
             }
         }
-        Ok(())
+        Ok(undecided)
     }
 
     fn refusals(&self) -> MutexGuard<'_, HashMap<Id, u64>> {
