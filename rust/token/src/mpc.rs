@@ -47,12 +47,13 @@ pub const SUITES: [SuiteFacts; 2] = [
 /// Says what was the matter with bytes that are no token, or no header, of the first kind: that they are of this one, if
 /// so, and otherwise what was found.
 pub(crate) fn explain(root: &'static str, bytes: &[u8], found: Malformed) -> Malformed {
-    let header = Token::decode(bytes).map(|token| token.body.header);
-    match header.or_else(|_| Header::decode(bytes)) {
-        Ok(header) => Malformed(format!(
+    // one reason at a time: what is hostile is not worth the room for three
+    let header = Token::decode(bytes).ok().map(|token| token.body.header);
+    match header.or_else(|| Header::decode(bytes).ok()) {
+        Some(header) => Malformed(format!(
             "{root}: of the second kind, {}, whose key is never put together: nothing here can be done with it",
             header.kind.as_str()
         )),
-        Err(_) => found,
+        None => found,
     }
 }
