@@ -47,8 +47,18 @@ pub fn in_child(f: impl FnOnce() -> bool) -> i32 {
         if child == 0 {
             // A child that hangs is to die, not to keep its parent waiting.
             libc::alarm(60);
-            let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-            libc::exit(if matches!(good, Ok(true)) { 0 } else { 1 });
+            // The harness keeps what a panic says, in this child's memory; so it is said again, past the harness.
+            let why = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+                Ok(true) => libc::exit(0),
+                Ok(false) => "it said no".to_owned(),
+                Err(panic) => match panic.downcast_ref::<String>() {
+                    Some(text) => text.clone(),
+                    None => format!("{:?}", panic.downcast_ref::<&str>()),
+                },
+            };
+            let why = format!("in a child: {why}\n");
+            libc::write(2, why.as_ptr().cast(), why.len());
+            libc::exit(1);
         }
         let mut status = 0;
         assert_eq!(libc::waitpid(child, &mut status, 0), child);
