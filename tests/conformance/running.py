@@ -212,7 +212,7 @@ def _ciphertext(token: _core.Token, suite: str) -> bytes:
 
 def _check(case: Case, client: _core.Reconstructor, token: _core.Token) -> Iterator[str]:
     try:
-        table, _ = bounded("check", lambda: client.check(token))
+        table, *_ = bounded("check", lambda: client.check(token))
     except CoreError as e:
         yield f"check: {said(e)}"
         return
@@ -225,7 +225,7 @@ def _check(case: Case, client: _core.Reconstructor, token: _core.Token) -> Itera
         yield f"check: names {sorted(faulty)} as unable to regenerate, must be {sorted(case.faulty)} ({rows})"
     if case.error == {"inconsistent"}:
         try:
-            _, failure = bounded("check --open", lambda: client.check(token, open=True))
+            _, failure, *_ = bounded("check --open", lambda: client.check(token, open=True))
         except CoreError as e:
             failure = e
         if failure is None:
