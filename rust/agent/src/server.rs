@@ -161,6 +161,9 @@ impl Api {
             .initial_window_size(wire::BODY as u32)
             .initial_connection_window_size(wire::BODY as u32)
             .max_concurrent_streams(self.limits.streams)
+            // Whoever asks several agents gives up those it did not need, as many as it may ask at once: within one
+            // turn of a busy agent that is not an attack. More of them are.
+            .max_pending_accept_reset_streams(2 * self.limits.streams as usize)
             .max_header_list_size(8 << 10)
             .handshake::<_, Leaving>(stream);
         let Ok(Ok(mut http)) = timeout(limits::HANDSHAKE, http).await else {

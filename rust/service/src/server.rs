@@ -127,6 +127,8 @@ async fn connection(
         .initial_window_size(wire::BODY as u32)
         .initial_connection_window_size(wire::BODY as u32)
         .max_concurrent_streams(STREAMS)
+        // Callers may give up what they ask, all at once; within one turn of a busy process that is not an attack.
+        .max_pending_accept_reset_streams(2 * STREAMS as usize)
         .max_header_list_size(8 << 10)
         .handshake::<_, Bytes>(stream);
     let Ok(Ok(mut http)) = timeout(HANDSHAKE, http).await else {
