@@ -3,6 +3,8 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use evanesce_wire::message::{Answers, Batch, Code, Evidence, Opening, Status};
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, StatusCode};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Asks on a connection of its own making; the answer's body is not read.
@@ -137,6 +139,51 @@ fn requests_that_are_given_up_leave_no_place_taken() {
             assert!(started.elapsed() < Duration::from_secs(5), "{both:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    });
+}
+
+#[test]
+fn requests_that_are_given_up_together_do_not_end_their_connection() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        // What is said is held back, so that the agent sees all of it at once, as a busy one does.
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (mut heard, mut said) = tokio::io::split(far);
+        let (mut from, mut to) =
+            tokio::io::split(ops.connect_tls(agent.address(), agent.id()).await);
+        tokio::spawn(async move { tokio::io::copy(&mut from, &mut said).await });
+        let held = Arc::new(AtomicBool::new(false));
+        let gate = held.clone();
+        tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            while let Ok(1..) = heard.read_buf(&mut bytes).await {
+                if !gate.load(SeqCst) {
+                    to.write_all(&bytes).await.unwrap();
+                    to.flush().await.unwrap();
+                    bytes.clear();
+                }
+            }
+        });
+        let (fickle, driver) = h2::client::handshake(near).await.unwrap();
+        tokio::spawn(driver);
+        let first = ask(&fickle, "status", vec![]).await;
+        assert_eq!(first.await.unwrap().status(), StatusCode::OK);
+
+        held.store(true, SeqCst);
+        let mut asked = Vec::new();
+        for _ in 0..100 {
+            asked.push(ask(&fickle, "status", vec![]).await);
+        }
+        // A request that was not written yet is given up without a word.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(asked);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        held.store(false, SeqCst);
+        let last = ask(&fickle, "status", vec![]).await;
+        assert_eq!(last.await.unwrap().status(), StatusCode::OK);
     });
 }
 
