@@ -246,6 +246,12 @@ async fn arrive(caller: &Caller, agent: &evanesce_agent::Handle) -> Option<Conne
 
 #[test]
 fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
+    // A machine that takes seconds for this shows nothing: the first of them are cut off by then.
+    assert!((0..5).any(|_| crowded_by_peers_that_only_connect()));
+}
+
+/// False where it took too long to tell.
+fn crowded_by_peers_that_only_connect() -> bool {
     let place = Place::new("");
     let ops = Caller::new("ops", place.dir.path());
     place.know(&[(&ops, EVERY_ROLE)]);
@@ -259,7 +265,7 @@ fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
         for _ in 0..64 {
             silent.push(idle(2, agent.address()).await);
         }
-        assert!(closed(&mut idle(2, agent.address()).await).await);
+        let turned_away = closed(&mut idle(2, agent.address()).await).await;
         let second = arrive(&ops, &agent).await.unwrap();
         // Four get all of it, but nothing of those who are connected.
         for host in 3..=5 {
@@ -267,20 +273,24 @@ fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
                 silent.push(idle(host, agent.address()).await);
             }
         }
-        assert!(closed(&mut idle(6, agent.address()).await).await);
-        assert!(arrive(&ops, &agent).await.is_none());
+        let full = closed(&mut idle(6, agent.address()).await).await
+            && arrive(&ops, &agent).await.is_none();
         assert_eq!(checked(&line, &token).await, Ok(Code::Done));
         second.get("/v1/status").await.unwrap();
-        assert!(started.elapsed() < Duration::from_secs(4), "a slow machine");
+        if started.elapsed() > Duration::from_secs(4) {
+            return false;
+        }
+        assert!(turned_away && full);
         // And not for long.
         while arrive(&ops, &agent).await.is_none() {
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(20));
             assert_eq!(checked(&line, &token).await, Ok(Code::Done));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(started.elapsed() > Duration::from_secs(4));
         assert!(closed(&mut silent[0]).await);
-    });
+        true
+    })
 }
 
 #[test]
