@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::company::{Company, contribute, copy, id};
 use common::{Caller, EVERY_ROLE, Minted, context, header, tell};
