@@ -20,6 +20,9 @@ use evanesce_policy::{self as policy, Compiled, Payload, Question, Uses};
 /// Why nothing is done for a token that is frozen.
 pub const FROZEN: &str = "the token is frozen here, until it is thawed";
 
+/// Why nothing is done under a grant that has ended.
+pub const REVOKED: &str = "the grant was revoked";
+
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {

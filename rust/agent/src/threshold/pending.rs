@@ -23,6 +23,8 @@ pub struct Waiting {
     pub session: Id,
     /// The token.
     pub token: Id,
+    /// The grants that it was asked under.
+    pub grants: Vec<Id>,
     /// How many signatures.
     pub count: usize,
     /// The nonces.

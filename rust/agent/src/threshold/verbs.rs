@@ -20,7 +20,7 @@ use super::pending::Waiting;
 use super::{Obstacle, with_suite};
 use crate::api::{Answer, Api, Trouble, malformed, trouble};
 use crate::events::Event;
-use crate::gate::{FROZEN, Inputs, Refusal, Verb};
+use crate::gate::{FROZEN, Inputs, REVOKED, Refusal, Verb};
 use crate::known::Known;
 use crate::regenerate::Hands;
 use crate::room::Room;
@@ -254,6 +254,9 @@ impl Asked<'_> {
         self.api
             .agent()
             .judge_of(&mut work, &ready, opening, inputs, now);
+        for decision in &mut work.decisions {
+            decision.follows = decision.code == Code::Done;
+        }
         work.room = self.room.take();
         Ok((work, count))
     }
@@ -325,6 +328,8 @@ impl Asked<'_> {
     async fn take_logged(&mut self, told: Take) -> Told {
         let id = told.ceremony;
         let mut part = self.part(&id)?;
+        let base = part.base();
+        base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let finished = self.api.aside(move |hands| {
             let made = part.finish(hands, &told);
             made.map(|made| (made, part))
@@ -339,6 +344,8 @@ impl Asked<'_> {
             .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
         work.room = self.room.take();
         let receipt = work.receipt_after(self.api).await?;
+        // What has been ordered since then holds for what follows from it.
+        base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let row = self.api.aside(move |hands| {
             let row = part.row(hands);
             row.map(|row| (row, part))
@@ -371,6 +378,15 @@ impl Asked<'_> {
         Ok(())
     }
 
+    fn is_granted(&self, grants: &[Id]) -> Result<(), Obstacle> {
+        let agent = self.api.agent();
+        let ended = agent.orders.ended();
+        match grants.iter().any(|grant| ended.contains(grant)) {
+            true => Err(Obstacle::refused(REVOKED)),
+            false => Ok(()),
+        }
+    }
+
     /// The first round: messages are decided on, and nonces drawn for them.
     async fn commit(&mut self, told: Commit) -> Told {
         let Commit {
@@ -391,9 +407,8 @@ impl Asked<'_> {
         let each = both(&opening, &messages)?;
         let (mut work, count) = self.judged(&ready, opening.clone(), &inputs)?;
         if let Some(decision) = work.decisions.first_mut()
-            && decision.code == Code::Done
+            && decision.follows
         {
-            decision.follows = true;
             work.errand = Some(Box::new(Errand::new(body.clone(), row, each)));
         }
         let mut work = work.done(self.api).await?;
@@ -418,10 +433,12 @@ impl Asked<'_> {
                 return Ok(reply);
             }
         };
+        let grants = work.decisions.first().map(|one| one.grants.clone());
         let waiting = Waiting {
             caller: self.who.id,
             session: self.session.id,
             token: body.id,
+            grants: grants.unwrap_or_default(),
             count,
             signer: committed.signer,
         };
@@ -445,6 +462,7 @@ impl Asked<'_> {
         };
         // What has been ordered since then holds.
         self.is_alive(&waiting.token)?;
+        self.is_granted(&waiting.grants)?;
         let signed = self
             .api
             .aside(move |hands| waiting.signer.sign(hands, &told.commitments));
