@@ -95,9 +95,12 @@ impl Verb {
         )
     }
 
-    /// Whether it has a part in a signature of the second kind.
-    pub fn signs(self) -> bool {
-        matches!(self, Self::MpcCommit | Self::MpcSign)
+    /// Whether the time is part of what permits it, whatever is asked.
+    pub fn is_timely(self) -> bool {
+        matches!(
+            self,
+            Self::Contribute | Self::Check | Self::MpcAnnounce | Self::MpcCommit | Self::MpcSign
+        )
     }
 
     /// Whether it is decided as an operation with the key: by what callers, and those whom they let, may do.
