@@ -41,7 +41,7 @@ impl Company {
         let bot = Caller::new("bot", places[0].dir.path());
         let (mut agents, mut lines) = (Vec::new(), Vec::new());
         for place in &places {
-            place.know(&[(&ops, EVERY_ROLE), (&bot, "\"caller\"")]);
+            place.know(&[(&ops, EVERY_ROLE), (&bot, "\"caller\", \"minter\"")]);
             let agent = spawn(place.config()).unwrap();
             lines.push(ops.open(agent.address(), agent.id()).await);
             agents.push(agent);
@@ -390,6 +390,18 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         let first = company;
         let company = Company::new(Kind::Kept).await;
         let mut inbound = company.dealt().await;
+        // of another caller it takes nothing, and ends nothing
+        let line = &company.lines[1];
+        let others = company
+            .bot
+            .open(company._agents[1].address(), line.agent)
+            .await;
+        let take = Take {
+            ceremony: company.ceremony,
+            parcels: inbound[1].clone(),
+        };
+        let taken = ask(&others, "mpc-take", take.encode(), Taken::decode).await;
+        refused(taken, "no such ceremony of this caller's");
         inbound[0][0].sealed.sealed[0] ^= 1;
         refused(
             company.take(0, inbound[0].clone()).await,
@@ -407,7 +419,7 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         for place in &company.places {
             assert!(!place.path("shares").exists(), "nothing was kept");
         }
-        (first, company)
+        (first, company, others)
     });
 }
 

@@ -317,17 +317,17 @@ impl Asked<'_> {
 
     /// The turn in which a token comes to be: logged before there is a row of it.
     async fn take(&mut self, told: Take) -> Told {
-        let id = told.ceremony;
-        let taken = self.take_logged(told).await;
+        // One that is not at its turn, or is another caller's, is not ended.
+        let (id, part) = (told.ceremony, self.part(&told.ceremony)?);
+        let taken = self.take_logged(told, part).await;
         if taken.is_err() {
             self.api.threshold.ceremonies().end(&id);
         }
         taken
     }
 
-    async fn take_logged(&mut self, told: Take) -> Told {
+    async fn take_logged(&mut self, told: Take, mut part: Box<dyn Part>) -> Told {
         let id = told.ceremony;
-        let mut part = self.part(&id)?;
         let base = part.base();
         base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let finished = self.api.aside(move |hands| {
