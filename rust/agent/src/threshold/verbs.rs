@@ -211,7 +211,7 @@ impl Asked<'_> {
         header: &Header,
         leave: &Leave,
     ) -> Result<(Base, Receipt), Obstacle> {
-        let deal = formula_deal(header, &told.header);
+        let deal = mpc::formula::deal(header.kind, &told.header);
         let inputs = vec![Some(vec![&deal[..]])];
         let ready = self.ready(leave.context.clone()).await?;
         let old = ready.subject().second()?.clone();
@@ -228,8 +228,8 @@ impl Asked<'_> {
         same(header.nonce != old.header.nonce, "under a new header")?;
         let row = one_row(&leave.opening)?;
         same(row.seat == told.seat, "at the same seat")?;
-        let (work, _) = self.judged(&ready, leave.opening.clone(), &inputs)?;
-        let receipt = work.receipt_after(self.api).await?;
+        let work = self.judged(&ready, leave.opening.clone(), &inputs);
+        let receipt = self.logged(work).await?.decided()?;
         Ok((Base { body: old, row }, receipt))
     }
 
@@ -240,25 +240,30 @@ impl Asked<'_> {
         Ok(ready?)
     }
 
-    /// Has an opening judged; work, of which nothing is done yet, if it is permitted and this agent's. Otherwise the reply, logged.
-    fn judged(
-        &mut self,
-        ready: &Ready,
-        opening: Opening,
-        inputs: &[Option<Inputs<'_>>],
-    ) -> Result<(Work, usize), Obstacle> {
+    /// Has an opening judged: work, of which nothing is done yet.
+    fn judged(&mut self, ready: &Ready, opening: Opening, inputs: &[Option<Inputs<'_>>]) -> Work {
         let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
         let now = self.api.world.unix_millis();
         let ready = Ok(ready.clone());
-        let count = opening.requests.len();
         self.api
             .agent()
             .judge_of(&mut work, &ready, opening, inputs, now);
         for decision in &mut work.decisions {
             decision.follows = decision.code == Code::Done;
         }
+        work
+    }
+
+    /// Has work logged and done. What the request takes up goes with it, and comes back.
+    async fn logged(&mut self, mut work: Work) -> Result<Work, Obstacle> {
         work.room = self.room.take();
-        Ok((work, count))
+        let done = self.api.queue.run(work).await;
+        let mut work = done.ok_or_else(|| {
+            let why = "the agent failed over this request; nothing was released";
+            Obstacle::new(Code::Unavailable, why)
+        })?;
+        self.room = work.room.take();
+        Ok(work)
     }
 
     /// A turn of a ceremony that nothing is logged of.
@@ -342,8 +347,7 @@ impl Asked<'_> {
         self.api
             .agent()
             .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
-        work.room = self.room.take();
-        let receipt = work.receipt_after(self.api).await?;
+        let receipt = self.logged(work).await?.decided()?;
         // What has been ordered since then holds for what follows from it.
         base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let row = self.api.aside(move |hands| {
@@ -405,17 +409,16 @@ impl Asked<'_> {
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let each = both(&opening, &messages)?;
-        let (mut work, count) = self.judged(&ready, opening.clone(), &inputs)?;
+        let count = each.len();
+        let mut work = self.judged(&ready, opening.clone(), &inputs);
         if let Some(decision) = work.decisions.first_mut()
             && decision.follows
         {
             work.errand = Some(Box::new(Errand::new(body.clone(), row, each)));
         }
-        let mut work = work.done(self.api).await?;
+        let mut work = self.logged(work).await?;
         let errand = work.errand.take();
-        let (checkpoint, proof) = work.decided()?;
-        self.room = work.room.take();
-        let receipt = (checkpoint, proof);
+        let receipt = work.decided()?;
         let Some(errand) = errand else {
             return Err(Obstacle::refused("nothing was drawn"));
         };
@@ -473,15 +476,6 @@ impl Asked<'_> {
 type Receipt = (String, Option<evanesce_wire::message::LogProof>);
 
 impl Work {
-    /// Logged, and done.
-    async fn done(self, api: &Api) -> Result<Work, Obstacle> {
-        let done = api.queue.run(self).await;
-        done.ok_or_else(|| {
-            let why = "the agent failed over this request; nothing was released";
-            Obstacle::new(Code::Unavailable, why)
-        })
-    }
-
     /// Its one decision, if it was permitted, by its receipt.
     fn decided(&mut self) -> Result<Receipt, Obstacle> {
         let (code, reason, fault) = match self.decisions.first() {
@@ -499,10 +493,6 @@ impl Work {
         }
         obstacle.receipt = Some(Box::new(receipt));
         Err(obstacle)
-    }
-
-    async fn receipt_after(self, api: &Api) -> Result<Receipt, Obstacle> {
-        self.done(api).await?.decided()
     }
 }
 
@@ -536,10 +526,6 @@ fn both(opening: &Opening, messages: &[Option<Vec<u8>>]) -> Result<Vec<(Id, Vec<
         Ok((formula::request_hash(&[bytes]), signed))
     });
     each.collect()
-}
-
-fn formula_deal(header: &Header, bytes: &[u8]) -> [u8; 32] {
-    mpc::formula::deal(header.kind, bytes)
 }
 
 fn confirm<S: evanesce_threshold::Suite>(
