@@ -563,6 +563,32 @@ fn a_renewal_does_not_outlive_the_token_that_it_is_of() {
 }
 
 #[test]
+fn shares_are_renewed_at_the_same_seats_of_the_same_quorum() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        for (quorum, why) in [
+            ("3 of (a, b, c)", "at the same seats"),
+            ("2 of (a, b, d)", "at the same seats"),
+        ] {
+            company.header.quorum = Gate::parse(quorum).unwrap();
+            let line = &company.lines[0];
+            let announce = Announce {
+                ceremony: company.ceremony,
+                header: company.header.encode(),
+                agents: company.ids(),
+                seat: 0,
+                base: Some(old.leave(line, 0, &company.header)),
+            };
+            let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
+            refused(said, why);
+        }
+        company
+    });
+}
+
+#[test]
 fn what_was_decided_under_a_grant_is_not_signed_once_that_has_ended() {
     tell(async {
         let mut company = Company::new(Kind::Regenerated).await;

@@ -29,6 +29,9 @@ use crate::subject::Subject;
 use crate::work::Work;
 use evanesce_token::formula;
 
+/// Why nothing more is committed to.
+const TOO_MANY: &str = "too many signatures wait for their second round";
+
 impl From<Refusal> for Obstacle {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.code, refusal.reason)
@@ -106,8 +109,7 @@ impl Api {
                     return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
                 }
                 if self.threshold.pending().is_full(&asked.who.id, count, now) {
-                    let why = "too many signatures wait for their second round";
-                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", TOO_MANY);
                 }
                 asked.commit(told).await
             }
@@ -221,6 +223,7 @@ impl Asked<'_> {
         };
         same(header.key == old.header.key, "for the same key")?;
         same(header.suite == old.header.suite, "in the same suite")?;
+        same(header.quorum == old.header.quorum, "at the same seats")?;
         same(
             header.replaces == Some(old.id),
             "by what replaces their token",
@@ -446,7 +449,12 @@ impl Asked<'_> {
             signer: committed.signer,
         };
         let now = self.api.now();
-        self.api.threshold.pending().keep(request, waiting, now);
+        // Others may have taken the room meanwhile.
+        if !self.api.threshold.pending().keep(request, waiting, now) {
+            let mut obstacle = Obstacle::new(Code::Overloaded, TOO_MANY);
+            obstacle.receipt = Some(Box::new(receipt));
+            return Err(obstacle);
+        }
         let said = Committed::Points(committed.points).encode();
         Ok(with_receipt(said, receipt))
     }
