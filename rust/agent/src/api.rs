@@ -229,9 +229,7 @@ impl Api {
                 status.standing = meeting.wrong_clock(status.clock).unwrap_or_default();
             }
         }
-        // One whose folder cannot be read keeps an unknown number, which is not told of as none.
-        let shares = self.threshold.hands.shelf.all();
-        status.shares = shares.map_or(u64::from(u32::MAX), |all| all.len() as u64);
+        status.shares = self.threshold.hands.shelf.count() as u64;
         status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
         status.roles = who
