@@ -8,6 +8,7 @@
 //! are not in the inventory. Copies made before a root is destroyed lose this agent's seat.
 
 mod inventory;
+mod kept;
 mod pass;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use crate::config::{Config, ElementSource};
 use crate::disk::{Disk, Folder};
 use crate::error::AgentError;
 use crate::hardware::{module, open_identity, read_by};
+use crate::threshold::Shelf;
 use crate::tombstones::Tombstones;
 use pass::Pass;
 pub use pass::Problem;
@@ -83,10 +85,12 @@ pub fn roll(
         std::io::ErrorKind::WouldBlock => AgentError::InUse(config.folder.display().to_string()),
         _ => storage(config, &e.to_string()),
     })?;
-    let tombstones = Tombstones::open(&folder, "tombstones");
+    let folder = Arc::new(folder);
+    let tombstones = Tombstones::open(&*folder, "tombstones");
     let retired = tombstones
         .map_err(|e| storage(config, &e.to_string()))?
         .retired();
+    let shelf = Shelf::new(folder.clone());
     let files = inventory::files(tokens)?;
 
     let roots = Roots::of(config)?;
@@ -159,6 +163,7 @@ pub fn roll(
             rolled.problem_count = seen.problem_count;
             return Ok(rolled);
         }
+        kept::none_needs(old, &shelf, &retired, &config.folder)?;
         let left = roots.destroy(old, element)?;
         gone(&*left, old, to)?;
         rolled.epochs = left.epochs();

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use evanesce_suite::catalogue;
-use evanesce_token::{Token, armor};
+use evanesce_token::{Token, armor, mpc};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -118,6 +118,7 @@ impl TokenFile {
             Some(text) => armor::decode(text),
             None => Ok(content.clone()),
         };
+        let second = (decoded.as_ref()).is_ok_and(|bytes| mpc::Token::decode(bytes).is_ok());
         match decoded.and_then(|bytes| Token::decode(&bytes, catalogue())) {
             Ok(token) => Ok(Some(Self {
                 path: path.to_owned(),
@@ -125,6 +126,12 @@ impl TokenFile {
                 mode: metadata.mode() & 0o777,
                 token,
             })),
+            // Whatever it is called: what masks its shares would be gone for good.
+            Err(_) if second => Err(
+                "of the second kind: this roll cannot re-root its row, and without the old root its share is lost. Give \
+                 it new shares under the new one (evanesce key refresh-shares), and revoke the old token"
+                    .into(),
+            ),
             Err(_) if !named_token(path) => Ok(None),
             Err(e) => Err(e.to_string()),
         }
