@@ -45,8 +45,8 @@ pub fn none_needs(
     };
     Err(AgentError::Roll(format!(
         "{count} shares of model mpc are kept in this agent's folder, sealed under the root of epoch {old}: of {}{more}. Nothing was \
-         destroyed. Give these keys new shares under the new root (evanesce key refresh-shares) and revoke the old tokens; if a key was \
-         never made, because its ceremony was stopped, remove its file from {}",
+         destroyed. Put these tokens into the inventory, or revoke them; if a key was never made, because its ceremony was stopped, remove its \
+         file from {}",
         needing.join(", "),
         folder.join("shares").display()
     )))
