@@ -106,7 +106,13 @@ def _short(text: str) -> str:
 
 
 def check(asked: Request) -> None:
-    """Raises `bad-input` for what is no plan for this token."""
+    """Raises `bad-input` for what is no plan for this token, `unsupported` where its key is never put together."""
+    if asked.token.model != "regen":
+        raise error(
+            "unsupported",
+            f"people cannot be asked to {asked.action} a token of model {asked.token.model}",
+            "To end it is an order, which carries no approvals: `evanesce key revoke`.",
+        )
     if asked.suite or asked.aad or asked.length or asked.shown:
         raise _wrong(f"to {asked.action} has no suite and no content of its own")
     if not all(_HOLDER.fullmatch(holder) for holder in asked.seats.values()):

@@ -147,3 +147,14 @@ def test_a_holder_that_is_no_id_is_refused_in_words(token: Token, holder: str) -
         Request.to_repair(token, CALLER, token.seats[0].name, holder)
     assert refused.value.code == "bad-input"
     assert "64 hex digits" in refused.value.message
+
+
+def test_people_are_not_asked_about_a_whole_key_that_is_never_put_together() -> None:
+    case = json.loads(VECTORS.with_name("threshold.json").read_text())["cases"][0]
+    token = Token.decode(bytes.fromhex(case["token"]))
+    for asking in (Request.to_retire, Request.to_open):
+        with pytest.raises(EvanesceError) as refused:
+            asking(token, CALLER)
+        assert refused.value.code == "unsupported"
+        assert "key revoke" in refused.value.hint
+    assert Request.to_sign(token, CALLER, b"m").suite == token.suites[0]

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from machines import Machine
 
-from evanesce import AsyncClient, Client, EvanesceError, Token, verify
+from evanesce import AsyncClient, Client, EvanesceError, Request, Token, verify
 from evanesce._mint import Model
 
 SUITES = ("frost-ed25519", "frost-secp256k1-tr")
@@ -115,6 +115,7 @@ def test_both_clients_sign_and_say_what_such_a_key_does_not_do(caller: Machine) 
             lambda: client.check(token, open=True),
             lambda: client.create("x", SUITES[:1]),
             lambda: client.create_threshold("x", "ed25519"),
+            lambda: client.perform(Request(token, "retire", "", client.caller_id, b"")),
         ):
             with pytest.raises(EvanesceError) as caught:
                 doing()
