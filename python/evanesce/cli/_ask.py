@@ -30,10 +30,19 @@ def ask_options(function: _options.F) -> _options.F:
     return function
 
 
-def check_asked(ask: bool, word: str, folder: str | None = None) -> None:
-    """Raises `usage` for what would go with a request, where none is made."""
+def check_asked(ask: bool, word: str, folder: str | None, doing: Mapping[str, object]) -> None:
+    """Raises `usage` for what would go with a request, where none is made; and where one is, for what would only go
+    with `doing` it: options, by name, and what was given for them."""
     if not ask and (word or folder is not None):
         raise error("usage", "a word and a folder are a request's", "Say --ask as well, or leave them out.")
+    given = ", ".join(name for name, value in doing.items() if value)
+    if ask and given:
+        raise error(
+            "usage",
+            f"to ask does nothing yet, and has no use for {given}",
+            "Leave it out: `evanesce wait` takes --out, --force, --receipts and --deadline; and the old token's end is "
+            "asked for by itself, with `evanesce key retire --ask`.",
+        )
 
 
 def publish(
