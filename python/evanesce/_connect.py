@@ -204,7 +204,7 @@ class Connection:
             dead, rows, receipts, salt = self.core.retire(token.core, settled)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt or b"")
+        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt)
 
     def planned(self, asked: Request, approvals: Iterable[Approval]) -> Check | Healed | Retirement:
         """What was requested of a token as a whole, with what people have approved."""

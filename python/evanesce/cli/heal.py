@@ -193,7 +193,7 @@ def _anew(
         retirement = _retire(app, client, old) if retire_old else None
         dead = None if retirement is None else retirement.dead
         if receipts and retirement is not None:
-            keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts)]}, force=True)
+            keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts, retirement.salt)]}, force=True)
     if dead is not False:
         healing.done()
     app.emit(

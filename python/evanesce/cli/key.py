@@ -356,7 +356,7 @@ def retire(
     with app.working("asking the holders to retire it"), app.client(deadline) as client:
         result = client.retire(loaded)
     if receipts:
-        keep(app, receipts, {"openings": openings(result.receipts)}, force)
+        keep(app, receipts, {"openings": openings(result.receipts, result.salt)}, force)
     report_retirement(app, loaded, result)
 
 
