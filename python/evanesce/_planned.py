@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
+from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
+from evanesce.policy import Policy
 from evanesce.tokens import Token
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[byt
         )
     except _core.CoreError as e:
         raise translate(e) from None
+    new = _core.read_header(made)
+    warnings += [*shared_seats(order.seats), *spent_twice(Policy(new["policy"]), new["quorum"])]
     ids = {agent.name: agent.id for agent in agents}
     return made, {seat: ids[name] for seat, name in order.seats.items()}, warnings
 

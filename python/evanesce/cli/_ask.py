@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from evanesce import _requests
+from evanesce._text import printable
 from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App
@@ -47,7 +48,7 @@ def check_asked(ask: bool, word: str, folder: str | None, doing: Mapping[str, ob
 
 def publish(
     app: App, made: Request, folder: str | None, under: Grant | None = None, place: Path | None = None
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Keeps a request where people find it, and at home what it is to be done under and to. Says what to do next."""
     home = app.home.root
     kept = _requests.root(home, folder).keep(made, home)
@@ -58,7 +59,8 @@ def publish(
     if not app.json:
         click.echo(made.id)
     app.say(f"Those who are asked need {kept.folder}/request.json:\n  evanesce approve {kept.folder} --identity KEY")
-    return {"id": made.id, "folder": str(kept.folder), "text": made.text}
+    app.warn(map(printable, made.warnings))
+    return {"id": made.id, "folder": str(kept.folder), "text": made.text, "warnings": list(made.warnings)}
 
 
 def publish_all(
