@@ -162,4 +162,14 @@ def test_kept_shares_become_regenerated_ones_of_the_same_key(caller: Machine, tm
     assert new.public_key() == before.public_key(trust_token=True)
     caller.run("sign", out, message, "--out", tmp_path / "signature")
     assert accepts(new, b"m", (tmp_path / "signature").read_bytes())
+
+    async def again() -> Token:
+        async with AsyncClient(caller.home) as client:
+            with pytest.raises(EvanesceError, match="exists"):
+                await client.refresh_shares(new, out)
+            return (await client.refresh_shares(new, tmp_path / "newer.regen")).token
+
+    newer = asyncio.run(again())
+    assert newer == Token.load(tmp_path / "newer.regen") and newer.replaces == new.id
+    assert newer.public_key() == new.public_key()
     caller.fail(2, "refused", "sign", old, message, "--out", tmp_path / "another")
