@@ -121,6 +121,8 @@ def check(asked: Request) -> None:
         raise _wrong(f"to {asked.action} has no suite and no content of its own")
     if not all(_HOLDER.fullmatch(holder) for holder in asked.seats.values()):
         raise _wrong("a holder's id is 64 hex digits")
+    if asked.crowded and asked.action != "repair":
+        raise _wrong(f"to {asked.action} takes nobody a second time")
     token = asked.token
     if asked.action == "reshare":
         new = read(asked)
