@@ -88,7 +88,7 @@ async def _rate(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: To
                 return client.encrypt(token, MESSAGE, b"", suite)
             return client.sign(token, MESSAGE, suite)
 
-        return await timing.rate(operate, sandbox.seconds)
+        return (await timing.rate(operate, sandbox.seconds))[0]
 
 
 def _operation(client: Client, token: Token, suite: str) -> tuple[str, Callable[[], object]]:
