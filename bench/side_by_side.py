@@ -139,7 +139,7 @@ def _macs(home: Path, module: softhsm.Beside, seconds: str) -> dict[str, Callabl
         return caller.run(home, "hsm:bench/working", "batches", MAC, str(BATCH), seconds)["rate"]
 
     def raw() -> float:
-        command = [RAW, module.module, module.token, module.pin, "working", seconds]
+        command = [str(RAW), module.module, module.token, str(module.pin), "working", seconds]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             raise RuntimeError(f"the module's own rate is not measured: {run.stderr}")
