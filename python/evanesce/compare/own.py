@@ -16,10 +16,9 @@ from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
 from evanesce.compare.results import Agility, AtRest, Insider, Latency, NotMeasured, Recovery
 from evanesce.compare.search import FORMS, search
-from evanesce.compare.subject import CannotMeasure, Sandbox
+from evanesce.compare.stores import searched
+from evanesce.compare.subject import CannotMeasure, Sandbox, must
 from evanesce.home import LABELS, Home
-
-LISTED = 12
 
 
 class OwnQuorum:
@@ -64,8 +63,6 @@ class OwnQuorum:
         return token
 
     def at_rest(self) -> AtRest:
-        from evanesce.compare.regen import must, store
-
         key = secrets.token_bytes(32)
         written = self._sandbox.folder / "imported"
         written.touch(mode=0o600)
@@ -80,8 +77,8 @@ class OwnQuorum:
         token.save(saved)
         name = "The caller's name: what policies permit it, until the agents are told. No key."
         stores = (
-            store("the token", "the regen token, public", key, [saved], "Nothing."),
-            store("your home folder", "its identity, whom it asks, tokens, pins", key, [self._home.root], name),
+            searched("the token", "the regen token, public", key, [saved], "Nothing."),
+            searched("your home folder", "its identity, whom it asks, tokens, pins", key, [self._home.root], name),
         )
         return AtRest(
             stores,
@@ -99,15 +96,8 @@ class OwnQuorum:
             "exfiltrate": lambda has: "in:caller" in has or self._opens(has),
             "destroy": lambda has: "as:minter" in has or not self._opens(self._holders - has),
         }
-        found = coalitions.all_of(parties, deeds)
-        return Insider(
-            len(parties),
-            {can: coalitions.of_their_own_first(of)[:LISTED] for can, of in found.items()},
-            {can: len(of) for can, of in found.items()},
-            {can: coalitions.by_kind(of) for can, of in found.items()},
-            (),
-            ("Nothing was carried out at your own agents; without --own it is, in a sandbox.",),
-        )
+        words = "Nothing was carried out at your own agents; without --own it is, in a sandbox."
+        return coalitions.insider(parties, deeds, (), [words])
 
     @property
     def _holders(self) -> frozenset[str]:
