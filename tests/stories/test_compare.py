@@ -130,8 +130,14 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quorum]:
         yield running
 
 
+def status(caller: Machine) -> list[dict[str, Any]]:
+    """Of each agent."""
+    return [agent["status"] for agent in caller.run("agent", "status", "--json").json["agents"]]
+
+
 def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> None:
     caller = three.caller
+    before = status(caller)
     kept = sorted(caller.home.rglob("*"))
     words = ("compare", "--own", "--model", "regen", "--samples", "20", "--seconds", "0.1", "--json")
     told = caller.run(*words).json["models"]["regen"]
@@ -146,12 +152,33 @@ def test_ones_own_agents_are_measured_and_left_as_they_were(three: Quorum) -> No
         path for path in kept if path.name != "pins"
     ]
     # What was made is retired at every agent: three keys.
-    agents = caller.run("agent", "status", "--json").json["agents"]
-    assert [agent["status"]["tombstones"] for agent in agents] == [3] * 3
+    assert [now["tombstones"] - then["tombstones"] for now, then in zip(status(caller), before, strict=True)] == [3] * 3
     stranger = three.newcomer("stranger")
     told = stranger.run(*words).json
     assert told["models"] == {}
     assert "your agents make no key for this" in told["not_measured"]["regen"]
+
+
+@pytest.mark.parametrize("model", ["mpc", "regen-mpc"])
+def test_ones_own_agents_keep_a_share_or_none_and_none_in_the_end(three: Quorum, model: str) -> None:
+    caller = three.caller
+    words = ("compare", "--own", "--model", model, "--samples", "20", "--seconds", "0.1", "--json")
+    before = status(caller)
+    told = caller.run(*words).json["models"][model]
+    assert [timing["suite"] for timing in told["latency"]["timings"]] == ["frost-ed25519", "frost-secp256k1-tr"]
+    assert told["latency"]["signature"]["rate"] > 0
+    held = ["a share, sealed"] * 3 if model == "mpc" else [""] * 3
+    assert [store["keeps"] for store in told["at_rest"]["stores"]] == ["", "", *held]
+    assert ("3 shares, at 3 of them" in told["at_rest"]["per_key"]) == (model == "mpc")
+    # Nobody has known the key: no figure of a search is shown.
+    assert (told["at_rest"]["control_found"], told["at_rest"]["hits"]) == (None, None)
+    assert told["insider"]["by_kind"]["exfiltrate"] == {"site": 2, "agent": 2}
+    assert [switch["after"] for switch in told["agility"]["switches"]] == ["frost-secp256k1-tr", "ml-dsa-65"]
+    assert "no agent of yours is stopped" in told["recovery"]["not_measured"]
+    after = status(caller)
+    # Four keys were made, and are retired at every agent.
+    assert [now["tombstones"] - then["tombstones"] for now, then in zip(after, before, strict=True)] == [4] * 3
+    assert [status["shares"] for status in after] == [0] * 3
 
 
 # mpc and regen-mpc, over a household like regen's.

@@ -17,11 +17,10 @@ from evanesce.compare import coalitions, operations
 from evanesce.compare.operations import MESSAGE
 from evanesce.compare.quorum import QUORUM, SEATED, SITES, SPARE
 from evanesce.compare.regen import Regen, fewest_agents
-from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Step, Switch
+from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Step
 from evanesce.compare.search import FORMS
 from evanesce.compare.stores import counted
 from evanesce.compare.subject import Sandbox, must
-from evanesce.errors import error
 from evanesce.home import Agent, Home
 
 OTHER = "frost-secp256k1-tr"
@@ -172,24 +171,7 @@ class Threshold(Regen):
 
     def agility(self) -> Agility:
         house = self._house
-        begin = time.perf_counter()
-        new = self._make("later", OTHER)
-        with house.client(house.caller) as client:
-            verify(new, MESSAGE, client.sign(new, MESSAGE))
-        took = time.perf_counter() - begin
-        try:
-            self._make("never", "ml-dsa-65")
-        except EvanesceError as e:
-            lacking = e.message
-        else:
-            raise error("internal", "the comparison failed: there is an algorithm too many", "Please report this.")
-        how = "a new key by one command of a minter, made among its holders; its token and public key handed out"
-        return Agility(
-            (
-                Switch(self.suite, OTHER, how, 2, len(SEATED), 0, took),
-                Switch(self.suite, "ml-dsa-65", f"not with this protocol: {lacking}", 0, 0, 0, None),
-            )
-        )
+        return operations.agility_of_shares(house.caller, house.agents, self.suite, self._make)
 
     # Backup and recovery.
 
