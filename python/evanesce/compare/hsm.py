@@ -423,7 +423,7 @@ def timings(sandbox: Sandbox, client: Client, keys: Mapping[str, str]) -> dict[s
         operate, batch, size = _operations(client, suite, key)
         p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
         rate = timing.rate_of(batch, sandbox.seconds) * size
-        found[suite] = Timing(suite, SUITES[suite], p50, p99, sandbox.samples, rate, size)
+        found[suite] = Timing(suite, SUITES[suite], p50, p99, sandbox.samples, rate, 1, in_call=size)
     return found
 
 

@@ -143,7 +143,7 @@ class Threshold(Regen):
                 client.sign(self._token, b"pay the thief", self.suite)
             got, succeeded = "any signature", True
         except EvanesceError as e:
-            got, succeeded = f"nothing: {e.code}", False
+            got, succeeded = f"nothing: no other element opens a share ({e.code})", False
         finally:
             for one in running.values():
                 one.stop()
