@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ REROOTED = int(os.environ.get("REROOTED", "100000"))
 REROOT_SECONDS = 60.0
 """In which one agent re-roots 100,000 tokens; fewer have as much less."""
 REPAIRED = min(10_000, REROOTED)
+COMPARE_SECONDS = 180.0
 IN_FLIGHT = 64
 POLICY_KEEPS = 0.75
 """Of the rate without a policy, under one of 60 statements."""
@@ -112,6 +114,16 @@ def endure(folder: Path) -> dict[str, float]:
         return endurance.measure(fleet, fresh, TOKENS, progress)
 
 
+def comparison() -> float:
+    """Seconds that `evanesce compare` takes, as it is when nothing else is said."""
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "evanesce", "compare", "--json"]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if run.returncode != 0 or json.loads(run.stdout)["not_measured"]:
+        raise RuntimeError(f"evanesce compare: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+    return time.monotonic() - begin
+
+
 def with_softhsm(folder: Path) -> dict[str, object]:
     """Rate, latency, and each suite's cost and mint, with SoftHSM elements."""
     element = softhsm.prepare(folder / "softhsm", [f"agent-{i + 1}" for i in range(5)])
@@ -137,7 +149,8 @@ def goals() -> str:
         f"{side_by_side.goals()}; changes at most the larger of 5% and, for memory, 2MiB, between the "
         f"first and the last {min(100_000, TOKENS // 2)} of {TOKENS} tokens (CPU: of the last beside "
         f"fresh agents' first, in turns); with a policy of {policies.STATEMENTS} statements at least "
-        f"{POLICY_KEEPS:.0%} of the rate without, in turns; medians of {ROUNDS}"
+        f"{POLICY_KEEPS:.0%} of the rate without, in turns; evanesce compare within {COMPARE_SECONDS:g}s; "
+        f"medians of {ROUNDS}"
     )
     return text if ROUNDS >= ENOUGH_ROUNDS else f"{text} only: not a result"
 
@@ -148,6 +161,7 @@ def targets(
     flat: dict[str, float],
     policed: Mapping[str, float],
     healed: Mapping[str, float],
+    compared: float,
 ) -> list[str]:
     """One line each."""
     lines = []
@@ -167,6 +181,7 @@ def targets(
     lines.append(target("policy-ed25519-rate", policed["with"], goal, "/s", most=False))
     goal = REROOT_SECONDS * REROOTED / 100_000
     lines.append(target(f"reroot-{REROOTED}", healed["seconds"], goal, "s", most=True))
+    lines.append(target("compare", compared, COMPARE_SECONDS, "s", most=True))
     return lines
 
 
@@ -191,9 +206,11 @@ def main() -> int:
         results["suites"] = per_suite(folder)
         say(f"{REROOTED:,} tokens re-rooted, {REPAIRED:,} repaired")
         results["healing"] = healed = healing.measure(folder / "healing", REROOTED, REPAIRED)
+        say("evanesce compare, with all defaults")
+        results["compare_seconds"] = compared = comparison()
         say(f"{TOKENS:,} different tokens")
         results["endurance"] = flat = endure(folder)
-    lines = targets(medians, side_by_side.targets(beside), flat, policed["medians"], healed)
+    lines = targets(medians, side_by_side.targets(beside), flat, policed["medians"], healed, compared)
     results["goals"], results["targets"] = goals(), lines
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"

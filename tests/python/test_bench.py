@@ -49,7 +49,7 @@ FLAT = {"memory_first_mib": 20.0, "memory_last_mib": 21.0, "cpu_us_fresh_beside_
 
 def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
     lines = bench.targets(
-        medians(21034.4, 0.366), BESIDE, FLAT, {"without": 20000.0, "with": 15100.0}, {"seconds": 38.8}
+        medians(21034.4, 0.366), BESIDE, FLAT, {"without": 20000.0, "with": 15100.0}, {"seconds": 38.8}, 86.0
     )
     assert "target policy-ed25519-rate: measured 15100/s, goal 15000/s, ok" in lines
     assert lines[0] == "target ed25519-rate: measured 21034/s, goal 15923/s, ok"
@@ -61,13 +61,16 @@ def test_a_target_is_one_line_with_units_and_a_verdict() -> None:
     assert "target agent-memory-change: measured 1MiB, goal 2MiB, ok" in lines
     assert "target agent-cpu-change: measured 4us, goal 5us, ok" in lines
     assert f"target reroot-{bench.REROOTED}: measured 38.8s, goal 60s, ok" in lines
+    assert "target compare: measured 86s, goal 180s, ok" in lines
     assert all(LINE.fullmatch(line) for line in lines)
 
 
 def test_what_is_missed_is_short() -> None:
     flat = {"memory_first_mib": 20.0, "memory_last_mib": 30.0, "cpu_us_fresh_beside_last": 100.0, "cpu_us_last": 94.9}
     late = side_by_side.targets(beside(46.0, 3_999.0, 21_599.0))
-    lines = bench.targets(medians(15922.0, 0.5), late, flat, {"without": 20000.0, "with": 14999.0}, {"seconds": 60.1})
+    lines = bench.targets(
+        medians(15922.0, 0.5), late, flat, {"without": 20000.0, "with": 14999.0}, {"seconds": 60.1}, 180.4
+    )
     assert lines[0] == "target ed25519-rate: measured 15922/s, goal 15923/s, short"
     assert [line.rpartition(" ")[2] for line in lines] == ["short"] * len(lines)
 
