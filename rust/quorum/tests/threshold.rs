@@ -4,8 +4,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use common::proxy::delaying;
 use common::real::{Five, agents};
 use common::wait;
 use evanesce_quorum::*;
@@ -47,7 +49,18 @@ fn create(five: &Five, kind: Kind, suite: &str, quorum: &str, policy: &str) -> A
     Arc::new(made.token)
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<Outcome, Error> {
+    sign_at(&five.reconstructor, token, inputs, None)
+}
+
+fn sign_at(
+    reconstructor: &Reconstructor,
+    token: &Arc<Token>,
+    inputs: Vec<OwnedInput>,
+    deadline: Option<Duration>,
+) -> Result<Outcome, Error> {
     let suite = &token.body.header.suite;
     let operation = ThresholdOperation {
         token: token.clone(),
@@ -55,10 +68,10 @@ fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<Outc
             .into_iter()
             .map(|input| Job::new(suite, input))
             .collect(),
-        deadline: None,
+        deadline,
         evidence: Evidence::default(),
     };
-    wait(|done| five.reconstructor.sign_together(operation, done))
+    wait(|done| reconstructor.sign_together(operation, done))
 }
 
 fn message(message: &[u8]) -> OwnedInput {
@@ -162,6 +175,22 @@ fn whoever_is_away_or_not_what_it_was_is_named_and_others_sign() {
     let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
     assert_eq!(error.code, Code::QuorumNotMet, "{error}");
     assert!(error.faults.len() >= 2, "{error}");
+}
+
+#[test]
+fn those_who_are_far_away_are_waited_for() {
+    let five = agents(3, &[]);
+    let token = create(&five, Kind::Regenerated, SUITES[0], "2 of (s0, s1, s2)", "");
+    // A second round takes longer than a holder nearby is given, every time.
+    let mut far = five.holders.clone();
+    for holder in &mut far {
+        let near = holder.address.parse().unwrap();
+        holder.address = delaying(near, Duration::from_millis(400)).to_string();
+    }
+    let reconstructor = five.caller.reconstructor(far);
+    let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+    let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+    assert!(verifies(&token, b"m", &signed.outputs[0]));
 }
 
 #[test]
