@@ -9,11 +9,15 @@
 //! | what a request leads to | `verbs` |
 //! | a key made, or its shares renewed | `ceremony` |
 //! | messages decided on, and signed | `errand`, `pending` |
+//! | the same in one round, where an operator has declared that it is safe | `declaration`, `once`, `prepared` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
 
 mod ceremony;
+mod declaration;
 mod errand;
+mod once;
 mod pending;
+mod prepared;
 mod share;
 mod shelf;
 mod verbs;
@@ -27,8 +31,10 @@ use evanesce_wire::message::{Code, LogProof, SeatFault};
 use crate::limits;
 use crate::regenerate::Hands;
 use ceremony::Ceremonies;
+pub use declaration::{DECLARATION, Threshold};
 pub use errand::Errand;
 use pending::Pending;
+use prepared::Store;
 pub use shelf::Shelf;
 
 /// What is under way.
@@ -37,13 +43,16 @@ pub struct Memory {
     pub hands: Arc<Hands>,
     ceremonies: Mutex<Ceremonies>,
     pending: Mutex<Pending>,
+    /// Nonces that were prepared, where such are kept.
+    prepared: Option<Store>,
 }
 
 impl Memory {
     /// Nothing is.
-    pub fn new(hands: Arc<Hands>) -> Self {
+    pub fn new(hands: Arc<Hands>, config: &Threshold) -> Self {
         Self {
             hands,
+            prepared: config.prepares().then(Store::default),
             ceremonies: Mutex::default(),
             pending: Mutex::default(),
         }
@@ -99,6 +108,15 @@ impl Obstacle {
         Self {
             culprits: vec![Blame { seat, reason }],
             ..Self::refused("others have sent what is wrong")
+        }
+    }
+
+    /// The same, with what was logged of it.
+    fn reply_with(self, (checkpoint, receipt): (String, Option<LogProof>)) -> Reply {
+        Reply {
+            checkpoint,
+            receipt,
+            ..self.reply()
         }
     }
 
