@@ -50,11 +50,15 @@ pub enum Verb {
     MpcCommit,
     /// Sign what was decided on.
     MpcSign,
+    /// Draw nonces for what nobody has asked for yet.
+    MpcPrepare,
+    /// Decide on messages, and sign them under such nonces.
+    MpcOnce,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Contribute,
         Self::Check,
         Self::Retire,
@@ -67,6 +71,8 @@ impl Verb {
         Self::MpcForget,
         Self::MpcCommit,
         Self::MpcSign,
+        Self::MpcPrepare,
+        Self::MpcOnce,
     ];
 
     /// Its word in paths, in the log and under seals.
@@ -84,6 +90,8 @@ impl Verb {
             Self::MpcForget => "mpc-forget",
             Self::MpcCommit => "mpc-commit",
             Self::MpcSign => "mpc-sign",
+            Self::MpcPrepare => "mpc-prepare",
+            Self::MpcOnce => "mpc-once",
         }
     }
 
@@ -99,13 +107,18 @@ impl Verb {
     pub fn is_timely(self) -> bool {
         matches!(
             self,
-            Self::Contribute | Self::Check | Self::MpcAnnounce | Self::MpcCommit | Self::MpcSign
+            Self::Contribute
+                | Self::Check
+                | Self::MpcAnnounce
+                | Self::MpcCommit
+                | Self::MpcSign
+                | Self::MpcOnce
         )
     }
 
     /// Whether it is decided as an operation with the key: by what callers, and those whom they let, may do.
     pub fn operates(self) -> bool {
-        matches!(self, Self::Contribute | Self::MpcCommit)
+        matches!(self, Self::Contribute | Self::MpcCommit | Self::MpcOnce)
     }
 
     /// Why `who` may not use this verb at all, if so. What it may use it for is decided per opening.
@@ -128,7 +141,9 @@ impl Verb {
             {
                 Some("making keys is a minter's to ask for")
             }
-            Self::MpcCommit | Self::MpcSign if !has(Role::Caller) => {
+            Self::MpcCommit | Self::MpcSign | Self::MpcPrepare | Self::MpcOnce
+                if !has(Role::Caller) =>
+            {
                 Some("signing is a caller's to ask for")
             }
             _ => None,
@@ -385,8 +400,11 @@ impl Case<'_> {
             ));
         }
         match self.verb {
-            Verb::MpcCommit if action != "sign" => {
-                return unfit(format!("{action} is not for the verb mpc-commit"));
+            Verb::MpcCommit | Verb::MpcOnce if action != "sign" => {
+                return unfit(format!(
+                    "{action} is not for the verb {}",
+                    self.verb.as_str()
+                ));
             }
             Verb::MpcAnnounce if action != "reshare" => {
                 return unfit(format!("{action} is not for the verb mpc-announce"));
