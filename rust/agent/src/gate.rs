@@ -47,11 +47,21 @@ pub enum Verb {
     MpcCommit,
     /// Sign what was decided on.
     MpcSign,
+    /// Help to give a lost seat's share to a new holder.
+    MpcHelp,
+    /// Be that holder.
+    MpcAwait,
+    /// Split one's part of the share among the helpers.
+    MpcSplit,
+    /// Sum up what the helpers have sent.
+    MpcSum,
+    /// Take the share, and make a row.
+    MpcReceive,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Contribute,
         Self::Check,
         Self::Retire,
@@ -64,6 +74,11 @@ impl Verb {
         Self::MpcForget,
         Self::MpcCommit,
         Self::MpcSign,
+        Self::MpcHelp,
+        Self::MpcAwait,
+        Self::MpcSplit,
+        Self::MpcSum,
+        Self::MpcReceive,
     ];
 
     /// Its word in paths, in the log and under seals.
@@ -81,6 +96,11 @@ impl Verb {
             Self::MpcForget => "mpc-forget",
             Self::MpcCommit => "mpc-commit",
             Self::MpcSign => "mpc-sign",
+            Self::MpcHelp => "mpc-help",
+            Self::MpcAwait => "mpc-await",
+            Self::MpcSplit => "mpc-split",
+            Self::MpcSum => "mpc-sum",
+            Self::MpcReceive => "mpc-receive",
         }
     }
 
@@ -121,6 +141,11 @@ impl Verb {
                 if !has(Role::Minter) =>
             {
                 Some("making keys is a minter's to ask for")
+            }
+            Self::MpcHelp | Self::MpcAwait | Self::MpcSplit | Self::MpcSum | Self::MpcReceive
+                if !has(Role::Minter) =>
+            {
+                Some("giving seats away is a minter's to ask for")
             }
             Self::MpcCommit | Self::MpcSign if !has(Role::Caller) => {
                 Some("signing is a caller's to ask for")
@@ -384,6 +409,9 @@ impl Case<'_> {
             }
             Verb::MpcAnnounce if action != "reshare" => {
                 return unfit(format!("{action} is not for the verb mpc-announce"));
+            }
+            Verb::MpcHelp if action != "repair" => {
+                return unfit(format!("{action} is not for the verb mpc-help"));
             }
             _ => {}
         }

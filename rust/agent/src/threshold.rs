@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what a request leads to | `verbs` |
 //! | a key made, or its shares renewed | `ceremony` |
+//! | a lost seat's share given to a new holder | `repair` |
 //! | messages decided on, and signed | `errand`, `pending` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
 //! | a share moved to another root | `reroot` |
@@ -15,6 +16,7 @@
 mod ceremony;
 mod errand;
 mod pending;
+mod repair;
 mod reroot;
 mod share;
 mod shelf;
@@ -31,6 +33,7 @@ use crate::regenerate::Hands;
 use ceremony::Ceremonies;
 pub use errand::Errand;
 use pending::Pending;
+use repair::Repairs;
 pub use reroot::reroot_share;
 pub use shelf::Shelf;
 
@@ -40,6 +43,7 @@ pub struct Memory {
     pub hands: Arc<Hands>,
     ceremonies: Mutex<Ceremonies>,
     pending: Mutex<Pending>,
+    repairs: Mutex<Repairs>,
 }
 
 impl Memory {
@@ -49,6 +53,7 @@ impl Memory {
             hands,
             ceremonies: Mutex::default(),
             pending: Mutex::default(),
+            repairs: Mutex::default(),
         }
     }
 
@@ -56,6 +61,10 @@ impl Memory {
         self.ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn repairs(&self) -> MutexGuard<'_, Repairs> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::together::{ask, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{Handle, spawn};
 use evanesce_threshold::dkg::{Plan, begin};
@@ -18,7 +19,7 @@ use evanesce_wire::message::threshold::{
 };
 use evanesce_wire::message::{Batch, Code, Context, Evidence, Opening, Request, SeatRow};
 use evanesce_wire::parcel::BoxKey;
-use evanesce_wire::{FileIdentity, Id, Identity, WireError};
+use evanesce_wire::{FileIdentity, Id, Identity};
 
 /// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
 struct Company {
@@ -227,29 +228,6 @@ impl Made {
             messages: vec![Some(given.to_vec())],
         }
     }
-}
-
-async fn ask<T>(
-    line: &Line,
-    verb: &str,
-    body: Vec<u8>,
-    decode: impl Fn(&[u8]) -> Result<T, WireError>,
-) -> Result<T, Box<Reply>> {
-    let answer = line.send(verb, body).await;
-    let answer = answer.unwrap_or_else(|e| panic!("{verb}: {e}"));
-    let reply = Reply::decode(&answer).unwrap();
-    match &reply.value {
-        Some(value) => Ok(decode(value).unwrap()),
-        None => Err(Box::new(reply)),
-    }
-}
-
-fn refused<T>(found: Result<T, Box<Reply>>, what: &str) -> Box<Reply> {
-    let reply = found.err().expect("refused");
-    let culprits: Vec<_> = reply.culprits.iter().map(|one| &one.reason).collect();
-    let said = format!("{} {culprits:?}", reply.reason);
-    assert!(said.contains(what), "{what}: {said}");
-    reply
 }
 
 #[test]

@@ -4,12 +4,17 @@
 //! each other: the coordinator carries what they say, and can alter nothing that is not noticed.
 
 mod ceremony;
+mod repair;
 mod reply;
 mod sign;
 
 pub use ceremony::{
     Agree, Agreed, Announce, Announced, Confirm, Confirmed, Deal, Dealt, Forget, Forgot, Leave,
     Parcel, Take, Taken, agreed_statement, announced_statement, ceremony_hash,
+};
+pub use repair::{
+    Await, Awaiting, Help, Helping, Receive, Received, Split, Sum, awaiting_statement,
+    helping_statement, repair_hash, repairing,
 };
 pub use reply::{Blame, Reply};
 pub use sign::{Commit, Committed, Place, Sign};
