@@ -90,7 +90,8 @@ pub fn roll(
     let retired = tombstones
         .map_err(|e| storage(config, &e.to_string()))?
         .retired();
-    let shelf = Mutex::new(Shelf::new(folder.clone()));
+    let shelf = Shelf::open(folder.clone()).map_err(|e| storage(config, &e.to_string()))?;
+    let shelf = Mutex::new(shelf);
     let files = inventory::files(tokens)?;
 
     let roots = Roots::of(config)?;

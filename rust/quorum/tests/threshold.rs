@@ -4,13 +4,17 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use common::proxy::delaying;
 use common::real::agents;
 use common::together::*;
 use common::wait;
 use evanesce_quorum::*;
 use evanesce_token::mpc::{Kind, Token};
 use evanesce_wire::message::Command;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_key_is_made_among_agents_and_its_signatures_are_those_of_any_other_key() {
@@ -79,6 +83,22 @@ fn whoever_is_away_or_not_what_it_was_is_named_and_others_sign() {
     let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
     assert_eq!(error.code, Code::QuorumNotMet, "{error}");
     assert!(error.faults.len() >= 2, "{error}");
+}
+
+#[test]
+fn those_who_are_far_away_are_waited_for() {
+    let five = agents(3, &[]);
+    let token = create(&five, Kind::Regenerated, SUITES[0], "2 of (s0, s1, s2)", "");
+    // A second round takes longer than a holder nearby is given, every time.
+    let mut far = five.holders.clone();
+    for holder in &mut far {
+        let near = holder.address.parse().unwrap();
+        holder.address = delaying(near, Duration::from_millis(400)).to_string();
+    }
+    let reconstructor = five.caller.reconstructor(far);
+    let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+    let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+    assert!(verifies(&token, b"m", &signed.outputs[0]));
 }
 
 #[test]

@@ -18,11 +18,8 @@ pub fn none_needs(
     folder: &Path,
 ) -> Result<(), AgentError> {
     let unreadable = |what: String| AgentError::Storage(format!("{}: {what}", folder.display()));
-    let kept = shelf
-        .all()
-        .map_err(|e| unreadable(format!("shares: {e}")))?;
     let mut needing = Vec::new();
-    for token in kept.iter().filter(|token| !retired.contains(token)) {
+    for token in shelf.all().iter().filter(|token| !retired.contains(token)) {
         let volume = shelf.get(token).map_err(|e| {
             let id = hex::encode(token);
             unreadable(format!(

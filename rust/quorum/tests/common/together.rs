@@ -1,6 +1,7 @@
 //! Keys that are never put together: made, used, renewed and checked with the product's own agents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use evanesce_quorum::*;
@@ -46,6 +47,15 @@ pub fn create(five: &Five, kind: Kind, suite: &str, quorum: &str, policy: &str) 
 }
 
 pub fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<Outcome, Error> {
+    sign_at(&five.reconstructor, token, inputs, None)
+}
+
+pub fn sign_at(
+    reconstructor: &Reconstructor,
+    token: &Arc<Token>,
+    inputs: Vec<OwnedInput>,
+    deadline: Option<Duration>,
+) -> Result<Outcome, Error> {
     let suite = &token.body.header.suite;
     let operation = ThresholdOperation {
         token: token.clone(),
@@ -53,10 +63,10 @@ pub fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<
             .into_iter()
             .map(|input| Job::new(suite, input))
             .collect(),
-        deadline: None,
+        deadline,
         evidence: Evidence::default(),
     };
-    wait(|done| five.reconstructor.sign_together(operation, done))
+    wait(|done| reconstructor.sign_together(operation, done))
 }
 
 pub fn message(message: &[u8]) -> OwnedInput {

@@ -24,8 +24,9 @@ impl Asked<'_> {
         let ready = self.ready(told.leave.context.clone()).await?;
         let body = ready.subject().second()?.clone();
         let row = one_row(&told.leave.opening)?;
-        let (work, _) = self.judged(&ready, told.leave.opening.clone(), &inputs)?;
-        let receipt = work.receipt_after(self.api).await?;
+        let work = self.judged(&ready, told.leave.opening.clone(), &inputs);
+        let receipt = self.logged(work).await?.decided()?;
+        // What has been ordered since then holds for what follows from it.
         self.is_alive(&body.id)?;
         let id = told.repair;
         let begun = self.begun(&id, move |hands| {
@@ -80,6 +81,7 @@ impl Asked<'_> {
         });
         let (seat, mut part) = received.await??;
         let body = part.token().clone();
+        let token = body.id;
         let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
         let (now, subject) = (self.api.now(), Subject::Second(body));
         let (basis, seats) = (Basis::default(), vec![seat]);
@@ -87,8 +89,9 @@ impl Asked<'_> {
         self.api
             .agent()
             .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
-        work.room = self.room.take();
-        let receipt = work.receipt_after(self.api).await?;
+        let receipt = self.logged(work).await?.decided()?;
+        // What has been ordered since then holds for what follows from it.
+        self.is_alive(&token)?;
         let row = self.api.aside(move |hands| part.row(hands));
         Ok(with_receipt(row.await??.encode(), receipt))
     }
