@@ -110,7 +110,7 @@ class _Operation:
         refused = self.answered[entry.agent, None]
         near = min(self.times) - within <= entry.fields["time"] <= max(self.times) + within
         # A seat of a new token is given to one agent, and whoever gave it has the receipt.
-        if entry.fields["verb"] in ("seat", "mpc-take"):
+        if entry.fields["verb"] in ("seat", "mpc-take", "mpc-receive"):
             return False
         if not near or not seats or any(self.answered[entry.agent, seat] + refused >= most for seat in seats):
             return False

@@ -23,5 +23,5 @@ class Mpc(Threshold):
     refuses: ClassVar = {
         **REFUSES,
         "back-up": "its shares rest at its holders, and none releases one; the token is public, a file like any other",
-        "restore": "a share that is lost is not made again; the key works while enough of the others are there",
+        "restore": "there is no copy to restore from: a lost share is made again by the other holders (`evanesce key repair`)",
     }

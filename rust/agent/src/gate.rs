@@ -54,11 +54,21 @@ pub enum Verb {
     MpcPrepare,
     /// Decide on messages, and sign them under such nonces.
     MpcOnce,
+    /// Help to give a lost seat's share to a new holder.
+    MpcHelp,
+    /// Be that holder.
+    MpcAwait,
+    /// Split one's part of the share among the helpers.
+    MpcSplit,
+    /// Sum up what the helpers have sent.
+    MpcSum,
+    /// Take the share, and make a row.
+    MpcReceive,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Contribute,
         Self::Check,
         Self::Retire,
@@ -73,6 +83,11 @@ impl Verb {
         Self::MpcSign,
         Self::MpcPrepare,
         Self::MpcOnce,
+        Self::MpcHelp,
+        Self::MpcAwait,
+        Self::MpcSplit,
+        Self::MpcSum,
+        Self::MpcReceive,
     ];
 
     /// Its word in paths, in the log and under seals.
@@ -92,6 +107,11 @@ impl Verb {
             Self::MpcSign => "mpc-sign",
             Self::MpcPrepare => "mpc-prepare",
             Self::MpcOnce => "mpc-once",
+            Self::MpcHelp => "mpc-help",
+            Self::MpcAwait => "mpc-await",
+            Self::MpcSplit => "mpc-split",
+            Self::MpcSum => "mpc-sum",
+            Self::MpcReceive => "mpc-receive",
         }
     }
 
@@ -113,6 +133,7 @@ impl Verb {
                 | Self::MpcCommit
                 | Self::MpcSign
                 | Self::MpcOnce
+                | Self::MpcHelp
         )
     }
 
@@ -140,6 +161,11 @@ impl Verb {
                 if !has(Role::Minter) =>
             {
                 Some("making keys is a minter's to ask for")
+            }
+            Self::MpcHelp | Self::MpcAwait | Self::MpcSplit | Self::MpcSum | Self::MpcReceive
+                if !has(Role::Minter) =>
+            {
+                Some("giving seats away is a minter's to ask for")
             }
             Self::MpcCommit | Self::MpcSign | Self::MpcPrepare | Self::MpcOnce
                 if !has(Role::Caller) =>
@@ -408,6 +434,9 @@ impl Case<'_> {
             }
             Verb::MpcAnnounce if action != "reshare" => {
                 return unfit(format!("{action} is not for the verb mpc-announce"));
+            }
+            Verb::MpcHelp if action != "repair" => {
+                return unfit(format!("{action} is not for the verb mpc-help"));
             }
             _ => {}
         }

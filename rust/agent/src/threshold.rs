@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what a request leads to | `verbs` |
 //! | a key made, or its shares renewed | `ceremony` |
+//! | a lost seat's share given to a new holder | `repair` |
 //! | messages decided on, and signed | `errand`, `pending` |
 //! | the same in one round, where an operator has declared that it is safe | `declaration`, `once`, `prepared` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
@@ -19,6 +20,7 @@ mod errand;
 mod once;
 mod pending;
 mod prepared;
+mod repair;
 mod reroot;
 mod share;
 mod shelf;
@@ -37,6 +39,7 @@ pub use declaration::{DECLARATION, Threshold};
 pub use errand::Errand;
 use pending::Pending;
 use prepared::Store;
+use repair::Repairs;
 pub use reroot::reroot_share;
 pub use shelf::Shelf;
 
@@ -48,6 +51,7 @@ pub struct Memory {
     pending: Mutex<Pending>,
     /// Nonces that were prepared, where such are kept.
     prepared: Option<Store>,
+    repairs: Mutex<Repairs>,
 }
 
 impl Memory {
@@ -58,6 +62,7 @@ impl Memory {
             prepared: config.prepares().then(Store::default),
             ceremonies: Mutex::default(),
             pending: Mutex::default(),
+            repairs: Mutex::default(),
         }
     }
 
@@ -65,6 +70,10 @@ impl Memory {
         self.ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn repairs(&self) -> MutexGuard<'_, Repairs> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::together::{ask, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{DECLARATION, Handle, spawn};
 use evanesce_threshold::dkg::{Plan, begin};
@@ -20,7 +21,7 @@ use evanesce_wire::message::{
     Batch, Code, Command, Context, Evidence, Obeyed, Opening, Order, Request, SeatRow, SignedOrder,
 };
 use evanesce_wire::parcel::BoxKey;
-use evanesce_wire::{FileIdentity, Id, Identity, System, WireError, World};
+use evanesce_wire::{FileIdentity, Id, Identity, System, World};
 
 /// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
 struct Company {
@@ -366,29 +367,6 @@ async fn once(
 fn unprepared<T>(found: Result<T, Box<Reply>>) {
     let reply = refused(found, "in two rounds");
     assert!(reply.code == Code::Unprepared && reply.receipt.is_none());
-}
-
-async fn ask<T>(
-    line: &Line,
-    verb: &str,
-    body: Vec<u8>,
-    decode: impl Fn(&[u8]) -> Result<T, WireError>,
-) -> Result<T, Box<Reply>> {
-    let answer = line.send(verb, body).await;
-    let answer = answer.unwrap_or_else(|e| panic!("{verb}: {e}"));
-    let reply = Reply::decode(&answer).unwrap();
-    match &reply.value {
-        Some(value) => Ok(decode(value).unwrap()),
-        None => Err(Box::new(reply)),
-    }
-}
-
-fn refused<T>(found: Result<T, Box<Reply>>, what: &str) -> Box<Reply> {
-    let reply = found.err().expect("refused");
-    let culprits: Vec<_> = reply.culprits.iter().map(|one| &one.reason).collect();
-    let said = format!("{} {culprits:?}", reply.reason);
-    assert!(said.contains(what), "{what}: {said}");
-    reply
 }
 
 #[test]

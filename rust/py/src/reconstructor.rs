@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use evanesce_element::SecretSource;
 use evanesce_quorum::{
     CheckRow, Done, Error, Healed, Holder, MintSpec, PolicyCheck, RenewalSpec, RepairSpec,
-    ReshareSpec, Settings, ThresholdSpec,
+    ReshareSpec, Settings, ThresholdRepairSpec, ThresholdSpec,
 };
 use evanesce_suite::Output;
 use evanesce_token::{Gate, mpc};
@@ -544,14 +544,38 @@ impl Reconstructor {
         settled: Option<Settled>,
     ) -> PyResult<HealedTuple<'py>> {
         let settled = settle(settled, None)?;
-        let spec = RepairSpec {
-            token: token.first("be repaired this way")?.clone(),
-            seat,
-            holder,
-            even_if_it_sits,
-        };
-        let healed = self.wait(py, |done| self.inner.repair_settled(spec, settled, done))?;
-        Ok(healed_tuple(py, healed))
+        match &token.0 {
+            Kind::First(token) => {
+                let token = token.clone();
+                let spec = RepairSpec {
+                    token,
+                    seat,
+                    holder,
+                    even_if_it_sits,
+                };
+                let healed =
+                    self.wait(py, |done| self.inner.repair_settled(spec, settled, done))?;
+                Ok(healed_tuple(py, healed))
+            }
+            Kind::Second(token) => {
+                let token = token.clone();
+                let spec = ThresholdRepairSpec {
+                    token,
+                    seat,
+                    holder,
+                };
+                let repaired =
+                    self.wait(py, |done| self.inner.repair_threshold(spec, settled, done))?;
+                Ok((
+                    Token(Kind::Second(Arc::new(repaired.token))),
+                    repaired.receipts.into_iter().map(Receipt).collect(),
+                    repaired.warnings,
+                    rows(&repaired.faults),
+                    PyBytes::new(py, &repaired.salt),
+                    None,
+                ))
+            }
+        }
     }
 
     #[pyo3(signature = (token, open=false, settled=None))]

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::fault::Fault;
 
 pub use repair::RepairSpec;
-pub(crate) use repair::{Repair, repair};
+pub(crate) use repair::{Repair, crowding, repair, seat_and_place};
 pub use reshare::ReshareSpec;
 pub(crate) use reshare::{Remint, reshare};
 

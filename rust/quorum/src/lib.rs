@@ -67,5 +67,6 @@ pub use revoke::RevokedAt;
 pub use settled::Settled;
 pub use status::AgentStatus;
 pub use threshold::{
-    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdRepairSpec,
+    ThresholdRepaired, ThresholdSpec,
 };

@@ -24,7 +24,8 @@ use crate::revoke::RevokedAt;
 use crate::settled::Settled;
 use crate::status::AgentStatus;
 use crate::threshold::{
-    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdRepairSpec,
+    ThresholdRepaired, ThresholdSpec,
 };
 use crate::work::Work;
 
@@ -256,6 +257,16 @@ impl Reconstructor {
     /// Lets all holders forget what was dealt, and remove the old shares where these were kept.
     pub fn finish_renewal(&self, renewed: Arc<Renewed>, done: Done<Renewal>) {
         self.tell(Message::Finish(renewed, Reply::new(done)));
+    }
+
+    /// Gives a lost seat of such a token to a new holder, as people have approved, where they had to.
+    pub fn repair_threshold(
+        &self,
+        spec: ThresholdRepairSpec,
+        settled: Settled,
+        done: Done<ThresholdRepaired>,
+    ) {
+        self.tell(Message::Reseat(Box::new((spec, settled)), Reply::new(done)));
     }
 
     /// Asks every seat of such a token whether it has its share.

@@ -8,6 +8,7 @@ mod create;
 mod once;
 mod prepared;
 mod renew;
+mod repair;
 mod sign;
 
 use std::sync::Arc;
@@ -15,9 +16,7 @@ use std::sync::Arc;
 use evanesce_token::formula::input_digest;
 use evanesce_token::mpc::{Body, Token, formula};
 use evanesce_wire::message::threshold::{Leave, Reply};
-use evanesce_wire::message::{
-    Code, Context, Evidence, Opening, Receipt, Request, SeatFault, SeatRow,
-};
+use evanesce_wire::message::{Code, Context, Opening, Receipt, Request, SeatFault, SeatRow};
 use evanesce_wire::{WireError, verify_statement};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +25,7 @@ use crate::compose::REQUEST_LIFE;
 use crate::fault::{Fault, Trouble, remark};
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
+use crate::settled::Settled;
 
 pub(crate) use check::check;
 pub(crate) use create::create;
@@ -33,6 +33,8 @@ pub use create::{ThresholdMinted, ThresholdSpec};
 pub(crate) use prepared::Prepared;
 pub use renew::{Renewal, RenewalSpec, Renewed};
 pub(crate) use renew::{finish, renew};
+pub(crate) use repair::repair;
+pub use repair::{ThresholdRepairSpec, ThresholdRepaired};
 pub use sign::ThresholdOperation;
 pub(crate) use sign::sign;
 
@@ -50,7 +52,7 @@ fn row_of(token: &Token, seat: u32) -> SeatRow {
     SeatRow::of(seat, &token.rows[seat as usize])
 }
 
-/// A request that the policy of a token is asked about, by the agent at `seat`.
+/// A request that the policy of a token is asked about, by the agent at `seat`; as it was settled, with its salt.
 fn leave(
     side: &Side,
     token: &Token,
@@ -58,10 +60,11 @@ fn leave(
     live: &Live,
     action: &str,
     inputs: &[&[u8]],
+    settled: &Settled,
 ) -> Leave {
-    let (mut id, mut salt) = ([0; 16], [0; 32]);
+    let mut id = [0; 16];
     side.world.random(&mut id);
-    side.world.random(&mut salt);
+    let salt = settled.salt(&*side.world);
     let request = Request {
         token: *token.id(),
         action: action.into(),
@@ -79,7 +82,7 @@ fn leave(
             context: 0,
             requests: vec![request.encode()],
             salts: vec![Some(salt)],
-            evidence: Evidence::default(),
+            evidence: settled.evidence.clone(),
             rows: vec![row_of(token, seat)],
         },
     }

@@ -12,8 +12,8 @@ use common::together::*;
 use common::wait;
 use evanesce_agent::{AgentError, Config, Rolled, roll};
 use evanesce_quorum::*;
-use evanesce_token::Gate;
 use evanesce_token::mpc::{Kind, Token};
+use evanesce_token::{Gate, formula};
 
 const QUORUM: &str = "2 of (s0, s1, s2)";
 
@@ -230,4 +230,135 @@ fn a_roll_that_is_killed_at_any_moment_leaves_every_share_to_be_had() {
     five.start(0);
     let new = read(&five);
     signs(&mut five, &new);
+}
+
+fn repair(five: &Five, token: &Arc<Token>, holder: &str) -> Result<ThresholdRepaired, Error> {
+    let spec = ThresholdRepairSpec {
+        token: token.clone(),
+        seat: "s1".into(),
+        holder: holder.into(),
+    };
+    let settled = Settled::default();
+    wait(|done| five.reconstructor.repair_threshold(spec, settled, done))
+}
+
+#[test]
+fn a_lost_seat_has_its_share_again_at_a_new_holder_and_the_key_is_the_same() {
+    let mut five = agents(4, &[]);
+    let tokens = all_sorts(&five);
+    five.stop(1);
+    let mut repaired = Vec::new();
+    for token in &tokens {
+        let done = repair(&five, token, "s3").unwrap_or_else(|e| panic!("{e}"));
+        assert!(done.faults.is_empty() && done.token.body == token.body);
+        let new = Arc::new(done.token);
+        assert_eq!(new.rows[1].holder, five.holders[3].id);
+        assert_eq!(
+            (&new.rows[0], &new.rows[2]),
+            (&token.rows[0], &token.rows[2])
+        );
+        let entries: Vec<_> = done
+            .receipts
+            .iter()
+            .map(|one| one.verify().unwrap())
+            .collect();
+        let verbs: Vec<_> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+        assert_eq!(verbs, ["mpc-help", "mpc-help", "mpc-receive"]);
+        let (seat, holder) = (1u32.to_be_bytes(), five.holders[3].id);
+        let inputs: [&[u8]; 2] = [&seat, &holder];
+        let input = formula::input_digest(&done.salt, "repair", "", &inputs);
+        for entry in &entries[..2] {
+            let operation = &entry.operations[0];
+            assert_eq!(
+                (operation.action.as_str(), operation.input),
+                ("repair", input)
+            );
+        }
+        assert_eq!(faults(&five, &new), [None; 3]);
+        repaired.push(new);
+    }
+    assert_eq!((kept(&five, 3), kept(&five, 0)), (2, 2));
+    // Nobody of those that made the key but one, and the new holder.
+    five.stop(0);
+    for token in &repaired {
+        let signed = sign(&five, token, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(token, b"m", &signed.outputs[0]));
+    }
+    // A key that was repaired lives on: its shares are renewed, and its agents rolled.
+    five.start(0);
+    let new = renew(&five, &repaired[0], None).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(new.token.rows[1].holder, five.holders[3].id);
+    five.stop(3);
+    inventory(&five, &[&repaired[0].encode(), &repaired[1].encode()]);
+    assert_eq!(rolled(&five, 3, None).unwrap().rerooted, 2);
+}
+
+#[test]
+fn others_help_in_the_place_of_whoever_does_not_and_it_is_named() {
+    let mut five = agents(6, &[]);
+    let quorum = "2 of (s0, s1, s2, s3, s4)";
+    for kind in Kind::ALL {
+        let token = create(&five, kind, SUITES[0], quorum, "");
+        // s0 has lost its share, and s2 is away
+        let mut altered = Token::clone(&token);
+        altered.rows[0].correction[0] ^= 1;
+        altered.rows[0].epoch = 9;
+        five.stop(1);
+        five.stop(2);
+        let done = repair(&five, &Arc::new(altered), "s5").unwrap_or_else(|e| panic!("{e}"));
+        let named: Vec<_> = done
+            .faults
+            .iter()
+            .map(|f| f.seat.as_deref().unwrap())
+            .collect();
+        assert_eq!(named, ["s0", "s2"], "{:?}", done.faults);
+        five.start(2);
+        let healed = Token {
+            rows: [&token.rows[..1], &done.token.rows[1..]].concat(),
+            ..done.token
+        };
+        assert_eq!(faults(&five, &Arc::new(healed)), [None; 5]);
+        five.start(1);
+    }
+}
+
+#[test]
+fn a_seat_is_given_away_only_as_the_policy_has_it_and_never_to_one_that_sits() {
+    let mut five = agents(4, &[]);
+    let signing = "permit(principal, action == Action::\"sign\", resource);";
+    let token = create(&five, Kind::Regenerated, SUITES[0], QUORUM, signing);
+    let error = repair(&five, &token, "s3").err().unwrap();
+    assert_eq!(
+        (error.code, error.faults.len()),
+        (Code::Refused, 2),
+        "{error}"
+    );
+
+    let token = create(&five, Kind::Kept, SUITES[0], QUORUM, "");
+    for (holder, why) in [("s0", "sits at s0 already"), ("s9", "no agent named")] {
+        let error = repair(&five, &token, holder).err().unwrap();
+        assert_eq!(error.code, Code::BadInput, "{error}");
+        assert!(error.message.contains(why), "{error}");
+    }
+    // the same agent may take its own seat back
+    std::fs::remove_dir_all(five.place(1).join("shares")).unwrap();
+    let lost = Some(FaultKind::CannotRegenerate);
+    assert_eq!(faults(&five, &token), [None, lost, None]);
+    let done = repair(&five, &token, "s1").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(faults(&five, &Arc::new(done.token)), [None; 3]);
+
+    five.stop(2);
+    let error = repair(&five, &token, "s3").err().unwrap();
+    assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+    assert!(
+        error.faults.iter().any(|fault| fault.holder == "s2"),
+        "{error}"
+    );
+    five.stop(3);
+    let error = repair(&five, &token, "s3").err().unwrap();
+    assert!(
+        error.faults.iter().all(|fault| fault.holder == "s3"),
+        "{error}"
+    );
+    assert_eq!(kept(&five, 3), 0);
 }

@@ -27,17 +27,22 @@ const MOST: usize = 64;
 const PATIENCE: u64 = 300_000;
 
 /// Ceremonies under way, each the caller's that began it.
-#[derive(Default)]
-pub struct Ceremonies(HashMap<Id, Entry>);
+pub struct Ceremonies<P: ?Sized = dyn Part>(HashMap<Id, Entry<P>>);
 
-struct Entry {
+struct Entry<P: ?Sized> {
     caller: Id,
     until: u64,
     /// Away while a turn of it is taken.
-    part: Option<Box<dyn Part>>,
+    part: Option<Box<P>>,
 }
 
-impl Ceremonies {
+impl<P: ?Sized> Default for Ceremonies<P> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<P: ?Sized> Ceremonies<P> {
     /// Makes room for one of `caller` that begins at `now` (Unix ms); says why not, where there is none.
     pub fn begin(&mut self, id: Id, caller: &Id, now: u64) -> Result<(), String> {
         self.0.retain(|_, one| one.until >= now);
@@ -58,14 +63,14 @@ impl Ceremonies {
     }
 
     /// Takes this agent's part out, for a turn of it.
-    pub fn take(&mut self, id: &Id, caller: &Id, now: u64) -> Option<Box<dyn Part>> {
+    pub fn take(&mut self, id: &Id, caller: &Id, now: u64) -> Option<Box<P>> {
         self.0.retain(|_, one| one.until >= now);
         let entry = self.0.get_mut(id).filter(|one| one.caller == *caller)?;
         entry.part.take()
     }
 
     /// Puts it back.
-    pub fn put(&mut self, id: &Id, part: Box<dyn Part>) {
+    pub fn put(&mut self, id: &Id, part: Box<P>) {
         if let Some(entry) = self.0.get_mut(id) {
             entry.part = Some(part);
         }
@@ -185,7 +190,7 @@ fn begin_in<S: Suite>(
     Ok((Box::new(part), announced))
 }
 
-fn out_of_turn<T>() -> Result<T, Obstacle> {
+pub fn out_of_turn<T>() -> Result<T, Obstacle> {
     Err(Obstacle::refused(
         "this is not the ceremony's turn: begin anew",
     ))

@@ -1,13 +1,14 @@
 //! What each verb of the second kind leads to: judged as all else, logged, done, answered.
 
+mod repair;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use evanesce_policy::Compiled;
 use evanesce_token::mpc::{self, Header};
 use evanesce_wire::message::threshold::{
-    Agree, Announce, Commit, Committed, Confirm, Confirmed, Deal, Forget, Leave, Once, Place,
-    Prepare, Reply, Sign, Take,
+    Agree, Announce, Await, Commit, Committed, Confirm, Confirmed, Deal, Forget, Help, Leave, Once,
+    Place, Prepare, Receive, Reply, Sign, Split, Sum, Take,
 };
 use evanesce_wire::message::{Basis, Code, Opening, Request, SeatRow};
 use evanesce_wire::session::SealingSession;
@@ -113,6 +114,11 @@ impl Api {
                 self.may_operate(&asked.who, told.commitments.len())?;
                 asked.once(told).await
             }
+            Verb::MpcHelp => asked.help(read(Help::decode(&plain))?).await,
+            Verb::MpcAwait => asked.wait(read(Await::decode(&plain))?).await,
+            Verb::MpcSplit => asked.split(read(Split::decode(&plain))?).await,
+            Verb::MpcSum => asked.sum(read(Sum::decode(&plain))?).await,
+            Verb::MpcReceive => asked.receive(read(Receive::decode(&plain))?).await,
             _ => return trouble(StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
         };
         let reply = told.unwrap_or_else(Obstacle::reply);
@@ -209,18 +215,7 @@ impl Asked<'_> {
         let mut ready = [Ok(self.api.agent().shown.prepare_header(body))];
         self.api.compile(&self.who, &mut ready).await;
         let [ready] = ready;
-        let ready = ready?;
-        let policy = ready.policy(true)?;
-        let invalid = policy.and_then(Compiled::invalid);
-        let invalid = invalid
-            .map(str::to_owned)
-            .or_else(|| ready.bounds().err().map(str::to_owned));
-        match invalid {
-            Some(why) => Err(Obstacle::refused(format!(
-                "the policy cannot be enforced: {why}"
-            ))),
-            None => Ok(()),
-        }
+        repair::is_enforceable(&ready?)
     }
 
     /// Whether the shares of a key may be renewed under this header: as its token's policy has it, judged and logged.

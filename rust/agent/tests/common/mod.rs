@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each file of stories uses a part of this")]
 
 pub mod company;
+pub mod together;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

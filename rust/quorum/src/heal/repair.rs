@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evanesce_secret::{Secret, ct_eq};
 use evanesce_suite::catalogue;
-use evanesce_token::{Body, Token, formula, quoted, sharing};
+use evanesce_token::{Body, Gate, Row, Token, formula, quoted, sharing};
 use tokio::time::Instant;
 
 use crate::error::{Code, Error};
@@ -97,7 +97,16 @@ pub(crate) async fn repair(
 ) -> Result<Healed, Error> {
     let token = spec.token.clone();
     refuse_expired(&token, &*side.world)?;
-    let (seat, place) = admit(side, &spec)?;
+    let quorum = &token.body.header.quorum;
+    let (name, holder) = (&spec.seat, &spec.holder);
+    let (seat, place) = seat_and_place(
+        side,
+        quorum,
+        &token.rows,
+        name,
+        holder,
+        spec.even_if_it_sits,
+    )?;
     refuse_hopeless(side, &token, seat)?;
     reach(side, &[place], WORDS, until).await?;
     let share: Slot<Secret<32>> = Slot::default();
@@ -159,7 +168,7 @@ pub(crate) async fn repair(
         let message = "the new holder cannot regenerate the share it was given";
         return Err(unfinished(message, &[trouble], faults, WORDS));
     }
-    let warnings = crowding(side, &healed);
+    let warnings = crowding(side, quorum, &healed.rows);
     let mut receipts = opened.receipts;
     receipts.extend(seated);
     Ok(Healed {
@@ -172,32 +181,36 @@ pub(crate) async fn repair(
     })
 }
 
-/// The seat's number and the new holder's place, if both exist and go together.
-fn admit(side: &Side, spec: &RepairSpec) -> Result<(u32, usize), Error> {
+/// The seat's number and the new holder's place, if both exist and go together; `crowded`: though it sits at another seat.
+pub(crate) fn seat_and_place(
+    side: &Side,
+    quorum: &Gate,
+    rows: &[Row],
+    seat: &str,
+    holder: &str,
+    crowded: bool,
+) -> Result<(u32, usize), Error> {
     let bad = |message: String, hint: &str| Err(Error::new(Code::BadInput, message, hint));
-    let names = spec.token.body.header.quorum.seats();
-    let Some(seat) = names.iter().position(|name| *name == spec.seat) else {
-        let message = format!("the token has no seat {}", quoted(&spec.seat));
+    let names = quorum.seats();
+    let Some(number) = names.iter().position(|name| *name == seat) else {
+        let message = format!("the token has no seat {}", quoted(seat));
         return bad(message, &format!("Its seats are {}.", names.join(", ")));
     };
-    let Some(place) = side.directory.by_name(&spec.holder) else {
-        let message = format!(
-            "no agent named {} is in the quorum file",
-            quoted(&spec.holder)
-        );
+    let Some(place) = side.directory.by_name(holder) else {
+        let message = format!("no agent named {} is in the quorum file", quoted(holder));
         return bad(message, "Add it there, or name another.");
     };
     let id = side.directory.all()[place].id;
-    let elsewhere = spec.token.rows.iter().zip(&names).enumerate();
-    let mut elsewhere = elsewhere.filter(|(other, (row, _))| *other != seat && row.holder == id);
-    if let (Some((_, (_, other))), false) = (elsewhere.next(), spec.even_if_it_sits) {
-        let message = format!("{} sits at {other} already", spec.holder);
+    let elsewhere = rows.iter().zip(&names).enumerate();
+    let mut elsewhere = elsewhere.filter(|(other, (row, _))| *other != number && row.holder == id);
+    if let (Some((_, (_, other))), false) = (elsewhere.next(), crowded) {
+        let message = format!("{holder} sits at {other} already");
         return bad(
             message,
-            "Give the seat to another agent, or say that it may sit more than once.",
+            "Give the seat to another agent, or, of a key that is put together, say that it may sit more than once.",
         );
     }
-    Ok((seat as u32, place))
+    Ok((number as u32, place))
 }
 
 /// Refuses a seat without which no sufficient set is left: nobody needs to be asked, and it alone is to blame.
@@ -226,13 +239,10 @@ fn refuse_hopeless(side: &Side, token: &Token, seat: u32) -> Result<(), Error> {
 }
 
 /// What is worth a second thought about who holds what now, where all holders are known.
-fn crowding(side: &Side, token: &Token) -> Vec<String> {
-    let places: Option<Vec<usize>> = token
-        .rows
+pub(crate) fn crowding(side: &Side, quorum: &Gate, rows: &[Row]) -> Vec<String> {
+    let places: Option<Vec<usize>> = rows
         .iter()
         .map(|row| side.directory.by_id(&row.holder))
         .collect();
-    places.map_or_else(Vec::new, |places| {
-        margins(side, &token.body.header.quorum, &places)
-    })
+    places.map_or_else(Vec::new, |places| margins(side, quorum, &places))
 }

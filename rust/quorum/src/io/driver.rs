@@ -288,6 +288,13 @@ impl Driver {
                 let until = Instant::now() + self.settings.mint_deadline;
                 self.aside(async move { done.send(threshold::renew(&side, *spec, until).await) })
             }
+            Message::Reseat(asked, done) => {
+                let (until, (spec, settled)) =
+                    (Instant::now() + self.settings.mint_deadline, *asked);
+                self.aside(async move {
+                    done.send(threshold::repair(&side, spec, settled, until).await)
+                })
+            }
             Message::Finish(renewed, done) => {
                 self.aside(async move {
                     done.send(Ok(threshold::finish(&side, &renewed, until).await));

@@ -22,7 +22,8 @@ use crate::revoke::RevokedAt;
 use crate::settled::Settled;
 use crate::status::AgentStatus;
 use crate::threshold::{
-    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdSpec,
+    Renewal, RenewalSpec, Renewed, ThresholdMinted, ThresholdOperation, ThresholdRepairSpec,
+    ThresholdRepaired, ThresholdSpec,
 };
 use crate::work::Work;
 
@@ -39,6 +40,10 @@ pub(crate) enum Message {
     Create(Box<ThresholdSpec>, Reply<ThresholdMinted>),
     Renew(Box<RenewalSpec>, Reply<Renewed>),
     Finish(Arc<Renewed>, Reply<Renewal>),
+    Reseat(
+        Box<(ThresholdRepairSpec, Settled)>,
+        Reply<ThresholdRepaired>,
+    ),
     Sign(Box<ThresholdOperation>, Reply<Outcome>),
     Confirm(Arc<mpc::Token>, Reply<CheckTable>),
     Revoke(Vec<u8>, Reply<Vec<RevokedAt>>),
@@ -63,6 +68,7 @@ impl Message {
             Self::Create(_, done) => done.send(Err(error)),
             Self::Renew(_, done) => done.send(Err(error)),
             Self::Finish(_, done) => done.send(Err(error)),
+            Self::Reseat(_, done) => done.send(Err(error)),
             Self::Sign(_, done) => done.send(Err(error)),
             Self::Confirm(_, done) => done.send(Err(error)),
             Self::Revoke(_, done) => done.send(Err(error)),

@@ -47,7 +47,12 @@ pub(crate) async fn check(side: &Arc<Side>, token: Arc<Token>, until: Instant) -
 }
 
 /// One seat's word, and how long it took over a standing connection, in µs.
-async fn one(side: &Side, token: &Token, seat: u32, until: Instant) -> Result<u64, Down> {
+pub(super) async fn one(
+    side: &Side,
+    token: &Token,
+    seat: u32,
+    until: Instant,
+) -> Result<u64, Down> {
     let row = &token.rows[seat as usize];
     let Some(place) = side.directory.by_id(&row.holder) else {
         let why = "its id is not in your quorum file";

@@ -23,6 +23,7 @@ use crate::io::link::{Down, Live};
 use crate::io::side::Side;
 use crate::mint::draft::judge;
 use crate::mint::{PolicyCheck, Words, reach, unfinished};
+use crate::settled::Settled;
 
 /// What key is to be made.
 pub struct ThresholdSpec {
@@ -157,9 +158,17 @@ pub(super) async fn make(
                 header: bytes.clone(),
                 agents: agents.clone(),
                 seat,
-                base: base
-                    .as_ref()
-                    .map(|old| leave(&side, old, seat, live, "reshare", &[&deal])),
+                base: base.as_ref().map(|old| {
+                    leave(
+                        &side,
+                        old,
+                        seat,
+                        live,
+                        "reshare",
+                        &[&deal],
+                        &Settled::default(),
+                    )
+                }),
             }
             .encode()
         }

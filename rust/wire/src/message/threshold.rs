@@ -5,6 +5,7 @@
 
 mod ceremony;
 mod once;
+mod repair;
 mod reply;
 mod sign;
 
@@ -13,6 +14,10 @@ pub use ceremony::{
     Parcel, Take, Taken, agreed_statement, announced_statement, ceremony_hash,
 };
 pub use once::{Once, Prepare, Signed};
+pub use repair::{
+    Await, Awaiting, Help, Helping, Receive, Received, Split, Sum, awaiting_statement,
+    helping_statement, repair_hash, repairing,
+};
 pub use reply::{Blame, Reply};
 pub use sign::{Commit, Committed, Place, Sign};
 

@@ -5,7 +5,7 @@ use evanesce_token::cbor::{Reader, Writer};
 
 use super::super::{Context, SeatRow, decode};
 use super::sign::{Commit, Place, read_places, write_places};
-use super::{POINT, read_row, read_whole, write_row};
+use super::{POINT, read_whole};
 use crate::{WireError, limits};
 
 /// `mpc-prepare`: nonces are to be drawn for signatures that nobody has asked for yet.
@@ -24,7 +24,7 @@ impl Prepare {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(3);
-        write_row(w.key("row"), &self.row);
+        self.row.write(w.key("row"));
         w.key("count").uint(self.count as u64);
         w.key("context");
         self.context.write(&mut w);
@@ -35,7 +35,7 @@ impl Prepare {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode("prepare", bytes, |r| {
             let mut m = r.map(&["row", "count", "context"])?;
-            let row = read_row(m.field("row")?)?;
+            let row = SeatRow::read(m.field("row")?)?;
             let field = m.field("count")?;
             let count = match usize::try_from(field.uint()?) {
                 Ok(count) if (1..=limits::SIGNATURES).contains(&count) => count,

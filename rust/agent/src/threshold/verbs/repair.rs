@@ -1,0 +1,181 @@
+//! A lost seat's share given to a new holder: its verbs.
+
+use std::sync::Arc;
+
+use evanesce_policy::Compiled;
+use evanesce_token::mpc;
+use evanesce_wire::Id;
+use evanesce_wire::message::threshold::{Await, Help, Receive, Reply, Split, Sum};
+use evanesce_wire::message::{Basis, Code};
+
+use super::{Asked, Told, one_row, with_receipt};
+use crate::regenerate::Hands;
+use crate::shown::Ready;
+use crate::subject::Subject;
+use crate::threshold::Obstacle;
+use crate::threshold::repair::{self, Part};
+use crate::work::Work;
+
+impl Asked<'_> {
+    /// Whether this agent helps: as the token's policy has it, judged and logged before anything is said.
+    pub(super) async fn help(&mut self, told: Help) -> Told {
+        let seat = told.lost.to_be_bytes();
+        let inputs = vec![Some(vec![&seat[..], &told.holder[..]])];
+        let ready = self.ready(told.leave.context.clone()).await?;
+        let body = ready.subject().second()?.clone();
+        let row = one_row(&told.leave.opening)?;
+        let work = self.judged(&ready, told.leave.opening.clone(), &inputs);
+        let receipt = self.logged(work).await?.decided()?;
+        // What has been ordered since then holds for what follows from it.
+        self.is_alive(&body.id)?;
+        let id = told.repair;
+        let begun = self.begun(&id, move |hands| {
+            let (part, said) = repair::help(hands, body, &told, &row)?;
+            Ok((part, said.encode()))
+        });
+        Ok(with_receipt(begun.await?, receipt))
+    }
+
+    /// Whether this agent is ready to be the new holder of a seat. Nothing is judged by the policy: whoever helps decides to whom the share goes.
+    pub(super) async fn wait(&mut self, told: Await) -> Told {
+        let ready = self.ready(told.context.clone()).await?;
+        let body = ready.subject().second()?.clone();
+        is_enforceable(&ready)?;
+        self.is_alive(&body.id)?;
+        self.is_current(&body)?;
+        let id = told.repair;
+        let begun = self.begun(&id, move |hands| {
+            let (part, said) = repair::wait(hands, body, &told)?;
+            Ok((part, said.encode()))
+        });
+        Ok(Reply::done(begun.await?))
+    }
+
+    pub(super) async fn split(&mut self, told: Split) -> Told {
+        let id = told.repair;
+        self.repairs(id, move |part, hands| {
+            Ok(part.split(hands, &told)?.encode())
+        })
+        .await
+    }
+
+    pub(super) async fn sum(&mut self, told: Sum) -> Told {
+        let id = told.repair;
+        let summed = self
+            .repairs(id, move |part, hands| Ok(part.sum(hands, &told)?.encode()))
+            .await;
+        if summed.is_ok() {
+            self.api.threshold.repairs().end(&id);
+        }
+        summed
+    }
+
+    /// The turn in which the new holder has the share: logged before there is a row of it.
+    pub(super) async fn receive(&mut self, told: Receive) -> Told {
+        let id = told.repair;
+        let mut part = self.of_repair(&id)?;
+        self.api.threshold.repairs().end(&id);
+        let received = self.api.aside(move |_| {
+            let seat = part.receive(&told)?;
+            Ok::<_, Obstacle>((seat, part))
+        });
+        let (seat, mut part) = received.await??;
+        let body = part.token().clone();
+        let token = body.id;
+        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
+        let (now, subject) = (self.api.now(), Subject::Second(body));
+        let (basis, seats) = (Basis::default(), vec![seat]);
+        let (who, done) = (self.who.clone(), Ok(Code::Done));
+        self.api
+            .agent()
+            .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
+        let receipt = self.logged(work).await?.decided()?;
+        // What has been ordered since then holds for what follows from it.
+        self.is_alive(&token)?;
+        let row = self.api.aside(move |hands| part.row(hands));
+        Ok(with_receipt(row.await??.encode(), receipt))
+    }
+
+    /// Begins a repair here.
+    async fn begun(
+        &self,
+        id: &Id,
+        begin: impl FnOnce(&Hands) -> Result<(Box<dyn Part>, Vec<u8>), Obstacle> + Send + 'static,
+    ) -> Result<Vec<u8>, Obstacle> {
+        let (now, caller) = (self.api.now(), self.who.id);
+        let room = self.api.threshold.repairs().begin(*id, &caller, now);
+        room.map_err(|why| Obstacle::new(Code::Overloaded, why))?;
+        let begun = self.api.aside(begin).await;
+        match begun.and_then(|begun| begun) {
+            Ok((part, said)) => {
+                self.api.threshold.repairs().put(id, part);
+                Ok(said)
+            }
+            Err(obstacle) => {
+                self.api.threshold.repairs().end(id);
+                Err(obstacle)
+            }
+        }
+    }
+
+    /// A turn of a helper's, of which nothing is logged: what was decided in the first holds, unless an order came meanwhile.
+    async fn repairs(
+        &mut self,
+        id: Id,
+        turn: impl FnOnce(&mut dyn Part, &Hands) -> Result<Vec<u8>, Obstacle> + Send + 'static,
+    ) -> Told {
+        let mut part = self.of_repair(&id)?;
+        let done = self.api.aside(move |hands| {
+            let said = turn(&mut *part, hands);
+            said.map(|said| (said, part))
+        });
+        match done.await.and_then(|done| done) {
+            Ok((said, part)) => {
+                self.api.threshold.repairs().put(&id, part);
+                Ok(Reply::done(said))
+            }
+            Err(obstacle) => {
+                self.api.threshold.repairs().end(&id);
+                Err(obstacle)
+            }
+        }
+    }
+
+    fn of_repair(&self, id: &Id) -> Result<Box<dyn Part>, Obstacle> {
+        let now = self.api.now();
+        let part = self.api.threshold.repairs().take(id, &self.who.id, now);
+        let part = part.ok_or_else(|| {
+            Obstacle::refused(
+                "no such repair of this caller's is at its next turn here: begin anew",
+            )
+        })?;
+        if let Err(obstacle) = self.is_alive(&part.token().id) {
+            self.api.threshold.repairs().end(id);
+            return Err(obstacle);
+        }
+        Ok(part)
+    }
+
+    fn is_current(&self, body: &Arc<mpc::Body>) -> Result<(), Obstacle> {
+        let now = self.api.world.unix_seconds();
+        match body.header.expired_at(now) {
+            true => Err(Obstacle::new(Code::Expired, "the token has expired")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether a token's policy can be enforced here.
+pub(super) fn is_enforceable(ready: &Ready) -> Result<(), Obstacle> {
+    let policy = ready.policy(true)?;
+    let invalid = policy.and_then(Compiled::invalid);
+    let invalid = invalid
+        .map(str::to_owned)
+        .or_else(|| ready.bounds().err().map(str::to_owned));
+    match invalid {
+        Some(why) => Err(Obstacle::refused(format!(
+            "the policy cannot be enforced: {why}"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,452 @@
+//! A lost seat given to a new holder: t of the others give it its share, of which neither they nor this side learns anything. Header, key
+//! and vector stay, and with them the token's id; the seat has another row.
+//!
+//! Whoever helps wrongly is named, and others are asked in its place, from the beginning: what was sent before is of no use to anybody. An agent
+//! can say of another that it was sent something wrong by it, and nobody else can know: neither is asked again while there are others.
+
+use std::sync::Arc;
+
+use evanesce_token::Row;
+use evanesce_token::mpc::{Kind, Token, formula};
+use evanesce_wire::message::Receipt;
+use evanesce_wire::message::threshold::{
+    Await, Awaiting, Dealt, Help, Helping, Parcel, Receive, Received, Reply, Split, Sum,
+};
+use evanesce_wire::{WireError, verify_statement};
+use tokio::spawn;
+use tokio::time::Instant;
+
+use super::{Answered, check, fault, judged, leave, whole};
+use crate::error::{Code, Error};
+use crate::fault::{Fault, Trouble};
+use crate::heal::{crowding, seat_and_place};
+use crate::io::link::{Down, Live};
+use crate::io::side::Side;
+use crate::mint::{Words, reach, unfinished};
+use crate::settled::Settled;
+use crate::verdict;
+
+/// Which seat goes to whom.
+pub struct ThresholdRepairSpec {
+    /// The token, decoded and pinned by the caller.
+    pub token: Arc<Token>,
+    /// The lost seat's name.
+    pub seat: String,
+    /// The new holder's name in the directory. One that sits at another seat of the token is refused: it would count twice.
+    pub holder: String,
+}
+
+/// A token with another holder at one seat, who has signed that it has the share.
+pub struct ThresholdRepaired {
+    /// The same token with another row.
+    pub token: Token,
+    /// The log entries of those that helped, and of the new holder.
+    pub receipts: Vec<Receipt>,
+    /// What is permitted and yet worth a second thought.
+    pub warnings: Vec<String>,
+    /// Seats that did not help, or wrongly, though it went on without them.
+    pub faults: Vec<Fault>,
+    /// The salt of the input digest under which they helped.
+    pub salt: [u8; 32],
+}
+
+const WORDS: Words = Words {
+    what: "repair",
+    hint: "The token is as it was; put it right and begin again.",
+};
+
+/// Repairs; waits for agents until `until`.
+pub(crate) async fn repair(
+    side: &Arc<Side>,
+    spec: ThresholdRepairSpec,
+    settled: Settled,
+    until: Instant,
+) -> Result<ThresholdRepaired, Error> {
+    let ThresholdRepairSpec {
+        token,
+        seat,
+        holder,
+    } = spec;
+    let header = &token.body.header;
+    if header.expired_at(side.world.unix_seconds()) {
+        let hint = "Nothing was asked of any agent.";
+        return Err(Error::new(Code::Expired, "the token has expired", hint));
+    }
+    let (lost, place) = seat_and_place(side, &header.quorum, &token.rows, &seat, &holder, false)?;
+    reach(side, &[place], WORDS, until).await?;
+    let salt = settled.salt(&*side.world);
+    let settled = Settled {
+        salt: Some(salt),
+        ..settled
+    };
+    let mut hands = Candidates::new(side, &token, lost);
+    loop {
+        let helpers = hands.next()?;
+        let round = Round {
+            side,
+            token: &token,
+            lost,
+            place,
+            helpers: &helpers,
+            until,
+        };
+        match round.run(&settled).await {
+            Ok((row, receipts)) => {
+                let mut repaired = Token::clone(&token);
+                repaired.rows[lost as usize] = row;
+                let repaired = Arc::new(repaired);
+                let checked = check::one(side, &repaired, lost, until).await;
+                checked.map_err(|down| round.at_holder(&down))?;
+                return Ok(ThresholdRepaired {
+                    warnings: crowding(side, &header.quorum, &repaired.rows),
+                    token: Token::clone(&repaired),
+                    receipts,
+                    faults: hands.faults,
+                    salt,
+                });
+            }
+            Err(Stopped::Holder(error)) => return Err(error),
+            Err(Stopped::Helpers(found)) => hands.without(found),
+        }
+    }
+}
+
+/// Who may help yet, those that are trusted least last.
+struct Candidates<'a> {
+    side: &'a Side,
+    token: &'a Token,
+    seats: Vec<u32>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(side: &'a Side, token: &'a Token, lost: u32) -> Self {
+        let (mut seats, mut faults) = (Vec::new(), Vec::new());
+        for (seat, row) in (0..).zip(&token.rows).filter(|(seat, _)| *seat != lost) {
+            match side.directory.by_id(&row.holder) {
+                Some(_) => seats.push(seat),
+                None => {
+                    let why = "its id is not in your quorum file";
+                    let down = Down::new(Trouble::UnknownHolder, why);
+                    faults.push(fault(side, token, seat, &down));
+                }
+            }
+        }
+        Self {
+            side,
+            token,
+            seats,
+            faults,
+        }
+    }
+
+    /// t of them.
+    fn next(&mut self) -> Result<Vec<u32>, Error> {
+        let quorum = &self.token.body.header.quorum;
+        if self.seats.len() >= quorum.t {
+            return Ok(self.seats[..quorum.t].to_vec());
+        }
+        let faults = std::mem::take(&mut self.faults);
+        let codes = faults.iter().map(|fault| fault.kind);
+        let refused = codes.clone().count() > 0
+            && codes
+                .into_iter()
+                .all(|kind| kind == crate::fault::FaultKind::Refused);
+        let code = match refused {
+            true => Code::Refused,
+            false => Code::QuorumNotMet,
+        };
+        let error = verdict::explain(code, quorum, faults);
+        let t = quorum.t;
+        Err(Error {
+            hint: format!("{t} seats must help that are not lost. {}", WORDS.hint),
+            ..error
+        })
+    }
+
+    /// Goes on without whoever is to blame.
+    fn without(&mut self, found: Vec<Found>) {
+        for Found {
+            seat,
+            down,
+            says_of,
+        } in found
+        {
+            let of: Vec<u32> = says_of.iter().map(|(seat, _)| *seat).collect();
+            let of: Vec<u32> = of
+                .into_iter()
+                .filter(|of| self.seats.contains(of))
+                .collect();
+            if of.is_empty() {
+                self.seats.retain(|other| *other != seat);
+                self.faults.push(fault(self.side, self.token, seat, &down));
+                continue;
+            }
+            for (accused, why) in says_of {
+                if of.contains(&accused) {
+                    let by = self.token.body.header.quorum.seats()[seat as usize].to_owned();
+                    let down = Down::new(Trouble::Lied, format!("{by} says of it: {why}"));
+                    self.faults
+                        .push(fault(self.side, self.token, accused, &down));
+                }
+            }
+            self.seats.retain(|other| !of.contains(other));
+            // Its word is all that there is: it is asked last.
+            if let Some(at) = self.seats.iter().position(|other| *other == seat) {
+                let accuser = self.seats.remove(at);
+                self.seats.push(accuser);
+            }
+        }
+    }
+}
+
+/// What went wrong at one agent, and what it says of others' seats.
+struct Found {
+    seat: u32,
+    down: Down,
+    says_of: Vec<(u32, String)>,
+}
+
+enum Stopped {
+    /// The new holder's doing, or nobody's: others would not help.
+    Holder(Error),
+    /// Helpers that failed, or were accused.
+    Helpers(Vec<Found>),
+}
+
+/// One attempt, with certain helpers.
+struct Round<'a> {
+    side: &'a Arc<Side>,
+    token: &'a Arc<Token>,
+    lost: u32,
+    /// The new holder's.
+    place: usize,
+    helpers: &'a [u32],
+    until: Instant,
+}
+
+impl Round<'_> {
+    async fn run(&self, settled: &Settled) -> Result<(Row, Vec<Receipt>), Stopped> {
+        let mut repair = [0; 32];
+        self.side.world.random(&mut repair);
+        let holder = self.side.directory.all()[self.place].id;
+        let (lost, helpers) = (self.lost, self.helpers.to_vec());
+        let wait = Await {
+            context: whole(&self.token.body),
+            lost,
+            repair,
+            helpers: helpers.clone(),
+        };
+        let awaiting = self
+            .ask_holder("mpc-await", wait.encode(), Awaiting::decode)
+            .await?
+            .value;
+        let help = {
+            let (side, token) = (self.side.clone(), self.token.clone());
+            let (helpers, settled) = (helpers.clone(), settled.clone());
+            move |seat: u32, live: &Live| {
+                let inputs: [&[u8]; 2] = [&lost.to_be_bytes(), &holder];
+                Help {
+                    leave: leave(&side, &token, seat, live, "repair", &inputs, &settled),
+                    lost,
+                    holder,
+                    repair,
+                    helpers: helpers.clone(),
+                }
+                .encode()
+            }
+        };
+        let helping = self.turn("mpc-help", help, Helping::decode).await?;
+        let mut receipts: Vec<_> = helping
+            .iter()
+            .filter_map(|one| one.receipt.clone())
+            .collect();
+        let published: Vec<_> = helping.into_iter().map(|one| one.value).collect();
+        let split = Split {
+            repair,
+            holder: awaiting,
+            helpers: published.clone(),
+        };
+        let split = split.encode();
+        let sent = self
+            .turn("mpc-split", move |_, _| split.clone(), Dealt::decode)
+            .await?;
+        let sent: Vec<_> = sent.into_iter().map(|one| one.value.parcels).collect();
+        let inbound = delivered(self.helpers, &sent);
+        let sum = move |seat: u32, _: &Live| {
+            let at = helpers.iter().position(|helper| *helper == seat);
+            let parcels = at.map_or_else(Vec::new, |at| inbound[at].clone());
+            Sum { repair, parcels }.encode()
+        };
+        let sums = self.turn("mpc-sum", sum, Dealt::decode).await?;
+        let mut parcels = Vec::with_capacity(sums.len());
+        for (seat, one) in self.helpers.iter().zip(sums) {
+            for parcel in one.value.parcels {
+                parcels.push(Parcel {
+                    seat: *seat,
+                    ..parcel
+                });
+            }
+        }
+        let receive = Receive {
+            repair,
+            helpers: published,
+            parcels,
+        };
+        let received = self
+            .ask_holder("mpc-receive", receive.encode(), Received::decode)
+            .await?;
+        receipts.extend(received.receipt.clone());
+        Ok((self.row(&received)?, receipts))
+    }
+
+    fn row(&self, received: &Answered<Received>) -> Result<Row, Stopped> {
+        let said = &received.value;
+        let kind = self.token.body.header.kind;
+        let peer = &received.live.peer;
+        let correction = said.correction.unwrap_or_default();
+        let statement =
+            formula::row_statement(kind, self.token.id(), self.lost, said.epoch, &correction);
+        let why = if said.correction.is_some() != (kind == Kind::Regenerated) {
+            "its row is of another kind"
+        } else if !verify_statement(&peer.spki, &statement, &said.signature) {
+            "its row is not signed by it"
+        } else {
+            return Ok(Row {
+                holder: peer.id,
+                epoch: said.epoch,
+                correction,
+                signature: said.signature.clone(),
+            });
+        };
+        Err(Stopped::Holder(
+            self.at_holder(&Down::new(Trouble::Lied, why)),
+        ))
+    }
+
+    /// Asks every helper; whoever fails stops it.
+    async fn turn<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        body: impl Fn(u32, &Live) -> Vec<u8> + Send + Sync + 'static,
+        decode: fn(&[u8]) -> Result<T, WireError>,
+    ) -> Result<Vec<Answered<T>>, Stopped> {
+        let body = Arc::new(body);
+        let mut tasks = Vec::with_capacity(self.helpers.len());
+        for seat in self.helpers.iter().copied() {
+            let (side, body, until) = (self.side.clone(), body.clone(), self.patience());
+            let holder = self.token.rows[seat as usize].holder;
+            tasks.push(spawn(async move {
+                let place = side.directory.by_id(&holder).ok_or_else(|| {
+                    let why = "its id is not in your quorum file";
+                    (Down::new(Trouble::UnknownHolder, why), Vec::new())
+                })?;
+                let compose = |live: &Live| body(seat, live);
+                ask(&side, place, verb, until, compose, decode).await
+            }));
+        }
+        let (mut all, mut found) = (Vec::new(), Vec::new());
+        for (seat, task) in self.helpers.iter().zip(tasks) {
+            let broke_off = |_| Err((Down::broke_off(), Vec::new()));
+            match task.await.unwrap_or_else(broke_off) {
+                Ok(answered) => all.push(answered),
+                Err((down, says_of)) => found.push(Found {
+                    seat: *seat,
+                    down,
+                    says_of,
+                }),
+            }
+        }
+        match found.is_empty() {
+            true => Ok(all),
+            false => Err(Stopped::Helpers(found)),
+        }
+    }
+
+    /// Asks the new holder. What it says of helpers is taken for true: it is its share.
+    async fn ask_holder<T>(
+        &self,
+        verb: &str,
+        body: Vec<u8>,
+        decode: fn(&[u8]) -> Result<T, WireError>,
+    ) -> Result<Answered<T>, Stopped> {
+        let compose = |_: &Live| body.clone();
+        let asked = ask(
+            self.side,
+            self.place,
+            verb,
+            self.patience(),
+            compose,
+            decode,
+        )
+        .await;
+        asked.map_err(|(down, says_of)| {
+            let of_helpers = says_of.iter().any(|(of, _)| self.helpers.contains(of));
+            match of_helpers {
+                true => Stopped::Helpers(vec![Found {
+                    seat: self.lost,
+                    down,
+                    says_of,
+                }]),
+                false => Stopped::Holder(self.at_holder(&down)),
+            }
+        })
+    }
+
+    /// Half of the time that is left: whoever is silent must leave time for others.
+    fn patience(&self) -> Instant {
+        let now = Instant::now();
+        now + self.until.saturating_duration_since(now) / 2
+    }
+
+    fn at_holder(&self, down: &Down) -> Error {
+        let names = self.token.body.header.quorum.seats();
+        let fault = Fault {
+            seat: names.get(self.lost as usize).map(|name| (*name).to_owned()),
+            seat_number: Some(self.lost),
+            ..self.side.fault(self.place, down)
+        };
+        let message = "the new holder could not be seated";
+        unfinished(message, &[down.trouble], vec![fault], WORDS)
+    }
+}
+
+/// What each helper is sent, from what each has sent, both in their order.
+fn delivered(helpers: &[u32], sent: &[Vec<Parcel>]) -> Vec<Vec<Parcel>> {
+    let mut inbound = vec![Vec::new(); helpers.len()];
+    for (seat, parcels) in helpers.iter().zip(sent) {
+        for parcel in parcels {
+            if let Some(at) = helpers.iter().position(|helper| *helper == parcel.seat) {
+                inbound[at].push(Parcel {
+                    seat: *seat,
+                    ..parcel.clone()
+                });
+            }
+        }
+    }
+    inbound
+}
+
+/// Asks one agent; what went wrong, and what it says of other seats.
+async fn ask<T>(
+    side: &Side,
+    place: usize,
+    verb: &str,
+    until: Instant,
+    compose: impl Fn(&Live) -> Vec<u8>,
+    decode: fn(&[u8]) -> Result<T, WireError>,
+) -> Result<Answered<T>, (Down, Vec<(u32, String)>)> {
+    let compose = |live: &Live| Ok(compose(live));
+    let link = &side.links[place];
+    let asked = link.exchange(verb, until, compose, Reply::decode).await;
+    let (reply, live) = asked.map_err(|down| (down, Vec::new()))?;
+    let of = reply.culprits.iter();
+    let says_of = of.map(|one| (one.seat, crate::fault::remark(&one.reason)));
+    let says_of = says_of.collect();
+    let (value, receipt) = judged(reply, &live.peer, decode).map_err(|down| (down, says_of))?;
+    Ok(Answered {
+        value,
+        receipt,
+        live,
+    })
+}
