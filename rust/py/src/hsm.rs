@@ -383,8 +383,7 @@ fn kind_of(suite: &str, length: usize, public: Option<&[u8]>) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| {
         kind.suites().contains(&suite)
             && match (kind, public) {
-                // The modulus and little else.
-                (Kind::Rsa(bits), Some(spki)) => spki.len() / 64 == usize::from(*bits) / 512,
+                (Kind::Rsa(_), Some(spki)) => kind.is_rsa_of(spki),
                 (Kind::Hmac(bytes), _) => length == usize::from(*bytes),
                 (Kind::Aes256, _) => length == 32,
                 _ => true,

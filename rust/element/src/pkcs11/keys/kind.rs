@@ -2,7 +2,7 @@
 //!
 //! Adding one: a variant, its row in each `match`, and its suites in [`super::work`].
 
-use super::super::fault::Fault;
+use super::super::{der, fault::Fault};
 use super::Leaves;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -85,6 +85,14 @@ impl Kind {
             Kind::Aes256 => &["aes-256-gcm", "aes-cmac"],
             Kind::Hmac(32) => &["hmac-sha256"],
             Kind::Hmac(_) => &["hmac-sha512"],
+        }
+    }
+
+    /// Whether this is the SubjectPublicKeyInfo of an RSA key of this very size.
+    pub fn is_rsa_of(self, spki: &[u8]) -> bool {
+        match (self, der::rsa_parts(spki)) {
+            (Kind::Rsa(bits), Some((modulus, _))) => modulus.len() * 8 == usize::from(bits),
+            _ => false,
         }
     }
 
