@@ -7,7 +7,9 @@ mod common;
 use common::{pin_file, run, softhsm_config, softhsm_room, token_folder, verify};
 use evanesce_element::ElementError;
 use evanesce_element::SecretSource;
-use evanesce_element::pkcs11::{Config, KeyError, Keys, Kind, Leaves, Pkcs11Element, Wrapped};
+use evanesce_element::pkcs11::{
+    Config, KeyError, Keys, Kind, Leaves, Pkcs11Element, Wrapped, seal,
+};
 use evanesce_secret::{Secret, on_crucible};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -390,6 +392,18 @@ fn of_a_key_that_cannot_be_taken_in_whole_nothing_stays_in_the_token() {
         std::fs::read(private).unwrap(),
         std::fs::read(public).unwrap(),
     );
+    // Nor can its parts be put together here: SoftHSM 2.6 has OAEP with SHA-1 alone.
+    let transport = keys.make_transport("transport").unwrap();
+    let part = on_crucible(|| seal(&[1; 32], &transport)).unwrap();
+    let aes = Wrapped {
+        kind: Kind::Aes256,
+        public: None,
+        bytes: vec![0; 40],
+    };
+    let refused = keys.restore_joint("odd", &aes, "transport", &[part.clone(), part], false);
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("CKR_ARGUMENTS_BAD"), "{refused}");
+    keys.destroy("transport").unwrap();
     assert!(!Kind::ALL.into_iter().any(|kind| kind.is_rsa_of(&spki)));
     // As one that is taken for a key of a size that is served.
     let kek = Secret::<32>::random().unwrap();

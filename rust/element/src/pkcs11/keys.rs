@@ -9,6 +9,7 @@
 //! Not guaranteed: that the module keeps its word. Its weaknesses are those the element's probe finds ([`super::probe`]).
 
 mod backup;
+mod joint;
 mod kind;
 mod once;
 mod public;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 pub use backup::Wrapped;
+pub use joint::seal;
 pub use kind::Kind;
 pub(super) use kind::P256;
 pub use once::{Use, Used};

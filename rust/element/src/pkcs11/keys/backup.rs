@@ -137,6 +137,19 @@ impl Keys {
         kek: &Secret<32>,
         may_leave: bool,
     ) -> Result<Key, KeyError> {
+        self.bring_in(label, wrapped, may_leave, |module, session| {
+            Ok(Ok(put_kek(module, session, kek, None)?))
+        })
+    }
+
+    /// The same, the KEK being a session object that `kek` makes.
+    pub(super) fn bring_in(
+        &self,
+        label: &str,
+        wrapped: &Wrapped,
+        may_leave: bool,
+        mut kek: impl FnMut(&Module, &Session) -> Result<Result<ObjectHandle, KeyError>, Fault>,
+    ) -> Result<Key, KeyError> {
         self.not_a_root(label)?;
         let kind = wrapped.kind;
         let public = wrapped
@@ -148,7 +161,10 @@ impl Keys {
             KeyError::Unsupported(format!("take in a {} that is wrapped: {why}", kind.name()))
         };
         self.whole_or_not(label, |module, session, there| {
-            let kek = put_kek(module, session, kek, None)?;
+            let kek = match kek(module, session)? {
+                Ok(kek) => kek,
+                Err(why) => return Ok(Err(why)),
+            };
             let id = kind::id(kind);
             let leaves = match may_leave {
                 true => Leaves::UnderTrusted,

@@ -200,6 +200,32 @@ impl Kind {
         Ok((secret, Some(public)))
     }
 
+    /// Makes an RSA pair of this size in the token that unwraps, and is for nothing else: the private half, the public half.
+    pub(super) fn transport(
+        self,
+        session: &Session,
+        strict: &[Attribute],
+        name: (&str, &[u8]),
+    ) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+        let both = named(Some(name));
+        let Kind::Rsa(bits) = self else {
+            unreachable!("transport keys are RSA keys");
+        };
+        let mut secret = both.clone();
+        secret.extend_from_slice(strict);
+        secret.push(Attribute::Unwrap(true));
+        let mut public = both;
+        public.extend([
+            Attribute::Private(false),
+            Attribute::Encrypt(true),
+            Attribute::Wrap(true),
+            Attribute::ModulusBits(u64::from(bits).into()),
+            Attribute::PublicExponent(EXPONENT.to_vec()),
+        ]);
+        let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &secret)?;
+        Ok((made.1, made.0))
+    }
+
     pub(super) fn curve(self) -> Option<&'static [u8]> {
         match self {
             Kind::Ed25519 => Some(ED25519),
