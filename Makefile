@@ -23,7 +23,7 @@ help:
 	@echo "make build     leave a working .venv/bin/evanesce"
 	@echo "make test      everything that must hold, system packages included"
 	@echo "make lint      formats, lints, types, licences"
-	@echo "make bench     measured beside OpenBao; results in bench/results/"
+	@echo "make bench     the models side by side, beside OpenBao and clevis; results in bench/results/"
 	@echo "make simulate  schedules of faults in virtual time (SCHEDULES=100000; SEED= shows one)"
 	@echo "make attempts  replays, stale approvals, widened grants, altered payloads and logs (ATTEMPTS=1000000)"
 	@echo "make faults    real agents, a fault every few seconds (MINUTES=10; SEED= draws the same ones again)"
@@ -123,7 +123,12 @@ $(STAMPS)/audit/evanesce/_core.abi3.so: $(CORE) $(SERVICE) $(shell find python -
 	cp rust/target/release/evanesce-reconstructor $(@D)/bin/
 	cp rust/target/release/lib_core.so $@
 
-bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test
+# What a module does by itself: see bench/side_by_side.py.
+$(STAMPS)/raw_macs: rust/element/examples/raw_macs.rs $(CORE)
+	cd rust && $(CARGO) build --locked --quiet --profile product -p evanesce-element --example raw_macs
+	cp rust/target/product/examples/raw_macs $@
+
+bench: build $(STAMPS)/venv-bench $(STAMPS)/system-bench $(STAMPS)/system-test $(STAMPS)/raw_macs
 	$(BIN)/python -m bench
 
 ATTEMPTS ?= 1000000

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import endurance, healing, machine, policies, softhsm, suites
-from bench.fleet import Fleet
+from bench import caller, endurance, healing, machine, policies, side_by_side, softhsm, suites
+from bench.fleet import QUORUM, Fleet
 from bench.peer import CONNECTIONS, OpenBao
-from bench.proxy import Proxy
+from bench.targets import target
 from evanesce import Client, _core
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -28,13 +28,12 @@ REROOTED = int(os.environ.get("REROOTED", "100000"))
 REROOT_SECONDS = 60.0
 """In which one agent re-roots 100,000 tokens; fewer have as much less."""
 REPAIRED = min(10_000, REROOTED)
+COMPARE_SECONDS = 180.0
 IN_FLIGHT = 64
-ROUND_TRIP_MS = 40.0
 POLICY_KEEPS = 0.75
 """Of the rate without a policy, under one of 60 statements."""
 ENOUGH_ROUNDS = 5
 """Fewer are for trying the bench out."""
-QUORUM = "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"
 SUITES = ("ed25519", "hmac-sha256")
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,16 +41,6 @@ RESULTS = Path(__file__).parent / "results"
 def say(text: str) -> None:
     """Progress, beside the results."""
     print(text, file=sys.stderr, flush=True)
-
-
-def call(home: Path, token: Path, *what: str) -> dict[str, float]:
-    """One run of the caller's process."""
-    command = [sys.executable, "-m", "bench.caller", str(home), str(token), *what]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise RuntimeError(f"the caller failed: {run.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(run.stdout)
-    return result
 
 
 def median_of(runs: list[dict[str, float]], name: str) -> float:
@@ -85,11 +74,11 @@ def beside_openbao(folder: Path, results: dict[str, object]) -> dict[str, float]
                     )
                 for mode, (fleet, token) in fleets.items():
                     before = fleet.cpu_seconds()
-                    run = call(fleet.home, token, "rate", suite, str(IN_FLIGHT), str(SECONDS))
+                    run = caller.run(fleet.home, token, "rate", suite, str(IN_FLIGHT), str(SECONDS))
                     run["agents_cpu_s"] = fleet.cpu_seconds() - before
                     figures.setdefault(f"evanesce/{mode}/{suite}/{IN_FLIGHT}", []).append(run)
                     figures.setdefault(f"evanesce/{mode}/{suite}/1", []).append(
-                        call(fleet.home, token, "latency", suite, "1000")
+                        caller.run(fleet.home, token, "latency", suite, "1000")
                     )
     results["rounds"] = figures
     medians = {f"{name}/{figure}": median_of(runs, figure) for name, runs in figures.items() for figure in runs[0]}
@@ -106,22 +95,11 @@ def with_policy(folder: Path) -> dict[str, Any]:
         for _ in range(ROUNDS):
             for name, token in tokens.items():
                 before = fleet.cpu_seconds()
-                run = call(fleet.home, token, "rate", "ed25519", str(IN_FLIGHT), str(SECONDS))
+                run = caller.run(fleet.home, token, "rate", "ed25519", str(IN_FLIGHT), str(SECONDS))
                 run["agents_cpu_s"] = fleet.cpu_seconds() - before
                 runs[name].append(run)
     medians = {name: median_of(each, "rate") for name, each in runs.items()}
     return {"medians": medians, "rounds": runs, "policy_bytes": len(policies.policy())}
-
-
-def across(folder: Path) -> float:
-    """p50 in ms, one at a time, across a round trip of 40 ms, warm."""
-    with Fleet(folder / "far") as fleet:
-        token = mint(fleet, folder / "far")
-        targets = {agent.name: agent.address for agent in fleet.agents}
-        with Proxy(targets, ROUND_TRIP_MS) as proxy:
-            fleet.write_quorum(proxy.addresses)
-            runs = [call(fleet.home, token, "latency", "ed25519", "100") for _ in range(ROUNDS)]
-    return median_of(runs, "p50_ms")
 
 
 def endure(folder: Path) -> dict[str, float]:
@@ -136,13 +114,23 @@ def endure(folder: Path) -> dict[str, float]:
         return endurance.measure(fleet, fresh, TOKENS, progress)
 
 
+def comparison() -> float:
+    """Seconds that `evanesce compare` takes, as it is when nothing else is said."""
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "evanesce", "compare", "--json"]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if run.returncode != 0 or json.loads(run.stdout)["not_measured"]:
+        raise RuntimeError(f"evanesce compare: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+    return time.monotonic() - begin
+
+
 def with_softhsm(folder: Path) -> dict[str, object]:
     """Rate, latency, and each suite's cost and mint, with SoftHSM elements."""
     element = softhsm.prepare(folder / "softhsm", [f"agent-{i + 1}" for i in range(5)])
     with Fleet(folder / "hsm", element=element) as fleet:
         token = mint(fleet, folder / "hsm")
-        rates = [call(fleet.home, token, "rate", "ed25519", str(IN_FLIGHT), str(SECONDS)) for _ in range(ROUNDS)]
-        singles = [call(fleet.home, token, "latency", "ed25519", "300") for _ in range(ROUNDS)]
+        rates = [caller.run(fleet.home, token, "rate", "ed25519", str(IN_FLIGHT), str(SECONDS)) for _ in range(ROUNDS)]
+        singles = [caller.run(fleet.home, token, "latency", "ed25519", "300") for _ in range(ROUNDS)]
         rows = suites.measure(fleet.home, folder / "hsm", _core.suites())
     return {"rate": median_of(rates, "rate"), "p50_ms": median_of(singles, "p50_ms"), "suites": rows}
 
@@ -158,27 +146,22 @@ def goals() -> str:
     text = (
         "goals: rates at least 2 x OpenBao's best of "
         f"{', '.join(map(str, CONNECTIONS))} connections and p50-one at most OpenBao's at one, both in this same run; "
-        f"p50-across at most the round trip + 5ms; changes at most the larger of 5% and, for memory, 2MiB, between the "
+        f"{side_by_side.goals()}; changes at most the larger of 5% and, for memory, 2MiB, between the "
         f"first and the last {min(100_000, TOKENS // 2)} of {TOKENS} tokens (CPU: of the last beside "
         f"fresh agents' first, in turns); with a policy of {policies.STATEMENTS} statements at least "
-        f"{POLICY_KEEPS:.0%} of the rate without, in turns; medians of {ROUNDS}"
+        f"{POLICY_KEEPS:.0%} of the rate without, in turns; evanesce compare within {COMPARE_SECONDS:g}s; "
+        f"medians of {ROUNDS}"
     )
     return text if ROUNDS >= ENOUGH_ROUNDS else f"{text} only: not a result"
 
 
-def target(name: str, value: float, goal: float, unit: str, *, most: bool) -> str:
-    """One line. Rates are whole numbers."""
-    met = value <= goal if most else value >= goal
-    measured, wanted = (f"{number:.0f}{unit}" if unit == "/s" else f"{number:.4g}{unit}" for number in (value, goal))
-    return f"target {name}: measured {measured}, goal {wanted}, {'ok' if met else 'short'}"
-
-
 def targets(
     medians: dict[str, float],
-    far: float,
+    beside: list[str],
     flat: dict[str, float],
     policed: Mapping[str, float],
     healed: Mapping[str, float],
+    compared: float,
 ) -> list[str]:
     """One line each."""
     lines = []
@@ -189,7 +172,7 @@ def targets(
     for suite in SUITES:
         single = medians[f"evanesce/process/{suite}/1/p50_ms"]
         lines.append(target(f"{suite}-p50-one", single, medians[f"openbao/{suite}/1/p50_ms"], "ms", most=True))
-    lines.append(target("p50-across-40ms", far, ROUND_TRIP_MS + 5, "ms", most=True))
+    lines += beside
     first, last = flat["memory_first_mib"], flat["memory_last_mib"]
     lines.append(target("agent-memory-change", abs(last - first), max(0.05 * first, 2), "MiB", most=True))
     fresh, last = flat["cpu_us_fresh_beside_last"], flat["cpu_us_last"]
@@ -198,6 +181,7 @@ def targets(
     lines.append(target("policy-ed25519-rate", policed["with"], goal, "/s", most=False))
     goal = REROOT_SECONDS * REROOTED / 100_000
     lines.append(target(f"reroot-{REROOTED}", healed["seconds"], goal, "s", most=True))
+    lines.append(target("compare", compared, COMPARE_SECONDS, "s", most=True))
     return lines
 
 
@@ -213,17 +197,20 @@ def main() -> int:
         medians = beside_openbao(folder, results)
         say("under a policy")
         results["policy"] = policed = with_policy(folder)
-        say("across 40 ms")
-        results["across_40ms_p50_ms"] = far = across(folder)
+        say("side by side, here and across a distance")
+        beside = side_by_side.measure(folder / "beside", ROUNDS, SECONDS, say)
+        results["side_by_side"] = beside
         say("SoftHSM elements")
         results["softhsm"] = with_softhsm(folder)
         say("each suite")
         results["suites"] = per_suite(folder)
         say(f"{REROOTED:,} tokens re-rooted, {REPAIRED:,} repaired")
         results["healing"] = healed = healing.measure(folder / "healing", REROOTED, REPAIRED)
+        say("evanesce compare, with all defaults")
+        results["compare_seconds"] = compared = comparison()
         say(f"{TOKENS:,} different tokens")
         results["endurance"] = flat = endure(folder)
-    lines = targets(medians, far, flat, policed["medians"], healed)
+    lines = targets(medians, side_by_side.targets(beside), flat, policed["medians"], healed, compared)
     results["goals"], results["targets"] = goals(), lines
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
@@ -232,6 +219,8 @@ def main() -> int:
     for name, value in medians.items():
         if name.endswith(("/rate", "/p50_ms")):
             print(f"{name}: {value:.4g}")
+    for text in side_by_side.table(beside):
+        print(text)
     print("ed25519 rate without a policy: {without:.4g}, with: {with:.4g}".format(**policed["medians"]))
     hsm = results["softhsm"]
     print("softhsm: rate {rate:.4g} /s, p50 {p50_ms:.3g} ms".format(**hsm))  # type: ignore[arg-type]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-import statistics
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from evanesce.compare import timing
 
 TANGD = "/usr/libexec/tangd"
 SERVERS, THRESHOLD = 5, 3
@@ -30,7 +32,7 @@ class Tang:
         subprocess.run([f"{TANGD}-keygen", keys], check=True, capture_output=True)
         self.keys = keys
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -58,46 +60,51 @@ class Tang:
 
 
 class Clevis:
-    """Five servers and one secret under them; a context manager."""
+    """Five servers and a secret; a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.secret = os.urandom(SECRET)
 
     def __enter__(self) -> Clevis:
-        self.servers = [Tang(self.folder / f"tang-{number}") for number in range(SERVERS)]
-        pins = [{"url": server.url} for server in self.servers]
-        self.secret = os.urandom(SECRET)
-        rule = json.dumps({"t": THRESHOLD, "pins": {"tang": pins}})
-        seal = ["clevis", "encrypt", "sss", rule, "-y"]
-        run = subprocess.run(seal, input=self.secret, capture_output=True, check=True)
-        self.sealed = run.stdout
-        self._decrypt()
+        self.servers = {f"tang-{number}": Tang(self.folder / f"tang-{number}") for number in range(SERVERS)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self.servers:
+        for server in self.servers.values():
             server.close()
 
-    def _decrypt(self) -> float:
-        """Milliseconds that one decryption took."""
-        begin = time.perf_counter()
-        run = subprocess.run(["clevis", "decrypt"], input=self.sealed, capture_output=True, check=True)
-        took = time.perf_counter() - begin
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Of the servers, by name."""
+        return {name: server.address for name, server in self.servers.items()}
+
+    def seal(self, addresses: Mapping[str, str]) -> bytes:
+        """The secret under the servers, which are to be asked at these addresses (through a proxy, say)."""
+        pins = [{"url": f"http://{addresses[name]}"} for name in self.servers]
+        rule = json.dumps({"t": THRESHOLD, "pins": {"tang": pins}})
+        seal = ["clevis", "encrypt", "sss", rule, "-y"]
+        return subprocess.run(seal, input=self.secret, capture_output=True, check=True).stdout
+
+    def _open(self, sealed: bytes) -> None:
+        run = subprocess.run(["clevis", "decrypt"], input=sealed, capture_output=True, check=True)
         if run.stdout != self.secret:
             raise RuntimeError("clevis gave something else back than it was given")
-        return took * 1e3
 
-    def measure(self, in_flight: int, seconds: float) -> dict[str, float]:
-        """Decryptions per second with this many at once, and their p50 in milliseconds."""
+    def measure(self, sealed: bytes, in_flight: int, seconds: float) -> dict[str, float]:
+        """Decryptions per second with this many at once, and how long each took in milliseconds."""
+        self._open(sealed)
         end = time.perf_counter() + seconds
 
         def worker(_: int) -> list[float]:
             times = []
-            while time.perf_counter() < end:
-                times.append(self._decrypt())
+            while (begin := time.perf_counter()) < end:
+                self._open(sealed)
+                times.append((time.perf_counter() - begin) * 1e3)
             return times
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(in_flight) as pool:
             times = [took for some in pool.map(worker, range(in_flight)) for took in some]
-        return {"rate": len(times) / (time.perf_counter() - begin), "p50_ms": statistics.median(times)}
+        p50, p99 = timing.quantiles(times)
+        return {"rate": len(times) / (time.perf_counter() - begin), "p50_ms": p50, "p99_ms": p99}

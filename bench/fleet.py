@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from evanesce import _core
 START_SECONDS = 30
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+QUORUM = "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Fleet:
         deadline = time.monotonic() + START_SECONDS
         for agent in self.agents:
             agent.address = self._listening(agent, deadline)
-        self.write_quorum({agent.name: agent.address for agent in self.agents})
+        self._write_quorum(self.home, {agent.name: agent.address for agent in self.agents})
         return self
 
     def _listening(self, agent: Agent, deadline: float) -> str:
@@ -111,14 +113,20 @@ class Fleet:
             time.sleep(0.02)
         raise RuntimeError(f"{agent.name} was not ready within {START_SECONDS} s")
 
-    def write_quorum(self, addresses: dict[str, str]) -> None:
-        """Tells the caller where its agents are (through a proxy, say)."""
+    def home_elsewhere(self, folder: Path, addresses: Mapping[str, str]) -> Path:
+        """Another home of the caller's, to which its agents are at these addresses (through a proxy, say)."""
+        folder.mkdir()
+        shutil.copy2(self.home / "identity.key", folder)
+        self._write_quorum(folder, addresses)
+        return folder
+
+    def _write_quorum(self, home: Path, addresses: Mapping[str, str]) -> None:
         stanzas = [
             f'[[agent]]\nname = "{a.name}"\nid = "{a.id}"\naddress = "{addresses[a.name]}"\n'
             'site = "here"\nvendor = "bench"\n'
             for a in self.agents
         ]
-        (self.home / "quorum.toml").write_text("\n".join(stanzas))
+        (home / "quorum.toml").write_text("\n".join(stanzas))
 
     def cpu_seconds(self) -> float:
         """Of all agents."""

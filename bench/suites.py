@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from bench.fleet import QUORUM
 from evanesce import Client, Token, encapsulate, encrypt_to
+from evanesce.compare import timing
 
 MESSAGE = bytes(64)
 REPEAT = 60
@@ -65,27 +67,21 @@ def measure(home: Path, folder: Path, suites: list[tuple[str, bool, bool, list[s
             mints = []
             for attempt in range(5):
                 begin = time.perf_counter()
-                terms = {"quorum": "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"}
                 if imported_only:
                     key = folder / "rsa.pem"
                     token = client.import_key(
-                        f"bench-{attempt}", [suite], key if key.exists() else _rsa_key(folder), **terms
+                        f"bench-{attempt}", [suite], key if key.exists() else _rsa_key(folder), quorum=QUORUM
                     )
                 else:
-                    token = client.create(f"bench-{attempt}", [suite], **terms)
+                    token = client.create(f"bench-{attempt}", [suite], quorum=QUORUM)
                 mints.append((time.perf_counter() - begin) * 1e3)
             for name, operate in _operations(client, token, suite).items():
-                operate()
-                times = []
-                for _ in range(REPEAT):
-                    begin = time.perf_counter()
-                    operate()
-                    times.append((time.perf_counter() - begin) * 1e3)
+                p50, _ = timing.one_at_a_time(operate, REPEAT)
                 rows.append(
                     {
                         "suite": suite,
                         "operation": name,
-                        "p50_ms": statistics.median(times),
+                        "p50_ms": p50,
                         "token_bytes": len(token.encode()),
                         "mint_ms": statistics.median(mints),
                     }

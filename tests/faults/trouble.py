@@ -13,10 +13,11 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from bench.proxy import Proxy
 from health import Health
 from machines import PATIENCE
 from scene import AGENTS, CALLERS, THRESHOLD, Scene
@@ -146,18 +147,6 @@ def _signal(scene: Scene, trouble: Trouble, what: signal.Signals) -> None:
 
 
 @contextmanager
-def _held(scene: Scene, trouble: Trouble) -> Iterator[None]:
-    with _network(scene, trouble, lambda caller: scene.proxies[caller].hold(trouble.agents)):
-        yield
-
-
-@contextmanager
-def _cut(scene: Scene, trouble: Trouble) -> Iterator[None]:
-    with _network(scene, trouble, lambda caller: scene.proxies[caller].cut(trouble.agents)):
-        yield
-
-
-@contextmanager
 def _slow(scene: Scene, trouble: Trouble) -> Iterator[None]:
     for caller in trouble.callers:
         scene.proxies[caller].slow(trouble.agents, FAR_MS)
@@ -167,19 +156,6 @@ def _slow(scene: Scene, trouble: Trouble) -> Iterator[None]:
         for caller in trouble.callers:
             # And no more: what is cut off by now stays so.
             scene.proxies[caller].slow(trouble.agents, 0)
-
-
-@contextmanager
-def _doubled(scene: Scene, trouble: Trouble) -> Iterator[None]:
-    # Inside TLS what comes twice is an alert, and the end of the connection.
-    with _network(scene, trouble, lambda caller: scene.proxies[caller].double(trouble.agents)):
-        yield
-
-
-@contextmanager
-def _mirrored(scene: Scene, trouble: Trouble) -> Iterator[None]:
-    with _network(scene, trouble, lambda caller: scene.proxies[caller].mirror(trouble.agents)):
-        yield
 
 
 @contextmanager
@@ -234,15 +210,20 @@ def _another_root(scene: Scene, trouble: Trouble) -> Iterator[None]:
             scene.answer(name)
 
 
-@contextmanager
-def _network(scene: Scene, trouble: Trouble, break_it: Callable[[str], None]) -> Iterator[None]:
-    for caller in trouble.callers:
-        break_it(caller)
-    try:
-        yield
-    finally:
+def _network(
+    break_it: Callable[[Proxy, Iterable[str]], None],
+) -> Callable[[Scene, Trouble], AbstractContextManager[None]]:
+    @contextmanager
+    def trouble_on_the_way(scene: Scene, trouble: Trouble) -> Iterator[None]:
         for caller in trouble.callers:
-            scene.proxies[caller].restore(trouble.agents)
+            break_it(scene.proxies[caller], trouble.agents)
+        try:
+            yield
+        finally:
+            for caller in trouble.callers:
+                scene.proxies[caller].restore(trouble.agents)
+
+    return trouble_on_the_way
 
 
 @contextmanager
@@ -269,11 +250,12 @@ def _fill(scene: Scene, name: str, full: bool) -> None:
 KINDS = {
     "killed": _killed,
     "stopped": _stopped,
-    "held up": _held,
-    "cut off": _cut,
+    "held up": _network(Proxy.hold),
+    "cut off": _network(Proxy.cut),
     "slow": _slow,
-    "doubled": _doubled,
-    "mirrored": _mirrored,
+    # Inside TLS what comes twice is an alert, and the end of the connection.
+    "doubled": _network(Proxy.double),
+    "mirrored": _network(Proxy.mirror),
     "full disk": _full,
     "restored": _restored,
     "another root": _another_root,

@@ -229,10 +229,11 @@ def test_what_is_published_has_an_address_and_everything_a_date_and_a_page_that_
 
 def test_a_fact_that_nobody_has_measured_lets_no_rule_hold_and_is_named() -> None:
     asked = WRITTEN["custody-treasury"]
-    assert FACTS["rate/mpc/signature"].value is None
-    ranking = engine.rank(asked, RULES, FACTS)
-    missing = {name for unknown in ranking.unknown for name in unknown.missing}
-    assert {"rate/mpc/signature", "p99/mpc/signature"} <= missing
+    unmeasured = ("rate/mpc/signature", "p99/mpc/signature")
+    unknown = {**FACTS, **{name: replace(FACTS[name], value=None) for name in unmeasured}}
+    ranking = engine.rank(asked, RULES, unknown)
+    missing = {name for one in ranking.unknown for name in one.missing}
+    assert set(unmeasured) <= missing
     assert "mpc" in {ranked.candidate.id for ranked in ranking.fits}
     slow = {**FACTS, "rate/mpc/signature": replace(FACTS["rate/mpc/signature"], value=2)}
     assert "mpc" in {candidate.id for candidate, _ in engine.rank(asked, RULES, slow).excluded}

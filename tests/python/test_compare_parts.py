@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import secrets
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import chain, combinations
 from pathlib import Path
@@ -34,7 +35,7 @@ from evanesce.compare.results import (
 )
 from evanesce.compare.search import search
 from evanesce.compare.subject import SUBJECTS, CannotMeasure, Sandbox, subject
-from evanesce.compare.summary import milliseconds, seconds
+from evanesce.compare.summary import cell, milliseconds, seconds
 
 # Searching.
 
@@ -148,6 +149,11 @@ def checked(text: str) -> Checked:
     return parser
 
 
+def at_rest(per_key: str, *holders: str) -> AtRest:
+    stores = tuple(Store(holder, "what", "a share", 3, 20_000, None, "all of it") for holder in holders)
+    return AtRest(stores, 20_000, ("raw",), None, per_key)
+
+
 def comparison() -> Comparison:
     """One of which everything is filled in, and whose words are hostile."""
     timing = Timing("ed25519", "sign", 0.4, 12.0, 200, 1234.5, 64, 42.0, 61.0)
@@ -199,14 +205,33 @@ def test_the_report_says_what_was_found_and_what_was_not_measured() -> None:
         "Not measured here: no reason",
         "1 of 1 stores keep something of the key",
         "NOT FOUND: this search proves nothing",
-        "1,234 /s",
         "0.4 ms / 12 ms",
         "42 ms / 61 ms",
         "and 39 more",
-        "2.50 s, FAILED",
+        "FAILED",
+        "1,234 /s, 64 in flight",
         "works again after 1.50 s",
     ):
         assert words in said, words
+
+
+def test_figures_keep_their_units_and_names_their_parts_and_apostrophes_stay() -> None:
+    found = comparison()
+    words = "the caller's 40 KiB of ecdsa-p256 at agent-1: see `make residue`"
+    text = html(
+        replace(found, not_measured={}, models={"regen": replace(found.models["regen"], at_rest=at_rest(words))})
+    )
+    for whole in ("40 KiB", "ecdsa-p256", "agent-1"):
+        assert f'<span class="whole">{whole}</span>' in text
+    assert "<code>make residue</code>" in text
+    assert "the caller's 40 KiB of ecdsa-p256 at agent-1: see make residue" in checked(text).text
+
+
+def test_stores_that_keep_the_same_are_named_together() -> None:
+    found = at_rest("Nothing.", "north", "south")
+    words = cell(replace(comparison().models["regen"], at_rest=found), "at_rest")
+    assert words.splitlines()[0] == "rests: a share (north; south)"
+    assert words.splitlines()[2] == "another key adds: nothing."
 
 
 def test_the_machine_form_is_where_advice_looks_for_it() -> None:

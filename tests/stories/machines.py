@@ -87,15 +87,42 @@ class Machine:
         return found
 
 
-class AgentMachine:
-    """An agent's machine: a folder, and the process that runs there, if it does."""
+class Served:
+    """A machine that serves others: a folder, and the process that runs there, if it does."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ends it; returns its exit status."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        status = self.process.wait(PATIENCE)
+        self.process = None
+        return status
+
+    def output(self) -> str:
+        """All it ever wrote to stdout and stderr."""
+        return (self.folder / "output").read_text(errors="replace")
+
+
+class AgentMachine(Served):
+    """An agent's machine."""
 
     def __init__(self, folder: Path, name: str, *options: str, listen: str = "127.0.0.1:0") -> None:
         self.folder = folder
         self.name = name
         self.listen = listen
         self.address = ""
-        self.process: subprocess.Popen[bytes] | None = None
         admin = Machine(folder.parent / f"{name}-admin")
         made = admin.run("agent", "init", folder, "--name", name, "--listen", listen, "--json", *options).json
         self.id: str = made["id"]
@@ -137,27 +164,6 @@ class AgentMachine:
     def start(self) -> None:
         self.launch()
         self.wait()
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it; returns its exit status."""
-        assert self.process is not None
-        self.process.send_signal(how)
-        status = self.process.wait(PATIENCE)
-        self.process = None
-        return status
-
-    def output(self) -> str:
-        """All it ever wrote to stdout and stderr."""
-        return (self.folder / "output").read_text(errors="replace")
 
 
 class Quorum:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import time
 from pathlib import Path
 
-from machines import EVANESCE, PATIENCE, Machine, Quorum
+from machines import EVANESCE, PATIENCE, Machine, Quorum, Served
 
 
-class Service:
-    """A reconstructor's machine: a folder, and the process that runs there, if it does."""
+class Service(Served):
+    """A reconstructor's machine."""
 
     def __init__(self, folder: Path, quorum: Quorum, *, admit: bool = True) -> None:
         """`admit`: let the agents know it."""
@@ -26,7 +25,6 @@ class Service:
         for agent in quorum.agents.values() if admit else ():
             agent.allow("crucible", self.caller_id, "reconstructor")
         self.address = "127.0.0.1:0"
-        self.process: subprocess.Popen[bytes] | None = None
 
     def allow(self, name: str, caller_id: str) -> None:
         self.operator.run("reconstructor", "allow", self.folder, "--name", name, "--id", caller_id)
@@ -46,18 +44,6 @@ class Service:
             assert time.monotonic() < deadline, said
             time.sleep(0.01)
         self.address = json.loads(said.splitlines()[-1])["address"]
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(how)
-        status = self.process.wait(PATIENCE)
-        self.process = None
-        return status
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
 
     def tell(self, machine: Machine) -> None:
         """Gives a machine, which has the quorum file, what it needs to know of this."""

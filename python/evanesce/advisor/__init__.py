@@ -10,7 +10,6 @@ of them asks an agent for anything.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,18 +21,7 @@ from evanesce.advisor.rules import Rules
 from evanesce.advisor.sizing import FORMULA, Sizing, modules, sizing
 from evanesce.advisor.workload import Workload
 
-__all__ = ["Advice", "Workload", "advise", "runs_here"]
-
-_PARTS = {
-    "hsm": ("hsm",),
-    "mpc": ("mpc",),
-    "regen": ("regen",),
-    "regen-mpc": ("regen_mpc",),
-    "regen-on-hsms": ("regen",),
-    "mpc-to-regen-mpc": ("mpc", "regen_mpc"),
-    "hsm-regen-roots": ("hsm", "working"),
-    "regen-in-hsm": ("hsm", "regen"),
-}
+__all__ = ["Advice", "Workload", "advise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +50,6 @@ class Advice:
             "workload": {k: list(v) if isinstance(v, tuple) else v for k, v in ranking.workload.values.items()},
             "first": ranking.first,
             "verdict": self.verdict,
-            "runs_here": runs_here(ranking.first) if ranking.first else None,
             "ranking": [
                 {
                     "candidate": ranked.candidate.id,
@@ -111,21 +98,6 @@ def _advise(workload: Workload, rules: Rules, facts: Facts) -> Advice:
     ):
         count = modules(workload.number("rate"), of_one.value)
     return Advice(ranking, verdict(ranking, facts), flips(workload, rules, facts, ranking), size, count, facts)
-
-
-def runs_here(candidate: str) -> bool:
-    """Whether this release can run all the models that a candidate is made of. What it cannot run, it can still
-    recommend, and says so."""
-    for part in _PARTS.get(candidate, ()):
-        if part == "regen":
-            continue
-        try:
-            found = importlib.util.find_spec(f"evanesce.custody.{part}")
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            return False
-    return True
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Facts: what rules compare with. Each has a value, where it comes from and when; none is made up.
 
 Five kinds: `published` (a source and its date), `measured` (by this project, on the page named), `here` (on your own
-machine: taken from a results file of `make bench` or
-`evanesce compare`), `design` (follows from how the thing works;
+machine: taken from a results file of `make bench` or `evanesce compare`), `design` (follows from how the thing works;
 the page says how) and `assumed` (a number that you should replace). The file is data/facts.yaml.
 """
 
@@ -64,9 +63,13 @@ Facts = Mapping[str, Fact]
 def load(path: Path | None = None) -> dict[str, Fact]:
     """The facts of a file, or those of this package. Raises `config` with file and line."""
     if path is None:
-        data = resources.files(__package__).joinpath("data/facts.yaml").read_bytes()
-        return parse(_yaml.parse(data, "facts.yaml"))
+        return parse(_yaml.parse(packaged(), "facts.yaml"))
     return parse(_yaml.load(path))
+
+
+def packaged() -> bytes:
+    """The file that this package has."""
+    return resources.files(__package__).joinpath("data/facts.yaml").read_bytes()
 
 
 def parse(document: _yaml.Map) -> dict[str, Fact]:

@@ -123,7 +123,7 @@ FIELDS: tuple[Field, ...] = (
         "availability", "number", "How available must the key be", 0.9999, (), "of the time", 0.5, 0.9999999999, False
     ),
     Field(
-        "device_loss", "number", "How many devices of 1 are lost in a year", 0.02, (), "a year", 0.000001, 0.9, False
+        "device_loss", "number", "What part of the devices is lost in a year", 0.02, (), "of 1", 0.000001, 0.9, False
     ),
     Field("repair_days", "number", "Within how many days is a lost device replaced", 7, (), "days", 1, 365),
 )

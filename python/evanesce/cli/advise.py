@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -51,7 +50,7 @@ def register(root: click.Group) -> None:
         size of the quorum and the weaknesses of the first choice come with it. See docs/advise.md.
         """
         if show_rules or show_facts:
-            data = rules_file.packaged() if show_rules else _packaged_facts()
+            data = (rules_file if show_rules else facts_file).packaged()
             click.echo(data.decode(), nl=False)
             return
         facts = facts_file.load(Path(facts_path) if facts_path else None)
@@ -66,10 +65,6 @@ def register(root: click.Group) -> None:
         if not app.json:
             for one in advice:
                 _show(app, one)
-
-
-def _packaged_facts() -> bytes:
-    return resources.files(facts_file.__package__).joinpath("data/facts.yaml").read_bytes()
 
 
 def _ask(app: App) -> workload_file.Workload:
@@ -116,9 +111,6 @@ def _show(app: App, advice: advisor.Advice) -> None:
     out = app.out
     out.print(Rule(Text(printable(ranking.workload.name), style="bold"), align="left"))
     _line(app, advice.verdict, "bold green" if ranking.fits else "bold yellow")
-    first = ranking.first
-    if first is not None and not advisor.runs_here(first):
-        _line(app, f"This release cannot run {first} yet. The advice is about the model.", "yellow")
     if ranking.excluded:
         _line(app, "")
         _line(app, "Excluded", "bold")

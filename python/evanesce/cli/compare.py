@@ -40,7 +40,9 @@ def register(root: click.Group) -> None:
     @click.option(
         "--seconds", metavar="S", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, help="For each rate."
     )
-    @click.option("--own", is_flag=True, help="Measure your own agents, with keys that are minted for it and retired.")
+    @click.option(
+        "--own", is_flag=True, help="Measure your own agents and module, with keys that are made for it and destroyed."
+    )
     @click.option(
         "--html", "report", metavar="FILE", help="Write a report: one HTML file with charts, no network needed."
     )
@@ -60,8 +62,8 @@ def register(root: click.Group) -> None:
         """Measure the custody models side by side, now, on this machine.
 
         Six dimensions: material at rest, insider compromise, per-operation latency, crypto-agility, backup and
-        recovery, regulatory fit. Everything happens in temporary folders and nothing of yours is touched. What cannot
-        be measured here is said by name, with the reason. See docs/compare.md.
+        recovery, regulatory fit. Without --own everything happens in temporary folders and nothing of yours is touched.
+        What cannot be measured here is said by name, with the reason. See docs/compare.md.
         """
         from evanesce import compare as comparing
         from evanesce.compare import report as reports

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from evanesce.compare.results import Coalition
+from evanesce.compare.results import Carried, Coalition, Insider
 
 Can = Callable[[frozenset[str]], bool]
 """Whether these capabilities suffice. More must never be worth less."""
 
 MOST = 8
 """Parties in a coalition that are tried."""
+LISTED = 12
+"""Minimal coalitions that are listed for each deed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,21 @@ def by_kind(found: Sequence[Coalition]) -> dict[str, int]:
     return smallest
 
 
-def of_their_own_first(found: Sequence[Coalition]) -> tuple[Coalition, ...]:
+def insider(
+    parties: Sequence[Party], deeds: Mapping[str, Can], carried: Sequence[Carried], not_carried: Sequence[str]
+) -> Insider:
+    """The dimension: what is computed, and what was carried out of it. The list is cut short, the counts are not."""
+    found = {name: minimal(parties, can) for name, can in deeds.items()}
+    return Insider(
+        len(parties),
+        {name: _of_their_own_first(of)[:LISTED] for name, of in found.items()},
+        {name: len(of) for name, of in found.items()},
+        {name: by_kind(of) for name, of in found.items()},
+        tuple(carried),
+        tuple(not_carried),
+    )
+
+
+def _of_their_own_first(found: Sequence[Coalition]) -> tuple[Coalition, ...]:
     """Smallest first; of one size those of one kind first."""
     return tuple(sorted(found, key=lambda one: (len(one.members), len(set(one.kinds)))))
-
-
-def all_of(parties: Sequence[Party], deeds: Mapping[str, Can]) -> dict[str, tuple[Coalition, ...]]:
-    """For each deed."""
-    return {name: minimal(parties, can) for name, can in deeds.items()}

@@ -24,7 +24,6 @@ from typing import Self
 from evanesce import Client, EvanesceError, _core, verify
 from evanesce.compare import coalitions, timing
 from evanesce.compare.coalitions import Party
-from evanesce.compare.regen import must, store
 from evanesce.compare.results import (
     Agility,
     AtRest,
@@ -38,7 +37,8 @@ from evanesce.compare.results import (
     Timing,
 )
 from evanesce.compare.search import FORMS, search
-from evanesce.compare.subject import CannotMeasure, Sandbox, Subject
+from evanesce.compare.stores import searched
+from evanesce.compare.subject import CannotMeasure, Sandbox, Subject, must
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
 CUSTODIANS = ("alice", "bob", "carol")
@@ -100,7 +100,7 @@ class Hsm:
     def _furnish(self, home: Path, tokens: tuple[str, ...]) -> dict[str, Path]:
         """A home with a SoftHSM of its own. Returns where each token's files are."""
         (home / "tokens").mkdir(parents=True, mode=0o700)
-        (home / "softhsm2.conf").write_text(f"directories.tokendir = {home / 'tokens'}\nlog.level = ERROR\n")
+        _point_to(home)
         _private(home / "pin", self._pin)
         _private(home / "so-pin", self._officer)
         lines = []
@@ -155,7 +155,7 @@ class Hsm:
         after = search(key, [self._home / "tokens"])
         must("searched" in there, "the module does not list its key")
         stores = (
-            store(
+            searched(
                 "site north, the module",
                 f"{len(there)} keys, encrypted under the PIN (SoftHSM keeps them as files)",
                 key,
@@ -163,7 +163,7 @@ class Hsm:
                 "With the PIN: every key. A module of hardware would give none.",
                 "the key",
             ),
-            store(
+            searched(
                 "the backup's store",
                 "the key, wrapped; its KEK in sealed components",
                 key,
@@ -171,14 +171,14 @@ class Hsm:
                 "With two of three custodians' keys: the key. By itself: nothing.",
                 "the key, wrapped",
             ),
-            store(
+            searched(
                 "each custodian",
                 "a private key that opens one component",
                 key,
                 list(self._keys.values()),
                 "One component of three; with another and the backup: the key.",
             ),
-            store(
+            searched(
                 "the caller's home",
                 "which module, and the PIN's file",
                 key,
@@ -210,7 +210,6 @@ class Hsm:
             *(Party(name, "custodian", frozenset({f"custodian:{name}"})) for name in CUSTODIANS),
         ]
         deeds = {"use": _can_use, "exfiltrate": _can_take, "destroy": _can_destroy}
-        found = coalitions.all_of(parties, deeds)
         carried = (
             self._use(),
             self._take_disk(),
@@ -218,14 +217,8 @@ class Hsm:
             self._restore_as(PRESENT[:1]),
             self._destroy(),
         )
-        return Insider(
-            len(parties),
-            found,
-            {can: len(of) for can, of in found.items()},
-            {can: coalitions.by_kind(of) for can, of in found.items()},
-            carried,
-            ("exfiltrate from the disk is SoftHSM's weakness, not that of a module of hardware.",),
-        )
+        words = "exfiltrate from the disk is SoftHSM's weakness, not that of a module of hardware."
+        return coalitions.insider(parties, deeds, carried, [words])
 
     def _use(self) -> Carried:
         """A copy of the caller's home, in another process."""
@@ -234,7 +227,8 @@ class Hsm:
         copy.mkdir(mode=0o700)
         for name in ("hsm.toml", "pin"):
             shutil.copy2(self._home / name, copy / name)
-        signed = self._signs(copy, "hsm:north/ecdsa-p256", self._home / "softhsm2.conf")
+        shutil.copy2(self._home / "softhsm2.conf", copy)
+        signed = self._signs(copy, "hsm:north/ecdsa-p256")
         return Carried(
             "use",
             ("the caller's host",),
@@ -251,8 +245,8 @@ class Hsm:
         shutil.copytree(self._home / "tokens", thief / "tokens")
         for name in ("hsm.toml", "pin"):
             shutil.copy2(self._home / name, thief / name)
-        (thief / "softhsm2.conf").write_text(f"directories.tokendir = {thief / 'tokens'}\nlog.level = ERROR\n")
-        signed = self._signs(thief, "hsm:north/ecdsa-p256", thief / "softhsm2.conf")
+        _point_to(thief)
+        signed = self._signs(thief, "hsm:north/ecdsa-p256")
         return Carried(
             "exfiltrate",
             ("the caller's host", "site north's disk"),
@@ -269,8 +263,8 @@ class Hsm:
         self._furnish(thief, ("loot",))
         held = [word for name in custodians for word in ("--custodian", f"{name}={self._keys[name]}")]
         words = ["key", "restore", "hsm:loot/key", "--from", str(self._home / "backup.json"), *held]
-        done = self._elsewhere(thief, thief / "softhsm2.conf", words)
-        signed = done.returncode == 0 and self._signs(thief, "hsm:loot/key", thief / "softhsm2.conf")
+        done = self._elsewhere(thief, words)
+        signed = done.returncode == 0 and self._signs(thief, "hsm:loot/key")
         return Carried(
             "exfiltrate",
             ("the backup's store", *custodians),
@@ -285,11 +279,11 @@ class Hsm:
         begin = time.perf_counter()
         copy = self._sandbox.folder / "doomed"
         shutil.copytree(self._home, copy)
-        (copy / "softhsm2.conf").write_text(f"directories.tokendir = {copy / 'tokens'}\nlog.level = ERROR\n")
+        _point_to(copy)
         words = ["key", "destroy", "hsm:north/ecdsa-p256", "--yes"]
-        ended = self._elsewhere(copy, copy / "softhsm2.conf", words).returncode == 0
+        ended = self._elsewhere(copy, words).returncode == 0
         (copy / "backup.json").unlink()
-        gone = ended and not self._signs(copy, "hsm:north/ecdsa-p256", copy / "softhsm2.conf")
+        gone = ended and not self._signs(copy, "hsm:north/ecdsa-p256")
         return Carried(
             "destroy",
             ("the caller's host", "the backup's store"),
@@ -299,20 +293,20 @@ class Hsm:
             time.perf_counter() - begin,
         )
 
-    def _signs(self, home: Path, key: str, configuration: Path) -> bool:
-        """Whether a process with this home signs under the victim's key."""
+    def _signs(self, home: Path, key: str) -> bool:
+        """Whether a process with this home, and the SoftHSM that it points to, signs under the victim's key."""
         signature = home / "signature"
         message = home / "message"
         message.write_bytes(b"pay the thief")
         words = ["sign", key, str(message), "--suite", "ecdsa-p256", "--out", str(signature), "--force"]
-        done = self._elsewhere(home, configuration, words)
+        done = self._elsewhere(home, words)
         if done.returncode != 0:
             return False
         verify(self._victim, b"pay the thief", signature.read_bytes(), "ecdsa-p256")
         return True
 
-    def _elsewhere(self, home: Path, configuration: Path, words: list[str]) -> subprocess.CompletedProcess[bytes]:
-        environment = os.environ | {"EVANESCE_HOME": str(home), "SOFTHSM2_CONF": str(configuration)}
+    def _elsewhere(self, home: Path, words: list[str]) -> subprocess.CompletedProcess[bytes]:
+        environment = os.environ | {"EVANESCE_HOME": str(home), "SOFTHSM2_CONF": str(home / "softhsm2.conf")}
         return subprocess.run(
             [sys.executable, "-m", "evanesce", *words, "--json"],
             env=environment,
@@ -391,9 +385,9 @@ class Hsm:
         self._furnish(third, ("west",))
         held = [word for name in PRESENT for word in ("--custodian", f"{name}={self._keys[name]}")]
         words_of_cli = ["key", "restore", "hsm:west/key", "--from", str(self._home / "backup.json"), *held]
-        done = self._elsewhere(third, third / "softhsm2.conf", words_of_cli)
+        done = self._elsewhere(third, words_of_cli)
         ok = done.returncode == 0 and "error" not in json.loads(done.stdout or b"{}")
-        ok = ok and self._signs(third, "hsm:west/key", third / "softhsm2.conf")
+        ok = ok and self._signs(third, "hsm:west/key")
         steps.append(
             Step("a new module set up, the key restored into it: two copies again", time.perf_counter() - begin, ok)
         )
@@ -429,7 +423,7 @@ def timings(sandbox: Sandbox, client: Client, keys: Mapping[str, str]) -> dict[s
         operate, batch, size = _operations(client, suite, key)
         p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
         rate = timing.rate_of(batch, sandbox.seconds) * size
-        found[suite] = Timing(suite, SUITES[suite], p50, p99, sandbox.samples, rate, size)
+        found[suite] = Timing(suite, SUITES[suite], p50, p99, sandbox.samples, rate, 1, in_call=size)
     return found
 
 
@@ -441,6 +435,11 @@ def _operations(client: Client, suite: str, key: str) -> tuple[Callable[[], obje
     if suite.endswith("gcm"):
         return (operate := lambda: client.encrypt(key, MESSAGE, b"", suite)), operate, 1
     return (sign := lambda: client.sign(key, MESSAGE, suite)), sign, 1
+
+
+def _point_to(home: Path) -> None:
+    """A SoftHSM whose tokens are in this folder."""
+    (home / "softhsm2.conf").write_text(f"directories.tokendir = {home / 'tokens'}\nlog.level = ERROR\n")
 
 
 def _private(path: Path, data: str | bytes) -> None:

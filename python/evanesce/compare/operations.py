@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from evanesce import AsyncClient, Client, Token, verify
+from evanesce import AsyncClient, Client, EvanesceError, Token, suites, verify
 from evanesce._distance import Proxy
 from evanesce.compare import timing
 from evanesce.compare.results import Agility, Latency, Switch, Timing
 from evanesce.compare.subject import Sandbox
+from evanesce.errors import error
 from evanesce.home import Agent
 
 MESSAGE = bytes(64)
@@ -78,6 +79,31 @@ def agility(home: Path, agents: Sequence[Agent], token: Token, mint: Callable[[s
     )
 
 
+def agility_of_shares(home: Path, agents: Sequence[Agent], before: str, make: Callable[[str, str], Token]) -> Agility:
+    """As `agility`, of a key that is never put together and has one suite, `before`; `make` makes another, by name and
+    suite."""
+    after = next(suite for suite in suites.THRESHOLD if suite != before)
+    begin = time.perf_counter()
+    new = make("evanesce-compare-later", after)
+    with Client(home, agents=agents, deadline=DEADLINE) as client:
+        verify(new, MESSAGE, client.sign(new, MESSAGE))
+    took = time.perf_counter() - begin
+    try:
+        make("evanesce-compare-never", "ml-dsa-65")
+    except EvanesceError as e:
+        lacking = e.message
+    else:
+        raise error("internal", "the comparison failed: there is an algorithm too many", "Please report this.")
+    how = "a new key by one command of a minter, made among its holders; its token and public key handed out"
+    holders = len({seat.holder_id for seat in new.seats})
+    return Agility(
+        (
+            Switch(before, after, how, 2, holders, 0, took),
+            Switch(before, "ml-dsa-65", f"not with this protocol: {lacking}", 0, 0, 0, None),
+        )
+    )
+
+
 async def _rate(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: Token, suite: str) -> float:
     async with AsyncClient(home, agents=agents, deadline=DEADLINE) as client:
 
@@ -88,7 +114,7 @@ async def _rate(sandbox: Sandbox, home: Path, agents: Sequence[Agent], token: To
                 return client.encrypt(token, MESSAGE, b"", suite)
             return client.sign(token, MESSAGE, suite)
 
-        return await timing.rate(operate, sandbox.seconds)
+        return (await timing.rate(operate, sandbox.seconds))[0]
 
 
 def _operation(client: Client, token: Token, suite: str) -> tuple[str, Callable[[], object]]:

@@ -1,4 +1,4 @@
-"""regen over the caller's own agents: what can be measured from here without taking anything apart.
+"""A model over the caller's own agents, regen here: what can be measured from here without taking anything apart.
 
 Keys are minted at them for this and retired again. Their disks are theirs and none of them is stopped, so what would
 take that is said not to be measured; coalitions are computed from what the quorum file says of sites, vendors and
@@ -16,10 +16,12 @@ from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
 from evanesce.compare.results import Agility, AtRest, Insider, Latency, NotMeasured, Recovery
 from evanesce.compare.search import FORMS, search
-from evanesce.compare.subject import CannotMeasure, Sandbox
+from evanesce.compare.stores import searched
+from evanesce.compare.subject import CannotMeasure, Sandbox, must
 from evanesce.home import LABELS, Home
 
-LISTED = 12
+NAME = "The caller's name: what policies permit it, until the agents are told. No key."
+"""What a thief of the home folder has."""
 
 
 class OwnQuorum:
@@ -38,11 +40,14 @@ class OwnQuorum:
                 if client.reconstructor is not None:
                     raise CannotMeasure("keys of this home are reconstructed elsewhere; measure there")
                 self._agents = client.agents
-            self._token = self._mint("evanesce-compare", list(operations.MEASURED))
+            self._set_up()
         except EvanesceError as e:
             self.__exit__()
             raise CannotMeasure(f"your agents make no key for this: {e.message}") from None
         return self
+
+    def _set_up(self) -> None:
+        self._token = self._mint("evanesce-compare", list(operations.MEASURED))
 
     def __exit__(self, *_: object) -> None:
         if not self._made:
@@ -59,29 +64,28 @@ class OwnQuorum:
 
     def _mint(self, name: str, suites: list[str]) -> Token:
         with Client(self._home.root) as client:
-            token = client.create(name, suites)
+            return self._kept(client.create(name, suites))
+
+    def _kept(self, token: Token) -> Token:
+        """Retired in the end."""
         self._made.append(token)
         return token
 
     def at_rest(self) -> AtRest:
-        from evanesce.compare.regen import must, store
-
         key = secrets.token_bytes(32)
         written = self._sandbox.folder / "imported"
         written.touch(mode=0o600)
         written.write_bytes(key)
         with Client(self._home.root) as client:
-            token = client.import_key("evanesce-compare-searched", ["hmac-sha256"], written)
-            self._made.append(token)
+            token = self._kept(client.import_key("evanesce-compare-searched", ["hmac-sha256"], written))
             must(len(client.mac(token, b"x").value) == 32, "it does not work")
         control = search(key, [written]).hits > 0
         written.unlink()
         saved = self._sandbox.folder / "searched.regen"
         token.save(saved)
-        name = "The caller's name: what policies permit it, until the agents are told. No key."
         stores = (
-            store("the token", "the regen token, public", key, [saved], "Nothing."),
-            store("your home folder", "its identity, whom it asks, tokens, pins", key, [self._home.root], name),
+            searched("the token", "the regen token, public", key, [saved], "Nothing."),
+            searched("your home folder", "its identity, whom it asks, tokens, pins", key, [self._home.root], NAME),
         )
         return AtRest(
             stores,
@@ -96,18 +100,14 @@ class OwnQuorum:
         parties = self._parties()
         deeds = {
             "use": lambda has: "as:caller" in has or self._opens(has),
-            "exfiltrate": lambda has: "in:caller" in has or self._opens(has),
+            "exfiltrate": self._can_take,
             "destroy": lambda has: "as:minter" in has or not self._opens(self._holders - has),
         }
-        found = coalitions.all_of(parties, deeds)
-        return Insider(
-            len(parties),
-            {can: coalitions.of_their_own_first(of)[:LISTED] for can, of in found.items()},
-            {can: len(of) for can, of in found.items()},
-            {can: coalitions.by_kind(of) for can, of in found.items()},
-            (),
-            ("Nothing was carried out at your own agents; without --own it is, in a sandbox.",),
-        )
+        words = "Nothing was carried out at your own agents; without --own it is, in a sandbox."
+        return coalitions.insider(parties, deeds, (), [words])
+
+    def _can_take(self, has: frozenset[str]) -> bool:
+        return "in:caller" in has or self._opens(has)
 
     @property
     def _holders(self) -> frozenset[str]:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 from evanesce import Client, EvanesceError, Token, _core, verify
@@ -21,14 +20,11 @@ from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
 from evanesce.compare.operations import MEASURED, MESSAGE
 from evanesce.compare.quorum import OPERATORS, QUORUM, SEATED, SITES, SPARE, Household
-from evanesce.compare.results import Agility, AtRest, Carried, Coalition, Insider, Latency, Recovery, Step, Store
+from evanesce.compare.results import Agility, AtRest, Carried, Coalition, Insider, Latency, Recovery, Step
 from evanesce.compare.search import FORMS, search
-from evanesce.compare.subject import CannotMeasure, Sandbox, Subject
-from evanesce.errors import error
+from evanesce.compare.stores import searched
+from evanesce.compare.subject import CannotMeasure, Sandbox, Subject, must
 from evanesce.home import Agent, Home
-
-LISTED = 12
-"""Minimal coalitions that are listed for each deed."""
 
 
 def subject(sandbox: Sandbox) -> Subject:
@@ -94,8 +90,10 @@ class Regen:
                 )
         unchanged = self._held() == before
         stores = [
-            store("the token", "the regen token, public", key, [Home.at(house.caller).token("searched")], "Nothing."),
-            store(
+            searched(
+                "the token", "the regen token, public", key, [Home.at(house.caller).token("searched")], "Nothing."
+            ),
+            searched(
                 "the caller's home",
                 "its identity, whom it asks, tokens, pins",
                 key,
@@ -105,7 +103,7 @@ class Regen:
         ]
         for name in SEATED:
             stores.append(
-                store(
+                searched(
                     f"{name}, {SITES[name]}",
                     "a root for all keys, its identity, its log",
                     key,
@@ -146,26 +144,19 @@ class Regen:
     def insider(self) -> Insider:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
-        found = coalitions.all_of(parties, deeds)
-        thieves = fewest_agents(found["exfiltrate"])
+        thieves = fewest_agents(coalitions.minimal(parties, deeds["exfiltrate"]))
         carried = (
             self._steal_the_name(),
             self._take_sites(thieves.members),
             self._take_sites(thieves.members[:1]),
             self._retire(),
         )
-        return Insider(
-            len(parties),
-            {can: coalitions.of_their_own_first(of)[:LISTED] for can, of in found.items()},
-            {can: len(of) for can, of in found.items()},
-            {can: coalitions.by_kind(of) for can, of in found.items()},
-            carried,
-            (
-                "exfiltrate by whoever runs code in the caller's process: computed, not done. During an operation the "
-                "key is in that process's locked memory; `make residue` reads there in an audit build, to show what is "
-                "left afterwards.",
-            ),
+        words = (
+            "exfiltrate by whoever runs code in the caller's process: computed, not done. During an operation the "
+            "key is in that process's locked memory; `make residue` reads there in an audit build, to show what is "
+            "left afterwards."
         )
+        return coalitions.insider(parties, deeds, carried, [words])
 
     def _parties(self) -> list[Party]:
         parties = [Party("the caller's identity", "caller", frozenset({"as:caller"}))]
@@ -366,15 +357,3 @@ def fewest_agents(found: Sequence[Coalition]) -> Coalition:
 def _at(sites: Sequence[str]) -> list[str]:
     """The agents of these sites."""
     return [name for name in SEATED if f"site {SITES[name]}" in sites]
-
-
-def store(holder: str, what: str, key: bytes, places: list[Path], thief_has: str, keeps: str = "") -> Store:
-    """A place, searched for the key."""
-    found = search(key, places)
-    return Store(holder, what, keeps, found.files, found.bytes, found.hits, thief_has)
-
-
-def must(holds: bool, otherwise: str) -> None:
-    """What a measurement rests on. Raises `internal`."""
-    if not holds:
-        raise error("internal", f"the comparison failed: {otherwise}", "Please report this.")

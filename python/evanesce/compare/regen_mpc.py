@@ -1,17 +1,16 @@
-"""regen-mpc, measured: see `threshold`."""
+"""regen-mpc, measured: see `threshold`, and `own_threshold`."""
 
 from __future__ import annotations
 
-from evanesce.compare.subject import CannotMeasure, Sandbox, Subject
+from evanesce.compare.own_threshold import OwnThreshold
+from evanesce.compare.subject import Sandbox, Subject
 from evanesce.compare.threshold import Threshold
 
 
 def subject(sandbox: Sandbox) -> Subject:
     """See `evanesce.compare.subject`."""
     if sandbox.home is not None:
-        raise CannotMeasure(
-            "of your own agents only what regen does is measured; without --own, regen-mpc is, in a sandbox"
-        )
+        return OwnThreshold(sandbox, sandbox.home, "regen-mpc")
     return Threshold(
         sandbox, "regen-mpc", "keys that are never put together, whose shares are regenerated for each use"
     )

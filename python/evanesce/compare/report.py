@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from importlib import resources
+from itertools import product
 from typing import Any
 
 from evanesce._text import printable
@@ -26,8 +28,9 @@ from evanesce.compare.results import (
     NotMeasured,
     Recovery,
     Regulatory,
+    Switch,
 )
-from evanesce.compare.summary import DEEDS, cell, milliseconds, seconds, size, smallest
+from evanesce.compare.summary import DEEDS, cell, milliseconds, rate, seconds, size, small, smallest
 
 _LEAD = {
     "at_rest": "What lies on the disks of everybody involved, and what a thief of one of them has. A key that was made "
@@ -44,6 +47,10 @@ _LEAD = {
     "regulatory": "For which clauses each model has something to show. This is maintained by hand, with sources, not "
     "measured; “full” does not mean that an assessor has accepted it.",
 }
+
+# No entity, of those that `escape` makes, is taken for a name.
+_WHOLE = re.compile(r"\b[\d.,]+ (?:µs|ms|s|bytes|KiB|MiB|/s)\b|(?<![#\w-])[a-z]+[a-z0-9-]*[0-9][a-z0-9-]*\b")
+_COMMAND = re.compile(r"`([^`<>]+)`")
 
 
 def html(comparison: Comparison) -> str:
@@ -97,7 +104,7 @@ def _glance(comparison: Comparison) -> str:
     for key, title in DIMENSIONS.items():
         cells = "".join(f"<td>{_lines(cell(model, key))}</td>" for model in comparison.models.values())
         rows.append(f'<tr><th scope="row"><a href="#{key}">{_e(title)}</a></th>{cells}</tr>')
-    table = f"<table><tr><th></th>{heads}</tr>{''.join(rows)}</table>"
+    table = f"<table class='glance'><tr><th></th>{heads}</tr>{''.join(rows)}</table>"
     return f"<section><h2>At a glance</h2><div class='wide'>{table}</div></section>"
 
 
@@ -150,7 +157,7 @@ def _rest(found: AtRest) -> str:
         else f"Where the key was put on purpose, it was {control}."
     )
     notes = [
-        f"Another key adds: {found.per_key}",
+        f"Another key adds: {small(found.per_key)}",
         searched,
         *found.remarks,
     ]
@@ -166,18 +173,17 @@ def _found(hits: int | None) -> str:
 
 def _insider_chart(comparison: Comparison) -> str:
     rows: list[svg.Bar] = []
-    for name, model in _of(comparison, "insider"):
+    for (series, can), (name, model) in product(enumerate(DEEDS), list(_of(comparison, "insider"))):
         assert isinstance(model.insider, Insider)
-        for series, can in enumerate(DEEDS):
-            for kind, count in sorted(model.insider.by_kind.get(can, {}).items(), key=lambda pair: pair[1]):
-                rows.append(svg.Bar(f"{name}: {can}, {kind}s alone", count, str(count), series))
-            listed = model.insider.coalitions.get(can, ())
-            if listed and len(set(listed[0].kinds)) > 1:
-                count = len(listed[0].members)
-                rows.append(svg.Bar(f"{name}: {can}, of several kinds", count, str(count), series))
+        for kind, count in sorted(model.insider.by_kind.get(can, {}).items(), key=lambda pair: pair[1]):
+            rows.append(svg.Bar(f"{can}: {name}, {kind}s alone", count, str(count), series))
+        listed = model.insider.coalitions.get(can, ())
+        if listed and len(set(listed[0].kinds)) > 1:
+            count = len(listed[0].members)
+            rows.append(svg.Bar(f"{can}: {name}, of several kinds", count, str(count), series))
     return _figure(
         svg.dots("Smallest coalitions", [*rows, *_absent(comparison)]),
-        "How many must work together. Fewer dots: easier.",
+        "How many must work together, deed by deed. Fewer dots: easier.",
     )
 
 
@@ -208,7 +214,7 @@ def _latency_chart(comparison: Comparison) -> str:
                 svg.Range(label, t.p50_ms, t.p99_ms, f"{milliseconds(t.p50_ms)} / {milliseconds(t.p99_ms)}", series)
             )
             if t.rate is not None:
-                rates.append(svg.Bar(label, t.rate, f"{t.rate:,.0f} /s", series))
+                rates.append(svg.Bar(label, t.rate, rate(t), series))
             if t.p50_far_ms is not None and t.p99_far_ms is not None:
                 shown = f"{milliseconds(t.p50_far_ms)} / {milliseconds(t.p99_far_ms)}"
                 far.append(svg.Range(label, t.p50_far_ms, t.p99_far_ms, shown, series))
@@ -218,9 +224,7 @@ def _latency_chart(comparison: Comparison) -> str:
         _figure(svg.ranges("Latency, p50 and p99", [*near, *gone], "ms"), "One at a time: p50 (full) and p99 (hollow).")
     ]
     if rates:
-        parts.append(
-            _figure(svg.bars("Operations a second", [*rates, *absent]), "Many in flight: operations a second.")
-        )
+        parts.append(_figure(svg.bars("Operations a second", [*rates, *absent]), "Operations a second."))
     if far:
         title = f"Latency across {comparison.round_trip_ms:g} ms"
         parts.append(
@@ -232,9 +236,10 @@ def _latency_chart(comparison: Comparison) -> str:
 def _latency(found: Latency) -> str:
     rows = []
     for t in found.timings:
-        rate = "" if t.rate is None else f"{t.rate:,.0f} /s ({t.in_flight} in flight)"
         far = "" if t.p50_far_ms is None else f"{milliseconds(t.p50_far_ms)} / {milliseconds(t.p99_far_ms or 0)}"
-        rows.append((t.suite, t.operation, milliseconds(t.p50_ms), milliseconds(t.p99_ms), str(t.samples), rate, far))
+        rows.append(
+            (t.suite, t.operation, milliseconds(t.p50_ms), milliseconds(t.p99_ms), str(t.samples), rate(t), far)
+        )
     heads = ("algorithm", "operation", "p50", "p99", "samples", "rate", "across the distance")
     return _table(heads, rows) + _notes([found.arrangement])
 
@@ -257,11 +262,14 @@ def _agility_chart(comparison: Comparison) -> str:
 
 
 def _agility(found: Agility) -> str:
-    rows = [
-        (f"{s.before} → {s.after}", s.how, str(s.steps), str(s.devices), str(s.ceremonies), _took(s.seconds))
-        for s in found.switches
-    ]
+    rows = [(f"{s.before} → {s.after}", s.how, *_counts(s), _took(s.seconds)) for s in found.switches]
     return _table(("change", "how", "steps", "devices touched", "ceremonies", "took"), rows)
+
+
+def _counts(switch: Switch) -> Sequence[str]:
+    """Of a change that cannot be made there are none."""
+    counts = (switch.steps, switch.devices, switch.ceremonies)
+    return [str(count) if switch.seconds is not None else "" for count in counts]
 
 
 def _took(value: float | None) -> str:
@@ -276,8 +284,8 @@ def _recovery_chart(comparison: Comparison) -> str:
     for series, (name, model) in enumerate(_of(comparison, "recovery")):
         assert isinstance(model.recovery, Recovery)
         for number, step in enumerate(model.recovery.steps, 1):
-            shown = seconds(step.seconds) + ("" if step.ok else ", FAILED")
-            rows.append(svg.Bar(f"{name}: step {number}", step.seconds, shown, series))
+            took, shown = (step.seconds, seconds(step.seconds)) if step.ok else (None, "FAILED")
+            rows.append(svg.Bar(f"{name}: step {number}", took, shown, series))
     return _figure(
         svg.bars("Seconds of each step of the recovery", [*rows, *_absent(comparison)]),
         "The steps are described below.",
@@ -289,7 +297,7 @@ def _recovery(found: Recovery) -> str:
         (str(number), s.what, seconds(s.seconds), "yes" if s.ok else "NO", s.detail)
         for number, s in enumerate(found.steps, 1)
     ]
-    notes = [f"Lost: {found.lost}.", f"Kept beforehand: {found.backup}"]
+    notes = [f"Lost: {found.lost}.", f"Kept beforehand: {small(found.backup)}"]
     return _notes(notes) + _table(("step", "what", "took", "worked", ""), rows)
 
 
@@ -324,7 +332,7 @@ def _clauses(comparison: Comparison) -> str:
         )
     heads = "".join(f'<th scope="col">{_e(name)}</th>' for name in found)
     head = f'<tr><th scope="col">clause</th><th scope="col">asks</th>{heads}</tr>'
-    return f"<div class='wide'><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    return f"<div class='wide'><table class='clauses'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
 
 
 _PARTS: dict[str, tuple[Callable[[Comparison], str], Callable[[Any], str]]] = {
@@ -357,16 +365,22 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """An address may be broken after its slashes; words are not."""
-    return _e(text).replace("/", "/<wbr>") if text.startswith("https://") else _e(text)
+    """An address may be broken after its slashes."""
+    return _e(text).replace("/", "/<wbr>") if text.startswith("https://") else _words(text)
 
 
 def _notes(texts: Iterable[str]) -> str:
-    return "".join(f'<p class="note">{_e(text)}</p>' for text in texts)
+    return "".join(f'<p class="note">{_words(text)}</p>' for text in texts)
 
 
 def _lines(text: str) -> str:
-    return "<br>".join(_e(line) for line in text.splitlines())
+    return "".join(f'<span class="line">{_words(line)}</span>' for line in text.splitlines())
+
+
+def _words(text: str) -> str:
+    """Figures stay with their units, names of algorithms in one piece; commands are set as such."""
+    whole = _WHOLE.sub(r'<span class="whole">\g<0></span>', _e(text))
+    return _COMMAND.sub(r"<code>\1</code>", whole)
 
 
 def _e(text: object) -> str:

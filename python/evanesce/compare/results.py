@@ -128,6 +128,8 @@ class Timing:
     p50_far_ms: float | None = None
     """Across the simulated distance."""
     p99_far_ms: float | None = None
+    in_call: int = 1
+    """Messages of one call, where many in one were timed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,17 @@ class Searched:
 def search(key: bytes, places: Iterable[Path]) -> Searched:
     """Searches files, and folders through and through."""
     needles = _needles(key)
-    files = size = hits = 0
-    for path in _files(places):
+    count = size = hits = 0
+    for path in files(places):
         data = path.read_bytes()[:_LARGEST]
-        files += 1
+        count += 1
         size += len(data)
         hits += _hits(data, needles)
-    return Searched(files, size, hits)
+    return Searched(count, size, hits)
 
 
-def _files(places: Iterable[Path]) -> list[Path]:
+def files(places: Iterable[Path]) -> list[Path]:
+    """The files, and those of the folders through and through, links aside."""
     found: list[Path] = []
     for place in places:
         found += (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from evanesce.compare.results import Agility, AtRest, Insider, Latency, NotMeasured, Recovery
+from evanesce.errors import error
 
 SUBJECTS: dict[str, str] = {
     "hsm": "evanesce.compare.hsm",
@@ -30,6 +31,12 @@ def quiet(text: str) -> None:
 
 class CannotMeasure(Exception):
     """This model cannot be measured on this machine; the reason is its text."""
+
+
+def must(holds: bool, otherwise: str) -> None:
+    """What a measurement rests on. Raises `internal`."""
+    if not holds:
+        raise error("internal", f"the comparison failed: {otherwise}", "Please report this.")
 
 
 @dataclass(frozen=True, slots=True)

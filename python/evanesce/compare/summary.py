@@ -12,6 +12,7 @@ from evanesce.compare.results import (
     Recovery,
     Regulatory,
     Switch,
+    Timing,
 )
 
 Measured = AtRest | Insider | Latency | Agility | Recovery | Regulatory
@@ -26,17 +27,19 @@ def cell(model: Model, dimension: str) -> str:
         case NotMeasured():
             return f"not measured here: {found.reason}"
         case AtRest():
-            kept = [f"{store.keeps} ({store.holder})" for store in found.keeping]
+            kept: dict[str, list[str]] = {}
+            for store in found.keeping:
+                kept.setdefault(store.keeps, []).append(store.holder)
             where = [store.holder for store in found.stores if store.hits]
             if found.hits is None:
                 lies = "nobody has ever known its bytes, so they were not searched for"
             else:
                 lies = f"its bytes were found in {', '.join(where)}" if where else "its bytes were found nowhere"
-            adds = found.per_key[:1].lower() + found.per_key[1:]
             words = "seen" if found.hits is None else "searched"
             searched = f"{len(found.stores)} stores, {size(found.searched_bytes)} {words}"
-            rests = f"rests: {'; '.join(kept) or 'nothing of the key'}"
-            return f"{rests}\n{lies}; {searched}\nanother key adds: {adds}"
+            at = "; ".join(f"{what} ({'; '.join(holders)})" for what, holders in kept.items())
+            rests = f"rests: {at or 'nothing of the key'}"
+            return f"{rests}\n{lies}; {searched}\nanother key adds: {small(found.per_key)}"
         case Insider():
             return "\n".join(f"{can}: {smallest(found, can)}" for can in DEEDS)
         case Latency():
@@ -47,7 +50,7 @@ def cell(model: Model, dimension: str) -> str:
         case Recovery():
             first = found.seconds_to_first
             after = f"works again after {seconds(first)}" if first is not None else "does not work again"
-            return f"lost: {found.lost}\n{after}\nkept beforehand: {found.backup}"
+            return f"lost: {found.lost}\n{after}\nkept beforehand: {small(found.backup)}"
         case Regulatory():
             return (
                 f"{found.count('full')} clauses in full, {found.count('partial')} in part, {found.count('none')} none"
@@ -72,6 +75,19 @@ def smallest(insider: Insider, can: str) -> str:
     if len(listed[0].members) < min(of.values(), default=10**9):
         words.insert(0, " + ".join(listed[0].members))
     return ", or ".join(words)
+
+
+def rate(timing: Timing) -> str:
+    """Operations a second, and how many at once; nothing where that was not measured."""
+    if timing.rate is None:
+        return ""
+    at_once = f"{timing.in_flight} in flight" if timing.in_call == 1 else f"{timing.in_call} in a call"
+    return f"{timing.rate:,.0f} /s, {at_once}"
+
+
+def small(words: str) -> str:
+    """A sentence that goes on after a colon."""
+    return words[:1].lower() + words[1:]
 
 
 def counted(number: int, word: str) -> str:

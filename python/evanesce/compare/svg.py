@@ -7,10 +7,11 @@ also written beside its mark; a chart shows nothing that one must guess.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
+from typing import TypeVar
 
 WIDTH = 820
 LABELS = 320
@@ -40,16 +41,16 @@ class Range:
     series: int = 0
 
 
+Row = TypeVar("Row", Bar, Range)
+
+
 def bars(title: str, rows: Sequence[Bar]) -> str:
     """Horizontal bars from zero on a linear axis."""
     most = max((row.value for row in rows if row.value is not None), default=0.0) or 1.0
     room = WIDTH - LABELS - VALUES
-    parts = []
-    for place, row in enumerate(rows):
-        y = place * ROW
-        parts.append(_label(row.label, y))
+    parts: list[str] = []
+    for y, row in _labelled(rows, parts):
         if row.value is None:
-            parts.append(_text(LABELS + 4, y, row.shown, "missing"))
             continue
         wide = max(room * row.value / most, 1.5)
         parts.append(
@@ -72,17 +73,14 @@ def ranges(title: str, rows: Sequence[Range], unit: str) -> str:
         return LABELS + room * (log10(value) - first) / (last - first)
 
     height = len(rows) * ROW
-    parts = []
+    parts: list[str] = []
     for power in range(first, last + 1):
         at = x(10.0**power)
         parts.append(f'<line class="grid" x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height}"/>')
         words = f"{10.0**power:g} {unit}"
         parts.append(f'<text class="tick" x="{at:.1f}" y="{height + 16}" text-anchor="middle">{escape(words)}</text>')
-    for place, row in enumerate(rows):
-        y = place * ROW
-        parts.append(_label(row.label, y))
+    for y, row in _labelled(rows, parts):
         if row.low is None or row.high is None:
-            parts.append(_text(LABELS + 4, y, row.shown, "missing"))
             continue
         low, high, middle = x(row.low), x(row.high), y + ROW / 2
         parts.append(f'<line class="l{row.series}" x1="{low:.1f}" y1="{middle}" x2="{high:.1f}" y2="{middle}"/>')
@@ -94,17 +92,23 @@ def ranges(title: str, rows: Sequence[Range], unit: str) -> str:
 
 def dots(title: str, rows: Sequence[Bar]) -> str:
     """Counts: as many dots as the value says."""
-    parts = []
-    for place, row in enumerate(rows):
-        y = place * ROW
-        parts.append(_label(row.label, y))
+    parts: list[str] = []
+    for y, row in _labelled(rows, parts):
         if row.value is None:
-            parts.append(_text(LABELS + 4, y, row.shown, "missing"))
             continue
         for number in range(int(row.value)):
             parts.append(f'<circle class="s{row.series}" cx="{LABELS + 10 + number * 20}" cy="{y + ROW / 2}" r="7"/>')
         parts.append(_text(LABELS + 10 + int(row.value) * 20, y, row.shown, "value"))
     return _svg(title, len(rows) * ROW, parts)
+
+
+def _labelled(rows: Sequence[Row], parts: list[str]) -> Iterator[tuple[int, Row]]:
+    """Each row and its place, once its label is drawn; and why it has no value, where it has none."""
+    for y, row in zip(range(0, len(rows) * ROW, ROW), rows, strict=True):
+        parts.append(_label(row.label, y))
+        if (row.value if isinstance(row, Bar) else row.low) is None:
+            parts.append(_text(LABELS + 4, y, row.shown, "missing"))
+        yield y, row
 
 
 def _label(text: str, y: float) -> str:

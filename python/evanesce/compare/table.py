@@ -9,7 +9,7 @@ from rich.text import Text
 
 from evanesce._text import printable
 from evanesce.compare.results import DIMENSIONS, Comparison, Insider, Latency, Recovery
-from evanesce.compare.summary import cell, milliseconds, seconds
+from evanesce.compare.summary import cell, milliseconds, rate, seconds
 
 
 def table(comparison: Comparison) -> Table:
@@ -29,7 +29,7 @@ def lines(comparison: Comparison) -> Iterator[tuple[str, str]]:
             for one in model.latency.timings:
                 parts = []
                 if one.rate is not None:
-                    parts.append(f"{one.rate:,.0f} /s with {one.in_flight} in flight")
+                    parts.append(rate(one))
                 if one.p50_far_ms is not None and one.p99_far_ms is not None:
                     far = f"{milliseconds(one.p50_far_ms)} / {milliseconds(one.p99_far_ms)}"
                     parts.append(f"across {comparison.round_trip_ms:g} ms {far}")

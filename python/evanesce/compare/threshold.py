@@ -16,11 +16,11 @@ from evanesce._mint import Model
 from evanesce.compare import coalitions, operations
 from evanesce.compare.operations import MESSAGE
 from evanesce.compare.quorum import QUORUM, SEATED, SITES, SPARE
-from evanesce.compare.regen import LISTED, Regen, fewest_agents, must
-from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Step, Store, Switch
+from evanesce.compare.regen import Regen, fewest_agents
+from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Step
 from evanesce.compare.search import FORMS
-from evanesce.compare.subject import Sandbox
-from evanesce.errors import error
+from evanesce.compare.stores import counted
+from evanesce.compare.subject import Sandbox, must
 from evanesce.home import Agent, Home
 
 OTHER = "frost-secp256k1-tr"
@@ -67,8 +67,8 @@ class Threshold(Regen):
         must(bool(changed) == (self._model == "mpc"), "the model keeps another number of shares than it says")
         sizes = [Path(path).stat().st_size for path in sorted(changed)]
         stores = [
-            _seen("the token", "the public token", [Home.at(house.caller).token("looked-for")], "Nothing."),
-            _seen(
+            counted("the token", "the public token", [Home.at(house.caller).token("looked-for")], "Nothing."),
+            counted(
                 "the caller's home",
                 "its identity, whom it asks, tokens, pins",
                 [house.caller],
@@ -83,7 +83,7 @@ class Threshold(Regen):
                 has = "One share of five, with the root that opens it: three of five sign whatever is wanted. Without "
                 has += "the root, as where that is in a module: nothing."
             stores.append(
-                _seen(
+                counted(
                     f"{name}, {SITES[name]}", what, [house.files(name)], has, "a share, sealed" if files[name] else ""
                 )
             )
@@ -111,8 +111,7 @@ class Threshold(Regen):
     def insider(self) -> Insider:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
-        found = coalitions.all_of(parties, deeds)
-        thieves = fewest_agents(found["exfiltrate"])
+        thieves = fewest_agents(coalitions.minimal(parties, deeds["exfiltrate"]))
         carried = [
             self._steal_the_name(),
             self._take_sites(thieves.members),
@@ -121,17 +120,11 @@ class Threshold(Regen):
         ]
         if self._model == "mpc":
             carried.insert(3, self._take_shares())
-        return Insider(
-            len(parties),
-            {can: coalitions.of_their_own_first(of)[:LISTED] for can, of in found.items()},
-            {can: len(of) for can, of in found.items()},
-            {can: coalitions.by_kind(of) for can, of in found.items()},
-            tuple(carried),
-            (
-                "exfiltrate means to sign for good with nobody asked, as was done; three operators could compute "
-                "the key from their shares, which no verb of an agent's does, and which was not done.",
-            ),
+        words = (
+            "exfiltrate means to sign for good with nobody asked, as was done; three operators could compute "
+            "the key from their shares, which no verb of an agent's does, and which was not done."
         )
+        return coalitions.insider(parties, deeds, carried, [words])
 
     def _take_shares(self) -> Carried:
         """Every holder's disk but for what its element keeps."""
@@ -150,7 +143,7 @@ class Threshold(Regen):
                 client.sign(self._token, b"pay the thief", self.suite)
             got, succeeded = "any signature", True
         except EvanesceError as e:
-            got, succeeded = f"nothing: {e.code}", False
+            got, succeeded = f"nothing: no other element opens a share ({e.code})", False
         finally:
             for one in running.values():
                 one.stop()
@@ -178,24 +171,7 @@ class Threshold(Regen):
 
     def agility(self) -> Agility:
         house = self._house
-        begin = time.perf_counter()
-        new = self._make("later", OTHER)
-        with house.client(house.caller) as client:
-            verify(new, MESSAGE, client.sign(new, MESSAGE))
-        took = time.perf_counter() - begin
-        try:
-            self._make("never", "ml-dsa-65")
-        except EvanesceError as e:
-            lacking = e.message
-        else:
-            raise error("internal", "the comparison failed: there is an algorithm too many", "Please report this.")
-        how = "a new key by one command of a minter, made among its holders; its token and public key handed out"
-        return Agility(
-            (
-                Switch(self.suite, OTHER, how, 2, len(SEATED), 0, took),
-                Switch(self.suite, "ml-dsa-65", f"not with this protocol: {lacking}", 0, 0, 0, None),
-            )
-        )
+        return operations.agility_of_shares(house.caller, house.agents, self.suite, self._make)
 
     # Backup and recovery.
 
@@ -224,9 +200,3 @@ class Threshold(Regen):
             Step("a new key at five agents that are there, and its first signature", took, True, "another key")
         )
         return steps
-
-
-def _seen(holder: str, what: str, places: list[Path], thief_has: str, keeps: str = "") -> Store:
-    """A place, counted and not searched."""
-    files = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place]) if path.is_file()]
-    return Store(holder, what, keeps, len(files), sum(path.stat().st_size for path in files), None, thief_has)

@@ -205,10 +205,13 @@ impl Api {
 
     /// The same; and for what is bound in time, that the agent's clock is not that of its peers.
     fn refuses(&self, verb: Verb) -> Option<String> {
-        let meeting = self.meeting.as_ref()?;
-        let timely = matches!(verb, Verb::Contribute | Verb::Check) || verb.signs();
         self.refusal()
-            .or_else(|| timely.then(|| meeting.wrong_clock(self.now()))?)
+            .or_else(|| verb.is_timely().then(|| self.wrong_clock())?)
+    }
+
+    /// Why the agent must decide nothing for which the time matters, if so: its clock is not that of its peers.
+    pub(crate) fn wrong_clock(&self) -> Option<String> {
+        self.meeting.as_ref()?.wrong_clock(self.now())
     }
 
     fn describe(&self, who: &Known) -> Vec<u8> {
@@ -226,9 +229,7 @@ impl Api {
                 status.standing = meeting.wrong_clock(status.clock).unwrap_or_default();
             }
         }
-        // One whose folder cannot be read keeps an unknown number, which is not told of as none.
-        let shares = self.threshold.hands.shelf.all();
-        status.shares = shares.map_or(u64::from(u32::MAX), |all| all.len() as u64);
+        status.shares = self.threshold.hands.shelf.count() as u64;
         status.frozen = self.agent().orders.frozen() as u64;
         status.caller = who.name.clone();
         status.roles = who
@@ -390,8 +391,8 @@ impl Api {
         let mut work = Work::new(verb, who, session, batch.openings.len());
         for opening in batch.openings {
             let context = &ready[opening.context];
-            if let (Verb::Retire, Some(meeting), Ok(token)) = (verb, &self.meeting, context)
-                && let Some(why) = meeting.wrong_clock(self.now())
+            if let (Verb::Retire, Ok(token)) = (verb, context)
+                && let Some(why) = self.wrong_clock()
                 && timely::matters(token, &opening.evidence)
             {
                 work.refuse(Refusal::new(Code::Unavailable, why), 0);

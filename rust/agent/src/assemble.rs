@@ -104,7 +104,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let tombstones = Tombstones::open(&*disk, "tombstones").map_err(|e| storage(e.to_string()))?;
     let (log, recovered) =
         Log::open(&*disk, &me.id, signer.public()).map_err(|e| storage(e.to_string()))?;
-    let shelf = Shelf::new(disk.clone());
+    let shelf = Shelf::open(disk.clone()).map_err(|e| storage(e.to_string()))?;
     // What both say is over: a clock that has run ahead makes nothing be forgotten alone.
     let past = log.time().min(world.unix_millis()) / 1000;
     let orders = Orders::open(&*disk, past).map_err(|e| storage(e.to_string()))?;
@@ -122,7 +122,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
     let retired = tombstones.retired();
     // An order is written before its tombstone.
     retired.extend(orders.revoked());
-    for token in shelf.all().map_err(|e| storage(e.to_string()))? {
+    for token in shelf.all() {
         // The tombstone is written before the share is removed.
         if retired.contains(&token) {
             shelf.remove(&token).map_err(|e| storage(e.to_string()))?;

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use evanesce_wire::merkle::{Group, Hash};
 use evanesce_wire::message::{Code, Command, LogProof, Obeyed};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Commit;
@@ -32,6 +33,7 @@ use crate::orders::{Orders, Says};
 use crate::regenerate::{Hands, Task};
 use crate::sync::Syncer;
 use crate::tell::tell;
+use crate::threshold::Errand;
 use crate::tombstones::Tombstones;
 use crate::work::{Logged, Work};
 
@@ -62,6 +64,9 @@ impl Queue {
         receiver.await.ok()
     }
 }
+
+/// An errand that is run elsewhere, and the place of its work.
+type Away = (usize, JoinHandle<Box<Errand>>);
 
 /// What commits.
 pub struct Committer {
@@ -474,7 +479,7 @@ impl Committer {
         if tasks.is_empty() && group.is_none() {
             return Some(Ok(String::new()));
         }
-        self.perform_errands(works).await?;
+        let away = self.begin_errands(works)?;
         let checkpoint = if tasks.len() <= self.tasks_at_once {
             self.perform_here(&mut tasks, group)?
         } else {
@@ -484,30 +489,36 @@ impl Committer {
         for (work, count) in works.iter_mut().zip(counts) {
             work.tasks.extend(tasks.by_ref().take(count));
         }
+        self.end_errands(works, away).await?;
         Some(checkpoint)
     }
 
-    /// Draws nonces where signing was decided on, away from this thread where the element may take its time. Not as crucible jobs:
-    /// what is secret in them goes to the crucible by itself, and the rest is much.
-    async fn perform_errands(&self, works: &mut [Work]) -> Option<()> {
+    /// Begins to draw nonces where signing was decided on, beside whatever else is done for the group. Not as crucible jobs: what is
+    /// secret in them goes to the crucible by itself, and the rest is much.
+    fn begin_errands(&self, works: &mut [Work]) -> Option<Vec<Away>> {
         let mut away = Vec::new();
         for (place, work) in works.iter_mut().enumerate() {
             let Some(mut errand) = work.errand.take() else {
                 continue;
             };
-            if self.tasks_at_once > 0 {
-                let hands = &self.hands;
-                catch_unwind(AssertUnwindSafe(|| errand.run(hands))).ok()?;
+            let hands = self.hands.clone();
+            // In a world of one thread all is done on it.
+            if self.tasks_at_once == usize::MAX {
+                catch_unwind(AssertUnwindSafe(|| errand.run(&hands))).ok()?;
                 work.errand = Some(errand);
                 continue;
             }
-            let hands = self.hands.clone();
             let running = tokio::task::spawn_blocking(move || {
                 errand.run(&hands);
                 errand
             });
             away.push((place, running));
         }
+        Some(away)
+    }
+
+    /// Waits for what was begun.
+    async fn end_errands(&self, works: &mut [Work], away: Vec<Away>) -> Option<()> {
         for (place, running) in away {
             works[place].errand = Some(running.await.ok()?);
         }

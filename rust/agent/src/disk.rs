@@ -14,6 +14,9 @@ mod memory;
 #[cfg(test)]
 pub use memory::Memory;
 
+/// How the name of a small file ends while it is being replaced. A crash may leave one.
+pub const NEW: &str = ".new";
+
 /// A file that grows at its end.
 pub trait Journal: Send + Sync {
     /// Its length in bytes.
@@ -119,7 +122,7 @@ impl Disk for Folder {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let new = self.path(&format!("{name}.new"));
+        let new = self.path(&format!("{name}{NEW}"));
         if let Some((folder, _)) = name.split_once('/') {
             self.make_folder(folder)?;
         }

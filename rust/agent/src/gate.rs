@@ -20,6 +20,9 @@ use evanesce_policy::{self as policy, Compiled, Payload, Question, Uses};
 /// Why nothing is done for a token that is frozen.
 pub const FROZEN: &str = "the token is frozen here, until it is thawed";
 
+/// Why nothing is done under a grant that has ended.
+pub const REVOKED: &str = "the grant was revoked";
+
 /// What an agent can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
@@ -92,9 +95,12 @@ impl Verb {
         )
     }
 
-    /// Whether it has a part in a signature of the second kind.
-    pub fn signs(self) -> bool {
-        matches!(self, Self::MpcCommit | Self::MpcSign)
+    /// Whether the time is part of what permits it, whatever is asked.
+    pub fn is_timely(self) -> bool {
+        matches!(
+            self,
+            Self::Contribute | Self::Check | Self::MpcAnnounce | Self::MpcCommit | Self::MpcSign
+        )
     }
 
     /// Whether it is decided as an operation with the key: by what callers, and those whom they let, may do.

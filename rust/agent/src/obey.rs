@@ -180,8 +180,7 @@ impl Api {
             approvals: &[],
         };
         if right == Right::Policy {
-            if let Some(meeting) = &self.meeting
-                && let Some(why) = meeting.wrong_clock(self.now())
+            if let Some(why) = self.wrong_clock()
                 && timely::looked_at(&ready)
             {
                 return Err(Refusal::new(Code::Unavailable, why));

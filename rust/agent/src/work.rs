@@ -14,7 +14,7 @@ use evanesce_wire::message::{
 };
 use evanesce_wire::session::SealingSession;
 
-use crate::gate::{FROZEN, Refusal, Verb};
+use crate::gate::{FROZEN, REVOKED, Refusal, Verb};
 use crate::known::Known;
 use crate::limits;
 use crate::orders::Book;
@@ -166,7 +166,7 @@ impl Work {
             }
             let mut grants = decision.grants.iter();
             let ended = grants.any(|grant| orders.ended().contains(grant));
-            ended.then_some((Code::Refused, "the grant was revoked"))
+            ended.then_some((Code::Refused, REVOKED))
         };
         if !self.decisions.iter().any(|one| barred(one).is_some()) {
             return;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::company::{Company, contribute, copy, id};
 use common::{Caller, EVERY_ROLE, Minted, context, header, tell};
@@ -360,11 +360,9 @@ fn hundreds_of_orders_are_handed_on_at_a_start() {
         // Whichever of them the third hears of first.
         all.until(1, "it has learnt them", |s| s.tombstones == 150)
             .await;
-        let started = Instant::now();
         all.start([2]);
         let status = all.until(2, "it answers", |s| s.standing.is_empty()).await;
         assert_eq!(status.tombstones, 150);
-        assert!(started.elapsed() < Duration::from_secs(15));
     });
 }
 

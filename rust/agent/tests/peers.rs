@@ -3,6 +3,8 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use evanesce_wire::message::{Answers, Batch, Code, Evidence, Opening, Status};
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, StatusCode};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Asks on a connection of its own making; the answer's body is not read.
@@ -141,6 +143,51 @@ fn requests_that_are_given_up_leave_no_place_taken() {
 }
 
 #[test]
+fn requests_that_are_given_up_together_do_not_end_their_connection() {
+    let place = Place::new("");
+    let ops = Caller::new("ops", place.dir.path());
+    place.know(&[(&ops, EVERY_ROLE)]);
+    let agent = spawn(place.config()).unwrap();
+    tell(async {
+        // What is said is held back, so that the agent sees all of it at once, as a busy one does.
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (mut heard, mut said) = tokio::io::split(far);
+        let (mut from, mut to) =
+            tokio::io::split(ops.connect_tls(agent.address(), agent.id()).await);
+        tokio::spawn(async move { tokio::io::copy(&mut from, &mut said).await });
+        let held = Arc::new(AtomicBool::new(false));
+        let gate = held.clone();
+        tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            while let Ok(1..) = heard.read_buf(&mut bytes).await {
+                if !gate.load(SeqCst) {
+                    to.write_all(&bytes).await.unwrap();
+                    to.flush().await.unwrap();
+                    bytes.clear();
+                }
+            }
+        });
+        let (fickle, driver) = h2::client::handshake(near).await.unwrap();
+        tokio::spawn(driver);
+        let first = ask(&fickle, "status", vec![]).await;
+        assert_eq!(first.await.unwrap().status(), StatusCode::OK);
+
+        held.store(true, SeqCst);
+        let mut asked = Vec::new();
+        for _ in 0..100 {
+            asked.push(ask(&fickle, "status", vec![]).await);
+        }
+        // A request that was not written yet is given up without a word.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(asked);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        held.store(false, SeqCst);
+        let last = ask(&fickle, "status", vec![]).await;
+        assert_eq!(last.await.unwrap().status(), StatusCode::OK);
+    });
+}
+
+#[test]
 fn answers_that_are_not_taken_are_bounded_by_their_bytes() {
     let place = Place::new("---\n[limits]\nbuffered_bytes = 3000\n");
     let ops = Caller::new("ops", place.dir.path());
@@ -199,6 +246,12 @@ async fn arrive(caller: &Caller, agent: &evanesce_agent::Handle) -> Option<Conne
 
 #[test]
 fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
+    // A machine that takes seconds for this shows nothing: the first of them are cut off by then.
+    assert!((0..5).any(|_| crowded_by_peers_that_only_connect()));
+}
+
+/// False where it took too long to tell.
+fn crowded_by_peers_that_only_connect() -> bool {
     let place = Place::new("");
     let ops = Caller::new("ops", place.dir.path());
     place.know(&[(&ops, EVERY_ROLE)]);
@@ -212,7 +265,7 @@ fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
         for _ in 0..64 {
             silent.push(idle(2, agent.address()).await);
         }
-        assert!(closed(&mut idle(2, agent.address()).await).await);
+        let turned_away = closed(&mut idle(2, agent.address()).await).await;
         let second = arrive(&ops, &agent).await.unwrap();
         // Four get all of it, but nothing of those who are connected.
         for host in 3..=5 {
@@ -220,20 +273,24 @@ fn peers_that_only_connect_keep_out_neither_callers_nor_for_long_newcomers() {
                 silent.push(idle(host, agent.address()).await);
             }
         }
-        assert!(closed(&mut idle(6, agent.address()).await).await);
-        assert!(arrive(&ops, &agent).await.is_none());
+        let full = closed(&mut idle(6, agent.address()).await).await
+            && arrive(&ops, &agent).await.is_none();
         assert_eq!(checked(&line, &token).await, Ok(Code::Done));
         second.get("/v1/status").await.unwrap();
-        assert!(started.elapsed() < Duration::from_secs(4), "a slow machine");
+        if started.elapsed() > Duration::from_secs(4) {
+            return false;
+        }
+        assert!(turned_away && full);
         // And not for long.
         while arrive(&ops, &agent).await.is_none() {
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(20));
             assert_eq!(checked(&line, &token).await, Ok(Code::Done));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(started.elapsed() > Duration::from_secs(4));
         assert!(closed(&mut silent[0]).await);
-    });
+        true
+    })
 }
 
 #[test]

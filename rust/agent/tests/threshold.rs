@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{Handle, spawn};
 use evanesce_threshold::dkg::{Plan, begin};
@@ -12,19 +10,26 @@ use evanesce_threshold::{Ed25519, Group};
 use evanesce_token::mpc::{Body, Header, Kind, formula as second};
 use evanesce_token::{Gate, formula};
 use evanesce_wire::client::Way;
+use evanesce_wire::grant::{Grant, Revocation, Signed};
 use evanesce_wire::message::threshold::{
     Agree, Agreed, Announce, Announced, Commit, Committed, Confirm, Confirmed, Deal, Dealt, Forget,
-    Forgot, Parcel, Place as Seated, Reply, Sign, Take, Taken, announced_statement, ceremony_hash,
+    Forgot, Leave, Parcel, Place as Seated, Reply, Sign, Take, Taken, announced_statement,
+    ceremony_hash,
 };
-use evanesce_wire::message::{Batch, Code, Context, Evidence, Opening, Request, SeatRow};
+use evanesce_wire::message::{
+    Batch, Code, Command, Context, Evidence, Obeyed, Opening, Order, Request, SeatRow, SignedOrder,
+};
 use evanesce_wire::parcel::BoxKey;
-use evanesce_wire::{FileIdentity, Id, Identity, WireError};
+use evanesce_wire::{FileIdentity, Id, Identity, System, WireError, World};
 
 /// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
 struct Company {
     places: Vec<Place>,
     _agents: Vec<Handle>,
     lines: Vec<Line>,
+    ops: Caller,
+    /// Whom `ops` may let ask.
+    bot: Caller,
     header: Header,
     ceremony: [u8; 32],
 }
@@ -33,9 +38,10 @@ impl Company {
     async fn new(kind: Kind) -> Self {
         let places: Vec<_> = (0..3).map(|_| Place::new("")).collect();
         let ops = Caller::new("ops", places[0].dir.path());
+        let bot = Caller::new("bot", places[0].dir.path());
         let (mut agents, mut lines) = (Vec::new(), Vec::new());
         for place in &places {
-            place.know(&[(&ops, EVERY_ROLE)]);
+            place.know(&[(&ops, EVERY_ROLE), (&bot, "\"caller\", \"minter\"")]);
             let agent = spawn(place.config()).unwrap();
             lines.push(ops.open(agent.address(), agent.id()).await);
             agents.push(agent);
@@ -59,6 +65,8 @@ impl Company {
             places,
             _agents: agents,
             lines,
+            ops,
+            bot,
             header,
             ceremony,
         }
@@ -69,6 +77,11 @@ impl Company {
     }
 
     async fn announce(&self) -> Vec<Announced> {
+        self.announce_on(None).await
+    }
+
+    /// The same, where the shares of what was made before are renewed.
+    async fn announce_on(&self, old: Option<&Made>) -> Vec<Announced> {
         let mut all = Vec::new();
         for (seat, line) in (0..).zip(&self.lines) {
             let announce = Announce {
@@ -76,7 +89,7 @@ impl Company {
                 header: self.header.encode(),
                 agents: self.ids(),
                 seat,
-                base: None,
+                base: old.map(|old| old.leave(line, seat as usize, &self.header)),
             };
             let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
             all.push(said.unwrap());
@@ -137,6 +150,10 @@ impl Company {
     /// Until shares have been dealt: what each seat is sent.
     async fn dealt(&self) -> Vec<Vec<Parcel>> {
         let announced = self.announce().await;
+        self.deal_on(announced).await
+    }
+
+    async fn deal_on(&self, announced: Vec<Announced>) -> Vec<Vec<Parcel>> {
         let mut signatures = Vec::new();
         for seat in 0..3 {
             signatures.push(self.agree(seat, &announced).await.unwrap().signature);
@@ -169,6 +186,49 @@ impl Company {
         Made { body, rows }
     }
 
+    /// From here on it renews the shares of what was made.
+    fn begin_renewal(&mut self, made: &Made) {
+        evanesce_secret::random(&mut self.header.nonce);
+        evanesce_secret::random(&mut self.ceremony);
+        self.header.replaces = Some(made.body.id);
+    }
+
+    /// Lets `bot` sign with a key in the place of `ops`.
+    fn grant(&self, made: &Made) -> Signed {
+        let grant = Grant {
+            token: made.body.id,
+            grantor: self.ops.identity.caller_id(),
+            delegate: self.bot.identity.caller_id(),
+            parent: None,
+            further: false,
+            actions: vec!["sign".into()],
+            suites: vec!["frost-ed25519".into()],
+            bounds: vec![],
+            count: None,
+            not_before: 0,
+            expires: now() + 1800,
+            nonce: [7; 16],
+        };
+        Signed::new(&grant, &*self.ops.identity).unwrap()
+    }
+
+    /// Has an agent obey an order about a token.
+    async fn order(&self, seat: usize, made: &Made, command: Command) {
+        let mut nonce = [0; 16];
+        evanesce_secret::random(&mut nonce);
+        let order = Order {
+            token: made.body.id,
+            command,
+            caller: self.lines[seat].caller,
+            issued: System.unix_millis(),
+            nonce,
+        };
+        let signed = SignedOrder::sign(&order, made.context(), &*self.ops.identity).unwrap();
+        let way = &self.lines[seat].connection;
+        let answer = way.post("/v1/order", signed.encode()).await.unwrap();
+        assert_eq!(Obeyed::decode(&answer).unwrap().code, Code::Done);
+    }
+
     async fn confirm(&self, seat: usize, made: &Made) -> Result<Confirmed, Box<Reply>> {
         let confirm = Confirm {
             context: made.context(),
@@ -197,6 +257,34 @@ impl Made {
             header: self.body.header_bytes.clone(),
             vector: self.body.vector.clone(),
             transcript: self.body.transcript,
+        }
+    }
+
+    /// What asks whether shares may be renewed under that header.
+    fn leave(&self, line: &Line, seat: usize, header: &Header) -> Leave {
+        let deal = second::deal(header.kind, &header.encode());
+        let mut id = [0; 16];
+        evanesce_secret::random(&mut id);
+        let request = Request {
+            token: self.body.id,
+            action: "reshare".into(),
+            suite: String::new(),
+            input: formula::input_digest(&SALT, "reshare", "", &[&deal]),
+            caller: line.caller,
+            session: line.session.id,
+            id,
+            not_after: now() + 60,
+            payload: None,
+        };
+        Leave {
+            context: self.context(),
+            opening: Opening {
+                context: 0,
+                requests: vec![request.encode()],
+                salts: vec![Some(SALT)],
+                evidence: Evidence::default(),
+                rows: vec![self.rows[seat].clone()],
+            },
         }
     }
 
@@ -302,6 +390,18 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         let first = company;
         let company = Company::new(Kind::Kept).await;
         let mut inbound = company.dealt().await;
+        // of another caller it takes nothing, and ends nothing
+        let line = &company.lines[1];
+        let others = company
+            .bot
+            .open(company._agents[1].address(), line.agent)
+            .await;
+        let take = Take {
+            ceremony: company.ceremony,
+            parcels: inbound[1].clone(),
+        };
+        let taken = ask(&others, "mpc-take", take.encode(), Taken::decode).await;
+        refused(taken, "no such ceremony of this caller's");
         inbound[0][0].sealed.sealed[0] ^= 1;
         refused(
             company.take(0, inbound[0].clone()).await,
@@ -319,7 +419,7 @@ fn what_a_coordinator_alters_or_leaves_out_is_noticed() {
         for place in &company.places {
             assert!(!place.path("shares").exists(), "nothing was kept");
         }
-        (first, company)
+        (first, company, others)
     });
 }
 
@@ -412,12 +512,8 @@ fn an_agent_signs_once_what_it_decided_on_for_whom_it_decided() {
         };
         let places = [place(0, &zero.1), place(1, &one.1)];
         // another session of the same caller neither has the nonces nor ends them
-        let ops = Caller {
-            name: "ops".into(),
-            identity: Arc::new(FileIdentity::open(&company.places[0].path("ops.key")).unwrap()),
-        };
         let address = company._agents[0].address();
-        let elsewhere = ops.open(address, line.agent).await;
+        let elsewhere = company.ops.open(address, line.agent).await;
         refused(sign(&elsewhere, zero.0, &places).await, "no nonces wait");
         let mut shares = Vec::new();
         for (seat, request) in [(0, zero.0), (1, one.0)] {
@@ -439,6 +535,104 @@ fn an_agent_signs_once_what_it_decided_on_for_whom_it_decided() {
         let own = [place(0, &again.1), place(1, &one.1)];
         refused(sign(line, again.0, &own).await, "no nonces wait");
         (company, elsewhere)
+    });
+}
+
+#[test]
+fn a_renewal_does_not_outlive_the_token_that_it_is_of() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        for (command, why) in [
+            (Command::Freeze, "frozen here"),
+            (Command::Revoke, "retired here"),
+        ] {
+            company.begin_renewal(&old);
+            let announced = company.announce_on(Some(&old)).await;
+            let inbound = company.deal_on(announced).await;
+            company.order(0, &old, command).await;
+            refused(company.take(0, inbound[0].clone()).await, why);
+            // where nothing was ordered it goes on
+            assert!(company.take(1, inbound[1].clone()).await.is_ok());
+            if command == Command::Freeze {
+                company.order(0, &old, Command::Thaw).await;
+            }
+        }
+        company
+    });
+}
+
+#[test]
+fn shares_are_renewed_at_the_same_seats_of_the_same_quorum() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        for (quorum, why) in [
+            ("3 of (a, b, c)", "at the same seats"),
+            ("2 of (a, b, d)", "at the same seats"),
+        ] {
+            company.header.quorum = Gate::parse(quorum).unwrap();
+            let line = &company.lines[0];
+            let announce = Announce {
+                ceremony: company.ceremony,
+                header: company.header.encode(),
+                agents: company.ids(),
+                seat: 0,
+                base: Some(old.leave(line, 0, &company.header)),
+            };
+            let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
+            refused(said, why);
+        }
+        company
+    });
+}
+
+#[test]
+fn what_was_decided_under_a_grant_is_not_signed_once_that_has_ended() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        company.header.policy =
+            "@delegable(\"1\") permit(principal == Caller::\"ops\", action, resource);".into();
+        let made = company.made().await;
+        let mut lines = Vec::new();
+        for (agent, line) in company._agents.iter().zip(&company.lines) {
+            lines.push(company.bot.open(agent.address(), line.agent).await);
+        }
+        let grant = company.grant(&made);
+        let ask_both = async || {
+            let mut places = Vec::new();
+            let mut requests = Vec::new();
+            for (seat, line) in lines[..2].iter().enumerate() {
+                let mut commit = made.commit(line, seat, b"m", b"m");
+                commit.opening.evidence.grants = vec![grant.encode()];
+                requests.push(formula::request_hash(&[&commit.opening.requests[0]]));
+                let said = ask(line, "mpc-commit", commit.encode(), Committed::decode).await;
+                let Committed::Points(mut points) = said.unwrap() else {
+                    panic!("no commitments")
+                };
+                places.push(Seated {
+                    seat: seat as u32,
+                    points: points.remove(0),
+                });
+            }
+            (requests, places)
+        };
+        let sign = async |request, places: Vec<Seated>| {
+            let sign = Sign {
+                request,
+                commitments: vec![places],
+            };
+            ask(&lines[0], "mpc-sign", sign.encode(), Committed::decode).await
+        };
+        let (requests, places) = ask_both().await;
+        assert!(sign(requests[0], places).await.is_ok());
+        let (requests, places) = ask_both().await;
+        let word = Revocation::new(&grant.encode(), &*company.ops.identity).unwrap();
+        let way = &company.lines[0].connection;
+        way.post("/v1/revoke-grant", word.encode()).await.unwrap();
+        refused(sign(requests[0], places).await, "the grant was revoked");
+        (company, lines)
     });
 }
 

@@ -178,15 +178,7 @@ pub(crate) fn request(
 }
 
 fn rows(token: &Token, seats: &[u32]) -> Vec<SeatRow> {
-    let row = |&seat: &u32| {
-        let row = &token.rows[seat as usize];
-        SeatRow {
-            seat,
-            holder: row.holder,
-            epoch: row.epoch,
-            correction: row.correction,
-        }
-    };
+    let row = |&seat: &u32| SeatRow::of(seat, &token.rows[seat as usize]);
     seats.iter().map(row).collect()
 }
 

@@ -44,13 +44,7 @@ pub(crate) fn whole(body: &Body) -> Context {
 
 /// A row as its agent needs it.
 fn row_of(token: &Token, seat: u32) -> SeatRow {
-    let row = &token.rows[seat as usize];
-    SeatRow {
-        seat,
-        holder: row.holder,
-        epoch: row.epoch,
-        correction: row.correction,
-    }
+    SeatRow::of(seat, &token.rows[seat as usize])
 }
 
 /// A request that the policy of a token is asked about, by the agent at `seat`.

@@ -204,11 +204,12 @@ fn five_agents_mint_sign_go_on_with_two_dead_and_refuse_with_three() {
     }
     let token = Arc::new(minted.token);
     let outcome = sign(&five.reconstructor, &token).unwrap();
-    assert_eq!(outcome.receipts.len(), 3);
+    // Of a quorum, or of one more, who was asked because another let us wait.
+    assert!((3..=5).contains(&outcome.receipts.len()));
     let table = wait(|done| five.reconstructor.check(token.clone(), true, done))
         .unwrap_or_else(|e| panic!("{e}"));
     assert!(table.rows.iter().all(|row| row.fault.is_none()) && table.opened.unwrap().is_ok());
-    assert_eq!(table.receipts.len(), 3);
+    assert!((3..=5).contains(&table.receipts.len()));
     for receipt in &outcome.receipts {
         let entry = receipt.verify().unwrap();
         let digest =

@@ -24,7 +24,7 @@ use crate::group::{Group, canonical, identifier};
 use crate::suite::Suite;
 
 pub use nonces::{Nonces, commit};
-pub use prepared::{PREPARED, Prepared};
+pub use prepared::Prepared;
 
 /// A message and who signs it with which commitments: public, and the same for all who sign.
 pub struct Signing<S: Suite> {

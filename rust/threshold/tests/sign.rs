@@ -4,7 +4,7 @@ mod common;
 
 use common::{Outside, made};
 use evanesce_threshold::dkg::Made;
-use evanesce_threshold::sign::{self, Nonces, PREPARED, Prepared, Signing};
+use evanesce_threshold::sign::{self, Nonces, Prepared, Signing};
 use evanesce_threshold::{Culprit, Ed25519, Error, Suite, Taproot, Wrong};
 
 const REQUEST: [u8; 32] = [8; 32];
@@ -232,58 +232,53 @@ fn who_commits_to_what_cannot_be_read_is_named() {
     }
 }
 
-#[test]
-fn prepared_nonces_sign_once() {
-    let made = made::<Ed25519>(2, 2);
+fn prepared<S: Suite>(made: &[Made<S>], seat: u8) -> (Prepared<S>, (u8, Vec<u8>)) {
+    let share = &made[usize::from(seat)].share;
+    let (nonces, commitments) = Prepared::where_no_snapshot_is_restored(share).unwrap();
+    (nonces, (seat, commitments))
+}
+
+fn nonces_that_were_prepared_sign<S: Outside>() {
+    let made = made::<S>(2, 3);
     let group = &made[0].group;
-    let mut prepared: Vec<_> = (0..2)
-        .map(|_| Prepared::where_no_snapshot_is_restored(group, 3))
-        .collect();
-    let mut commitments = Vec::new();
-    for (seat, prepared) in prepared.iter_mut().enumerate() {
-        let mut all = prepared.prepare(&made[seat].share, 10).unwrap();
-        assert_eq!((all.len(), prepared.left()), (3, 3));
-        assert_eq!(prepared.prepare(&made[seat].share, 1).unwrap().len(), 0);
-        commitments.push((seat as u8, all.remove(1)));
-    }
+    let (first, second) = (prepared(&made, 0), prepared(&made, 2));
+    assert!(first.1 != prepared(&made, 0).1);
+    let commitments = [first.1, second.1];
     let signing = Signing::new(group, b"m", &commitments).unwrap();
     let mut shares = Vec::new();
-    for (seat, bytes) in &commitments {
-        let prepared = &mut prepared[usize::from(*seat)];
-        let nonces = prepared.take(bytes, &REQUEST, b"m").unwrap();
-        let share = &made[usize::from(*seat)].share;
-        shares.push((*seat, nonces.sign(&signing, share, &REQUEST).unwrap()));
-        assert!(prepared.take(bytes, &REQUEST, b"m").is_none());
-        assert_eq!(prepared.left(), 2);
+    for (seat, nonces) in [(0, first.0), (2, second.0)] {
+        let nonces = nonces.decided(&REQUEST, b"m");
+        let share = &made[usize::from(seat)].share;
+        shares.push((seat, nonces.sign(&signing, share, &REQUEST).unwrap()));
     }
     let signature = signing.aggregate(&shares).unwrap();
-    assert!(Ed25519::outside_accepts(
-        group.public_key(),
-        b"m",
-        &signature
-    ));
+    assert!(S::outside_accepts(group.public_key(), b"m", &signature));
 }
 
 #[test]
-fn prepared_nonces_are_bound_when_they_are_taken_and_are_gone_when_refused() {
+fn nonces_that_were_prepared_sign_as_others_do() {
+    nonces_that_were_prepared_sign::<Ed25519>();
+    nonces_that_were_prepared_sign::<Taproot>();
+}
+
+#[test]
+fn nonces_that_were_prepared_are_for_what_they_were_decided_on() {
     let made = made::<Ed25519>(2, 2);
     let group = &made[0].group;
-    let mut prepared = Prepared::where_no_snapshot_is_restored(group, usize::MAX);
-    let own = prepared.prepare(&made[0].share, 1).unwrap().remove(0);
     let (_, others) = committed(&made, &[1], b"pay 6");
-    let commitments = [(0, own.clone()), others[0].clone()];
-    let signing = Signing::new(group, b"pay 6", &commitments).unwrap();
-    let nonces = prepared.take(&own, &REQUEST, b"pay 5").unwrap();
-    let refused = nonces.sign(&signing, &made[0].share, &REQUEST);
-    unfit(refused, "another request or message");
-    assert!(prepared.take(&own, &REQUEST, b"pay 6").is_none());
-}
-
-#[test]
-fn prepared_nonces_are_few_and_of_one_key() {
-    let (made, others) = (made::<Ed25519>(2, 2), self::made::<Ed25519>(2, 2));
-    let mut prepared = Prepared::where_no_snapshot_is_restored(&made[0].group, usize::MAX);
-    unfit(prepared.prepare(&others[0].share, 1), "another quorum");
-    let all = prepared.prepare(&made[0].share, PREPARED + 1).unwrap();
-    assert_eq!((all.len(), prepared.left()), (PREPARED, PREPARED));
+    for (decided, request, why) in [
+        (&b"pay 5"[..], REQUEST, "another request or message"),
+        (b"pay 6", [9; 32], "another request or message"),
+    ] {
+        let (nonces, own) = prepared(&made, 0);
+        let signing = Signing::new(group, b"pay 6", &[own, others[0].clone()]).unwrap();
+        let nonces = nonces.decided(&REQUEST, decided);
+        unfit(nonces.sign(&signing, &made[0].share, &request), why);
+    }
+    // and under its own commitments
+    let ((nonces, _), (_, other)) = (prepared(&made, 0), prepared(&made, 0));
+    let signing = Signing::new(group, b"pay 6", &[other, others[0].clone()]).unwrap();
+    let nonces = nonces.decided(&REQUEST, b"pay 6");
+    let signed = nonces.sign(&signing, &made[0].share, &REQUEST);
+    unfit(signed, "not its own");
 }

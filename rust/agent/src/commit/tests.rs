@@ -117,7 +117,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
             element: element.clone(),
             identity,
             me,
-            shelf: crate::threshold::Shelf::new(Arc::new(disk.clone())),
+            shelf: crate::threshold::Shelf::open(Arc::new(disk.clone())).unwrap(),
         }),
         commit,
         queued: 100,

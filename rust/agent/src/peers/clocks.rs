@@ -327,13 +327,19 @@ async fn decides(quorum: &Quorum, n: usize, off: &str) {
     let wrong = !off.is_empty();
     quorum.until(n, |why| why.is_empty() != wrong).await;
     assert!(quorum.standing(n).await.contains(off));
-    for verb in ["contribute", "check"] {
+    for verb in [
+        "contribute",
+        "check",
+        "mpc-announce",
+        "mpc-commit",
+        "mpc-sign",
+    ] {
         let (status, why) = quorum.ask(n, verb).await;
         assert_eq!(status, if wrong { 503 } else { 400 }, "{verb}: {why}");
         assert!(why.contains(off), "{why}");
     }
     // What makes an end of something is not put off as such.
-    for verb in ["retire", "order"] {
+    for verb in ["retire", "order", "mpc-confirm", "mpc-forget"] {
         let (status, why) = quorum.ask(n, verb).await;
         assert_eq!(status, 400, "{verb}: {why}");
     }

@@ -79,6 +79,8 @@ impl Ceremonies {
 
 /// This agent's part in one ceremony.
 pub trait Part: Send {
+    /// The token whose shares are renewed, if any are.
+    fn base(&self) -> Option<Id>;
     /// The second turn: what all have announced.
     fn agree(&mut self, hands: &Hands, told: &Agree) -> Result<wire::Agreed, Obstacle>;
     /// The third: that all have signed the same.
@@ -204,6 +206,10 @@ impl<S: Suite> Ceremony<S> {
 }
 
 impl<S: Suite> Part for Ceremony<S> {
+    fn base(&self) -> Option<Id> {
+        Some(self.base.as_ref()?.body.id)
+    }
+
     fn agree(&mut self, hands: &Hands, told: &Agree) -> Result<wire::Agreed, Obstacle> {
         let Stage::Announced(stage) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return out_of_turn();

@@ -23,6 +23,8 @@ pub struct Waiting {
     pub session: Id,
     /// The token.
     pub token: Id,
+    /// The grants that it was asked under.
+    pub grants: Vec<Id>,
     /// How many signatures.
     pub count: usize,
     /// The nonces.
@@ -43,9 +45,13 @@ impl Pending {
         all > MOST || own > MOST / 4
     }
 
-    /// Keeps what was committed to under that request.
-    pub fn keep(&mut self, request: Id, waiting: Waiting, now: u64) {
+    /// Keeps what was committed to under that request; whether there was room.
+    pub fn keep(&mut self, request: Id, waiting: Waiting, now: u64) -> bool {
+        if self.is_full(&waiting.caller, waiting.count, now) {
+            return false;
+        }
         self.0.insert(request, (now + PATIENCE, waiting));
+        true
     }
 
     /// What was committed to; it is not here any more.
@@ -58,5 +64,59 @@ impl Pending {
         }
         let (_, waiting) = self.0.remove(request)?;
         (!over).then_some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evanesce_wire::message::threshold::Place;
+
+    use super::super::Obstacle;
+    use super::*;
+    use crate::regenerate::Hands;
+
+    struct None;
+
+    impl Signer for None {
+        fn sign(self: Box<Self>, _: &Hands, _: &[Vec<Place>]) -> Result<Vec<[u8; 32]>, Obstacle> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn waiting(caller: u8) -> Waiting {
+        Waiting {
+            caller: [caller; 32],
+            session: [1; 32],
+            token: [2; 32],
+            grants: Vec::new(),
+            count: 64,
+            signer: Box::new(None),
+        }
+    }
+
+    fn id(n: usize) -> Id {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        id
+    }
+
+    #[test]
+    fn no_more_wait_than_may_however_many_were_let_in_at_once() {
+        let mut pending = Pending::default();
+        let now = 1_000_000;
+        assert!(!pending.is_full(&[0; 32], 64, now));
+        for n in 0..MOST / 64 {
+            let caller = (n / (MOST / 4 / 64)) as u8;
+            assert!(pending.keep(id(n), waiting(caller), now), "{n}");
+        }
+        assert!(!pending.keep(id(64), waiting(9), now), "there is no room");
+        assert!(pending.take(&id(0), &[0; 32], &[1; 32], now).is_some());
+        assert!(
+            !pending.keep(id(65), waiting(1), now),
+            "its part is taken up"
+        );
+        assert!(pending.keep(id(66), waiting(0), now));
+        assert!(pending.keep(id(67), waiting(1), now + PATIENCE + 1));
+        assert_eq!(pending.0.len(), 1, "what was given up makes room");
     }
 }

@@ -3,22 +3,27 @@
 //! A file that is removed is first overwritten and synced. That is all that a process can do: a disk may keep what was written before in a
 //! journal, a snapshot or a worn-out cell. What it keeps is sealed, and is worth nothing once the element's root is destroyed.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evanesce_threshold::SealedShare;
 use evanesce_token::cbor::{Limits, Reader, Writer};
 use evanesce_token::{Malformed, limits};
 use evanesce_wire::Id;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, NEW};
 
 /// The folder of the files.
 const FOLDER: &str = "shares";
 const KEYS: [&str; 6] = ["v", "seat", "epoch", "nonce", "token", "sealed"];
 
 /// The folder on the agent's disk.
-pub struct Shelf(Arc<dyn Disk>);
+pub struct Shelf {
+    disk: Arc<dyn Disk>,
+    /// The tokens of which a share is kept.
+    kept: Mutex<BTreeSet<Id>>,
+}
 
 /// A share as it is kept.
 pub struct Volume {
@@ -31,9 +36,33 @@ pub struct Volume {
 }
 
 impl Shelf {
-    /// On that disk.
-    pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self(disk)
+    /// Finds what is kept on that disk, and removes what a crash left half written.
+    pub fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        let mut kept = BTreeSet::new();
+        for name in disk.list(FOLDER)? {
+            let mut id = [0; 32];
+            if hex::decode_to_slice(&name, &mut id).is_ok() {
+                kept.insert(id);
+            } else if name.ends_with(NEW) {
+                disk.remove(&format!("{FOLDER}/{name}"))?;
+            }
+        }
+        let kept = Mutex::new(kept);
+        Ok(Self { disk, kept })
+    }
+
+    /// Of how many tokens a share is kept.
+    pub fn count(&self) -> usize {
+        self.kept().len()
+    }
+
+    /// The tokens of which a share is kept.
+    pub fn all(&self) -> Vec<Id> {
+        self.kept().iter().copied().collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeSet<Id>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a share of a token, for good.
@@ -46,12 +75,14 @@ impl Shelf {
         w.key("nonce").bytes(&volume.share.nonce);
         w.key("token").bytes(token);
         w.key("sealed").bytes(&volume.share.sealed);
-        self.0.replace(&name(token), &w.into_bytes())
+        self.disk.replace(&name(token), &w.into_bytes())?;
+        self.kept().insert(*token);
+        Ok(())
     }
 
     /// The share of a token, if one is kept.
     pub fn get(&self, token: &Id) -> io::Result<Option<Volume>> {
-        let Some(bytes) = self.0.read(&name(token))? else {
+        let Some(bytes) = self.disk.read(&name(token))? else {
             return Ok(None);
         };
         if bytes.is_empty() {
@@ -65,22 +96,15 @@ impl Shelf {
     /// Removes what is kept of a token; whether there was anything.
     pub fn remove(&self, token: &Id) -> io::Result<bool> {
         let name = name(token);
-        let there = self.0.read(&name)?.is_some_and(|bytes| !bytes.is_empty());
+        let there = self
+            .disk
+            .read(&name)?
+            .is_some_and(|bytes| !bytes.is_empty());
         if there {
-            self.0.remove(&name)?;
+            self.disk.remove(&name)?;
         }
+        self.kept().remove(token);
         Ok(there)
-    }
-
-    /// The tokens of which a share is kept.
-    pub fn all(&self) -> io::Result<Vec<Id>> {
-        let names = self.0.list(FOLDER)?;
-        let id = |name: &String| -> Option<Id> {
-            let mut id = [0; 32];
-            hex::decode_to_slice(name, &mut id).ok()?;
-            Some(id)
-        };
-        Ok(names.iter().filter_map(id).collect())
     }
 }
 
@@ -124,9 +148,10 @@ mod tests {
     #[test]
     fn a_share_is_kept_until_it_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(Arc::new(Folder::open(dir.path()).unwrap()));
+        let disk: Arc<dyn Disk> = Arc::new(Folder::open(dir.path()).unwrap());
+        let shelf = Shelf::open(disk.clone()).unwrap();
         let (one, other) = ([1; 32], [2; 32]);
-        assert!(shelf.get(&one).unwrap().is_none() && shelf.all().unwrap().is_empty());
+        assert!(shelf.get(&one).unwrap().is_none() && shelf.all().is_empty());
         let volume = Volume {
             seat: 3,
             epoch: 7,
@@ -138,13 +163,20 @@ mod tests {
         shelf.put(&one, &volume).unwrap();
         let kept = shelf.get(&one).unwrap().unwrap();
         assert_eq!((kept.seat, kept.epoch, kept.share), (3, 7, volume.share));
-        assert_eq!(shelf.all().unwrap(), [one]);
+        assert_eq!(shelf.all(), [one]);
+        // what a crash left half written goes at the next start, and nothing else does
+        let half = dir.path().join(format!("{}{NEW}", name(&other)));
+        std::fs::write(&half, b"half").unwrap();
+        let again = Shelf::open(disk).unwrap();
+        assert!(!half.exists());
+        assert_eq!((again.all(), again.count()), (vec![one], 1));
+        assert!(again.get(&one).unwrap().is_some());
         // under another token's name it is nothing
         let path = |id: &Id| dir.path().join(name(id));
         std::fs::copy(path(&one), path(&other)).unwrap();
         assert!(shelf.get(&other).is_err());
         assert!(shelf.remove(&one).unwrap() && shelf.remove(&other).unwrap());
-        assert!(!shelf.remove(&one).unwrap() && shelf.all().unwrap().is_empty());
+        assert!(!shelf.remove(&one).unwrap() && shelf.all().is_empty());
         assert!(!path(&one).exists());
     }
 }

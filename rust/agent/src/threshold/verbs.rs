@@ -20,7 +20,7 @@ use super::pending::Waiting;
 use super::{Obstacle, with_suite};
 use crate::api::{Answer, Api, Trouble, malformed, trouble};
 use crate::events::Event;
-use crate::gate::{FROZEN, Inputs, Refusal, Verb};
+use crate::gate::{FROZEN, Inputs, REVOKED, Refusal, Verb};
 use crate::known::Known;
 use crate::regenerate::Hands;
 use crate::room::Room;
@@ -28,6 +28,9 @@ use crate::shown::Ready;
 use crate::subject::Subject;
 use crate::work::Work;
 use evanesce_token::formula;
+
+/// Why nothing more is committed to.
+const TOO_MANY: &str = "too many signatures wait for their second round";
 
 impl From<Refusal> for Obstacle {
     fn from(refusal: Refusal) -> Self {
@@ -106,8 +109,7 @@ impl Api {
                     return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
                 }
                 if self.threshold.pending().is_full(&asked.who.id, count, now) {
-                    let why = "too many signatures wait for their second round";
-                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
+                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", TOO_MANY);
                 }
                 asked.commit(told).await
             }
@@ -211,7 +213,7 @@ impl Asked<'_> {
         header: &Header,
         leave: &Leave,
     ) -> Result<(Base, Receipt), Obstacle> {
-        let deal = formula_deal(header, &told.header);
+        let deal = mpc::formula::deal(header.kind, &told.header);
         let inputs = vec![Some(vec![&deal[..]])];
         let ready = self.ready(leave.context.clone()).await?;
         let old = ready.subject().second()?.clone();
@@ -221,6 +223,7 @@ impl Asked<'_> {
         };
         same(header.key == old.header.key, "for the same key")?;
         same(header.suite == old.header.suite, "in the same suite")?;
+        same(header.quorum == old.header.quorum, "at the same seats")?;
         same(
             header.replaces == Some(old.id),
             "by what replaces their token",
@@ -228,8 +231,8 @@ impl Asked<'_> {
         same(header.nonce != old.header.nonce, "under a new header")?;
         let row = one_row(&leave.opening)?;
         same(row.seat == told.seat, "at the same seat")?;
-        let (work, _) = self.judged(&ready, leave.opening.clone(), &inputs)?;
-        let receipt = work.receipt_after(self.api).await?;
+        let work = self.judged(&ready, leave.opening.clone(), &inputs);
+        let receipt = self.logged(work).await?.decided()?;
         Ok((Base { body: old, row }, receipt))
     }
 
@@ -240,22 +243,30 @@ impl Asked<'_> {
         Ok(ready?)
     }
 
-    /// Has an opening judged; work, of which nothing is done yet, if it is permitted and this agent's. Otherwise the reply, logged.
-    fn judged(
-        &mut self,
-        ready: &Ready,
-        opening: Opening,
-        inputs: &[Option<Inputs<'_>>],
-    ) -> Result<(Work, usize), Obstacle> {
+    /// Has an opening judged: work, of which nothing is done yet.
+    fn judged(&mut self, ready: &Ready, opening: Opening, inputs: &[Option<Inputs<'_>>]) -> Work {
         let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
         let now = self.api.world.unix_millis();
         let ready = Ok(ready.clone());
-        let count = opening.requests.len();
         self.api
             .agent()
             .judge_of(&mut work, &ready, opening, inputs, now);
+        for decision in &mut work.decisions {
+            decision.follows = decision.code == Code::Done;
+        }
+        work
+    }
+
+    /// Has work logged and done. What the request takes up goes with it, and comes back.
+    async fn logged(&mut self, mut work: Work) -> Result<Work, Obstacle> {
         work.room = self.room.take();
-        Ok((work, count))
+        let done = self.api.queue.run(work).await;
+        let mut work = done.ok_or_else(|| {
+            let why = "the agent failed over this request; nothing was released";
+            Obstacle::new(Code::Unavailable, why)
+        })?;
+        self.room = work.room.take();
+        Ok(work)
     }
 
     /// A turn of a ceremony that nothing is logged of.
@@ -314,17 +325,19 @@ impl Asked<'_> {
 
     /// The turn in which a token comes to be: logged before there is a row of it.
     async fn take(&mut self, told: Take) -> Told {
-        let id = told.ceremony;
-        let taken = self.take_logged(told).await;
+        // One that is not at its turn, or is another caller's, is not ended.
+        let (id, part) = (told.ceremony, self.part(&told.ceremony)?);
+        let taken = self.take_logged(told, part).await;
         if taken.is_err() {
             self.api.threshold.ceremonies().end(&id);
         }
         taken
     }
 
-    async fn take_logged(&mut self, told: Take) -> Told {
+    async fn take_logged(&mut self, told: Take, mut part: Box<dyn Part>) -> Told {
         let id = told.ceremony;
-        let mut part = self.part(&id)?;
+        let base = part.base();
+        base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let finished = self.api.aside(move |hands| {
             let made = part.finish(hands, &told);
             made.map(|made| (made, part))
@@ -337,8 +350,9 @@ impl Asked<'_> {
         self.api
             .agent()
             .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
-        work.room = self.room.take();
-        let receipt = work.receipt_after(self.api).await?;
+        let receipt = self.logged(work).await?.decided()?;
+        // What has been ordered since then holds for what follows from it.
+        base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let row = self.api.aside(move |hands| {
             let row = part.row(hands);
             row.map(|row| (row, part))
@@ -371,6 +385,15 @@ impl Asked<'_> {
         Ok(())
     }
 
+    fn is_granted(&self, grants: &[Id]) -> Result<(), Obstacle> {
+        let agent = self.api.agent();
+        let ended = agent.orders.ended();
+        match grants.iter().any(|grant| ended.contains(grant)) {
+            true => Err(Obstacle::refused(REVOKED)),
+            false => Ok(()),
+        }
+    }
+
     /// The first round: messages are decided on, and nonces drawn for them.
     async fn commit(&mut self, told: Commit) -> Told {
         let Commit {
@@ -389,18 +412,16 @@ impl Asked<'_> {
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let each = both(&opening, &messages)?;
-        let (mut work, count) = self.judged(&ready, opening.clone(), &inputs)?;
+        let count = each.len();
+        let mut work = self.judged(&ready, opening.clone(), &inputs);
         if let Some(decision) = work.decisions.first_mut()
-            && decision.code == Code::Done
+            && decision.follows
         {
-            decision.follows = true;
             work.errand = Some(Box::new(Errand::new(body.clone(), row, each)));
         }
-        let mut work = work.done(self.api).await?;
+        let mut work = self.logged(work).await?;
         let errand = work.errand.take();
-        let (checkpoint, proof) = work.decided()?;
-        self.room = work.room.take();
-        let receipt = (checkpoint, proof);
+        let receipt = work.decided()?;
         let Some(errand) = errand else {
             return Err(Obstacle::refused("nothing was drawn"));
         };
@@ -418,15 +439,22 @@ impl Asked<'_> {
                 return Ok(reply);
             }
         };
+        let grants = work.decisions.first().map(|one| one.grants.clone());
         let waiting = Waiting {
             caller: self.who.id,
             session: self.session.id,
             token: body.id,
+            grants: grants.unwrap_or_default(),
             count,
             signer: committed.signer,
         };
         let now = self.api.now();
-        self.api.threshold.pending().keep(request, waiting, now);
+        // Others may have taken the room meanwhile.
+        if !self.api.threshold.pending().keep(request, waiting, now) {
+            let mut obstacle = Obstacle::new(Code::Overloaded, TOO_MANY);
+            obstacle.receipt = Some(Box::new(receipt));
+            return Err(obstacle);
+        }
         let said = Committed::Points(committed.points).encode();
         Ok(with_receipt(said, receipt))
     }
@@ -445,6 +473,7 @@ impl Asked<'_> {
         };
         // What has been ordered since then holds.
         self.is_alive(&waiting.token)?;
+        self.is_granted(&waiting.grants)?;
         let signed = self
             .api
             .aside(move |hands| waiting.signer.sign(hands, &told.commitments));
@@ -455,15 +484,6 @@ impl Asked<'_> {
 type Receipt = (String, Option<evanesce_wire::message::LogProof>);
 
 impl Work {
-    /// Logged, and done.
-    async fn done(self, api: &Api) -> Result<Work, Obstacle> {
-        let done = api.queue.run(self).await;
-        done.ok_or_else(|| {
-            let why = "the agent failed over this request; nothing was released";
-            Obstacle::new(Code::Unavailable, why)
-        })
-    }
-
     /// Its one decision, if it was permitted, by its receipt.
     fn decided(&mut self) -> Result<Receipt, Obstacle> {
         let (code, reason, fault) = match self.decisions.first() {
@@ -481,10 +501,6 @@ impl Work {
         }
         obstacle.receipt = Some(Box::new(receipt));
         Err(obstacle)
-    }
-
-    async fn receipt_after(self, api: &Api) -> Result<Receipt, Obstacle> {
-        self.done(api).await?.decided()
     }
 }
 
@@ -518,10 +534,6 @@ fn both(opening: &Opening, messages: &[Option<Vec<u8>>]) -> Result<Vec<(Id, Vec<
         Ok((formula::request_hash(&[bytes]), signed))
     });
     each.collect()
-}
-
-fn formula_deal(header: &Header, bytes: &[u8]) -> [u8; 32] {
-    mpc::formula::deal(header.kind, bytes)
 }
 
 fn confirm<S: evanesce_threshold::Suite>(

@@ -24,6 +24,7 @@ use evanesce_wire::{FileIdentity, Id, Identity, tls};
 use h2::client::SendRequest;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// An agent's folder.
 pub struct Place {
@@ -105,16 +106,20 @@ impl Caller {
         agent: Id,
         window: u32,
     ) -> SendRequest<Bytes> {
-        let tls = tls::client(self.identity.clone(), agent).unwrap();
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let name = "agent.invalid".try_into().unwrap();
-        let stream = TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+        let stream = self.connect_tls(address, agent).await;
         let handshake = h2::client::Builder::new()
             .initial_window_size(window)
             .handshake(stream);
         let (sender, driver) = handshake.await.unwrap();
         tokio::spawn(driver);
         sender
+    }
+
+    pub async fn connect_tls(&self, address: SocketAddr, agent: Id) -> TlsStream<TcpStream> {
+        let tls = tls::client(self.identity.clone(), agent).unwrap();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let name = "agent.invalid".try_into().unwrap();
+        TlsConnector::from(tls).connect(name, tcp).await.unwrap()
     }
 
     /// Connects and opens a session.

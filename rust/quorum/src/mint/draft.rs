@@ -1,10 +1,12 @@
 //! What is to be minted, judged before anybody is asked.
 
+use std::collections::BTreeMap;
+
 use evanesce_secret::SecretVec;
 use evanesce_suite::{Suite, catalogue};
-use evanesce_token::{Gate, Header, quoted};
+use evanesce_token::{Gate, Header, Malformed, quoted};
 
-use super::MintSpec;
+use super::{MintSpec, PolicyCheck};
 use crate::error::{Code, Error};
 use crate::io::side::Side;
 
@@ -15,23 +17,27 @@ pub(crate) struct Draft {
     pub imported: Option<SecretVec>,
 }
 
-/// Judges the whole specification; says everything that is wrong with it, not just the first thing.
-pub(crate) fn draft(
+/// What every kind of key has, judged: who sits where, until when, under which policy.
+pub(crate) struct Judged {
+    /// Unix seconds.
+    pub now: u64,
+    /// The holder of each seat, in the quorum's order; whole where there are no problems.
+    pub places: Vec<usize>,
+    /// All that is wrong so far.
+    pub problems: Vec<String>,
+    warnings: Vec<String>,
+    unenforceable: Option<String>,
+}
+
+/// Judges what every kind of key has.
+pub(crate) fn judge(
     side: &Side,
-    spec: MintSpec,
-) -> Result<(Draft, Vec<usize>, Vec<String>), Error> {
-    let MintSpec {
-        name,
-        suites,
-        quorum,
-        seats,
-        policy,
-        expires,
-        key,
-        replaces,
-        imported,
-        policy_check,
-    } = spec;
+    quorum: &Gate,
+    seats: &BTreeMap<String, String>,
+    expires: Option<u64>,
+    policy: &str,
+    policy_check: PolicyCheck,
+) -> Result<Judged, Error> {
     let mut problems = Vec::new();
     quorum
         .validate()
@@ -51,67 +57,107 @@ pub(crate) fn draft(
     for seat in seats.keys().filter(|seat| !names.contains(&seat.as_str())) {
         problems.push(format!("the quorum has no seat {}", quoted(seat)));
     }
-    let mut known = Vec::with_capacity(suites.len());
-    for suite in &suites {
-        match evanesce_suite::find(suite) {
-            Some(suite) => known.push(suite),
-            None => problems.push(format!("no suite is named {}", quoted(suite))),
-        }
-    }
     let now = side.world.unix_seconds();
     if expires.is_some_and(|expires| expires <= now) {
         problems.push("the token would have expired already".into());
     }
-    let mut code = Code::BadInput;
-    let mut warnings = Vec::new();
-    match policy_check(&policy) {
-        Ok(more) => warnings = more,
-        Err(why) => {
-            code = if problems.is_empty() {
-                Code::Policy
-            } else {
-                code
-            };
-            problems.push(format!("the policy cannot be enforced: {why}"));
-        }
+    let (mut warnings, unenforceable) = match policy_check(policy) {
+        Ok(warnings) => (warnings, None),
+        Err(why) => (vec![], Some(why)),
+    };
+    if places.len() == names.len() {
+        warnings.extend(margins(side, quorum, &places));
     }
-    if problems.is_empty() {
-        warnings.extend(margins(side, &quorum, &places));
+    Ok(Judged {
+        now,
+        places,
+        problems,
+        warnings,
+        unenforceable,
+    })
+}
+
+impl Judged {
+    /// Who sits where, and what is worth a second thought; or everything that is wrong, not just the first thing;
+    /// `header` is what is wrong with the header made of it.
+    pub fn settle(
+        mut self,
+        header: Result<(), Malformed>,
+    ) -> Result<(Vec<usize>, Vec<String>), Error> {
+        let mut code = Code::BadInput;
+        if let Some(why) = self.unenforceable {
+            if self.problems.is_empty() {
+                code = Code::Policy;
+            }
+            self.problems
+                .push(format!("the policy cannot be enforced: {why}"));
+        }
+        self.problems.extend(header.err().map(|e| e.0));
+        if self.problems.is_empty() {
+            return Ok((self.places, self.warnings));
+        }
+        Err(Error::new(
+            code,
+            self.problems.join("; "),
+            "Nothing was asked of any agent.",
+        ))
+    }
+}
+
+/// Judges the whole specification.
+pub(crate) fn draft(
+    side: &Side,
+    spec: MintSpec,
+) -> Result<(Draft, Vec<usize>, Vec<String>), Error> {
+    let MintSpec {
+        name,
+        suites,
+        quorum,
+        seats,
+        policy,
+        expires,
+        key,
+        replaces,
+        imported,
+        policy_check,
+    } = spec;
+    let mut judged = judge(side, &quorum, &seats, expires, &policy, policy_check)?;
+    let mut known = Vec::with_capacity(suites.len());
+    for suite in &suites {
+        match evanesce_suite::find(suite) {
+            Some(suite) => known.push(suite),
+            None => {
+                let problem = format!("no suite is named {}", quoted(suite));
+                judged.problems.push(problem);
+            }
+        }
     }
     let (mut fresh_key, mut nonce) = ([0; 32], [0; 32]);
     side.world.random(&mut fresh_key);
     side.world.random(&mut nonce);
-    let key = key.unwrap_or(fresh_key);
     let header = Header {
-        key,
+        key: key.unwrap_or(fresh_key),
         nonce,
         name,
         suites,
         quorum,
         policy,
-        created: now,
+        created: judged.now,
         expires,
         replaces,
     };
-    if problems.is_empty() {
-        problems.extend(header.validate(catalogue()).err().map(|e| e.0));
-    }
-    if problems.is_empty() {
-        return Ok((
-            Draft {
-                header,
-                suites: known,
-                imported,
-            },
-            places,
-            warnings,
-        ));
-    }
-    Err(Error::new(
-        code,
-        problems.join("; "),
-        "Nothing was asked of any agent.",
-    ))
+    // A suite that nobody knows would be named twice.
+    let valid = match judged.problems.is_empty() {
+        true => header.validate(catalogue()),
+        false => Ok(()),
+    };
+    let (places, warnings) = judged.settle(valid)?;
+    let draft = Draft {
+        header,
+        suites: known,
+        imported,
+    };
+    Ok((draft, places, warnings))
 }
 
 /// What is worth a second thought about who holds what.

@@ -17,11 +17,11 @@ use tokio::spawn;
 use tokio::time::Instant;
 
 use super::{Answered, ask, leave, row_of, whole};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::fault::{Fault, Trouble};
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
-use crate::mint::draft::margins;
+use crate::mint::draft::judge;
 use crate::mint::{PolicyCheck, Words, reach, unfinished};
 
 /// What key is to be made.
@@ -85,7 +85,7 @@ pub(crate) async fn create(
     })
 }
 
-/// Judges the whole specification; says everything that is wrong with it.
+/// Judges the whole specification.
 fn draft(side: &Side, spec: ThresholdSpec) -> Result<(Header, Vec<usize>, Vec<String>), Error> {
     let ThresholdSpec {
         kind,
@@ -98,45 +98,14 @@ fn draft(side: &Side, spec: ThresholdSpec) -> Result<(Header, Vec<usize>, Vec<St
         replaces,
         policy_check,
     } = spec;
-    let mut problems = Vec::new();
-    quorum
-        .validate()
-        .map_err(|e| Error::new(Code::BadInput, e.0, "See how quorums are written."))?;
-    let names = quorum.seats();
-    let mut places: Vec<usize> = Vec::with_capacity(names.len());
-    for seat in &names {
-        let holder = seats.get(*seat).map_or(*seat, String::as_str);
-        match side.directory.by_name(holder) {
-            Some(place) if places.contains(&place) => problems.push(format!(
-                "seat {seat}: {} sits already, and would count twice",
-                quoted(holder)
-            )),
-            Some(place) => places.push(place),
-            None => problems.push(format!(
-                "seat {seat}: no agent named {} is in the quorum file",
-                quoted(holder)
-            )),
+    let mut judged = judge(side, &quorum, &seats, expires, &policy, policy_check)?;
+    for (seat, place) in judged.places.iter().enumerate() {
+        if judged.places[..seat].contains(place) {
+            judged.problems.push(format!(
+                "{} has two seats, and would count twice",
+                quoted(&side.directory.all()[*place].name)
+            ));
         }
-    }
-    for seat in seats.keys().filter(|seat| !names.contains(&seat.as_str())) {
-        problems.push(format!("the quorum has no seat {}", quoted(seat)));
-    }
-    let now = side.world.unix_seconds();
-    if expires.is_some_and(|expires| expires <= now) {
-        problems.push("the token would have expired already".into());
-    }
-    let (mut code, mut warnings) = (Code::BadInput, Vec::new());
-    match policy_check(&policy) {
-        Ok(more) => warnings = more,
-        Err(why) => {
-            if problems.is_empty() {
-                code = Code::Policy;
-            }
-            problems.push(format!("the policy cannot be enforced: {why}"));
-        }
-    }
-    if problems.is_empty() {
-        warnings.extend(margins(side, &quorum, &places));
     }
     let (mut key, mut nonce) = ([0; 32], [0; 32]);
     side.world.random(&mut key);
@@ -149,19 +118,12 @@ fn draft(side: &Side, spec: ThresholdSpec) -> Result<(Header, Vec<usize>, Vec<St
         suite,
         quorum,
         policy,
-        created: now,
+        created: judged.now,
         expires,
         replaces,
     };
-    problems.extend(header.validate().err().map(|e| e.0));
-    match problems.is_empty() {
-        true => Ok((header, places, warnings)),
-        false => Err(Error::new(
-            code,
-            problems.join("; "),
-            "Nothing was asked of any agent.",
-        )),
-    }
+    let (places, warnings) = judged.settle(header.validate())?;
+    Ok((header, places, warnings))
 }
 
 /// The ceremony, up to the point where every holder has signed that it has its share.

@@ -28,8 +28,10 @@ use crate::io::side::Side;
 use crate::operation::{Job, Outcome, OwnedInput};
 use crate::verdict;
 
-/// A holder that has said nothing for this long is late, and another is asked beside it.
+/// A holder that has said nothing for this long is late, and another is asked beside it; longer where the way is.
 const LATE: Duration = Duration::from_millis(150);
+/// How many times as long as it usually takes is late.
+const LATER: u32 = 4;
 
 /// Messages to be signed under one decision of each agent: if one is refused, none is signed.
 pub struct ThresholdOperation {
@@ -149,8 +151,20 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
         }
     }
     let mut receipts = Vec::new();
+    let (mut slow, mut doublings) = (Vec::new(), 0);
     loop {
-        let ready = commitments(side, work, group.t(), &mut out).await?;
+        let began = Instant::now();
+        let ready = match commitments(side, work, group.t(), &mut out).await {
+            Ok(ready) => ready,
+            // With nobody else left, whoever was only slow is asked again, and given more time.
+            Err(_) if !slow.is_empty() && Instant::now() < work.until => {
+                slow.drain(..).for_each(|seat| drop(out.remove(&seat)));
+                doublings += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let patience = (began.elapsed().max(LATE) * LATER).saturating_mul(1 << doublings);
         let mut bad = |seat: u32, down: &Down| {
             out.insert(seat, (down.trouble, fault(side, token, seat, down)));
         };
@@ -172,10 +186,13 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
             }
         };
         receipts.extend(ready.values().filter_map(|one| one.receipt.clone()));
-        let shares = match shares(side, work, &ready, &places).await {
+        let shares = match shares(side, work, &ready, &places, patience).await {
             Ok(shares) => shares,
             Err(failed) => {
                 for (seat, down) in failed {
+                    if down.trouble == Trouble::Slow {
+                        slow.push(seat);
+                    }
                     bad(seat, &down);
                 }
                 continue;
@@ -252,11 +269,14 @@ async fn commitments(
         })
         .collect();
     waiting.sort_unstable();
+    let ways = waiting.iter().take(t).map(|(way, _)| *way);
+    let way = ways.filter(|way| *way < Duration::MAX).max();
+    let usual = LATE.max(way.unwrap_or_default() * LATER);
     let mut waiting = waiting.into_iter().map(|(_, seat)| seat);
     let mut running = JoinSet::new();
     let mut under_way = BTreeSet::new();
     let mut ready: BTreeMap<u32, Ready> = BTreeMap::new();
-    let mut late = Instant::now() + LATE;
+    let mut late = Instant::now() + usual;
     let mut want = t;
     loop {
         while under_way.len() + ready.len() < want {
@@ -272,7 +292,7 @@ async fn commitments(
             ended = running.join_next() => ended,
             () = sleep_until(late) => {
                 // Somebody is late: one more is asked.
-                late = Instant::now() + LATE;
+                late = Instant::now() + usual;
                 want += 1;
                 continue;
             }
@@ -381,14 +401,13 @@ async fn shares(
     work: &Arc<Work>,
     ready: &BTreeMap<u32, Ready>,
     places: &[Vec<Place>],
+    patience: Duration,
 ) -> Result<Shares, Vec<(u32, Down)>> {
     // Where others could sign in its place, a silent one is not waited for until the end.
     let spare = work.token.rows.len() > ready.len();
-    let patience = Instant::now() + LATE * 4;
-    let until = if spare {
-        patience.min(work.until)
-    } else {
-        work.until
+    let until = match Instant::now().checked_add(patience) {
+        Some(until) if spare => until.min(work.until),
+        _ => work.until,
     };
     let mut running = JoinSet::new();
     for (seat, one) in ready {

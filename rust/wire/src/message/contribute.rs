@@ -1,7 +1,7 @@
 //! `contribute`, `check` and `retire`: openings asked of an agent, and its answers.
 
-use evanesce_token::Malformed;
 use evanesce_token::cbor::{Reader, Writer};
+use evanesce_token::{Malformed, Row};
 
 use super::{CHECKPOINT, Evidence, LogProof, SEATS, TEXT, decode, hashes, read_seat};
 use crate::session::SEALED_SHARE;
@@ -183,6 +183,36 @@ pub struct SeatRow {
     pub correction: [u8; 32],
 }
 
+impl SeatRow {
+    /// Of a token's row, without its signature.
+    pub fn of(seat: u32, row: &Row) -> Self {
+        Self {
+            seat,
+            holder: row.holder,
+            epoch: row.epoch,
+            correction: row.correction,
+        }
+    }
+
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(4);
+        w.key("seat").uint(self.seat.into());
+        w.key("epoch").uint(self.epoch);
+        w.key("holder").bytes(&self.holder);
+        w.key("correction").bytes(&self.correction);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
+        Ok(Self {
+            seat: read_seat(m.field("seat")?)?,
+            epoch: m.field("epoch")?.uint()?,
+            holder: m.field("holder")?.bytes_n()?,
+            correction: m.field("correction")?.bytes_n()?,
+        })
+    }
+}
+
 impl Context {
     pub(super) fn write(&self, w: &mut Writer) {
         match self {
@@ -266,11 +296,7 @@ impl Opening {
         w.map(5);
         w.key("rows").array(self.rows.len());
         for row in &self.rows {
-            w.map(4);
-            w.key("seat").uint(row.seat.into());
-            w.key("epoch").uint(row.epoch);
-            w.key("holder").bytes(&row.holder);
-            w.key("correction").bytes(&row.correction);
+            row.write(w);
         }
         w.key("salts").array(self.salts.len());
         for salt in &self.salts {
@@ -287,15 +313,7 @@ impl Opening {
 
     pub(super) fn read(r: &mut Reader<'_>, contexts: usize) -> Result<Self, Malformed> {
         let mut m = r.map(&["rows", "salts", "context", "evidence", "requests"])?;
-        let rows = m.field("rows")?.list(1..=SEATS, |r| {
-            let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
-            Ok(SeatRow {
-                seat: read_seat(m.field("seat")?)?,
-                epoch: m.field("epoch")?.uint()?,
-                holder: m.field("holder")?.bytes_n()?,
-                correction: m.field("correction")?.bytes_n()?,
-            })
-        })?;
+        let rows = m.field("rows")?.list(1..=SEATS, SeatRow::read)?;
         let salts = m
             .field("salts")?
             .list(0..=limits::REQUESTS_PER_OPENING, |r| {

@@ -17,7 +17,7 @@ pub use sign::{Commit, Committed, Place, Sign};
 use evanesce_token::Malformed;
 use evanesce_token::cbor::{Reader, Writer};
 
-use super::{Context, SEATS, SIGNATURE, SeatRow, read_seat};
+use super::{Context, SEATS, SIGNATURE};
 
 /// Bytes of the longest point.
 const POINT: usize = 33;
@@ -35,24 +35,6 @@ fn read_signatures(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
     r.list(2..=SEATS, |r| Ok(r.bytes(SIGNATURE)?.to_vec()))
 }
 
-fn write_row(w: &mut Writer, row: &SeatRow) {
-    w.map(4);
-    w.key("seat").uint(row.seat.into());
-    w.key("epoch").uint(row.epoch);
-    w.key("holder").bytes(&row.holder);
-    w.key("correction").bytes(&row.correction);
-}
-
-fn read_row(r: &mut Reader<'_>) -> Result<SeatRow, Malformed> {
-    let mut m = r.map(&["seat", "epoch", "holder", "correction"])?;
-    Ok(SeatRow {
-        seat: read_seat(m.field("seat")?)?,
-        epoch: m.field("epoch")?.uint()?,
-        holder: m.field("holder")?.bytes_n()?,
-        correction: m.field("correction")?.bytes_n()?,
-    })
-}
-
 /// A context that is given whole.
 fn read_whole(r: &mut Reader<'_>) -> Result<Context, Malformed> {
     match Context::read(r)? {
@@ -63,7 +45,7 @@ fn read_whole(r: &mut Reader<'_>) -> Result<Context, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Code, Evidence, Opening, SeatFault};
+    use super::super::{Code, Evidence, Opening, SeatFault, SeatRow};
     use super::*;
     use crate::parcel::Sealed;
 

@@ -5,7 +5,7 @@ use evanesce_token::hash::th;
 use evanesce_token::limits::TOKEN_BYTES;
 
 use super::super::{Context, Opening, SEATS, SIGNATURE, SeatRow, decode, hashes, read_seat};
-use super::{ANNOUNCEMENT, POINT, read_row, read_signatures, read_whole, signatures, write_row};
+use super::{ANNOUNCEMENT, POINT, read_signatures, read_whole, signatures};
 use crate::parcel::Sealed;
 use crate::{Id, WireError};
 
@@ -424,7 +424,7 @@ impl Confirm {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(2);
-        write_row(w.key("row"), &self.row);
+        self.row.write(w.key("row"));
         w.key("context");
         self.context.write(&mut w);
         w.into_bytes()
@@ -434,7 +434,7 @@ impl Confirm {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode("confirm", bytes, |r| {
             let mut m = r.map(&["row", "context"])?;
-            let row = read_row(m.field("row")?)?;
+            let row = SeatRow::read(m.field("row")?)?;
             let context = read_whole(m.field("context")?)?;
             Ok(Self { context, row })
         })
