@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evanesce import _core, _planned
+from evanesce import _core, _files, _planned
 from evanesce._begun import once
 from evanesce._heal import Changes, Reshare, refusal, reshare
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
@@ -116,6 +116,13 @@ class Connection:
             raise translate(e) from None
         return self._kept(core, receipts, [*warnings, *spent_twice(Policy(order.policy), order.quorum)])
 
+    def refresh_shares_to(
+        self, token: Token, path: str | os.PathLike[str], model: Model | None, force: bool, changes: Changes
+    ) -> Renewal:
+        if not force and Path(path).exists():
+            raise _files.exists(Path(path))
+        return self.refresh_shares(token, lambda new: new.save(path, force=force), model, changes)
+
     def refresh_shares(
         self, token: Token, save: Callable[[Token], None], model: Model | None, changes: Changes
     ) -> Renewal:
@@ -204,7 +211,7 @@ class Connection:
             dead, rows, receipts, salt = self.core.retire(token.core, settled)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt or b"")
+        return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt)
 
     def planned(self, asked: Request, approvals: Iterable[Approval]) -> Check | Healed | Retirement:
         """What was requested of a token as a whole, with what people have approved."""

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
 from evanesce._heal import Changes, reshare
+from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Agent
+from evanesce.policy import Policy
 from evanesce.tokens import Token
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[byt
         )
     except _core.CoreError as e:
         raise translate(e) from None
+    new = _core.read_header(made)
+    warnings += [*shared_seats(order.seats), *spent_twice(Policy(new["policy"]), new["quorum"])]
     ids = {agent.name: agent.id for agent in agents}
     return made, {seat: ids[name] for seat, name in order.seats.items()}, warnings
 
@@ -106,11 +110,19 @@ def _short(text: str) -> str:
 
 
 def check(asked: Request) -> None:
-    """Raises `bad-input` for what is no plan for this token."""
+    """Raises `bad-input` for what is no plan for this token, `unsupported` where its key is never put together."""
+    if asked.token.model != "regen":
+        raise error(
+            "unsupported",
+            f"people cannot be asked to {asked.action} a token of model {asked.token.model}",
+            "To end it is an order, which carries no approvals: `evanesce key revoke`.",
+        )
     if asked.suite or asked.aad or asked.length or asked.shown:
         raise _wrong(f"to {asked.action} has no suite and no content of its own")
     if not all(_HOLDER.fullmatch(holder) for holder in asked.seats.values()):
         raise _wrong("a holder's id is 64 hex digits")
+    if asked.crowded and asked.action != "repair":
+        raise _wrong(f"to {asked.action} takes nobody a second time")
     token = asked.token
     if asked.action == "reshare":
         new = read(asked)

@@ -149,7 +149,7 @@ def asked_here(reference: str, request: Request, home: Path) -> bool:
     asked = home / "asked"
     known = {path.name for path in asked.glob(f"{reference}*")} if _REFERENCE.fullmatch(reference) else set()
     if known and request.id not in known:
-        raise _another(request.id, f"this home asked for {' and '.join(sorted(known))}")
+        raise _another(reference, f"it is request {request.id}, and this home asked for {' or '.join(sorted(known))}")
     path = asked / request.id
     if not path.exists():
         return False
@@ -159,8 +159,8 @@ def asked_here(reference: str, request: Request, home: Path) -> bool:
 
 
 def forget(home: Path, now: float | None = None) -> None:
-    """Removes what was kept of requests over `LASTS` ago, the grants that they were to be asked under too. Not what was
-    begun: a header's nonce is good for one mint, whenever (an empty file each)."""
+    """Removes what was kept of requests over `LASTS` ago, grants and places too. Not what was begun (an empty file
+    each): a header's nonce is good for one mint, whenever that was."""
     before = (time.time() if now is None else now) - LASTS
     asked = home / "asked"
     for path in (each for folder in (asked, asked / "grants", asked / "places") for each in folder.glob("*")):
@@ -171,8 +171,10 @@ def forget(home: Path, now: float | None = None) -> None:
 
 
 def _mark(request: Request) -> str:
-    """What is asked for, whole: an id is a part of the input digest, which does not cover the token."""
-    return f"token {request.token.id}\ninput {request.input.hex()}\n"
+    """What is asked for, whole: an id is a part of the input digest, which does not cover the token, nor that a new
+    holder may sit in it already."""
+    crowded = "crowded\n" if request.crowded else ""
+    return f"token {request.token.id}\ninput {request.input.hex()}\n{crowded}"
 
 
 def _load(path: Path, home: Path) -> Kept:

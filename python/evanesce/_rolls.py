@@ -110,8 +110,8 @@ class Rolls:
         """The rolls of these other agents, each by its name or id. Raises `not-found` for one that has no roll here,
         and `usage` for this agent itself and for a name that several have."""
         found = []
+        rolls = [own, *self.others(own.agent)]
         for word in words:
-            rolls = [own, *self.others(own.agent)]
             meant = [roll for roll in rolls if word == roll.agent] or [roll for roll in rolls if word == roll.name]
             if len(meant) > 1:
                 ids = ", ".join(roll.agent for roll in meant)

@@ -42,6 +42,7 @@ from evanesce.results import (
     Mac,
     Macs,
     OrderResult,
+    Renewal,
     Retirement,
     Secret,
     Signature,
@@ -119,6 +120,18 @@ class AsyncClient:
         connection = self._open()
         order = threshold(connection.agents, name, suite, model, terms)
         return await asyncio.to_thread(connection.create_threshold, order)
+
+    async def refresh_shares(
+        self,
+        token: Token,
+        path: str | os.PathLike[str],
+        model: Model | None = None,
+        *,
+        force: bool = False,
+        **changes: Unpack[Changes],
+    ) -> Renewal:
+        """As `Client.refresh_shares`."""
+        return await asyncio.to_thread(self._open().refresh_shares_to, token, path, model, force, changes)
 
     async def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
         """As `Client.import_key`."""

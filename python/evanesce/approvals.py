@@ -145,6 +145,8 @@ class Request:
     """Who is seated: seat → agent id (64 hex digits). Of a reshare every seat of the new token, of a repair the one."""
     crowded: bool = False
     """Of a repair: even if the new holder sits in the token already."""
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Of a reshare, what a mint would warn of, for whoever asks; no part of the request."""
 
     @classmethod
     def to_open(cls, token: Token, caller: str, *, word: str = "") -> Request:
@@ -157,8 +159,9 @@ class Request:
     ) -> Request:
         """That the key be minted anew (`Client.reshare`; with no `changes` a refresh), under a header that is settled
         here and now: it is good for one mint. `agents`: the quorum file's. Raises `bad-input`, `policy`."""
-        header, seats, _ = _planned.header(agents, token, changes)
-        return cls(token, "reshare", "", caller, header, word=word, seats=seats)._checked()
+        header, seats, warnings = _planned.header(agents, token, changes)
+        made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
+        return made._checked()
 
     @classmethod
     def to_repair(

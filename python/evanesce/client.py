@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from typing_extensions import Buffer
 
-from evanesce import _core, _files, _plan
+from evanesce import _core, _plan
 from evanesce._connect import Connection, milliseconds, unless_alone
 from evanesce._heal import Changes
 from evanesce._mint import Model, Source, Terms, mint, threshold
@@ -132,9 +131,7 @@ class Client:
         `model` turns shares that are kept into regenerated ones: the old ones are removed, once all holders have signed
         that they have the new ones and the token is durable at `path`. Of `changes`, policy and expires. Revoke the old
         token then. Raises `refused`, `role`, `quorum-not-met`, `unpinned`, `exists`."""
-        if not force and Path(path).exists():
-            raise _files.exists(Path(path))
-        return self._open().refresh_shares(token, lambda new: new.save(path, force=force), model, changes)
+        return self._open().refresh_shares_to(token, path, model, force, changes)
 
     def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:
         """Mints a token around an existing key: PKCS#8 (PEM or DER), or raw bytes for a symmetric suite.

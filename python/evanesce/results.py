@@ -389,8 +389,8 @@ class Retirement:
     """The tombstoned seats block: no sufficient set remains without them (PROTOCOL §9)."""
     seats: tuple[RetiredSeat, ...]
     receipts: tuple[Receipt, ...]
-    salt: bytes = b""
-    """Of the input digest, 32 bytes; none where an order did it, as for keys that are never put together."""
+    salt: bytes | None
+    """Of the input digest, 32 bytes; None where an order did it, as for keys that are never put together."""
 
     @property
     def missing(self) -> tuple[RetiredSeat, ...]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -22,9 +26,8 @@ def test_a_key_is_made_in_the_token_and_stays_there_by_its_own_word(softhsm: Pla
             found = client.custody.describe(reference)
             assert found["kind"] == "p256"
             assert found["non_extractable"] is True
-    # NSS keeps no CKA_ALWAYS_SENSITIVE for keys of its database: it says no more than it can.
-    with softhsm.client() as client:
-        assert client.custody.describe(f"{softhsm.prefix}key-1")["model"] == "hsm"
+            # NSS keeps no CKA_ALWAYS_SENSITIVE for keys of its database: it says no more than it can.
+            assert found["never_left"] is (place is softhsm)
 
 
 def test_a_module_is_described_by_what_it_was_found_to_do(softhsm: Place) -> None:
@@ -65,15 +68,27 @@ def test_a_home_with_modules_alone_needs_no_identity_and_says_so_where_one_is_ne
 
 
 def test_a_pin_is_named_and_never_part_of_a_reference_or_an_error(softhsm: Place, tmp_path: Path) -> None:
-    text = (softhsm.home / "hsm.toml").read_text().split("\n\n")[0]
-    (tmp_path / "hsm.toml").write_text(text)
+    (tmp_path / "hsm.toml").write_text((softhsm.home / "hsm.toml").read_text().split("\n\n")[0])
     pin = "9999-not-the-pin"
     private(tmp_path / "pin", f"{pin}\n")
+
+    def refused() -> str:
+        # In a process of its own: in this one the token is logged in to, and reads no PIN any more.
+        done = subprocess.run(
+            [sys.executable, "-m", "evanesce", "mac", "hsm:prod/key", "-m", "m", "--json"],
+            capture_output=True,
+            env=os.environ | softhsm.environment | {"EVANESCE_HOME": str(tmp_path)},
+            timeout=60,
+            check=False,
+        )
+        found = json.loads(done.stdout)["error"]
+        assert done.returncode == 1 and found["code"] in ("element", "config"), found
+        assert pin not in (done.stdout + done.stderr).decode()
+        return str(found["message"])
+
+    assert "PIN" in refused()
     (tmp_path / "pin").chmod(0o644)
-    with Client(tmp_path) as client, pytest.raises(EvanesceError) as caught:
-        client.sign("hsm:prod/key", b"m")
-    # Logged in by another client already; a file that others may read is refused all the same where it is read.
-    assert pin not in str(caught.value)
+    assert str(tmp_path / "pin") in refused()
     with Client(tmp_path) as client, pytest.raises(EvanesceError) as caught:
         client.custody.key("hsm:elsewhere/key")
     assert caught.value.code == "not-found" and "prod" in caught.value.hint

@@ -141,9 +141,37 @@ def test_a_request_about_another_token_is_another_though_its_id_is_the_same(requ
     assert "something else" in caught.value.message
 
 
+def test_that_a_new_holder_may_sit_there_already_is_of_a_repair_alone_and_as_it_was_asked_for(
+    token: Token, tmp_path: Path
+) -> None:
+    asked = Request.to_repair(token, CALLER, token.seats[0].name, "ab" * 32)
+    kept = Requests(tmp_path / "shared").keep(asked, tmp_path)
+    assert asked_here(asked.id, Requests(tmp_path / "shared").find(asked.id, tmp_path).request, tmp_path)
+    # Whoever can write to the folder could say so; no digest covers it.
+    replace(asked, crowded=True).save(kept.folder / "request.json", force=True)
+    with pytest.raises(EvanesceError) as caught:
+        asked_here(asked.id, Requests(tmp_path / "shared").find(asked.id, tmp_path).request, tmp_path)
+    assert "something else" in caught.value.message
+    opening = json.loads(Request.to_open(token, CALLER).encode()) | {"crowded": True}
+    with pytest.raises(EvanesceError) as caught:
+        Request.decode(json.dumps(opening).encode())
+    assert caught.value.code == "bad-input" and "second time" in caught.value.message
+
+
 @pytest.mark.parametrize("holder", ["agent-6", "", "AB" * 32, "ab " * 32, "ab" * 31, "ab" * 32 + "\n"], ids=repr)
 def test_a_holder_that_is_no_id_is_refused_in_words(token: Token, holder: str) -> None:
     with pytest.raises(EvanesceError) as refused:
         Request.to_repair(token, CALLER, token.seats[0].name, holder)
     assert refused.value.code == "bad-input"
     assert "64 hex digits" in refused.value.message
+
+
+def test_people_are_not_asked_about_a_whole_key_that_is_never_put_together() -> None:
+    case = json.loads(VECTORS.with_name("threshold.json").read_text())["cases"][0]
+    token = Token.decode(bytes.fromhex(case["token"]))
+    for asking in (Request.to_retire, Request.to_open):
+        with pytest.raises(EvanesceError) as refused:
+            asking(token, CALLER)
+        assert refused.value.code == "unsupported"
+        assert "key revoke" in refused.value.hint
+    assert Request.to_sign(token, CALLER, b"m").suite == token.suites[0]

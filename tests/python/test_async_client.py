@@ -4,6 +4,7 @@ flight."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evanesce import AsyncClient, EvanesceError, Signature, aio
+from evanesce import AsyncClient, Client, EvanesceError, Signature, aio
 from evanesce._core import CoreError
 from evanesce.errors import error
 
@@ -362,3 +363,16 @@ def test_deadlines_are_in_seconds(client: AsyncClient) -> None:
 
     asyncio.run(story())
     assert core(client).submitted[0][0][2] == 250
+
+
+def test_both_clients_have_the_same_verbs_with_the_same_arguments() -> None:
+    def verbs(client: type) -> dict[str, list[inspect.Parameter]]:
+        functions = inspect.getmembers(client, inspect.isfunction)
+        return {name: list(inspect.signature(verb).parameters.values()) for name, verb in functions if name[0] != "_"}
+
+    assert verbs(AsyncClient) == verbs(Client)
+
+    def properties(client: type) -> list[str]:
+        return [name for name, _ in inspect.getmembers(client, lambda member: isinstance(member, property))]
+
+    assert properties(AsyncClient) == properties(Client)

@@ -429,6 +429,10 @@ def test_what_waits_for_people_is_asked_for_and_what_no_order_can_reach_is_warne
     left = caller.try_("key", "retire", made["file"], "--yes")
     assert left.status == 2
     assert "--ask" in left.err
+    # Of a new policy and quorum it is said before people are asked.
+    told = caller.run("key", "reshare", made["file"], "--quorum", "1 of (agent-1, agent-2)", "--ask", "--json")
+    assert [warning for warning in told.json["warnings"] if "which orders do not carry" in warning], told.json
+    assert [warning for warning in told.json["warnings"] if "used twice" in warning], told.json
 
 
 def test_a_delegate_completes_what_the_policy_lets_its_grantor_do_with_approvals(

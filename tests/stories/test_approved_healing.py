@@ -183,8 +183,10 @@ def test_a_seat_is_given_away_and_the_token_retired_once_two_have_approved(
     request, folder = ask(caller, "key", "retire", path)
     assert all("have every holder tombstone it, for good" in said for said in people.approve(folder))
     with quorum.without("agent-1", "agent-2", "agent-3"):
-        alive = caller.try_("wait", request, "--timeout", "1", "--json")
+        # Long enough that who is there is asked again.
+        alive = caller.try_("wait", request, "--timeout", "3", "--json")
         assert (alive.status, alive.json["dead"]) == (1, False)
+        assert sorted(alive.json["approved_by"]) == ["ceo", "cfo"]
     # What those that were away have not spent, they take.
     dead = caller.run("wait", request, "--timeout", "20", "--json").json
     assert dead["dead"] is True

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from machines import PATIENCE, Machine, Quorum
 
+from evanesce._core import input_digest
 from evanesce.audit.logs import open_all
 from evanesce.audit.receipts import load
 from evanesce.audit.reconcile import reconcile
@@ -318,6 +319,15 @@ def test_seats_and_orders_that_the_caller_did_not_give_are_named(
         ("contribute", ["open"]),
         ("retire", ["retire"]),
     ]
+    # So is that the old token was retired, and another by its own verb: with the salt, what was asked can be shown.
+    spare = tmp_path / "spare.regen"
+    do("spare", "create", "spare", "--suite", "ed25519", "--out", spare)
+    do("retire", "retire", spare, "--yes")
+    for kept in (*load(seen / "refresh"), *load(seen / "retire")):
+        for action, suite, digest in kept.operations:
+            if action == "retire":
+                (salt,) = kept.salts
+                assert input_digest(salt, action, suite, []).hex() == digest
     other.fail(1, "exists", "key", "revoke", token, "--yes", "--receipts", seen / "revoke")
 
     # Whoever has the identity mints, and freezes what it minted.

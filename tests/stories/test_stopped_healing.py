@@ -250,6 +250,18 @@ def test_what_would_go_unheeded_is_refused(caller: Machine, policy: Path) -> Non
         ("key", "retire", path, "--yes", "--word", "why"),
     ):
         assert caller.fail(1, "usage", *words).error["hint"]
+    receipts, deadline, out = ("--receipts", caller.home / "r"), ("--deadline", "500"), ("--out", caller.home / "o")
+    for verb, *options in (
+        (("check", path, "--open"), deadline),
+        (("quorum", "drill", path, "--open"), deadline),
+        (("key", "refresh", path), ("--armor",), ("--force",), ("--retire-old",), out, receipts, deadline),
+        (("key", "reshare", path, "--expires", "90d"), ("--armor",), ("--retire-old",), out, receipts, deadline),
+        (to_repair(path), receipts, deadline),
+        (("key", "retire", path), ("--yes",), ("--force",), receipts, deadline),
+    ):
+        for option in options:
+            refused = caller.fail(1, "usage", *verb, "--ask", *option).error
+            assert str(option[0]) in refused["message"], verb
     assert path.read_bytes() == before
 
 

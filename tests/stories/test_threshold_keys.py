@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from machines import Machine
 
-from evanesce import AsyncClient, Client, EvanesceError, Token, verify
+from evanesce import AsyncClient, Client, EvanesceError, Request, Token, verify
 from evanesce._mint import Model
 
 SUITES = ("frost-ed25519", "frost-secp256k1-tr")
@@ -115,6 +115,7 @@ def test_both_clients_sign_and_say_what_such_a_key_does_not_do(caller: Machine) 
             lambda: client.check(token, open=True),
             lambda: client.create("x", SUITES[:1]),
             lambda: client.create_threshold("x", "ed25519"),
+            lambda: client.perform(Request(token, "retire", "", client.caller_id, b"")),
         ):
             with pytest.raises(EvanesceError) as caught:
                 doing()
@@ -161,4 +162,14 @@ def test_kept_shares_become_regenerated_ones_of_the_same_key(caller: Machine, tm
     assert new.public_key() == before.public_key(trust_token=True)
     caller.run("sign", out, message, "--out", tmp_path / "signature")
     assert accepts(new, b"m", (tmp_path / "signature").read_bytes())
+
+    async def again() -> Token:
+        async with AsyncClient(caller.home) as client:
+            with pytest.raises(EvanesceError, match="exists"):
+                await client.refresh_shares(new, out)
+            return (await client.refresh_shares(new, tmp_path / "newer.regen")).token
+
+    newer = asyncio.run(again())
+    assert newer == Token.load(tmp_path / "newer.regen") and newer.replaces == new.id
+    assert newer.public_key() == new.public_key()
     caller.fail(2, "refused", "sign", old, message, "--out", tmp_path / "another")

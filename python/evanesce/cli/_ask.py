@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from evanesce import _requests
+from evanesce._text import printable
 from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App
@@ -30,15 +31,24 @@ def ask_options(function: _options.F) -> _options.F:
     return function
 
 
-def check_asked(ask: bool, word: str, folder: str | None = None) -> None:
-    """Raises `usage` for what would go with a request, where none is made."""
+def check_asked(ask: bool, word: str, folder: str | None, doing: Mapping[str, object]) -> None:
+    """Raises `usage` for what would go with a request, where none is made; and where one is, for what would only go
+    with `doing` it: options, by name, and what was given for them."""
     if not ask and (word or folder is not None):
         raise error("usage", "a word and a folder are a request's", "Say --ask as well, or leave them out.")
+    given = ", ".join(name for name, value in doing.items() if value)
+    if ask and given:
+        raise error(
+            "usage",
+            f"to ask does nothing yet, and has no use for {given}",
+            "Leave it out: `evanesce wait` takes --out, --force, --receipts and --deadline; and the old token's end is "
+            "asked for by itself, with `evanesce key retire --ask`.",
+        )
 
 
 def publish(
     app: App, made: Request, folder: str | None, under: Grant | None = None, place: Path | None = None
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Keeps a request where people find it, and at home what it is to be done under and to. Says what to do next."""
     home = app.home.root
     kept = _requests.root(home, folder).keep(made, home)
@@ -49,7 +59,8 @@ def publish(
     if not app.json:
         click.echo(made.id)
     app.say(f"Those who are asked need {kept.folder}/request.json:\n  evanesce approve {kept.folder} --identity KEY")
-    return {"id": made.id, "folder": str(kept.folder), "text": made.text}
+    app.warn(map(printable, made.warnings))
+    return {"id": made.id, "folder": str(kept.folder), "text": made.text, "warnings": list(made.warnings)}
 
 
 def publish_all(

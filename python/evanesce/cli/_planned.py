@@ -121,7 +121,7 @@ class _Waiting:
         newest = self.newest if kept is None else _as_it_is
         done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until, newest)
         assert isinstance(done, Check | Healed | Retirement)
-        self.people += people
+        self.people += [one for one in people if one not in self.people]
         self.kept_receipts += openings(done.receipts, done.salt)
         return done
 

@@ -65,6 +65,7 @@ def report_retirement(app: App, token: Token, result: Retirement, more: Mapping[
             "token": token.id,
             "dead": result.dead,
             "seats": seats,
+            "salt": result.salt.hex() if result.salt is not None else None,
             "receipts": receipts_json(result.receipts),
             **(more or {}),
         }

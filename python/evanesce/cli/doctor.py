@@ -17,6 +17,7 @@ from evanesce._agentdir import AgentFolder
 from evanesce._text import printable
 from evanesce.cli import _options
 from evanesce.cli._app import App, verb
+from evanesce.custody import Reference, modules
 from evanesce.errors import translate
 
 CLOCK_TOLERANCE = 2.0
@@ -46,11 +47,12 @@ def register(root: click.Group) -> None:
 def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
     """Say what is weak here, and what to do about it.
 
-    Probes memory protection, elements, agents and clocks. Exits 1 if anything is weak.
+    Probes memory protection, elements, PKCS#11 tokens, agents and clocks. Exits 1 if anything is weak.
     """
     findings = [*memory(_core.memory_report())]
     for folder in folders:
         findings += element(Path(folder))
+    findings += tokens(app.home.modules)
     with app.working("asking the agents"):
         findings += agents(app, deadline)
     wanting = sum(finding.verdict in ("weak", "bad") for finding in findings)
@@ -141,6 +143,49 @@ def _element(what: str, label: str, development: bool, weaknesses: list[str]) ->
         yield Finding(what, "weak", f"{label}: {weakness}", "Replace this element: it lets its roots out.")
 
 
+def tokens(path: Path) -> Iterator[Finding]:
+    """The PKCS#11 tokens of `hsm.toml`: whether they can be logged in to, and their keys used. A PIN that is not kept
+    in a file is not asked for here."""
+    if not path.exists():
+        return
+    try:
+        named = modules.read(path)
+    except EvanesceError as e:
+        yield Finding("PKCS#11 tokens", "bad", e.message, e.hint)
+        return
+    for name, module in named.items():
+        what = f"token {name}"
+        if module.pin is not None and module.pin[0] != "file":
+            yield Finding(what, "note", f"not looked at: its PIN is read from a {module.pin[0]}")
+            continue
+        try:
+            token = modules.open_token(path, name)
+            yield Finding(what, "ok", token.token)
+            rows = token.keys()
+            for label, kind, stays, _, leaves in rows:
+                yield _key(f"key {Reference('hsm', name, label)}", token, label, kind, stays, leaves)
+        except EvanesceError as e:
+            yield Finding(what, "bad", e.message, e.hint)
+        except _core.CoreError as e:
+            failure = translate(e)
+            yield Finding(what, "bad", failure.message, failure.hint)
+
+
+def _key(what: str, token: _core.Hsm, label: str, kind: str | None, stays: bool, leaves: str) -> Finding:
+    if kind is None:
+        return Finding(what, "note", "of no kind that is served here")
+    try:
+        token.key(label)
+    except _core.CoreError as e:
+        failure = translate(e)
+        return Finding(what, "bad", failure.message, failure.hint)
+    if stays:
+        return Finding(what, "ok", f"{kind}; it does not leave the token")
+    if leaves == "under a trusted key":
+        return Finding(what, "ok", f"{kind}; it leaves under a key alone that the security officer trusts")
+    return Finding(what, "weak", f"{kind}; whoever has the PIN can have it", "Make another, and destroy this one.")
+
+
 def agents(app: App, deadline: int | None) -> Iterator[Finding]:
     """Reachability, elements, memory and clocks of the agents in the quorum file."""
     try:
@@ -150,7 +195,10 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             if elsewhere:
                 yield from reconstructor(client)
     except EvanesceError as e:
-        yield Finding("agents", "bad", e.message, e.hint)
+        if app.home.modules.exists() and e.code in ("identity", "not-found"):
+            yield Finding("agents", "note", f"none: {e.message}", "Nothing to do where PKCS#11 tokens are all it uses.")
+        else:
+            yield Finding("agents", "bad", e.message, e.hint)
         return
     for answer in answers:
         if answer.report is None:

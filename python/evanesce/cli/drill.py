@@ -86,7 +86,7 @@ def drill(
         raise error("usage", "only an opening is asked for, granted or approved", "Say --open.")
     if ask and approved:
         raise error("usage", "what is asked for now is not approved yet", "Say --ask, and --approved once people have.")
-    check_asked(ask, word, None if approved else folder)
+    check_asked(ask, word, None if approved else folder, {"--deadline": deadline})
     files = [path for reference in tokens for path in token_files(app, reference)]
     if ask:
         granted = Ways.of(app, files, grants, None).grants

@@ -71,9 +71,9 @@ def refresh(
     token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
     `evanesce wait` writes the new token.
     """
+    check_asked(ask, word, folder, _doing(out, armor, retire_old, force, receipts, deadline))
     if ask:
-        return _ask(app, token, pin, trust_token, Changes(), out, retire_old, word, folder)
-    check_asked(ask, word, folder)
+        return _ask(app, token, pin, trust_token, Changes(), word, folder)
     return _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
 
 
@@ -117,10 +117,23 @@ def reshare(
         changes["expires"] = None if expires == "never" else moment(expires, time.time())
     if not changes:
         raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
+    check_asked(ask, word, folder, _doing(out, armor, retire_old, force, receipts, deadline))
     if ask:
-        return _ask(app, token, pin, trust_token, changes, out, retire_old, word, folder)
-    check_asked(ask, word, folder)
+        return _ask(app, token, pin, trust_token, changes, word, folder)
     return _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
+
+
+def _doing(
+    out: str | None, armor: bool, retire_old: bool, force: bool, receipts: str | None, deadline: int | None
+) -> dict[str, object]:
+    return {
+        "--out": out,
+        "--armor": armor,
+        "--retire-old": retire_old,
+        "--force": force,
+        "--receipts": receipts,
+        "--deadline": deadline,
+    }
 
 
 def _ask(
@@ -129,17 +142,9 @@ def _ask(
     pin: str | None,
     trust_token: bool,
     changes: Changes,
-    out: str | None,
-    retire_old: bool,
     word: str,
     folder: str | None,
 ) -> None:
-    if retire_old or out is not None:
-        raise error(
-            "usage",
-            "a request is of one thing, and says nothing of files",
-            "Give --out to `evanesce wait`; ask for the old token's end with `evanesce key retire --ask`.",
-        )
     old = app.token(reference, pin, trust_token)
     old.require_pinned("mint anew", trust_token)
     made = Request.to_reshare(old, own_id(app), read_agents(app.home.quorum), word=word, **changes)
@@ -188,7 +193,7 @@ def _anew(
         retirement = _retire(app, client, old) if retire_old else None
         dead = None if retirement is None else retirement.dead
         if receipts and retirement is not None:
-            keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts)]}, force=True)
+            keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts, retirement.salt)]}, force=True)
     if dead is not False:
         healing.done()
     app.emit(
@@ -295,7 +300,7 @@ def repair(
     passed over: stopped at any point, the same command goes on. (For an element that was stolen: refresh, then
     retire.) Exits 1 or 2 when some could not be repaired.
     """
-    check_asked(ask, word, folder)
+    check_asked(ask, word, folder, {"--receipts": receipts, "--deadline": deadline})
     kept = kept_before(receipts)
     identifiers = {agent.name: agent.id for agent in read_agents(app.home.quorum)}
     gone = identifiers.get(lost, lost.lower())

@@ -340,7 +340,7 @@ def retire(
     deadline: int | None,
 ) -> None:
     """Have every holder tombstone the token, for good. Exits 0 once it is dead, 1 while seats are missing."""
-    check_asked(ask, word, folder)
+    check_asked(ask, word, folder, {"--yes": yes, "--receipts": receipts, "--force": force, "--deadline": deadline})
     check_free([receipts], force)
     loaded = app.token(token, pin, trust_token)
     if ask:
@@ -356,7 +356,7 @@ def retire(
     with app.working("asking the holders to retire it"), app.client(deadline) as client:
         result = client.retire(loaded)
     if receipts:
-        keep(app, receipts, {"openings": openings(result.receipts)}, force)
+        keep(app, receipts, {"openings": openings(result.receipts, result.salt)}, force)
     report_retirement(app, loaded, result)
 
 

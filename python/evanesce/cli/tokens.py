@@ -146,7 +146,7 @@ def check(
     """
     if (ask or grant is not None) and not opening:
         raise error("usage", "only an opening is asked for, or granted", "Say --open.")
-    check_asked(ask, word, folder)
+    check_asked(ask, word, folder, {"--deadline": deadline})
     loaded = app.token(token, pin, trust_token)
     under = None if grant is None else app.grant(grant, loaded)
     if ask:

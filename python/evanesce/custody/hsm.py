@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -40,7 +41,8 @@ FRESH = 10.0
 """Seconds for which the newest version of a key is taken to be the newest. Here, a rotation is seen at once."""
 
 PAUSES = (0.02, 0.2, 0.6)
-"""Seconds after which the newest version is looked for again, where a key that a reference meant did not work."""
+"""Seconds after which the newest version is looked for again, where the key that a reference meant was not found whole
+or did not work."""
 
 _GONE = ("not-found", "element", "unsupported")
 """What is said of a key that is being made or destroyed: SoftHSM shows it with no value, or with invalid attributes."""
@@ -51,14 +53,16 @@ _LABEL = re.compile(r"(.*)@([1-9][0-9]{0,8})", re.DOTALL)
 class HsmKey(Key):
     """One key in a token."""
 
-    def __init__(self, reference: Reference, core: _core.HsmKey, newest: Callable[[], HsmKey] | None = None) -> None:
-        """`newest`: where the newest version is meant, which that is now."""
+    def __init__(self, reference: Reference, core: _core.HsmKey, newest: Newest | None = None) -> None:
+        """`newest`: where the newest version is meant, which that was when it was last looked for."""
         served = tuple(core.suites)
         public = core.public
         pairs = {} if public is None else {suite: public for suite in served}
         super().__init__(Hsm, str(reference), served, pairs)
         self.reference = reference
         self.core = core
+        self.first = time.monotonic()
+        """When this version was first found here."""
         self._newest = newest
 
     def _prepare(self, jobs: Jobs) -> Callable[[], Done]:
@@ -67,23 +71,51 @@ class HsmKey(Key):
 
     def macs(self, messages: Iterable[Buffer], suite: str) -> list[bytes]:
         given = list(messages)
-        return self._with_newest(lambda key: (key or self.core).macs(suite, given))
+        return self._with_newest(lambda key: key.macs(suite, given))
 
-    def _with_newest(self, work: Callable[[_core.HsmKey | None], R]) -> R:
-        key: _core.HsmKey | None = None
-        for pause in PAUSES:
-            try:
-                return _call(work, key)
-            except EvanesceError as e:
-                # Destroyed between being looked up and used; or new, and SoftHSM shows a key before it has its value.
-                if self._newest is None or e.code not in _GONE:
-                    raise
-            time.sleep(pause)
-            key = self._newest().core
-        return _call(work, key)
+    def _with_newest(self, work: Callable[[_core.HsmKey], R]) -> R:
+        return _call(work, self.core) if self._newest is None else self._newest.do(work)
 
     def describe(self) -> dict[str, Any]:
         return {"key": self.uri, "model": "hsm", "kind": self.core.kind, "suites": list(self.suites)}
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest version of a key, whichever that is at the time."""
+
+    model: Hsm
+    reference: Reference
+
+    def do(self, work: Callable[[_core.HsmKey], R]) -> R:
+        """Does it with the version that is kept, and with what is then the newest while that does not work: it may be
+        destroyed between being looked up and used, or new, and SoftHSM shows a key before it has its value."""
+        key: HsmKey | None = None
+
+        def once() -> R:
+            nonlocal key
+            key = self.model.fresh(self.reference) if key is None else self.model.look(self.reference)
+            return _call(work, key.core)
+
+        def final(e: EvanesceError) -> bool:
+            # A key that has been there for so long has its value: what it does not do now it will not do later.
+            whole = key is not None and time.monotonic() - key.first > sum(PAUSES)
+            return (e.code == "unsupported" and whole) or self.model.absent(self.reference, e)
+
+        return _patiently(once, final)
+
+
+def _patiently(once: Callable[[], R], final: Callable[[EvanesceError], bool]) -> R:
+    """What comes of it; tried again while it fails as it may with a key that is being made or destroyed, unless that is
+    final."""
+    for pause in PAUSES:
+        try:
+            return once()
+        except EvanesceError as e:
+            if e.code not in _GONE or final(e):
+                raise
+        time.sleep(pause)
+    return once()
 
 
 class Hsm(Model):
@@ -125,43 +157,40 @@ class Hsm(Model):
         return {action: names for action, names in found.items() if names and action not in cls.refuses}
 
     def key(self, reference: Reference) -> HsmKey:
-        found = self.usable(reference)
+        found = self._find(reference)
         return HsmKey(found.reference, found.core)
 
     def usable(self, reference: Reference) -> HsmKey:
-        _require_label(reference)
-        with self._lock:
-            kept = self._keys.get(reference)
-        if kept is not None and (reference.version is not None or time.monotonic() - kept[0] < FRESH):
-            return kept[1]
-        return self._find(reference)
+        # Of one that is kept its use looks for the newest: that may block, and this may be an event loop.
+        return self._kept(reference) or self._find(reference)
 
     def _find(self, reference: Reference) -> HsmKey:
+        return _patiently(lambda: self.fresh(reference), lambda e: self.absent(reference, e))
+
+    def fresh(self, reference: Reference) -> HsmKey:
+        """As it was at most `FRESH` ago."""
+        return self._kept(reference, FRESH) or self.look(reference)
+
+    def absent(self, reference: Reference, e: EvanesceError) -> bool:
+        """Whether it was not found because there is none."""
+        if reference.version is not None:
+            return True
+        return e.code == "not-found" and not self._versions(self._token(reference.place), reference)
+
+    def look(self, reference: Reference) -> HsmKey:
+        """As the token has it now: the newest that is whole, since one may be being made."""
+        _require_label(reference)
         asked = time.monotonic()
         token = self._token(reference.place)
-        versions: list[int] = []
-        known = reference.version
-        for pause in (*PAUSES, None):
-            try:
-                versions = self._versions(token, reference) if known is None else [known]
-                # The newest that is whole: one may be being made.
-                for version in reversed(versions[1:]):
-                    found = _unless(_GONE, token.key, _label(reference.label, version))
-                    if found is not None:
-                        return self._keep(reference, HsmKey(reference.at(version), found), asked)
-                first = versions[0] if versions else 1
-                found = _call(token.key, _label(reference.label, first))
-                return self._keep(reference, HsmKey(reference.at(first), found), asked)
-            except EvanesceError as e:
-                if (
-                    pause is None
-                    or e.code not in _GONE
-                    or known is not None
-                    or (e.code == "not-found" and not versions)
-                ):
-                    raise
-            time.sleep(pause)
-        raise AssertionError("the last pause is none")
+        versions = self._versions(token, reference) if reference.version is None else [reference.version]
+        for version in reversed(versions[1:]):
+            found = _unless(_GONE, token.key, _label(reference.label, version))
+            if found is not None:
+                return self._keep(reference, HsmKey(reference.at(version), found), asked)
+        first = versions[0] if versions else 1
+        return self._keep(
+            reference, HsmKey(reference.at(first), _call(token.key, _label(reference.label, first))), asked
+        )
 
     def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
@@ -272,7 +301,7 @@ class Hsm(Model):
         if not reference.label:
             return self._describe_module(reference, token)
         # As it is now, not as it was found up to `FRESH` ago: it may have been renewed and destroyed elsewhere.
-        key = self._find(reference)
+        key = _patiently(lambda: self.look(reference), lambda e: self.absent(reference, e))
         rows = {row[0]: row for row in _call(token.keys)}
         found = rows.get(_label(reference.label, key.reference.version or 1))
         if found is None:
@@ -339,11 +368,21 @@ class Hsm(Model):
         self._keep(reference.at(None), key)
         return key
 
+    def _kept(self, reference: Reference, within: float | None = None) -> HsmKey | None:
+        _require_label(reference)
+        with self._lock:
+            asked, key = self._keys.get(reference, (0.0, None))
+        stale = within is not None and reference.version is None and time.monotonic() - asked >= within
+        return None if stale else key
+
     def _keep(self, reference: Reference, key: HsmKey, asked: float | None = None) -> HsmKey:
         """Keeps what a reference means now, as it was when it was `asked`."""
         if reference.version is None:
-            key = HsmKey(key.reference, key.core, functools.partial(self._find, reference))
+            key = HsmKey(key.reference, key.core, Newest(self, reference))
         with self._lock:
+            _, before = self._keys.get(reference, (0.0, None))
+            if before is not None and before.reference == key.reference:
+                key.first = before.first
             self._keys[reference] = (time.monotonic() if asked is None else asked, key)
         return key
 

@@ -277,6 +277,19 @@ pub enum Rerooted {
     ElementUnavailable,
     /// Under the new root the element answered differently the second time.
     Unsteady,
+    /// No share of the token is kept here, of a kind whose shares are (or what is kept cannot be read).
+    NotKept,
+    /// The share could not be written, sealed under the new root.
+    NotWritten,
+}
+
+impl From<ElementError> for Rerooted {
+    fn from(error: ElementError) -> Self {
+        match error {
+            ElementError::EpochNotHeld(_) => Self::EpochNotHeld,
+            _ => Self::ElementUnavailable,
+        }
+    }
 }
 
 /// Masks a seat's share with the pad of epoch `to` in place of that of `from` (PROTOCOL §9, re-root): `correction` is
@@ -295,10 +308,7 @@ pub fn reroot(
         let mut y = [0; 32];
         element
             .evaluate(epoch, &input, &mut y)
-            .map_err(|e| match e {
-                ElementError::EpochNotHeld(_) => Rerooted::EpochNotHeld,
-                _ => Rerooted::ElementUnavailable,
-            })?;
+            .map_err(Rerooted::from)?;
         formula::pad(&y, out);
         Ok(())
     };

@@ -4,14 +4,15 @@
 //! token's file is replaced as a whole, by one whose new row was proven to give the same share and is durable before
 //! it takes the old one's name; whatever stops a roll, both roots are held and every token is as good as before, and the
 //! same call goes on where it ended; a root is destroyed only when told, after a pass of its own has seen every row of
-//! this agent proven under the new one, and is then shown to be gone. Not promised: anything about tokens that
+//! this agent proven under the new one, and no share that it keeps sealed under the old, and is then shown to be gone. Not promised: anything about tokens that
 //! are not in the inventory. Copies made before a root is destroyed lose this agent's seat.
 
 mod inventory;
+mod kept;
 mod pass;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use evanesce_element::pkcs11::{self, Pkcs11Element};
 use evanesce_element::software::RootsFile;
@@ -23,6 +24,7 @@ use crate::config::{Config, ElementSource};
 use crate::disk::{Disk, Folder};
 use crate::error::AgentError;
 use crate::hardware::{module, open_identity, read_by};
+use crate::threshold::Shelf;
 use crate::tombstones::Tombstones;
 use pass::Pass;
 pub use pass::Problem;
@@ -83,10 +85,13 @@ pub fn roll(
         std::io::ErrorKind::WouldBlock => AgentError::InUse(config.folder.display().to_string()),
         _ => storage(config, &e.to_string()),
     })?;
-    let tombstones = Tombstones::open(&folder, "tombstones");
+    let folder = Arc::new(folder);
+    let tombstones = Tombstones::open(&*folder, "tombstones");
     let retired = tombstones
         .map_err(|e| storage(config, &e.to_string()))?
         .retired();
+    let shelf = Shelf::open(folder.clone()).map_err(|e| storage(config, &e.to_string()))?;
+    let shelf = Mutex::new(shelf);
     let files = inventory::files(tokens)?;
 
     let roots = Roots::of(config)?;
@@ -129,6 +134,7 @@ pub fn roll(
         me,
         to,
         retired: &retired,
+        shelf: &shelf,
         write: true,
     };
     pass.run(tokens, &files, &mut rolled, progress)?;
@@ -159,6 +165,9 @@ pub fn roll(
             rolled.problem_count = seen.problem_count;
             return Ok(rolled);
         }
+        let shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        kept::none_needs(old, &shelf, &retired, &config.folder)?;
+        drop(shelf);
         let left = roots.destroy(old, element)?;
         gone(&*left, old, to)?;
         rolled.epochs = left.epochs();

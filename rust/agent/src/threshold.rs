@@ -10,10 +10,12 @@
 //! | a key made, or its shares renewed | `ceremony` |
 //! | messages decided on, and signed | `errand`, `pending` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
+//! | a share moved to another root | `reroot` |
 
 mod ceremony;
 mod errand;
 mod pending;
+mod reroot;
 mod share;
 mod shelf;
 mod verbs;
@@ -29,6 +31,7 @@ use crate::regenerate::Hands;
 use ceremony::Ceremonies;
 pub use errand::Errand;
 use pending::Pending;
+pub use reroot::reroot_share;
 pub use shelf::Shelf;
 
 /// What is under way.

@@ -18,9 +18,6 @@ use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 const INFO: &[u8] = b"evanesce/v1/custodian";
@@ -101,14 +98,7 @@ pub fn create(path: &Path) -> Result<Vec<u8>, CustodianError> {
             path.display()
         )))
     };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(cannot)?;
-    file.write_all(pem.expose()).map_err(cannot)?;
-    file.sync_all().map_err(cannot)?;
+    evanesce_secret::write_new(path, pem.expose()).map_err(cannot)?;
     Ok([&SPKI[..], &public].concat())
 }
 

@@ -612,9 +612,15 @@ impl Reconstructor {
         token: &Token,
         settled: Option<Settled>,
     ) -> PyResult<RetiredAnswer<'py>> {
+        let given = settled.is_some();
         let settled = settle(settled, None)?;
         let token = match &token.0 {
             Kind::First(token) => token.clone(),
+            Kind::Second(_) if given => {
+                let message = "a key that is never put together is ended by an order, which carries no approvals";
+                let hint = "Retire it without: `evanesce key revoke`.";
+                return Err(raise("unsupported", message, hint, Vec::new()));
+            }
             // A share need not be had to end a key that is never put together: an order does.
             Kind::Second(token) => {
                 let versions = vec![token.clone()];

@@ -1,10 +1,10 @@
 //! A secret result on its way to its owner: locked memory with no way to become a Python object.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evanesce_secret::SecretVec;
@@ -77,20 +77,7 @@ impl Secret {
     fn write_file(&self, path: &str) -> PyResult<()> {
         self.with(|value| {
             let cannot = |e: std::io::Error| plain("io", format!("cannot write {path}: {e}"));
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(cannot)?;
-            let written = file
-                .write_all(value.expose())
-                .and_then(|()| file.sync_all());
-            written.map_err(|e| {
-                // Half a secret is of no use to anyone but a thief.
-                let _ = std::fs::remove_file(path);
-                cannot(e)
-            })
+            evanesce_secret::write_new(Path::new(path), value.expose()).map_err(cannot)
         })
     }
 

@@ -6,107 +6,15 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use common::proxy::delaying;
-use common::real::{Five, agents};
+use common::real::agents;
+use common::together::*;
 use common::wait;
 use evanesce_quorum::*;
-use evanesce_suite::Output;
-use evanesce_token::Gate;
 use evanesce_token::mpc::{Kind, Token};
-use evanesce_wire::message::{Command, Evidence};
-use secp256k1::{XOnlyPublicKey, schnorr};
-
-const SUITES: [&str; 2] = ["frost-ed25519", "frost-secp256k1-tr"];
-
-fn spec(kind: Kind, suite: &str, quorum: &str, policy: &str) -> ThresholdSpec {
-    ThresholdSpec {
-        kind,
-        name: "treasury".into(),
-        suite: suite.into(),
-        quorum: Gate::parse(quorum).unwrap(),
-        seats: Default::default(),
-        policy: policy.into(),
-        expires: None,
-        replaces: None,
-        policy_check: Box::new(evanesce_policy::check),
-    }
-}
-
-fn create(five: &Five, kind: Kind, suite: &str, quorum: &str, policy: &str) -> Arc<Token> {
-    let spec = spec(kind, suite, quorum, policy);
-    let made = wait(|done| five.reconstructor.create_threshold(spec, done));
-    let made: ThresholdMinted = made.unwrap_or_else(|e| panic!("{e}"));
-    for receipt in &made.receipts {
-        let entry = receipt.verify().unwrap();
-        assert_eq!(
-            (entry.verb.as_str(), entry.code.as_str()),
-            ("mpc-take", "done")
-        );
-        assert_eq!(entry.token, *made.token.id());
-    }
-    assert_eq!(made.receipts.len(), made.token.rows.len());
-    Arc::new(made.token)
-}
+use evanesce_wire::message::Command;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn sign(five: &Five, token: &Arc<Token>, inputs: Vec<OwnedInput>) -> Result<Outcome, Error> {
-    sign_at(&five.reconstructor, token, inputs, None)
-}
-
-fn sign_at(
-    reconstructor: &Reconstructor,
-    token: &Arc<Token>,
-    inputs: Vec<OwnedInput>,
-    deadline: Option<Duration>,
-) -> Result<Outcome, Error> {
-    let suite = &token.body.header.suite;
-    let operation = ThresholdOperation {
-        token: token.clone(),
-        jobs: inputs
-            .into_iter()
-            .map(|input| Job::new(suite, input))
-            .collect(),
-        deadline,
-        evidence: Evidence::default(),
-    };
-    wait(|done| reconstructor.sign_together(operation, done))
-}
-
-fn message(message: &[u8]) -> OwnedInput {
-    OwnedInput::Sign {
-        message: message.to_vec(),
-    }
-}
-
-/// Libraries that share no code with FROST's.
-fn verifies(token: &Token, message: &[u8], output: &Output) -> bool {
-    let Output::Public(signature) = output else {
-        return false;
-    };
-    let point = &token.body.vector[0];
-    match token.body.header.suite.as_str() {
-        "frost-ed25519" => UnparsedPublicKey::new(&ED25519, point)
-            .verify(message, signature)
-            .is_ok(),
-        _ => {
-            let key = XOnlyPublicKey::from_byte_array(point[1..].try_into().unwrap()).unwrap();
-            let signature = schnorr::Signature::from_byte_array(signature[..].try_into().unwrap());
-            schnorr::verify(&signature, message, &key).is_ok()
-        }
-    }
-}
-
-/// Files of shares that an agent keeps.
-fn kept(five: &Five, agent: usize) -> usize {
-    let folder = five.folder.path().join(format!("s{agent}/shares"));
-    std::fs::read_dir(folder).map_or(0, |files| files.count())
-}
-
-fn stop(five: &mut Five, agent: usize) {
-    drop(five.agents[agent].take());
-}
 
 #[test]
 fn a_key_is_made_among_agents_and_its_signatures_are_those_of_any_other_key() {
@@ -165,13 +73,13 @@ fn whoever_is_away_or_not_what_it_was_is_named_and_others_sign() {
     }
     let quorum = "2 of (s0, s1, s2, s3)";
     let token = create(&five, Kind::Regenerated, SUITES[1], quorum, "");
-    stop(&mut five, 0);
-    stop(&mut five, 2);
+    five.stop(0);
+    five.stop(2);
     for _ in 0..2 {
         let signed = sign(&five, &token, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
         assert!(verifies(&token, b"m", &signed.outputs[0]));
     }
-    stop(&mut five, 3);
+    five.stop(3);
     let error = sign(&five, &token, vec![message(b"m")]).err().unwrap();
     assert_eq!(error.code, Code::QuorumNotMet, "{error}");
     assert!(error.faults.len() >= 2, "{error}");
@@ -258,7 +166,7 @@ fn an_order_ends_or_stops_a_key_and_what_was_kept_of_it_is_gone() {
 fn nothing_is_left_of_a_key_that_not_all_would_make() {
     let mut five = agents(3, &[]);
     let whole = spec(Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", "");
-    stop(&mut five, 1);
+    five.stop(1);
     let made = wait(|done| five.reconstructor.create_threshold(whole, done));
     let error: Error = made.err().unwrap();
     assert!(
@@ -279,17 +187,6 @@ fn nothing_is_left_of_a_key_that_not_all_would_make() {
             "{error}"
         );
     }
-}
-
-fn renew(five: &Five, token: &Arc<Token>, kind: Option<Kind>) -> Result<Renewed, Error> {
-    let spec = RenewalSpec {
-        token: token.clone(),
-        kind,
-        policy: None,
-        expires: None,
-        policy_check: Box::new(evanesce_policy::check),
-    };
-    wait(|done| five.reconstructor.renew(spec, done))
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod alloc;
 mod arena;
 mod awslc;
 mod crucible;
+mod file;
 mod fork;
 mod harden;
 mod heap;
@@ -33,6 +34,7 @@ mod wipe;
 
 pub use alloc::CrucibleAlloc;
 pub use crucible::{is_crucible_thread, on_crucible};
+pub use file::write_new;
 pub use fork::generation;
 pub use harden::harden;
 pub use pool::spawn_on_crucible;

@@ -5,7 +5,7 @@ use frost_core::{Element, Field, Group, Scalar};
 
 use crate::suite::Suite;
 
-type FieldOf<S> = <<S as frost_core::Ciphersuite>::Group as Group>::Field;
+pub(crate) type FieldOf<S> = <<S as frost_core::Ciphersuite>::Group as Group>::Field;
 
 /// The scalar that these bytes are the one encoding of.
 pub(crate) fn decode<S: Suite>(bytes: &[u8; 32]) -> Option<Scalar<S>> {

@@ -42,6 +42,7 @@ use crate::random::Kernel;
 use crate::suite::Suite;
 use announcement::{Announcement, Shape};
 pub use finish::Made;
+pub(crate) use finish::element;
 pub use refresh::refresh;
 
 /// Who makes a key with whom, and under which header.

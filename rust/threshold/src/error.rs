@@ -42,6 +42,8 @@ pub enum Wrong {
     },
     /// A share that does not fit what it announced. Nobody else can know whether this is true.
     Share,
+    /// Points that are not summands of its part in a repair.
+    Summands,
     /// A share of a signature that does not verify against what its own share must be.
     SignatureShare,
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Wrong {
                     "announced something else to seat {other}, or that one lies"
                 )
             }
+            Wrong::Summands => f.write_str("what it published does not add up to its part"),
             Wrong::SignatureShare => f.write_str("its share of the signature is wrong"),
             Wrong::Share => f.write_str("its share does not fit what it announced"),
         }

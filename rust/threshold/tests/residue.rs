@@ -12,8 +12,9 @@ use std::os::unix::fs::FileExt;
 use common::{Outside, agents, delivered, heard};
 use evanesce_secret::{CrucibleAlloc, on_crucible};
 use evanesce_threshold::dkg::{self, Made, Parcels, Plan};
+use evanesce_threshold::repair::{Repair, prove};
 use evanesce_threshold::sign::{Prepared, Signing};
-use evanesce_threshold::{Ed25519, Error, Regen, Taproot, repair};
+use evanesce_threshold::{Ed25519, Error, Regen, Taproot};
 use evanesce_token::Gate;
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::mpc::{Body, Header, Kind};
@@ -197,17 +198,24 @@ fn everything_is_done<S: Outside>(sought: &mut Sought) {
     }
 
     // repaired
-    let help = |seat: u8| repair::help(group, &shares[usize::from(seat)], &[0, 1], 2).unwrap();
-    let sent: Vec<_> = [0, 1].map(|seat| (seat, help(seat))).into();
+    let repair = Repair::new(group, &[0, 1], 2).unwrap();
+    let (mut sent, mut points) = (Vec::new(), Vec::new());
+    for seat in [0, 1] {
+        let share = &shares[usize::from(seat)];
+        prove(group, share, &[7; 32]).unwrap();
+        let (summands, of) = repair.split(share).unwrap();
+        sent.push((seat, summands));
+        points.push(of);
+    }
     sent.iter()
         .for_each(|(_, parcels)| remember(sought, parcels));
     let summands = delivered(sent, 2);
     let mut sums = Parcels::new();
     for (seat, summands) in (0..).zip(summands) {
-        sums.push((seat, repair::gather::<S>(&[0, 1], summands).unwrap()));
+        sums.push((seat, repair.gather(seat, &points, summands).unwrap()));
     }
     remember(sought, &sums);
-    drop(repair::receive(group, &[0, 1], 2, sums).unwrap());
+    drop(repair.receive(&points, sums).unwrap());
 
     // refreshed
     let plan = |seat| Plan::of(&header, &roots, seat).unwrap();

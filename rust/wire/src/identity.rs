@@ -3,9 +3,9 @@
 //! What an identity key signs, TLS's own messages apart, is the 32 bytes of a `TH` with a label of its
 //! own. A key read from a file goes straight into locked memory and is used on crucible threads only.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -126,14 +126,7 @@ impl FileIdentity {
         let cannot = |e: std::io::Error| {
             WireError::Identity(format!("cannot write {}: {e}", path.display()))
         };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(cannot)?;
-        file.write_all(pem.expose()).map_err(cannot)?;
-        file.sync_all().map_err(cannot)?;
+        evanesce_secret::write_new(path, pem.expose()).map_err(cannot)?;
         Self::open(path)
     }
 

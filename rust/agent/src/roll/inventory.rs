@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use evanesce_suite::catalogue;
-use evanesce_token::{Token, armor};
+use evanesce_token::{Malformed, Row, Token, armor, formula, mpc};
+use evanesce_wire::Id;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -95,7 +96,62 @@ pub struct TokenFile {
     path: PathBuf,
     content: Vec<u8>,
     mode: u32,
-    pub token: Token,
+    pub token: Held,
+}
+
+/// A token of either kind.
+pub enum Held {
+    First(Token),
+    Second(mpc::Token),
+}
+
+impl Held {
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        match mpc::Token::decode(bytes) {
+            Ok(token) => Ok(Self::Second(token)),
+            Err(_) => Token::decode(bytes, catalogue()).map(Self::First),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::First(token) => token.encode(),
+            Self::Second(token) => token.encode(),
+        }
+    }
+
+    pub fn id(&self) -> &Id {
+        match self {
+            Self::First(token) => token.id(),
+            Self::Second(token) => token.id(),
+        }
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        match self {
+            Self::First(token) => &token.rows,
+            Self::Second(token) => &token.rows,
+        }
+    }
+
+    /// What the holder of a seat signs of its row.
+    pub fn row_statement(&self, seat: u32, epoch: u64, correction: &[u8; 32]) -> [u8; 32] {
+        match self {
+            Self::First(token) => formula::row_statement(token.id(), seat, epoch, correction),
+            Self::Second(token) => {
+                let kind = token.body.header.kind;
+                mpc::formula::row_statement(kind, token.id(), seat, epoch, correction)
+            }
+        }
+    }
+
+    pub fn set_row(&mut self, seat: u32, row: Row) {
+        let rows = match self {
+            Self::First(token) => &mut token.rows,
+            Self::Second(token) => &mut token.rows,
+        };
+        rows[seat as usize] = row;
+    }
 }
 
 /// A replacement that lies beside its file, not in force yet.
@@ -118,7 +174,7 @@ impl TokenFile {
             Some(text) => armor::decode(text),
             None => Ok(content.clone()),
         };
-        match decoded.and_then(|bytes| Token::decode(&bytes, catalogue())) {
+        match decoded.and_then(|bytes| Held::decode(&bytes)) {
             Ok(token) => Ok(Some(Self {
                 path: path.to_owned(),
                 content,

@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use evanesce_element::Element;
 use evanesce_secret::on_crucible;
-use evanesce_token::{Row, formula};
+use evanesce_token::Row;
 use evanesce_wire::{Id, Identity};
 
 use super::Rolled;
-use super::inventory::{Beside, TokenFile, remove};
+use super::inventory::{Beside, Held, TokenFile, remove};
 use crate::error::AgentError;
 use crate::regenerate::{Rerooted, reroot};
+use crate::threshold::{Shelf, reroot_share};
 use crate::tombstones::Retired;
 
 /// Files that become durable together: enough that a sync is nothing beside them, few enough that little is done twice.
@@ -43,6 +44,8 @@ pub struct Pass<'a> {
     /// The epoch that every row is to be under.
     pub to: u64,
     pub retired: &'a Retired,
+    /// What the agent keeps itself, of the second kind.
+    pub shelf: &'a Mutex<Shelf>,
     /// Re-root what is not; otherwise that is a problem, and nothing is written.
     pub write: bool,
 }
@@ -180,7 +183,7 @@ impl Pass<'_> {
             counts.retired += 1;
             return None;
         }
-        let rows = file.token.rows.iter().zip(0..);
+        let rows = file.token.rows().iter().zip(0..);
         let mine: Vec<Mine> = rows
             .filter(|(row, _)| row.holder == self.me)
             .map(|(row, seat)| Mine {
@@ -212,6 +215,9 @@ impl Pass<'_> {
         // Filled in place, in words that the caller has initialised: what leaves the crucible has no padding.
         on_crucible(|| {
             for (_, file, mine) in &mut waiting {
+                let Held::First(token) = &file.token else {
+                    continue;
+                };
                 for Mine {
                     seat,
                     from,
@@ -221,7 +227,7 @@ impl Pass<'_> {
                 {
                     *fate = reroot(
                         self.element,
-                        &file.token.body,
+                        &token.body,
                         *seat,
                         (*from, self.to),
                         correction,
@@ -229,6 +235,16 @@ impl Pass<'_> {
                 }
             }
         });
+        for (_, file, mine) in &mut waiting {
+            if let Held::Second(token) = &file.token {
+                for one in mine {
+                    let epochs = (one.from, self.to);
+                    let (body, correction) = (&token.body, &mut one.correction);
+                    one.fate =
+                        reroot_share(self.element, self.shelf, body, one.seat, epochs, correction);
+                }
+            }
+        }
         for (path, mut file, mine) in waiting {
             if let Some(bad) = mine.iter().find(|mine| mine.fate != Rerooted::Good) {
                 counts.over |= bad.fate == Rerooted::ElementUnavailable;
@@ -262,14 +278,15 @@ impl Pass<'_> {
             seat, correction, ..
         } in stale
         {
-            let statement = formula::row_statement(file.token.id(), *seat, self.to, correction);
+            let statement = file.token.row_statement(*seat, self.to, correction);
             let signature = self.identity.sign(&statement).map_err(|e| e.to_string())?;
-            file.token.rows[*seat as usize] = Row {
+            let row = Row {
                 holder: self.me,
                 epoch: self.to,
                 correction: *correction,
                 signature: signature.to_vec(),
             };
+            file.token.set_row(*seat, row);
         }
         Ok(())
     }
@@ -288,6 +305,12 @@ impl Pass<'_> {
                     "seat {seat}: the element answered differently under epoch {to} the second time"
                 )
             }
+            Rerooted::NotKept => {
+                format!(
+                    "seat {seat}: no share of it that can be read is kept in the agent's folder"
+                )
+            }
+            Rerooted::NotWritten => format!("seat {seat}: its share cannot be written"),
             Rerooted::Not | Rerooted::Good => format!("seat {seat}: it was not reached"),
         }
     }

@@ -5,9 +5,8 @@ use super::sealed::{self, Sealed};
 use crate::ElementError;
 use crate::source::read_private_file;
 use evanesce_secret::SecretVec;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Reads the file in either form.
@@ -84,23 +83,12 @@ fn write_new(
     let content = sealed
         .as_ref()
         .map_or(text.expose(), |sealed| sealed.as_bytes());
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => ElementError::Config(format!(
-                "{} is there already, and holds roots; it is left alone",
-                path.display()
-            )),
-            _ => failed(path, error),
-        })?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        // Half a file of roots helps nobody, and would stop the next attempt.
-        let _ = std::fs::remove_file(path);
-        failed(path, error)
+    evanesce_secret::write_new(path, content).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ElementError::Config(format!(
+            "{} is there already, and holds roots; it is left alone",
+            path.display()
+        )),
+        _ => failed(path, error),
     })
 }
 

@@ -7,6 +7,7 @@
 pub mod callers;
 pub mod proxy;
 pub mod real;
+pub mod together;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The product's own agents, each in a folder of its own, on threads of the test.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -174,6 +174,30 @@ pub fn agents(count: usize, others: &[(&Caller, &str)]) -> Five {
         caller,
         holders,
         folder,
+    }
+}
+
+impl Five {
+    /// The folder of an agent.
+    pub fn place(&self, agent: usize) -> PathBuf {
+        self.folder.path().join(format!("s{agent}"))
+    }
+
+    /// The configuration of an agent, for what is done while it does not run.
+    pub fn config(&self, agent: usize) -> Config {
+        Config::load(&self.place(agent).join("agent.toml")).unwrap()
+    }
+
+    pub fn stop(&mut self, agent: usize) {
+        drop(self.agents[agent].take());
+    }
+
+    /// Starts an agent again that was stopped, at another address.
+    pub fn start(&mut self, agent: usize) {
+        let handle = evanesce_agent::spawn(self.config(agent)).unwrap_or_else(|e| panic!("{e}"));
+        self.holders[agent].address = handle.address().to_string();
+        self.agents[agent] = Some(handle);
+        self.reconstructor = self.caller.reconstructor(self.holders.clone());
     }
 }
 

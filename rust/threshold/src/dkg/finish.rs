@@ -150,7 +150,7 @@ pub(super) fn written<S: Suite>(point: &Element<S>) -> Result<Vec<u8>, Error> {
         .map_err(|_| Error::Unfit("what was dealt cancels out; begin anew".into()))
 }
 
-pub(super) fn element<S: Suite>(bytes: &[u8]) -> Result<Element<S>, Error> {
+pub(crate) fn element<S: Suite>(bytes: &[u8]) -> Result<Element<S>, Error> {
     CoefficientCommitment::<S>::deserialize(bytes)
         .map(|point| point.value())
         .map_err(|error| Error::Unfit(error.to_string()))
