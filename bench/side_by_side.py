@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict
 
-from bench import caller, softhsm
+from bench import caller, command, softhsm
 from bench.clevis import Clevis
 from bench.fleet import QUORUM, Fleet
 from bench.peer import OpenBao
@@ -101,8 +100,9 @@ def _set_up(
     homes = _homes(stack, fleet)
     tokens = _tokens(fleet.home, folder)
     module = softhsm.beside(folder / "module", fleet.home, "bench")
-    _evanesce(fleet.home, "key", "create", "hsm:bench/signing", "--suite", "ed25519")
-    _evanesce(fleet.home, "key", "renew", "hsm:bench/working", "--root", str(tokens["root"]))
+    # In a process of its own each, which is where a module is started.
+    command.run(fleet.home, "key", "create", "hsm:bench/signing", "--suite", "ed25519")
+    command.run(fleet.home, "key", "renew", "hsm:bench/working", "--root", str(tokens["root"]))
 
     def ours(key: Path | str, suite: str, place: str, homes: Mapping[str, Path] = homes) -> Callable[[], Figures]:
         def run() -> Figures:
@@ -150,8 +150,8 @@ def _macs(home: Path, module: softhsm.Beside, seconds: str) -> dict[str, Callabl
         return caller.run(home, "hsm:bench/working", "batches", MAC, str(BATCH), seconds)["rate"]
 
     def raw() -> float:
-        command = [str(RAW), module.module, module.token, str(module.pin), "working", seconds]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        words = [str(RAW), module.module, module.token, str(module.pin), "working", seconds]
+        run = subprocess.run(words, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             raise RuntimeError(f"the module's own rate is not measured: {run.stderr}")
         return float(run.stdout)
@@ -180,14 +180,6 @@ def _of_shares(home: Path, model: Model, path: Path) -> Path:
     with Client(home, deadline=10.0) as client:
         client.create_threshold(model, SIGNING[model], model, quorum=QUORUM).save(path)
     return path
-
-
-def _evanesce(home: Path, *words: str) -> None:
-    """In a process of its own, which is where a module is started."""
-    command = [sys.executable, "-m", "evanesce", "--home", str(home), *words, "--json"]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise RuntimeError(f"{' '.join(words[:2])}: {run.stdout[-2000:]}{run.stderr[-2000:]}")
 
 
 def table(measured: Measured) -> list[str]:
