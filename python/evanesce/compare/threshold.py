@@ -8,16 +8,14 @@ a new key leaves at which agents; and what a thief of those has is tried.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from evanesce import Client, EvanesceError, Token, _core, verify
 from evanesce._mint import Model
 from evanesce.compare import coalitions, operations
-from evanesce.compare.operations import MESSAGE
-from evanesce.compare.quorum import QUORUM, SEATED, SITES, SPARE
+from evanesce.compare.quorum import QUORUM, SEATED, SITES
 from evanesce.compare.regen import Regen, fewest_agents
-from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency, Step
+from evanesce.compare.results import Agility, AtRest, Carried, Insider, Latency
 from evanesce.compare.search import FORMS
 from evanesce.compare.stores import counted
 from evanesce.compare.subject import Sandbox, must
@@ -172,31 +170,3 @@ class Threshold(Regen):
     def agility(self) -> Agility:
         house = self._house
         return operations.agility_of_shares(house.caller, house.agents, self.suite, self._make)
-
-    # Backup and recovery.
-
-    def _made_whole(self, lost: Sequence[str]) -> list[Step]:
-        house = self._house
-        begin = time.perf_counter()
-        try:
-            with house.client(house.minter) as client:
-                token = self._token
-                for seat, agent in zip(lost, SPARE, strict=True):
-                    token = client.repair(token, seat, agent).token
-                well, detail = client.check(token).ok, "full redundancy again; the same key"
-        except EvanesceError as e:
-            well, detail = False, f"{e.message}. The key works on with no agent to spare"
-        steps = [Step("seats given to agents at another site", time.perf_counter() - begin, well, detail)]
-        begin = time.perf_counter()
-        left = [name for name in SEATED if name not in lost]
-        with house.client(house.minter) as client:
-            quorum = f"3 of ({', '.join([*left, *SPARE])})"
-            new = client.create_threshold("successor", self.suite, self._model, quorum=quorum)
-        house.deliver("successor", new)
-        with house.client(house.caller) as client:
-            verify(new, MESSAGE, client.sign(new, MESSAGE, self.suite))
-        took = time.perf_counter() - begin
-        steps.append(
-            Step("a new key at five agents that are there, and its first signature", took, True, "another key")
-        )
-        return steps
