@@ -4,7 +4,7 @@
 //! times the generator, lowest first: so its first point is the public key, and from all of them anyone computes what the
 //! share of any seat, times the generator, must be.
 
-use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::TaggedHash;
@@ -27,6 +27,9 @@ pub struct Group<S: Suite> {
     vector: Vec<Vec<u8>>,
     fingerprint: [u8; 32],
     public_key: [u8; 32],
+    verifying_key: VerifyingKey<S>,
+    /// What each seat's share, times the generator, must be: computed once, for all that have this group.
+    shares: Arc<[OnceLock<VerifyingShare<S>>]>,
 }
 
 impl<S: Suite> Group<S> {
@@ -37,16 +40,10 @@ impl<S: Suite> Group<S> {
     /// suite may have (of [`Taproot`](crate::Taproot): one with an even y coordinate).
     pub fn new<P: AsRef<[u8]>>(seats: usize, vector: &[P]) -> Result<Group<S>, Error> {
         check_size(vector.len(), seats)?;
-        let mut points = Vec::with_capacity(vector.len());
-        for (i, point) in vector.iter().enumerate() {
-            points.push(
-                canonical::<S>(point.as_ref())
-                    .map_err(|why| Error::Unfit(format!("commitment vector[{i}]: {why}")))?,
-            );
-        }
-        let commitment = VerifiableSecretSharingCommitment::<S>::deserialize(&points)
-            .map_err(|error| Error::Unfit(format!("commitment vector: {error}")))?;
-        let key = frost_core::keys::CoefficientCommitment::<S>::deserialize(&points[0])
+        let points: Vec<Vec<u8>> = vector.iter().map(|one| one.as_ref().to_vec()).collect();
+        let commitment = read_vector::<S>(&points)?;
+        let key = commitment.coefficients()[0];
+        let verifying_key = VerifyingKey::deserialize(&points[0])
             .map_err(|error| Error::Unfit(format!("commitment vector: {error}")))?;
         let public_key = S::public_key(&points[0])
             .filter(|_| !S::must_be_negated(&key.value()))
@@ -62,6 +59,8 @@ impl<S: Suite> Group<S> {
             commitment,
             vector: points,
             public_key,
+            verifying_key,
+            shares: (0..seats).map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -113,10 +112,8 @@ impl<S: Suite> Group<S> {
     /// Whether the 64 bytes are this key's signature of `message` (of [`Taproot`](crate::Taproot): as BIP-340 has it, for
     /// messages of any length).
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        Signature::<S>::deserialize(signature).is_ok_and(|signature| {
-            self.verifying_key()
-                .is_ok_and(|key| key.verify(message, &signature).is_ok())
-        })
+        Signature::<S>::deserialize(signature)
+            .is_ok_and(|signature| self.verifying_key.verify(message, &signature).is_ok())
     }
 
     /// Whether the share is of this group: the same suite, vector and number of seats.
@@ -130,7 +127,7 @@ impl<S: Suite> Group<S> {
             identifier::<S>(share.seat()),
             SigningShare::deserialize(share.expose()).ok()?,
             self.share_commitment(share.seat()).ok()?,
-            self.verifying_key().ok()?,
+            self.verifying_key,
             self.t() as u16,
         ))
     }
@@ -142,14 +139,18 @@ impl<S: Suite> Group<S> {
         }
     }
 
-    pub(crate) fn verifying_key(&self) -> Result<VerifyingKey<S>, Error> {
-        VerifyingKey::deserialize(&self.vector[0]).map_err(|error| Error::Unfit(error.to_string()))
-    }
-
     pub(crate) fn share_commitment(&self, seat: u8) -> Result<VerifyingShare<S>, Error> {
-        let package = self.public_keys([seat])?;
-        let share = package.verifying_shares().values().next();
-        share.copied().ok_or_else(|| no_such_seat(seat, self.seats))
+        let place = self.shares.get(usize::from(seat));
+        let place = place.ok_or_else(|| no_such_seat(seat, self.seats))?;
+        if let Some(share) = place.get() {
+            return Ok(*share);
+        }
+        let identifier = identifier::<S>(seat);
+        let package = PublicKeyPackage::from_commitment(&[identifier].into(), &self.commitment)
+            .map_err(|error| Error::Unfit(error.to_string()))?;
+        let share = package.verifying_shares().get(&identifier).copied();
+        let share = share.ok_or_else(|| no_such_seat(seat, self.seats))?;
+        Ok(*place.get_or_init(|| share))
     }
 
     /// What the library wants to know of these seats.
@@ -157,15 +158,10 @@ impl<S: Suite> Group<S> {
         &self,
         seats: impl IntoIterator<Item = u8>,
     ) -> Result<PublicKeyPackage<S>, Error> {
-        let mut identifiers = BTreeSet::new();
-        for seat in seats {
-            if seat >= self.seats {
-                return Err(no_such_seat(seat, self.seats));
-            }
-            identifiers.insert(identifier::<S>(seat));
-        }
-        PublicKeyPackage::from_commitment(&identifiers, &self.commitment)
-            .map_err(|error| Error::Unfit(error.to_string()))
+        let share = |seat| Ok((identifier::<S>(seat), self.share_commitment(seat)?));
+        let shares: Result<_, Error> = seats.into_iter().map(share).collect();
+        let t = Some(self.t() as u16);
+        Ok(PublicKeyPackage::new(shares?, self.verifying_key, t))
     }
 }
 
@@ -196,6 +192,26 @@ pub(crate) fn canonical<S: Suite>(bytes: &[u8]) -> Result<Vec<u8>, String> {
         Ok(own) if own == bytes => Ok(own),
         _ => Err("not a point's one encoding".into()),
     }
+}
+
+/// The vector's points, each its one encoding, and none the identity or outside the group of prime order.
+fn read_vector<S: Suite>(
+    points: &[Vec<u8>],
+) -> Result<VerifiableSecretSharingCommitment<S>, Error> {
+    let read = VerifiableSecretSharingCommitment::<S>::deserialize(points);
+    if let Ok(read) = read
+        && read.serialize().is_ok_and(|own| own == points)
+    {
+        return Ok(read);
+    }
+    // Which, and why.
+    for (i, point) in points.iter().enumerate() {
+        canonical::<S>(point)
+            .map_err(|why| Error::Unfit(format!("commitment vector[{i}]: {why}")))?;
+    }
+    Err(Error::Unfit(
+        "commitment vector: not what its points are".into(),
+    ))
 }
 
 fn no_such_seat(seat: u8, seats: u8) -> Error {

@@ -158,8 +158,14 @@ fn read_commitments<S: Suite>(bytes: &[u8]) -> Result<SigningCommitments<S>, Str
     }
     let (hiding, binding) = bytes.split_at(S::POINT);
     let read = |point: &[u8]| {
-        let point = canonical::<S>(point)?;
-        NonceCommitment::deserialize(&point).map_err(|error| error.to_string())
+        let read = NonceCommitment::deserialize(point);
+        match read {
+            Ok(read) if read.serialize().is_ok_and(|own| own == point) => Ok(read),
+            // Why not.
+            _ => Err(canonical::<S>(point)
+                .err()
+                .unwrap_or_else(|| "not a point's one encoding".into())),
+        }
     };
     Ok(SigningCommitments::new(read(hiding)?, read(binding)?))
 }
