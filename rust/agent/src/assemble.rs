@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use evanesce_element::Element;
 use evanesce_secret::Backing;
+use evanesce_threshold::Groups;
 use evanesce_wire::client::Dial;
 use evanesce_wire::message::{Status, log_key_statement};
 use evanesce_wire::{Id, Identity, World};
@@ -166,6 +167,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         identity: identity.clone(),
         me: me.id,
         shelf,
+        groups: Groups::default(),
     });
     let committer = Committer {
         syncer,

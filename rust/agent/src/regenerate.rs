@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use evanesce_element::{Element, ElementError};
 use evanesce_secret::ct_eq;
+use evanesce_threshold::Groups;
 use evanesce_token::{Body, formula};
 use evanesce_wire::message::{SeatFault, SeatResult, seat_hash};
 use evanesce_wire::session::{SEALED_SHARE, SealingSession};
@@ -133,6 +134,8 @@ pub struct Hands {
     pub me: Id,
     /// Shares that are kept here.
     pub shelf: Shelf,
+    /// Keys of the second kind that were judged lately.
+    pub groups: Groups,
 }
 
 impl Hands {

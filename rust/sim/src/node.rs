@@ -433,6 +433,7 @@ fn config(place: usize, commit: Commit) -> Config {
             request_ids: 1 << 12,
             ..Limits::default()
         },
+        threshold: Default::default(),
         quiet: true,
         folder: PathBuf::from(format!("agent-{place}")),
     }

@@ -4,14 +4,13 @@
 //! times the generator, lowest first: so its first point is the public key, and from all of them anyone computes what the
 //! share of any seat, times the generator, must be.
 
-use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::TaggedHash;
 use evanesce_token::limits::SEATS;
 use frost_core::keys::{
-    KeyPackage, PublicKeyPackage, SigningShare, VerifiableSecretSharingCommitment as Vector,
-    VerifyingShare,
+    KeyPackage, PublicKeyPackage, SigningShare, VerifiableSecretSharingCommitment, VerifyingShare,
 };
 use frost_core::{Identifier, Signature, VerifyingKey};
 
@@ -24,10 +23,13 @@ use crate::suite::Suite;
 #[derive(Clone)]
 pub struct Group<S: Suite> {
     seats: u8,
-    commitment: Vector<S>,
+    commitment: VerifiableSecretSharingCommitment<S>,
     vector: Vec<Vec<u8>>,
     fingerprint: [u8; 32],
     public_key: [u8; 32],
+    verifying_key: VerifyingKey<S>,
+    /// What each seat's share, times the generator, must be: computed once, for all that have this group.
+    shares: Arc<[OnceLock<VerifyingShare<S>>]>,
 }
 
 impl<S: Suite> Group<S> {
@@ -38,7 +40,10 @@ impl<S: Suite> Group<S> {
     /// suite may have (of [`Taproot`](crate::Taproot): one with an even y coordinate).
     pub fn new<P: AsRef<[u8]>>(seats: usize, vector: &[P]) -> Result<Group<S>, Error> {
         check_size(vector.len(), seats)?;
-        let (commitment, points) = read::<S, P>(vector)?;
+        let points: Vec<Vec<u8>> = vector.iter().map(|one| one.as_ref().to_vec()).collect();
+        let commitment = read_vector::<S>(&points)?;
+        let verifying_key = VerifyingKey::deserialize(&points[0])
+            .map_err(|error| Error::Unfit(format!("commitment vector: {error}")))?;
         let public_key = S::public_key(&points[0]).ok_or_else(|| {
             Error::Unfit(format!(
                 "commitment vector[0]: no public key of {}, whose y coordinates are even",
@@ -51,6 +56,8 @@ impl<S: Suite> Group<S> {
             commitment,
             vector: points,
             public_key,
+            verifying_key,
+            shares: (0..seats).map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -102,10 +109,8 @@ impl<S: Suite> Group<S> {
     /// Whether the 64 bytes are this key's signature of `message` (of [`Taproot`](crate::Taproot): as BIP-340 has it, for
     /// messages of any length).
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        Signature::<S>::deserialize(signature).is_ok_and(|signature| {
-            self.verifying_key()
-                .is_ok_and(|key| key.verify(message, &signature).is_ok())
-        })
+        Signature::<S>::deserialize(signature)
+            .is_ok_and(|signature| self.verifying_key.verify(message, &signature).is_ok())
     }
 
     /// Whether the share is of this group: the same suite, vector and number of seats.
@@ -119,7 +124,7 @@ impl<S: Suite> Group<S> {
             identifier::<S>(share.seat()),
             SigningShare::deserialize(share.expose()).ok()?,
             self.share_commitment(share.seat()).ok()?,
-            self.verifying_key().ok()?,
+            self.verifying_key,
             self.t() as u16,
         ))
     }
@@ -131,15 +136,18 @@ impl<S: Suite> Group<S> {
         }
     }
 
-    pub(crate) fn verifying_key(&self) -> Result<VerifyingKey<S>, Error> {
-        // Of no seats: the key is in the vector already, and decoding it again would cost a multiplication.
-        self.public_keys([]).map(|package| *package.verifying_key())
-    }
-
     pub(crate) fn share_commitment(&self, seat: u8) -> Result<VerifyingShare<S>, Error> {
-        let package = self.public_keys([seat])?;
-        let share = package.verifying_shares().values().next();
-        share.copied().ok_or_else(|| no_such_seat(seat, self.seats))
+        let place = self.shares.get(usize::from(seat));
+        let place = place.ok_or_else(|| no_such_seat(seat, self.seats))?;
+        if let Some(share) = place.get() {
+            return Ok(*share);
+        }
+        let identifier = identifier::<S>(seat);
+        let package = PublicKeyPackage::from_commitment(&[identifier].into(), &self.commitment)
+            .map_err(|error| Error::Unfit(error.to_string()))?;
+        let share = package.verifying_shares().get(&identifier).copied();
+        let share = share.ok_or_else(|| no_such_seat(seat, self.seats))?;
+        Ok(*place.get_or_init(|| share))
     }
 
     /// What the library wants to know of these seats.
@@ -147,15 +155,10 @@ impl<S: Suite> Group<S> {
         &self,
         seats: impl IntoIterator<Item = u8>,
     ) -> Result<PublicKeyPackage<S>, Error> {
-        let mut identifiers = BTreeSet::new();
-        for seat in seats {
-            if seat >= self.seats {
-                return Err(no_such_seat(seat, self.seats));
-            }
-            identifiers.insert(identifier::<S>(seat));
-        }
-        PublicKeyPackage::from_commitment(&identifiers, &self.commitment)
-            .map_err(|error| Error::Unfit(error.to_string()))
+        let share = |seat| Ok((identifier::<S>(seat), self.share_commitment(seat)?));
+        let shares: Result<_, Error> = seats.into_iter().map(share).collect();
+        let t = Some(self.t() as u16);
+        Ok(PublicKeyPackage::new(shares?, self.verifying_key, t))
     }
 }
 
@@ -174,27 +177,6 @@ pub(crate) fn check_size(t: usize, seats: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The points, judged. Each costs a multiplication, so that they are decoded once; which one is at fault is looked for only if
-/// one is.
-fn read<S: Suite, P: AsRef<[u8]>>(vector: &[P]) -> Result<(Vector<S>, Vec<Vec<u8>>), Error> {
-    if let Ok(commitment) = Vector::<S>::deserialize(vector)
-        && let Ok(points) = commitment.serialize()
-        && points
-            .iter()
-            .zip(vector)
-            .all(|(own, given)| own == given.as_ref())
-    {
-        return Ok((commitment, points));
-    }
-    let why = vector.iter().enumerate().find_map(|(i, point)| {
-        let why = canonical::<S>(point.as_ref()).err()?;
-        Some(format!("commitment vector[{i}]: {why}"))
-    });
-    Err(Error::Unfit(why.unwrap_or_else(|| {
-        "commitment vector: no points of prime order".into()
-    })))
-}
-
 /// A point's bytes, if they are its one encoding, and it neither the identity nor outside the group of prime order.
 pub(crate) fn canonical<S: Suite>(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.len() != S::POINT {
@@ -207,6 +189,26 @@ pub(crate) fn canonical<S: Suite>(bytes: &[u8]) -> Result<Vec<u8>, String> {
         Ok(own) if own == bytes => Ok(own),
         _ => Err("not a point's one encoding".into()),
     }
+}
+
+/// The vector's points, each its one encoding, and none the identity or outside the group of prime order.
+fn read_vector<S: Suite>(
+    points: &[Vec<u8>],
+) -> Result<VerifiableSecretSharingCommitment<S>, Error> {
+    let read = VerifiableSecretSharingCommitment::<S>::deserialize(points);
+    if let Ok(read) = read
+        && read.serialize().is_ok_and(|own| own == points)
+    {
+        return Ok(read);
+    }
+    // Which, and why.
+    for (i, point) in points.iter().enumerate() {
+        canonical::<S>(point)
+            .map_err(|why| Error::Unfit(format!("commitment vector[{i}]: {why}")))?;
+    }
+    Err(Error::Unfit(
+        "commitment vector: not what its points are".into(),
+    ))
 }
 
 fn no_such_seat(seat: u8, seats: u8) -> Error {

@@ -11,7 +11,7 @@ use evanesce_token::mpc::{self, Kind, formula};
 
 use crate::error::Error;
 use crate::group::Group;
-use crate::regen::group_of;
+use crate::regen::{check_group, judged};
 use crate::share::Share;
 use crate::suite::Suite;
 
@@ -34,7 +34,15 @@ impl<'t, S: Suite> Kept<'t, S> {
     /// # Errors
     /// [`Error::Unfit`] for a token of another suite, one whose shares are not kept, or one whose vector is none.
     pub fn new(body: &'t mpc::Body) -> Result<Kept<'t, S>, Error> {
-        let group = group_of(body, Kind::Kept)?;
+        Self::in_group(body, judged(body)?)
+    }
+
+    /// The same, of a token whose group was judged before.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] also for the group of another token.
+    pub fn in_group(body: &'t mpc::Body, group: Group<S>) -> Result<Kept<'t, S>, Error> {
+        check_group(body, &group, Kind::Kept)?;
         Ok(Kept { body, group })
     }
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | name a ciphersuite | [`Suite`], by [`Ed25519`] or [`Taproot`] |
 //! | make a key that nobody ever has | [`dkg`] |
-//! | know what a share must be, or verify a signature | [`Group`] |
+//! | know what a share must be, or verify a signature | [`Group`], remembered by [`Groups`] |
 //! | hold a share | [`Share`], which only a [`Group`] that it fits gives |
 //! | mask a share for a token, and regenerate it | [`Regen`] |
 //! | keep a share instead, sealed under an element | [`Kept`] |
@@ -37,6 +37,7 @@ mod arithmetic;
 pub mod dkg;
 mod error;
 mod group;
+mod groups;
 mod kept;
 mod random;
 mod regen;
@@ -47,6 +48,7 @@ mod suite;
 
 pub use error::{Culprit, Error, Wrong};
 pub use group::Group;
+pub use groups::Groups;
 pub use kept::{Kept, SealedShare};
 pub use regen::Regen;
 pub use share::Share;

@@ -28,7 +28,15 @@ impl<'t, S: Suite> Regen<'t, S> {
     /// # Errors
     /// [`Error::Unfit`] for a token of another suite, one whose shares are kept, or one whose vector is none.
     pub fn new(body: &'t mpc::Body) -> Result<Regen<'t, S>, Error> {
-        let group = group_of(body, Kind::Regenerated)?;
+        Self::in_group(body, judged(body)?)
+    }
+
+    /// The same, of a token whose group was judged before.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] also for the group of another token.
+    pub fn in_group(body: &'t mpc::Body, group: Group<S>) -> Result<Regen<'t, S>, Error> {
+        check_group(body, &group, Kind::Regenerated)?;
         Ok(Regen { body, group })
     }
 
@@ -93,8 +101,23 @@ impl<'t, S: Suite> Regen<'t, S> {
     }
 }
 
-/// The group of a token of this suite and kind.
-pub(crate) fn group_of<S: Suite>(body: &mpc::Body, kind: Kind) -> Result<Group<S>, Error> {
+/// The group of a token of this suite.
+pub(crate) fn judged<S: Suite>(body: &mpc::Body) -> Result<Group<S>, Error> {
+    match body.header.suite.as_str() {
+        suite if suite == S::NAME => Group::new(body.seats(), &body.vector),
+        suite => Err(Error::Unfit(format!(
+            "the token is of {suite}, not of {}",
+            S::NAME
+        ))),
+    }
+}
+
+/// Refuses a group that is not this token's, and a token of another kind.
+pub(crate) fn check_group<S: Suite>(
+    body: &mpc::Body,
+    group: &Group<S>,
+    kind: Kind,
+) -> Result<(), Error> {
     let header = &body.header;
     if header.suite != S::NAME || header.kind != kind {
         return Err(Error::Unfit(format!(
@@ -105,7 +128,10 @@ pub(crate) fn group_of<S: Suite>(body: &mpc::Body, kind: Kind) -> Result<Group<S
             kind.as_str()
         )));
     }
-    Group::new(body.seats(), &body.vector)
+    match body.seats() == group.seats() && body.vector == group.vector() {
+        true => Ok(()),
+        false => Err(Error::Unfit("the group is another token's".into())),
+    }
 }
 
 /// `p_i`. On the crucible.

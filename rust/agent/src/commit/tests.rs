@@ -118,6 +118,7 @@ fn waiting_world(commit: Commit, slow: bool) -> World {
             identity,
             me,
             shelf: crate::threshold::Shelf::open(Arc::new(disk.clone())).unwrap(),
+            groups: Default::default(),
         }),
         commit,
         queued: 100,

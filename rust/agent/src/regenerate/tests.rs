@@ -134,6 +134,7 @@ fn a_task_brings_nothing_of_its_jobs_stack_along() {
         identity,
         me,
         shelf: crate::threshold::Shelf::open(Arc::new(crate::disk::Memory::default())).unwrap(),
+        groups: Default::default(),
     };
     let log = Signer::new(&me, Box::new(key("log"))).unwrap();
     let (mut planted, mut signed) = (false, Signed::default());

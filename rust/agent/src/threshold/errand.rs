@@ -150,7 +150,7 @@ impl<S: Suite> Signer for Drawn<S> {
             each,
             nonces,
         } = *self;
-        let group = Group::<S>::new(body.seats(), &body.vector)?;
+        let group = hands.groups.of::<S>(&body)?;
         let signings = signings(&group, &each, commitments)?;
         let share = hands.have::<S>(&body, &row)?;
         let all = nonces.into_iter().zip(&signings).zip(&each);

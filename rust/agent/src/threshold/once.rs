@@ -164,7 +164,7 @@ pub fn sign<S: Suite>(
         commitments,
         refill,
     } = at_once;
-    let group = evanesce_threshold::Group::<S>::new(body.seats(), &body.vector)?;
+    let group = hands.groups.of::<S>(body)?;
     let signings = super::errand::signings(&group, each, &commitments)?;
     let share = hands.have::<S>(body, row)?;
     let mut shares = Vec::with_capacity(each.len());

@@ -32,11 +32,11 @@ impl Hands {
         let seat = row.seat as u8;
         match body.header.kind {
             Kind::Regenerated => {
-                let regen = Regen::<S>::new(body)?;
+                let regen = Regen::<S>::in_group(body, self.groups.of(body)?)?;
                 regen.regenerate(seat, &row.correction, self.element(row.epoch))
             }
             Kind::Kept => {
-                let kept = Kept::<S>::new(body)?;
+                let kept = Kept::<S>::in_group(body, self.groups.of(body)?)?;
                 let lost = |why: String| Obstacle::fault(SeatFault::CannotRegenerate, why);
                 let volume = self.shelf.get(&body.id);
                 let volume = volume.map_err(|e| lost(format!("the share cannot be read: {e}")))?;
@@ -64,11 +64,11 @@ impl Hands {
         let epoch = self.element.current();
         let correction = match body.header.kind {
             Kind::Regenerated => {
-                let regen = Regen::<S>::new(body)?;
+                let regen = Regen::<S>::in_group(body, self.groups.of(body)?)?;
                 Some(regen.correct(share, self.element(epoch))?)
             }
             Kind::Kept => {
-                let kept = Kept::<S>::new(body)?;
+                let kept = Kept::<S>::in_group(body, self.groups.of(body)?)?;
                 let share_sealed = kept.seal(share, epoch, self.element(epoch))?;
                 let volume = Volume {
                     seat: share.seat(),

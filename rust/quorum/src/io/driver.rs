@@ -13,6 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evanesce_threshold::Groups;
 use evanesce_wire::Id;
 use tokio::spawn;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -156,6 +157,7 @@ impl Driver {
             identity: identity.clone(),
             tell: tell.clone(),
             prepared: Prepared::default(),
+            groups: Groups::default(),
         };
         Self {
             holders: links.iter().map(holder).collect(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evanesce_threshold::Groups;
 use evanesce_wire::{Id, Identity, World};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ pub(crate) struct Side {
     pub tell: UnboundedSender<Event>,
     /// What agents have prepared.
     pub prepared: Prepared,
+    /// Keys that are never put together, judged lately.
+    pub groups: Groups,
 }
 
 impl Side {

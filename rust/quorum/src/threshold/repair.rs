@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{Answered, check, fault, judged, leave, whole};
 use crate::error::{Code, Error};
-use crate::fault::{Fault, Trouble};
+use crate::fault::{Fault, FaultKind, Trouble};
 use crate::heal::{crowding, seat_and_place};
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
@@ -147,11 +147,8 @@ impl<'a> Candidates<'a> {
             return Ok(self.seats[..quorum.t].to_vec());
         }
         let faults = std::mem::take(&mut self.faults);
-        let codes = faults.iter().map(|fault| fault.kind);
-        let refused = codes.clone().count() > 0
-            && codes
-                .into_iter()
-                .all(|kind| kind == crate::fault::FaultKind::Refused);
+        let kinds = || faults.iter().map(|fault| fault.kind);
+        let refused = !faults.is_empty() && kinds().all(|kind| kind == FaultKind::Refused);
         let code = match refused {
             true => Code::Refused,
             false => Code::QuorumNotMet,

@@ -143,8 +143,8 @@ struct Ready {
 
 async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome, Error> {
     let token = &work.token;
-    let group = Group::<S>::new(token.body.seats(), &token.body.vector)
-        .map_err(|e| Error::new(Code::Malformed, e.to_string(), ""))?;
+    let group = side.groups.of::<S>(&token.body);
+    let group = group.map_err(|e| Error::new(Code::Malformed, e.to_string(), ""))?;
     let mut out: BTreeMap<u32, (Trouble, Fault)> = BTreeMap::new();
     for (seat, row) in (0..).zip(&token.rows) {
         if side.directory.by_id(&row.holder).is_none() {
