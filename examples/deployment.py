@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from evanesce.cli import main as evanesce
+from evanesce.errors import EvanesceError
 from evanesce.home import Agent, Reconstructor
 
 PATIENCE = 30.0
@@ -169,10 +170,6 @@ class Machine:
         path.write_text(text)
         return path
 
-    def files(self) -> Iterator[Path]:
-        """All that is on its disk."""
-        return (path for path in self.disk.rglob("*") if path.is_file())
-
     def stop(self) -> None:
         """Ends its processes; the disk stays."""
         for process in self._running:
@@ -237,6 +234,15 @@ def step(text: str) -> None:
 def show(text: str) -> None:
     """What was found."""
     print(f"  → {text}")
+
+
+def refusal(ask: Callable[[], object]) -> str:
+    """The code with which something is refused; empty where it is not."""
+    try:
+        ask()
+    except EvanesceError as e:
+        return e.code
+    return ""
 
 
 def require(true: bool, otherwise: str) -> None:

@@ -18,9 +18,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from customers import Customers
-from deployment import PIN, Deployment, Machine, deployment, require, show, step
+from deployment import PIN, Deployment, Machine, deployment, refusal, require, show, step
 
-from evanesce import Client, EvanesceError, Signature, Token, verify
+from evanesce import Client, Signature, Token, verify
 from evanesce.home import Agent
 
 CREDITOR = {"name": "Alice", "account": "DE89370400440532013000"}
@@ -181,16 +181,6 @@ def at_rest(world: Deployment, table: Customers) -> int:
         with table.data_key(customer) as key:
             found += bool(world.holding(key))
     return found
-
-
-def refusal(ask: object) -> str:
-    """The code with which something is refused; empty where it is not."""
-    assert callable(ask)
-    try:
-        ask()
-    except EvanesceError as e:
-        return e.code
-    return ""
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from evanesce import _core, _files, _planned
 from evanesce._begun import once
 from evanesce._heal import Changes, Reshare, refusal, reshare
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
+from evanesce._plan import Settled
 from evanesce.approvals import Approval, Request
 from evanesce.custody import modules
 from evanesce.errors import EvanesceError, culprits, error, translate
 from evanesce.grant import Grant, More, RevokedAt
 from evanesce.grant import sign as sign_grant
-from evanesce.home import Agent, Home, Reconstructor, check_agents, read_agents, read_reconstructor, read_runtime
+from evanesce.home import Agent, Home, Reconstructor, check_agents, read_quorum
 from evanesce.pins import parse_id
 from evanesce.policy import Policy
 from evanesce.results import (
@@ -40,23 +41,19 @@ DEADLINES = {"mint": 10_000, "all else": 2000}
 """Milliseconds that the core gives a mint, and all else, where the caller gives none."""
 
 
-Settled = tuple[Sequence[bytes], Sequence[bytes]]
-"""What people had to approve: their approvals, and the salt of the input digest."""
-
-
 class Connection:
     """One identity and the agents it may ask. Blocking verbs; everything is the core's, given names here."""
 
     def __init__(
         self,
-        home: str | os.PathLike[str] | None,
+        home: Home,
         identity: str | os.PathLike[str] | None,
         agents: str | os.PathLike[str] | Sequence[Agent] | None,
         deadline: float | None,
         verify_before_release: bool,
         grant: Grant | None = None,
     ) -> None:
-        self.home = Home.at(home)
+        self.home = home
         path = Path(identity) if identity is not None else self.home.identity
         if not path.exists():
             raise error(
@@ -68,9 +65,7 @@ class Connection:
         self._runtime: str | None = None
         if agents is None or isinstance(agents, str | os.PathLike):
             quorum = Path(agents) if agents is not None else self.home.quorum
-            self.agents = read_agents(quorum)
-            self.reconstructor = read_reconstructor(quorum)
-            self._runtime = read_runtime(quorum)
+            self.agents, self.reconstructor, self._runtime = read_quorum(quorum)
         else:
             self.agents = tuple(agents)
             check_agents(self.agents, "the list of agents")
@@ -101,13 +96,21 @@ class Connection:
 
     def _kept(self, core: _core.Token, receipts: Iterable[_core.Receipt], warnings: list[str]) -> Token:
         token = Token(core, "created", tuple(map(Receipt, receipts)))
+        self._pin(token, warnings)
+        token.warnings = tuple(warnings)
+        return token
+
+    def _pin(self, token: Token, warnings: list[str], old: Token | None = None) -> None:
+        """Keeps the pin of a new token: where it replaces an `old` one, if that was pinned."""
+        if old is not None and old.pinned in (None, "trusted"):
+            # Nobody's word makes more of it than was made of the old one.
+            token.pinned = old.pinned
+            return
         try:
             self.home.pins.add(token.id, token.name)
         except EvanesceError as e:
             # The key exists; a pin that could not be kept must not lose it.
             warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
-        token.warnings = tuple(warnings)
-        return token
 
     def create_threshold(self, order: Threshold) -> Token:
         try:
@@ -141,13 +144,7 @@ class Connection:
             removed, faults = self.core.finish_renewal(half)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        if token.pinned == "trusted":
-            new.pinned = "trusted"
-        else:
-            try:
-                self.home.pins.add(new.id, new.name)
-            except EvanesceError as e:
-                warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
+        self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
         return Renewal(new, new.receipts, new.warnings, culprits(faults), removed)
 
@@ -164,18 +161,12 @@ class Connection:
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
         warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
-        new = Token(core, "created" if token.pinned else None, tuple(map(Receipt, receipts)))
+        new = Token(core, "created", tuple(map(Receipt, receipts)))
         held = {seat.holder_id for seat in token.seats}
         fresh = [seat.name for seat in new.seats if seat.holder_id not in held]
         if fresh and new.policy and _core.Policy(new.policy).limits(None):
             warnings.append(f"{', '.join(fresh)}: did not hold the old token: limits begin at nothing there")
-        if token.pinned not in (None, "trusted"):
-            try:
-                self.home.pins.add(new.id, new.name)
-            except EvanesceError as e:
-                warnings.append(f"the pin could not be kept ({e.message}): write the token id down")
-        elif token.pinned == "trusted":
-            new.pinned = "trusted"
+        self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
         why = None if unproven is None else translate(unproven)
         return Healed(new, new.receipts, new.warnings, culprits(faults), salt, why)
@@ -291,12 +282,20 @@ class Connection:
             raise translate(e) from None
 
 
-def unless_alone(make: Callable[[], Connection], home: Home, chosen: bool) -> Connection | EvanesceError:
-    """The connection; or why there is none, for a home that has PKCS#11 tokens and no agents. `chosen`: it was said
-    who asks, or whom."""
+def connect(
+    home: Home,
+    identity: str | os.PathLike[str] | None,
+    agents: str | os.PathLike[str] | Sequence[Agent] | None,
+    deadline: float | None,
+    verify_before_release: bool,
+    grant: Grant | None,
+) -> Connection | EvanesceError:
+    """A client's connection; or why there is none, for a home that has PKCS#11 tokens and no agents."""
     try:
-        return make()
+        return Connection(home, identity, agents, deadline, verify_before_release, grant)
     except EvanesceError as e:
+        # Whoever said who asks, or whom, is to hear of it.
+        chosen = identity is not None or agents is not None
         if not chosen and home.modules.exists() and e.code in ("identity", "not-found"):
             return e
         raise

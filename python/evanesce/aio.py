@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, cast
 from typing_extensions import Buffer
 
 from evanesce import _core, _plan
-from evanesce._connect import Connection, milliseconds, unless_alone
+from evanesce._connect import Connection, connect, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Model, Source, Terms, mint, threshold
 from evanesce.approvals import OF_TOKEN, Approval, Request
@@ -71,10 +71,8 @@ class AsyncClient:
     ) -> None:
         """As `Client`."""
         at = Home.at(home)
-        self._connection: Connection | EvanesceError | None = unless_alone(
-            lambda: Connection(home, identity, agents, deadline, verify_before_release, grant),
-            at,
-            identity is not None or agents is not None,
+        self._connection: Connection | EvanesceError | None = connect(
+            at, identity, agents, deadline, verify_before_release, grant
         )
         self._custodian = Custodian(at, self._open)
         self._loop: AbstractEventLoop | None = None

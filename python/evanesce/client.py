@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 from typing_extensions import Buffer
 
 from evanesce import _core, _plan
-from evanesce._connect import Connection, milliseconds, unless_alone
+from evanesce._connect import Connection, connect, milliseconds
 from evanesce._heal import Changes
 from evanesce._mint import Model, Source, Terms, mint, threshold
 from evanesce.approvals import OF_TOKEN, Approval, Request
@@ -70,10 +70,8 @@ class Client:
         `verify_before_release`: check each signature before it is returned, against computing faults
         (about 60 µs). `grant`: under which operations of its token are asked for."""
         at = Home.at(home)
-        self._connection: Connection | EvanesceError | None = unless_alone(
-            lambda: Connection(home, identity, agents, deadline, verify_before_release, grant),
-            at,
-            identity is not None or agents is not None,
+        self._connection: Connection | EvanesceError | None = connect(
+            at, identity, agents, deadline, verify_before_release, grant
         )
         self._custodian = Custodian(at, self._open)
 
@@ -293,14 +291,9 @@ class Client:
         client's own deadline."""
         if request.action in OF_TOKEN:
             return self._open().planned(request, approvals)
-        jobs, finish = request.plan()
-        limit = None if deadline is None else milliseconds(deadline)
+        plan = request.plan()
         settled = ([approval.data for approval in approvals], [request.salt])
-        try:
-            outcome = self._open().core.run(request.token.core, jobs, limit, settled)
-        except _core.CoreError as e:
-            raise translate(e) from None
-        done: Signature | Mac | Secret = finish(outcome, jobs)
+        done: Signature | Mac | Secret = plan[1](self._outcome(request.token, plan, deadline, settled), plan[0])
         return done
 
     def check(self, token: Token, *, open: bool = False) -> Check:
@@ -398,12 +391,18 @@ class Client:
         plan = verb(held, *arguments)
         return plan[1](self._outcome(held, plan, deadline), plan[0])
 
-    def _outcome(self, held: Token | Key, plan: _plan.Plan[R], deadline: float | None) -> _plan.Outcome:
+    def _outcome(
+        self,
+        held: Token | Key,
+        plan: _plan.Plan[R],
+        deadline: float | None,
+        settled: _plan.Settled | None = None,
+    ) -> _plan.Outcome:
         if isinstance(held, Key):
             return held.prepare(plan[0])()
         limit = None if deadline is None else milliseconds(deadline)
         try:
-            return self._open().core.run(held.core, plan[0], limit)
+            return self._open().core.run(held.core, plan[0], limit, settled)
         except _core.CoreError as e:
             raise translate(e) from None
 

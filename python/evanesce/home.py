@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evanesce import _toml
 from evanesce._text import printable
@@ -121,9 +121,29 @@ class Home:
         return self.tokens / f"{name}.regen"
 
 
+class QuorumFile(NamedTuple):
+    """All that a quorum file says."""
+
+    agents: tuple[Agent, ...]
+    reconstructor: Reconstructor | None
+    """Who does this side's operations, if it names one."""
+    runtime: str | None
+    """The module in which regenerated keys work, by its name in hsm.toml; None for the crucible itself."""
+
+
 def read_agents(path: Path) -> tuple[Agent, ...]:
     """The agents a quorum file names, in its order. Raises `not-found`, `config` (which entry,
     which field)."""
+    return _agents(path, _load(path))
+
+
+def read_quorum(path: Path) -> QuorumFile:
+    """All that it says. Raises as `read_agents`."""
+    document = _load(path)
+    return QuorumFile(_agents(path, document), _reconstructor(path, document), _runtime(path, document))
+
+
+def _load(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise error(
             "not-found",
@@ -131,7 +151,10 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
             "Write one: an [[agent]] entry with name, id, address, site, vendor and administrator for each "
             "agent, as `evanesce agent init` prints it.",
         )
-    document = _toml.load(path)
+    return _toml.load(path)
+
+
+def _agents(path: Path, document: Mapping[str, Any]) -> tuple[Agent, ...]:
     unknown = sorted(set(document) - {"agent", "reconstructor", "runtime"})
     if unknown:
         raise _wrong(path, f"unknown entry {printable(unknown[0])!r}")
@@ -143,10 +166,7 @@ def read_agents(path: Path) -> tuple[Agent, ...]:
     return agents
 
 
-def read_runtime(path: Path) -> str | None:
-    """The module in which a quorum file has regenerated keys work, by its name in hsm.toml; None for the crucible
-    itself. Raises `config`."""
-    document = _toml.load(path)
+def _runtime(path: Path, document: Mapping[str, Any]) -> str | None:
     text = document.get("runtime")
     if text is None:
         return None
@@ -157,9 +177,8 @@ def read_runtime(path: Path) -> str | None:
     return text.removeprefix("pkcs11:")
 
 
-def read_reconstructor(path: Path) -> Reconstructor | None:
-    """The reconstructor that a quorum file names, if it names one. Raises `config`."""
-    entry = _toml.load(path).get("reconstructor")
+def _reconstructor(path: Path, document: Mapping[str, Any]) -> Reconstructor | None:
+    entry = document.get("reconstructor")
     if entry is None:
         return None
     fields = ("name", "id", "address")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def nss(folder: Path) -> Place:
 def of_quorum(model: type[Model], home: Path) -> Place:
     """A caller of running agents."""
     return Place(model.name, model, home, f"{model.name}:", next(iter(model.operations()["sign"])))
+
+
+def command(
+    home: Path, *words: object, status: int | None = 0, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A command line of its own process, which has started no module yet, in this home; it must end so, if said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evanesce", *map(str, words)],
+        input=stdin,
+        capture_output=True,
+        env=os.environ | environment | {"EVANESCE_HOME": str(home)},
+        timeout=120,
+        check=False,
+    )
+    assert status in (None, done.returncode), done.stderr.decode() + done.stdout.decode()
+    return done
 
 
 def _run(*command: str) -> None:

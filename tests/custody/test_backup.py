@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from places import Place
+from places import Place, command
 
 from evanesce import EvanesceError, UnsupportedError, _core, verify
 
@@ -166,16 +163,7 @@ def test_a_rotated_key_can_be_backed_up_as_its_forerunner_could(softhsm: Place) 
 
 def test_the_whole_ceremony_at_the_command_line(softhsm: Place, tmp_path: Path) -> None:
     def run(*words: object, status: int = 0) -> bytes:
-        done = subprocess.run(
-            [sys.executable, "-m", "evanesce", *map(str, words)],
-            input=MESSAGE,
-            capture_output=True,
-            env=os.environ | softhsm.environment | {"EVANESCE_HOME": str(softhsm.home)},
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == status, done.stderr.decode()
-        return done.stdout
+        return command(softhsm.home, *words, status=status, stdin=MESSAGE, **softhsm.environment).stdout
 
     reference = softhsm.fresh()
     back = reference.replace("hsm:prod/", "hsm:second/")

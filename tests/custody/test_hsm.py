@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 from files import private
-from places import Place
+from places import Place, command
 
 from evanesce import Client, EvanesceError, UnsupportedError, verify
 from evanesce.custody import Reference
@@ -74,15 +71,10 @@ def test_a_pin_is_named_and_never_part_of_a_reference_or_an_error(softhsm: Place
 
     def refused() -> str:
         # In a process of its own: in this one the token is logged in to, and reads no PIN any more.
-        done = subprocess.run(
-            [sys.executable, "-m", "evanesce", "mac", "hsm:prod/key", "-m", "m", "--json"],
-            capture_output=True,
-            env=os.environ | softhsm.environment | {"EVANESCE_HOME": str(tmp_path)},
-            timeout=60,
-            check=False,
-        )
+        words = ("mac", "hsm:prod/key", "-m", "m", "--json")
+        done = command(tmp_path, *words, status=1, **softhsm.environment)
         found = json.loads(done.stdout)["error"]
-        assert done.returncode == 1 and found["code"] in ("element", "config"), found
+        assert found["code"] in ("element", "config"), found
         assert pin not in (done.stdout + done.stderr).decode()
         return str(found["message"])
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import Place
+from places import Place, command
 
 from evanesce import EvanesceError, UnsupportedError, verify
 from evanesce.custody import joint
@@ -20,16 +17,8 @@ NAMES = ("alice", "bob", "carol")
 
 
 def run(home: Path, *words: object, status: int = 0, **environment: str) -> dict[str, Any]:
-    """What a command line says in JSON, in a process of its own: no other module is started there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "evanesce", *map(str, words), "--json"],
-        input=MESSAGE,
-        capture_output=True,
-        env=os.environ | environment | {"EVANESCE_HOME": str(home)},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr.decode() + done.stdout.decode()
+    """What a command line says in JSON."""
+    done = command(home, *words, "--json", status=status, stdin=MESSAGE, **environment)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from elements import PIN
 from files import private, quoted
-from places import Place
+from places import Place, command
 
 from evanesce.custody import modules
 
 
 def doctor(place: Place, home: Path) -> dict[str, tuple[str, str]]:
     """Its findings about tokens, keys and agents, in a process of its own, which has not read any PIN."""
-    done = subprocess.run(
-        [sys.executable, "-m", "evanesce", "doctor", "--json"],
-        capture_output=True,
-        env=os.environ | place.environment | {"EVANESCE_HOME": str(home)},
-        timeout=60,
-        check=False,
-    )
+    done = command(home, "doctor", "--json", status=None, **place.environment)
     found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
     return {row["what"]: (row["verdict"], row["detail"]) for row in found}
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import Place
+from places import Place, command
 
 from evanesce import Client, EvanesceError
 from evanesce.custody import hsm as hsm_model
@@ -125,15 +122,8 @@ def test_what_is_no_working_key_is_refused(client: Client) -> None:
 
 def test_one_command_renews_the_keys_of_a_cluster(client: Client, softhsm: Place, tmp_path: Path) -> None:
     def run(*words: str) -> dict[str, object]:
-        done = subprocess.run(
-            [sys.executable, "-m", "evanesce", "key", "renew", *words, "--root", "regen:root", "--json"],
-            capture_output=True,
-            env=os.environ | softhsm.environment | {"EVANESCE_HOME": str(tmp_path / "home")},
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        found: dict[str, object] = json.loads(done.stdout)
+        renewing = ("key", "renew", *words, "--root", "regen:root", "--json")
+        found: dict[str, object] = json.loads(command(tmp_path / "home", *renewing, **softhsm.environment).stdout)
         return found
 
     cluster = ("hsm:prod/line", "hsm:second/line")

@@ -96,6 +96,7 @@ TOKEN: Any = SimpleNamespace(
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncClient:
     monkeypatch.setattr(aio, "Connection", FakeConnection)
+    monkeypatch.setattr(aio, "connect", FakeConnection)
     monkeypatch.setattr(aio._core, "Operation", FakeOperation)
     return AsyncClient(tmp_path)
 

@@ -7,18 +7,18 @@ the new token is kept beside its file (`_healing`), and the old one is as it was
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from evanesce import Check, Healed, Retirement, Token, _files, _planned, _requests
 from evanesce._requests import Kept
 from evanesce._text import printable
 from evanesce.approvals import Request
-from evanesce.cli._app import App, Stopwatch, receipts_json
+from evanesce.cli._app import App, Stopwatch
 from evanesce.cli._finish import check_free
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
-from evanesce.cli._report import report_check, report_retirement
+from evanesce.cli._report import healed_json, report_check, report_retirement
 from evanesce.cli._waiting import AGAIN, SELDOM, perform
 from evanesce.cli.key import day
 from evanesce.client import Client
@@ -308,20 +308,8 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
 
 def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:
     app = waiting.app
-    app.emit(
-        waiting.document(token)
-        | {
-            "old": waiting.kept.request.token.id,
-            "file": str(target),
-            "quorum": token.quorum,
-            "resumed": healed is None,
-            "milliseconds": round(waiting.watch.milliseconds, 3),
-            "warnings": list(healed.warnings) if healed else [],
-            "faults": [asdict(fault) for fault in healed.faults] if healed else [],
-            "salt": healed.salt.hex() if healed else None,
-            "receipts": receipts_json(healed.receipts) if healed else [],
-        }
-    )
+    old, more = waiting.kept.request.token.id, waiting.document(token)
+    app.emit(healed_json(token, old, target, healed, waiting.watch.milliseconds, more))
     if healed:
         app.warn(map(printable, healed.warnings))
         app.blame(healed.faults)

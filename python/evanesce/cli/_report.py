@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
-from evanesce import Check, Retirement, Token
+from evanesce import Check, Healed, Retirement, Token
 from evanesce._heal import asking
 from evanesce._text import printable, short
 from evanesce.cli._app import App, Stopwatch, receipts_json
@@ -52,6 +52,25 @@ def report_check(
     if not found.ok:
         lost = {seat.verdict for seat in found.seats if not seat.ok}
         raise click.exceptions.Exit(1 if lost <= UNANSWERED else 2)
+
+
+def healed_json(
+    new: Token, old: str, path: object, healed: Healed | None, milliseconds: float, more: Mapping[str, object]
+) -> dict[str, object]:
+    """What a healing brought, or, where it is None, what an earlier run had; `more` as well."""
+    return {
+        "token": new.id,
+        "old": old,
+        "file": str(path),
+        "quorum": new.quorum,
+        "resumed": healed is None,
+        "milliseconds": round(milliseconds, 3),
+        "warnings": list(healed.warnings) if healed else [],
+        "faults": [asdict(fault) for fault in healed.faults] if healed else [],
+        "salt": healed.salt.hex() if healed else None,
+        "receipts": receipts_json(healed.receipts) if healed else [],
+        **more,
+    }
 
 
 def report_retirement(app: App, token: Token, result: Retirement, more: Mapping[str, object] | None = None) -> None:

@@ -55,6 +55,13 @@ def rotate(app: App, key: str) -> None:
     _said(app, made, "Rotated to")
 
 
+def refresh(app: App, key: str) -> None:
+    """The same key under fresh shares, which KEY means from now on."""
+    with app.working(f"refreshing {key}"), app.client() as client:
+        made = client.custody.refresh(key)
+    _said(app, made, "Refreshed to")
+
+
 def _said(app: App, made: Token | Key, how: str, more: Mapping[str, object] | None = None) -> None:
     app.emit({**named(made), "suites": list(made.suites), **(more or {})})
     name = made.uri if isinstance(made, Key) else f"{printable(made.name)}, token id {made.id}"

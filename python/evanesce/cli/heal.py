@@ -14,14 +14,16 @@ from evanesce import Client, EvanesceError, Healed, Retirement, Token, _files
 from evanesce._heal import Changes, asking
 from evanesce._text import printable
 from evanesce.approvals import Request
-from evanesce.cli import _options
+from evanesce.cli import _options, custody
 from evanesce.cli._app import App, Stopwatch, receipts_json, verb
 from evanesce.cli._ask import ask_options, check_asked, publish, publish_all
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
+from evanesce.cli._report import healed_json
 from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, moment, policy_text, seats_of
+from evanesce.custody import is_reference
 from evanesce.errors import error, exit_status
 from evanesce.home import read_agents
 
@@ -69,9 +71,17 @@ def refresh(
 
     New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
     token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
-    `evanesce wait` writes the new token.
+    `evanesce wait` writes the new token. TOKEN may be a reference, as mpc:NAME: the new token then takes its place,
+    the old one is NAME@1 (docs/custody.md), and no options go with that.
     """
-    check_asked(ask, word, folder, _doing(out, armor, retire_old, force, receipts, deadline))
+    doing = _doing(out, armor, retire_old, force, receipts, deadline)
+    if is_reference(token):
+        given = {"--pin": pin, "--trust-token": trust_token, "--ask": ask, "--word": word, "--folder": folder, **doing}
+        unfit = ", ".join(option for option, value in given.items() if value)
+        if unfit:
+            raise error("usage", f"a key that is named by a reference has no use for {unfit}", "Name its token's file.")
+        return custody.refresh(app, token)
+    check_asked(ask, word, folder, doing)
     if ask:
         return _ask(app, token, pin, trust_token, Changes(), word, folder)
     return _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
@@ -196,23 +206,8 @@ def _anew(
             keep(app, receipts, {"openings": [*kept, *openings(retirement.receipts, retirement.salt)]}, force=True)
     if dead is not False:
         healing.done()
-    app.emit(
-        {
-            "token": new.id,
-            "old": old.id,
-            "name": new.name,
-            "file": str(path),
-            "kept": str(healing.kept) if in_place else None,
-            "quorum": new.quorum,
-            "resumed": resumed,
-            "milliseconds": round(watch.milliseconds, 3),
-            "old_dead": dead,
-            "warnings": list(healed.warnings) if healed else [],
-            "faults": [asdict(fault) for fault in healed.faults] if healed else [],
-            "salt": healed.salt.hex() if healed else None,
-            "receipts": receipts_json(healed.receipts) if healed else [],
-        }
-    )
+    more = {"name": new.name, "kept": str(healing.kept) if in_place else None, "old_dead": dead}
+    app.emit(healed_json(new, old.id, path, healed, watch.milliseconds, more))
     if healed:
         app.warn(map(printable, healed.warnings))
         app.blame(healed.faults)

@@ -26,7 +26,7 @@ from evanesce.custody import modules
 from evanesce.custody.backup import Backup
 from evanesce.custody.component import Component, in_order
 from evanesce.custody.key import Done, Key
-from evanesce.custody.model import OPERATIONS, Destroyed, Model
+from evanesce.custody.model import OPERATIONS, Destroyed, Model, only
 from evanesce.custody.reference import Reference
 from evanesce.errors import EvanesceError, error, translate
 from evanesce.home import Home
@@ -47,6 +47,8 @@ or did not work."""
 
 _GONE = ("not-found", "element", "unsupported")
 """What is said of a key that is being made or destroyed: SoftHSM shows it with no value, or with invalid attributes."""
+
+_HERE = "an hsm key, here, has"
 
 _LABEL = re.compile(r"(.*)@([1-9][0-9]{0,8})", re.DOTALL)
 
@@ -195,7 +197,7 @@ class Hsm(Model):
 
     def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
-        kind = _kind(tuple(suites), _only(terms, "kind", "for_backup").get("kind"))
+        kind = _kind(tuple(suites), only(terms, _HERE, "kind", "for_backup").get("kind"))
         token = self._new(reference)
         made = _call(token.generate, kind, reference.label, bool(terms.get("for_backup")))
         return self._made(reference.at(1), made)
@@ -207,7 +209,7 @@ class Hsm(Model):
         wanted = tuple(suites)
         # Which kind it is, its length tells; that it serves all of these is looked at before it is read.
         _kind(wanted, None)
-        leave = bool(_only(terms, "for_backup").get("for_backup"))
+        leave = bool(only(terms, _HERE, "for_backup").get("for_backup"))
         token = self._new(reference)
         made = _call(token.import_key, reference.label, wanted[0], origin(source), leave)
         return self._made(reference.at(1), made)
@@ -224,7 +226,7 @@ class Hsm(Model):
         return self._made(reference.at(reference.version or 1), made)
 
     def rotate(self, reference: Reference, terms: Mapping[str, Any]) -> HsmKey:
-        _only(terms)
+        only(terms, _HERE)
         _require_label(reference)
         if reference.version is not None:
             raise error("bad-input", f"{reference} is one version of a key", "Rotate the key: leave @N out.")
@@ -240,7 +242,7 @@ class Hsm(Model):
 
     def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:
         key = self.key(reference)
-        given = _only(terms, "custodians", "quorum", "officer", "joint")
+        given = only(terms, _HERE, "custodians", "quorum", "officer", "joint")
         named: Mapping[str, str | os.PathLike[str]] = given.get("custodians") or {}
         keys = {name: _pem.der(_files.read(Path(path)), f"{path}") for name, path in named.items()}
         joint = bool(given.get("joint"))
@@ -271,7 +273,7 @@ class Hsm(Model):
 
     def restore(self, reference: Reference, source: str | os.PathLike[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
-        given = _only(terms, "custodians", "for_backup", "transport", "components")
+        given = only(terms, _HERE, "custodians", "for_backup", "transport", "components")
         backup = Backup.load(Path(source))
         token = self._new(reference)
         if backup.joint:
@@ -451,14 +453,6 @@ def _require_first(reference: Reference) -> None:
     _require_label(reference)
     if reference.version is not None or _LABEL.fullmatch(reference.label):
         raise error("bad-input", f"{reference} names a version", "A new key is the first: leave @N out.")
-
-
-def _only(terms: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
-    for name in terms:
-        if name not in known:
-            there = f"There are: {', '.join(known)}." if known else "There are none."
-            raise error("bad-input", f"an hsm key has no term {printable(name)!r} here", there)
-    return terms
 
 
 def _kind(wanted: tuple[str, ...], named: str | None) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evanesce import suites
-from evanesce.errors import EvanesceError, UnsupportedError
+from evanesce._text import printable
+from evanesce.errors import EvanesceError, UnsupportedError, error
 
 if TYPE_CHECKING:
     from evanesce._mint import Source
@@ -134,3 +135,12 @@ class Model(ABC):
     @abstractmethod
     def describe(self, reference: Reference) -> dict[str, Any]:
         """What is known of it, for people and programs."""
+
+
+def only(terms: Mapping[str, Any], what: str, *known: str) -> Mapping[str, Any]:
+    """The same terms. Raises `bad-input` for one that is not known, as in "a regen key has no term 'colour'"."""
+    for name in terms:
+        if name not in known:
+            there = f"There are: {', '.join(known)}." if known else "There are none."
+            raise error("bad-input", f"{what} no term {printable(name)!r}", there)
+    return terms

@@ -3,13 +3,9 @@ own for every use (PROTOCOL §11)."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evanesce.custody.reference import Reference
 from evanesce.custody.threshold import REFUSES, Threshold
-from evanesce.tokens import Token
 
 
 class RegenMpc(Threshold):
@@ -27,9 +23,3 @@ class RegenMpc(Threshold):
         "describe": "what the token says",
     }
     refuses: ClassVar = REFUSES
-
-    def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:
-        return self._back_up(reference, to, terms)
-
-    def restore(self, reference: Reference, source: str | os.PathLike[str], terms: Mapping[str, Any]) -> Token:
-        return self._restore(reference, source, terms)

@@ -11,7 +11,7 @@ from evanesce import suites
 from evanesce._heal import Changes
 from evanesce._mint import Model as Kind
 from evanesce._mint import Terms, threshold
-from evanesce._text import printable
+from evanesce.custody.model import only
 from evanesce.custody.reference import Reference
 from evanesce.custody.tokens import Tokens
 from evanesce.errors import error
@@ -46,15 +46,9 @@ class Threshold(Tokens):
     def operations(cls) -> Mapping[str, Sequence[str]]:
         return {"sign": [*suites.THRESHOLD], "sign-payload": [*suites.THRESHOLD]}
 
-    def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> Token:
-        chosen = self._terms(terms)
-        return self._new(reference, lambda connection, name: self._made(connection, name, suites, chosen))
-
     def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token:
-        for name in terms:
-            if name not in ("policy", "expires"):
-                hint = "There are: policy, expires. Another quorum is another key."
-                raise error("bad-input", f"new shares have no term {printable(name)!r}", hint)
+        # Another quorum is another key.
+        only(terms, "new shares have", "policy", "expires")
         old = self._newest(reference, "refresh")
         waiting = self._waiting(reference)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from evanesce import _files
 from evanesce._mint import Terms
 from evanesce._text import printable
-from evanesce.custody.model import Destroyed, Model
+from evanesce.custody.model import Destroyed, Model, only
 from evanesce.custody.reference import Reference
 from evanesce.errors import error
 from evanesce.home import Home
@@ -59,6 +59,10 @@ class Tokens(Model):
             self._tokens[path] = (state, token)
         return token
 
+    def create(self, reference: Reference, suites: Iterable[str], terms: Mapping[str, Any]) -> Token:
+        chosen = self._terms(terms)
+        return self._new(reference, lambda connection, name: self._made(connection, name, suites, chosen))
+
     def rotate(self, reference: Reference, terms: Mapping[str, Any]) -> Token:
         old = self._newest(reference, "rotate")
         if old.imported:
@@ -98,8 +102,8 @@ class Tokens(Model):
             "seats": [seat.name for seat in token.seats],
         }
 
-    def _back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:
-        self._none(terms)
+    def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:
+        only(terms, f"the backup of a {self.name} key has")
         token = self.key(reference)
         token.save(to)
         return {
@@ -109,9 +113,8 @@ class Tokens(Model):
             "holds": "the public token; no share of the key is in it",
         }
 
-    def _restore(self, reference: Reference, source: str | os.PathLike[str], terms: Mapping[str, Any]) -> Token:
-        pin = terms.get("pin")
-        self._none({name: value for name, value in terms.items() if name != "pin"})
+    def restore(self, reference: Reference, source: str | os.PathLike[str], terms: Mapping[str, Any]) -> Token:
+        pin = only(terms, f"to restore a {self.name} key has", "pin").get("pin")
         token = Token.load(source, pin=pin, home=self._home.root)
         require_model(token, reference)
         token.require_pinned("restore")
@@ -159,15 +162,7 @@ class Tokens(Model):
         waiting.replace(path)
 
     def _terms(self, given: Mapping[str, Any]) -> Terms:
-        for name in given:
-            if name not in Terms.__annotations__:
-                known = ", ".join(Terms.__annotations__)
-                raise error("bad-input", f"a {self.name} key has no term {printable(name)!r}", f"There are: {known}.")
-        return cast(Terms, dict(given))
-
-    def _none(self, terms: Mapping[str, Any]) -> None:
-        for name in terms:
-            raise error("bad-input", f"a {self.name} key has no term {printable(name)!r} here", "Leave it out.")
+        return cast(Terms, dict(only(given, f"a {self.name} key has", *Terms.__annotations__)))
 
 
 def token_path(home: Home, reference: Reference) -> Path:
