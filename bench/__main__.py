@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import caller, endurance, healing, machine, policies, side_by_side, softhsm, suites
+from bench import caller, command, endurance, healing, machine, policies, side_by_side, softhsm, suites
 from bench.fleet import QUORUM, Fleet
 from bench.peer import CONNECTIONS, OpenBao
 from bench.targets import target
@@ -117,10 +116,8 @@ def endure(folder: Path) -> dict[str, float]:
 def comparison() -> float:
     """Seconds that `evanesce compare` takes, as it is when nothing else is said."""
     begin = time.monotonic()
-    command = [sys.executable, "-m", "evanesce", "compare", "--json"]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if run.returncode != 0 or json.loads(run.stdout)["not_measured"]:
-        raise RuntimeError(f"evanesce compare: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+    if missing := command.run(None, "compare")["not_measured"]:
+        raise RuntimeError(f"not compared: {missing}")
     return time.monotonic() - begin
 
 

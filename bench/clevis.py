@@ -44,8 +44,9 @@ class Tang:
             except OSError:
                 break
             with connection:
+                stream = connection.fileno()
                 running.append(
-                    subprocess.Popen([TANGD, self.keys], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
+                    subprocess.Popen([TANGD, self.keys], stdin=stream, stdout=stream, stderr=subprocess.DEVNULL)
                 )
             running = [process for process in running if process.poll() is None]
         for process in running:

@@ -56,22 +56,25 @@ class Fleet:
         commit: str = "process",
         element: str | None = None,
         groups: Sequence[str] = (),
+        more: str = "",
     ) -> None:
         """`element`: the `[element]` table's lines instead of software roots; `{name}` in it is the agent's name.
-        `groups`: the caller's, as every agent has it."""
+        `groups`: the caller's, as every agent has it. `more`: further lines of every agent's configuration."""
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         _, _, caller = _core.create_identity(str(self.home / "identity.key"))
         self.agents = [Agent(f"agent-{i + 1}", folder / f"agent-{i + 1}") for i in range(count)]
         for agent in self.agents:
-            self._furnish(agent, caller.hex(), commit, element, list(groups))
+            self._furnish(agent, caller.hex(), commit, element, list(groups), more)
 
-    def _furnish(self, agent: Agent, caller: str, commit: str, element: str | None, groups: list[str]) -> None:
+    def _furnish(
+        self, agent: Agent, caller: str, commit: str, element: str | None, groups: list[str], more: str
+    ) -> None:
         agent.folder.mkdir()
         table = element.format(name=agent.name) if element else 'kind = "software"\nroots = "roots"'
         (agent.folder / "agent.toml").write_text(
             f'name = "{agent.name}"\nlisten = "127.0.0.1:0"\nidentity = "identity.key"\ncommit = "{commit}"\n\n'
-            f"[element]\n{table}\n"
+            f"[element]\n{table}\n{more}"
         )
         (agent.folder / "known.toml").write_text(
             f'[[identity]]\nname = "bench"\nid = "{caller}"\n'

@@ -6,16 +6,13 @@ refresh and a reshare are of one token each, so their rate is the client's, with
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from bench import forge
+from bench import command, forge
 from bench.fleet import Agent, Fleet
 from evanesce import Client, Token
 
@@ -35,13 +32,13 @@ def inventory(fleet: Fleet, folder: Path, count: int) -> Path:
 
 def reroot(fleet: Fleet, tokens: Path) -> dict[str, float]:
     """Seconds in which the first agent, which does not run, is rolled to a new root."""
-    rolled = _json(None, "agent", "roll", str(fleet.agents[0].folder), "--tokens", str(tokens))
+    rolled = command.run(None, "agent", "roll", str(fleet.agents[0].folder), "--tokens", str(tokens))
     return {"rerooted": rolled["rerooted"], "seconds": rolled["milliseconds"] / 1e3}
 
 
 def repair(fleet: Fleet, lost: Agent, holder: Agent, tokens: Path) -> dict[str, float]:
     """Tokens repaired per second, by one command."""
-    done = _json(
+    done = command.run(
         fleet.home,
         *("key", "repair", str(tokens), "--lost", lost.id, "--to", holder.name, "--trust-token", "--deadline", "60000"),
     )
@@ -83,13 +80,3 @@ def measure(folder: Path, tokens: int, repaired: int) -> dict[str, float]:
         assert lost.process is not None
         lost.process.kill()
         return figures | repair(fleet, lost, holder, some)
-
-
-def _json(home: Path | None, *words: str) -> dict[str, float]:
-    at = () if home is None else ("--home", str(home))
-    command = [sys.executable, "-m", "evanesce", *at, *words, "--json"]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise RuntimeError(f"{' '.join(words[:2])}: {run.stdout[-2000:]}{run.stderr[-2000:]}")
-    document: dict[str, float] = json.loads(run.stdout)
-    return document

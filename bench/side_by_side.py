@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict
 
-from bench import caller, softhsm
+from bench import caller, command, softhsm
 from bench.clevis import Clevis
 from bench.fleet import QUORUM, Fleet
 from bench.peer import OpenBao
 from bench.proxy import Proxy
 from bench.targets import target
 from evanesce import Client
+from evanesce._mint import Model
 
 ROUND_TRIP_MS = 40.0
 BEYOND_ROUND_TRIP_MS = 5.0
@@ -38,6 +38,9 @@ BATCH = 400
 TURNS = 4
 """Of each of the two ways to MAC, in a round: they differ by less than a shared machine's speed does in a minute."""
 SIGNING = {"mpc": "frost-ed25519", "regen": "ed25519", "regen-mpc": "frost-ed25519"}
+ONE_ROUND = "regen-mpc, one round"
+PREPARED = ""
+"""What agents are told so that they prepare nonces; without it a signature's two rounds are what is measured."""
 OPENING = "xaes-256-gcm"
 ROOT = "hkdf-sha256"
 MAC = "hmac-sha256"
@@ -92,15 +95,16 @@ def _set_up(
     fleet = stack.enter_context(Fleet(folder / "fleet"))
     bao = stack.enter_context(OpenBao(folder / "openbao"))
     clevis = stack.enter_context(Clevis(folder / "clevis"))
-    near = {agent.name: agent.address for agent in fleet.agents} | {"openbao": bao.address} | clevis.addresses
+    near = {"openbao": bao.address} | clevis.addresses
     far = stack.enter_context(Proxy(near, ROUND_TRIP_MS)).addresses
-    homes = {"here": fleet.home, "across": fleet.home_elsewhere(folder / "far", far)}
+    homes = _homes(stack, fleet)
     tokens = _tokens(fleet.home, folder)
     module = softhsm.beside(folder / "module", fleet.home, "bench")
-    _evanesce(fleet.home, "key", "create", "hsm:bench/signing", "--suite", "ed25519")
-    _evanesce(fleet.home, "key", "renew", "hsm:bench/working", "--root", str(tokens["root"]))
+    # In a process of its own each, which is where a module is started.
+    command.run(fleet.home, "key", "create", "hsm:bench/signing", "--suite", "ed25519")
+    command.run(fleet.home, "key", "renew", "hsm:bench/working", "--root", str(tokens["root"]))
 
-    def ours(key: Path | str, suite: str, place: str) -> Callable[[], Figures]:
+    def ours(key: Path | str, suite: str, place: str, homes: Mapping[str, Path] = homes) -> Callable[[], Figures]:
         def run() -> Figures:
             one = caller.run(homes[place], key, "latency", suite, str(ONE_AT_A_TIME[place]))
             return caller.run(homes[place], key, "rate", suite, str(IN_FLIGHT), str(seconds)) | one
@@ -122,10 +126,17 @@ def _set_up(
         return run
 
     contenders = {"hsm/sign/here": ours("hsm:bench/signing", "ed25519", "here")}
+    once: dict[str, Path] = {}
+    if PREPARED:
+        prepared = stack.enter_context(Fleet(folder / "prepared", more=PREPARED))
+        once = _homes(stack, prepared)
+        token = _of_shares(prepared.home, "regen-mpc", folder / "prepared.regen")
     for place in homes:
         addresses = near if place == "here" else far
         for model, suite in SIGNING.items():
             contenders[f"{model}/sign/{place}"] = ours(tokens[model], suite, place)
+        if once:
+            contenders[f"{ONE_ROUND}/sign/{place}"] = ours(token, SIGNING["regen-mpc"], place, once)
         contenders[f"openbao/sign/{place}"] = openbao(addresses["openbao"])
         contenders[f"regen/open/{place}"] = ours(tokens["regen"], OPENING, place)
         contenders[f"clevis/open/{place}"] = opened(clevis.seal(addresses))
@@ -139,8 +150,8 @@ def _macs(home: Path, module: softhsm.Beside, seconds: str) -> dict[str, Callabl
         return caller.run(home, "hsm:bench/working", "batches", MAC, str(BATCH), seconds)["rate"]
 
     def raw() -> float:
-        command = [str(RAW), module.module, module.token, str(module.pin), "working", seconds]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        words = [str(RAW), module.module, module.token, str(module.pin), "working", seconds]
+        run = subprocess.run(words, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             raise RuntimeError(f"the module's own rate is not measured: {run.stderr}")
         return float(run.stdout)
@@ -148,23 +159,27 @@ def _macs(home: Path, module: softhsm.Beside, seconds: str) -> dict[str, Callabl
     return {"working": working, "raw": raw}
 
 
+def _homes(stack: ExitStack, fleet: Fleet) -> dict[str, Path]:
+    """The caller's, by how far away its agents are."""
+    near = {agent.name: agent.address for agent in fleet.agents}
+    far = stack.enter_context(Proxy(near, ROUND_TRIP_MS)).addresses
+    return {"here": fleet.home, "across": fleet.home_elsewhere(fleet.home.parent / "far", far)}
+
+
 def _tokens(home: Path, folder: Path) -> dict[str, Path]:
     """A key of each model of a quorum's, and the working keys' root, which is pinned where it was made."""
-    paths = {name: folder / f"{name}.regen" for name in (*SIGNING, "root")}
+    paths = {name: folder / f"{name}.regen" for name in ("root", "regen")}
     with Client(home, deadline=10.0) as client:
         client.create("root", [ROOT], quorum=QUORUM).save(paths["root"])
         client.create("regen", [SIGNING["regen"], OPENING], quorum=QUORUM).save(paths["regen"])
-        client.create_threshold("mpc", SIGNING["mpc"], "mpc", quorum=QUORUM).save(paths["mpc"])
-        client.create_threshold("regen-mpc", SIGNING["regen-mpc"], "regen-mpc", quorum=QUORUM).save(paths["regen-mpc"])
-    return paths
+    models: tuple[Model, ...] = ("mpc", "regen-mpc")
+    return paths | {model: _of_shares(home, model, folder / f"{model}.regen") for model in models}
 
 
-def _evanesce(home: Path, *words: str) -> None:
-    """In a process of its own, which is where a module is started."""
-    command = [sys.executable, "-m", "evanesce", "--home", str(home), *words, "--json"]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise RuntimeError(f"{' '.join(words[:2])}: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+def _of_shares(home: Path, model: Model, path: Path) -> Path:
+    with Client(home, deadline=10.0) as client:
+        client.create_threshold(model, SIGNING[model], model, quorum=QUORUM).save(path)
+    return path
 
 
 def table(measured: Measured) -> list[str]:
@@ -172,13 +187,13 @@ def table(measured: Measured) -> list[str]:
     medians, macs = measured["medians"], measured["macs"]
     place = f"{'p50 ms':>9}{'p99 ms':>9}{'/s':>9}"
     lines = [
-        f"{'':20}{'on one machine':>27}   {f'across {ROUND_TRIP_MS:g} ms':>27}",
-        f"{'3 of 5':20}{place}   {place}",
+        f"{'':28}{'on one machine':>27}   {f'across {ROUND_TRIP_MS:g} ms':>27}",
+        f"{'3 of 5':28}{place}   {place}",
     ]
     for name in dict.fromkeys(name.rpartition("/")[0] for name in medians):
         model, operation = name.split("/")
         cells = [_cells(medians.get(f"{name}/{place}")) for place in ONE_AT_A_TIME]
-        lines.append(f"{model:12}{operation:8}{'   '.join(cells)}".rstrip())
+        lines.append(f"{model:20}{operation:8}{'   '.join(cells)}".rstrip())
     working, raw = macs["working"], macs["raw"]
     lines.append(f"MACs under a working key: {working:,.0f} /s, by C_Sign alone {raw:,.0f} /s ({working / raw:.0%})")
     return lines
@@ -195,7 +210,8 @@ def targets(measured: Measured) -> list[str]:
     medians, macs = measured["medians"], measured["macs"]
     bound = ROUND_TRIP_MS + BEYOND_ROUND_TRIP_MS
     across = f"across-{ROUND_TRIP_MS:g}ms"
-    regen, regen_mpc = (medians[f"{model}/sign/across"]["p50_ms"] for model in ("regen", "regen-mpc"))
+    shares = ONE_ROUND if f"{ONE_ROUND}/sign/across" in medians else "regen-mpc"
+    regen, regen_mpc = (medians[f"{model}/sign/across"]["p50_ms"] for model in ("regen", shares))
     clevis = medians["clevis/open/here"]["rate"]
     return [
         target(f"p50-{across}", regen, bound, "ms", most=True),

@@ -40,8 +40,8 @@ def _operations(client: Client, token: Token, suite: str) -> dict[str, Callable[
     if suite.startswith("hmac") or suite == "aes-cmac":
         return {"mac": lambda: client.mac(token, MESSAGE, suite)}
     if suite == "rsa-oaep-sha256":
-        sealed = encrypt_to(token, MESSAGE, suite)
-        return {"decrypt": lambda: client.decrypt(token, sealed, b"", suite)}
+        for_token = encrypt_to(token, MESSAGE, suite)
+        return {"decrypt": lambda: client.decrypt(token, for_token, b"", suite)}
     if suite.endswith("gcm"):
         sealed = client.encrypt(token, MESSAGE, b"", suite)
         return {

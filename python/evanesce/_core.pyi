@@ -44,6 +44,7 @@ __all__ = [
     "grant_read",
     "grant_revoke",
     "grant_sign",
+    "hand_over",
     "harden",
     "hsm_kinds",
     "input_digest",
@@ -551,6 +552,20 @@ def witness_key(name: str, key: str, create: bool) -> str:
 def create_custodian(path: str) -> bytes:
     """Makes a custodian's X25519 key file (0600). Returns its SubjectPublicKeyInfo DER."""
 
+def hand_over(
+    from_: str,
+    kind: str,
+    public: bytes | None,
+    quorum: str,
+    components: Sequence[tuple[str, bytes, bytes]],
+    check: bytes,
+    custodian: str,
+    key_file: str,
+    transport: bytes,
+) -> bytes:
+    """A custodian's component of a joint KEK, sealed to a transport key (SubjectPublicKeyInfo DER) with RSA-OAEP
+    (SHA-256). Raises CoreError `backup-invalid`, `bad-input`, `config`."""
+
 def hsm_kinds() -> list[tuple[str, list[str]]]:
     """(kind, the suites that it may serve)."""
 
@@ -576,11 +591,12 @@ class Hsm:
     def import_key(self, label: str, suite: str, source: tuple[str, str], for_backup: bool) -> HsmKey:
         """`source` as `pin` above. Raises CoreError `bad-input`, `exists`, `unsupported`."""
     def back_up(
-        self, label: str, quorum: str, custodians: dict[str, bytes], officer: tuple[str, str] | None
+        self, label: str, quorum: str | None, custodians: dict[str, bytes], officer: tuple[str, str] | None
     ) -> tuple[str, bytes | None, bytes, str, list[tuple[str, bytes, bytes]], bytes]:
-        """`custodians`: names and SubjectPublicKeyInfo DER; `officer`: where the security officer's PIN is read. (kind,
-        public, wrapped, quorum, components (name, sealed, check value), check value of the KEK). Raises CoreError
-        `bad-input`, `not-found`, `unsupported`."""
+        """Without a quorum all are needed, and the KEK is put together in a token alone. `custodians`: names and
+        SubjectPublicKeyInfo DER; `officer`: where the security officer's PIN is read. (kind, public, wrapped, quorum,
+        components (name, sealed, check value), check value of the KEK). Raises CoreError `bad-input`, `not-found`,
+        `unsupported`."""
     def restore(
         self,
         label: str,
@@ -596,6 +612,24 @@ class Hsm:
     ) -> HsmKey:
         """`from_`: the label in the backup; `key_files`: of the custodians that are here. Raises CoreError
         `custodians-missing`, `backup-invalid`, `exists`, `unsupported`."""
+    def make_transport(self, label: str) -> bytes:
+        """A new RSA pair that unwraps components and does nothing else; SubjectPublicKeyInfo DER. Raises CoreError as
+        `generate`."""
+    def joint_weaknesses(self, transport: str) -> list[str]:
+        """Each way by which whoever has a session gets at what is put together here, found by trying. Raises CoreError
+        `not-found`, `unsupported`."""
+    def restore_joint(
+        self,
+        label: str,
+        kind: str,
+        public: bytes | None,
+        wrapped: bytes,
+        transport: str,
+        components: Sequence[bytes],
+        for_backup: bool,
+    ) -> HsmKey:
+        """`components`: what `hand_over` made, in the order of the backup. Raises CoreError `not-found`, `exists`,
+        `unsupported`, `backup-invalid`."""
     def load(self, label: str, suite: str, secret: Secret) -> HsmKey:
         """Takes in a derived secret as a symmetric suite's key. Raises CoreError as `generate`."""
     def leaves(self, label: str) -> str:

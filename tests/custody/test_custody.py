@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from files import private
 from places import Place
 from threshold import SUITES as CURVES
 
@@ -450,3 +451,17 @@ def test_a_closed_client_uses_no_key(place: Place) -> None:
     with pytest.raises(EvanesceError) as caught:
         client.sign(key, MESSAGE)
     assert caught.value.code == "closed"
+
+
+def test_an_rsa_key_of_a_size_that_is_not_served_is_refused_before_it_is_in_the_token(
+    softhsm: Place, tmp_path: Path
+) -> None:
+    words = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2056"]
+    odd = tmp_path / "odd.pem"
+    private(odd, subprocess.run(words, capture_output=True, check=True).stdout.decode())
+    reference = softhsm.fresh()
+    with softhsm.client() as client:
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.import_key(reference, ["rsa-pss-sha256"], odd)
+        assert caught.value.code == "bad-input" and "length" in caught.value.message
+        client.custody.create(reference, ["ecdsa-p256"])

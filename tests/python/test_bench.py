@@ -88,6 +88,12 @@ def test_the_models_are_set_beside_one_another_a_line_each() -> None:
     assert macs.endswith("23,000 /s, by C_Sign alone 24,000 /s (96%)")
 
 
+def test_where_nonces_are_prepared_that_is_what_the_distance_is_measured_of() -> None:
+    found = beside(41.23, 15_000.0, 23_000.0)
+    found["medians"][f"{side_by_side.ONE_ROUND}/sign/across"] = {"p50_ms": 43.5, "p99_ms": 50.0, "rate": 1.0}
+    assert "target regen-mpc-p50-across-40ms: measured 43.5ms, goal 45ms, ok" in side_by_side.targets(found)
+
+
 @pytest.mark.parametrize(("rounds", "short"), [(1, True), (4, True), (5, False), (9, False)])
 def test_a_run_of_too_few_rounds_says_that_it_is_no_result(
     monkeypatch: pytest.MonkeyPatch, rounds: int, short: bool

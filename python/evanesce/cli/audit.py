@@ -123,7 +123,7 @@ def _doubts(verdict: Verdict, tokens: bool, logs: bool) -> list[str]:
     doubts = []
     if tokens and verdict.known is None:
         doubts.append(f"{where}: none of the tokens given is {short(verdict.token)}; its policy is not shown")
-    if verdict.sufficient is False and verdict.verb in ("contribute", "mpc-commit"):
+    if verdict.sufficient is False and verdict.verb in ("contribute", "mpc-commit", "mpc-once"):
         doubts.append(f"{where}: these agents alone are no sufficient set; other receipts are missing")
     for word in verdict.words:
         name = printable(word.name)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,8 +14,10 @@ from evanesce import Key, Token, _core, _pem
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable
 from evanesce.cli import _io, _options
+from evanesce.cli import joint as joint_cli
 from evanesce.cli._app import App, base64_text, named, verb
 from evanesce.cli._finish import check_free
+from evanesce.custody import joint
 from evanesce.custody import renew as renew_keys
 from evanesce.errors import error, translate
 
@@ -27,6 +29,7 @@ def register(group: click.Group) -> None:
     verb(group)(restore)
     verb(group)(destroy)
     verb(group)(custodian)
+    joint_cli.register(group)
     verb(group)(renew)
     verb(group)(describe)
 
@@ -52,8 +55,8 @@ def rotate(app: App, key: str) -> None:
     _said(app, made, "Rotated to")
 
 
-def _said(app: App, made: Token | Key, how: str) -> None:
-    app.emit({**named(made), "suites": list(made.suites)})
+def _said(app: App, made: Token | Key, how: str, more: Mapping[str, object] | None = None) -> None:
+    app.emit({**named(made), "suites": list(made.suites), **(more or {})})
     name = made.uri if isinstance(made, Key) else f"{printable(made.name)}, token id {made.id}"
     app.say(f"{how} {name}: {', '.join(made.suites)}.", "green")
 
@@ -72,6 +75,7 @@ def _custodians(help: str) -> Callable[[_options.F], _options.F]:
     "--officer-pin", metavar="FILE", help="The security officer's PIN, for a key that only a trusted KEK wraps."
 )
 @click.option("--officer-terminal", is_flag=True, help="Ask for it.")
+@click.option("--joint", is_flag=True, help="All custodians are needed, and a token puts the KEK together, no machine.")
 def back_up(
     app: App,
     key: str,
@@ -80,6 +84,7 @@ def back_up(
     quorum: str | None,
     officer_pin: str | None,
     officer_terminal: bool,
+    joint: bool,
 ) -> None:
     """Write what `evanesce key restore` needs to a new file.
 
@@ -88,7 +93,7 @@ def back_up(
     if officer_pin is not None and officer_terminal:
         raise error("usage", "the security officer's PIN was given twice", "Give one of them.")
     officer = Terminal("The security officer's PIN: ") if officer_terminal else officer_pin
-    terms = {"custodians": _files_of(custodians), "quorum": quorum, "officer": officer}
+    terms = {"custodians": _files_of(custodians), "quorum": quorum, "officer": officer, "joint": joint}
     with app.working(f"backing up {key}", officer_terminal), app.client() as client:
         written = client.custody.back_up(key, to, **{name: term for name, term in terms.items() if term})
     app.emit(written)
@@ -101,13 +106,36 @@ def back_up(
 @click.option("--from", "source", metavar="FILE", required=True, help="What `evanesce key back-up` wrote.")
 @_custodians("Of an hsm: key: a custodian who is here, and its key file.")
 @click.option("--for-backup", is_flag=True, help="Of an hsm: key: let it be backed up again from there.")
+@click.option("--transport", metavar="KEY", help="Of a joint backup: the transport key in the same token.")
+@click.option("--component", "components", metavar="FILE", multiple=True, help="One that was handed over to it.")
 @click.option("--pin", metavar="ID", help="Of a regen token: the id it must have.")
-def restore(app: App, key: str, source: str, custodians: tuple[str, ...], for_backup: bool, pin: str | None) -> None:
-    """Put a key back from its backup."""
-    terms = {"custodians": _files_of(custodians), "for_backup": for_backup, "pin": pin}
+def restore(
+    app: App,
+    key: str,
+    source: str,
+    custodians: tuple[str, ...],
+    for_backup: bool,
+    transport: str | None,
+    components: tuple[str, ...],
+    pin: str | None,
+) -> None:
+    """Put a key back from its backup.
+
+    Of a backup that is joint the custodians' components come by --component, sealed to the --transport key of the
+    same token; what else its module lets whoever has a session do is tried, and said.
+    """
+    terms = {
+        "custodians": _files_of(custodians),
+        "for_backup": for_backup,
+        "transport": transport,
+        "components": components,
+        "pin": pin,
+    }
     with app.working(f"restoring {key}"), app.client() as client:
         made = client.custody.restore(key, source, **{name: term for name, term in terms.items() if term})
-    _said(app, made, "Restored")
+        ways = None if transport is None else joint.weaknesses(client, transport)
+    _said(app, made, "Restored", {} if ways is None else {"weaknesses": ways})
+    joint_cli.warn(app, ways or ())
 
 
 @click.argument("file")

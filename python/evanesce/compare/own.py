@@ -8,31 +8,26 @@ administrators.
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import Self
 
 from evanesce import Client, EvanesceError, Token
 from evanesce.compare import coalitions, operations
 from evanesce.compare.coalitions import Party
+from evanesce.compare.own_keys import OwnKeys
 from evanesce.compare.results import Agility, AtRest, Insider, Latency, NotMeasured, Recovery
 from evanesce.compare.search import FORMS, search
 from evanesce.compare.stores import searched
-from evanesce.compare.subject import CannotMeasure, Sandbox, must
-from evanesce.home import LABELS, Home
+from evanesce.compare.subject import CannotMeasure, must
+from evanesce.home import LABELS
 
 NAME = "The caller's name: what policies permit it, until the agents are told. No key."
 """What a thief of the home folder has."""
 
 
-class OwnQuorum:
+class OwnQuorum(OwnKeys[Token]):
     """regen over the agents of a home folder."""
 
     title = "keys that your own quorum regenerates for one operation"
-
-    def __init__(self, sandbox: Sandbox, home: Path) -> None:
-        self._sandbox = sandbox
-        self._home = Home.at(home)
-        self._made: list[Token] = []
 
     def __enter__(self) -> Self:
         try:
@@ -49,27 +44,16 @@ class OwnQuorum:
     def _set_up(self) -> None:
         self._token = self._mint("evanesce-compare", list(operations.MEASURED))
 
-    def __exit__(self, *_: object) -> None:
-        if not self._made:
-            return
-        with Client(self._home.root) as client:
-            while self._made:
-                token = self._made.pop()
-                try:
-                    dead = client.retire(token).dead
-                except EvanesceError:
-                    dead = False
-                if not dead:
-                    self._sandbox.say(f"not retired everywhere: token {token.id}, {token.name}")
+    def _end(self, client: Client, key: Token) -> str:
+        try:
+            dead = client.retire(key).dead
+        except EvanesceError:
+            dead = False
+        return "" if dead else f"not retired everywhere: token {key.id}, {key.name}"
 
     def _mint(self, name: str, suites: list[str]) -> Token:
         with Client(self._home.root) as client:
             return self._kept(client.create(name, suites))
-
-    def _kept(self, token: Token) -> Token:
-        """Retired in the end."""
-        self._made.append(token)
-        return token
 
     def at_rest(self) -> AtRest:
         key = secrets.token_bytes(32)

@@ -12,20 +12,18 @@ from typing import Self
 
 from evanesce import Client, EvanesceError, verify
 from evanesce.compare import hsm
+from evanesce.compare.own_keys import OwnKeys
 from evanesce.compare.results import Agility, AtRest, Insider, Latency, NotMeasured, Recovery, Switch
 from evanesce.compare.subject import CannotMeasure, Sandbox
 from evanesce.custody import modules
-from evanesce.home import Home
 
 
-class OwnModule:
+class OwnModule(OwnKeys[str]):
     """hsm over a module of a home folder."""
 
     def __init__(self, sandbox: Sandbox, home: Path) -> None:
-        self._sandbox = sandbox
-        self._home = Home.at(home)
+        super().__init__(sandbox, home)
         self._prefix = f"evanesce-compare-{secrets.token_hex(4)}"
-        self._made: list[str] = []
 
     def __enter__(self) -> Self:
         try:
@@ -43,16 +41,12 @@ class OwnModule:
             raise CannotMeasure(f"your module {self._name} has none of {', '.join(hsm.SUITES)}")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._made:
-            return
-        with Client(self._home.root) as client:
-            while self._made:
-                key = self._made.pop()
-                try:
-                    client.custody.destroy(key)
-                except EvanesceError as e:
-                    self._sandbox.say(f"not destroyed: {key}: {e.message}")
+    def _end(self, client: Client, key: str) -> str:
+        try:
+            client.custody.destroy(key)
+        except EvanesceError as e:
+            return f"not destroyed: {key}: {e.message}"
+        return ""
 
     def _create(self, client: Client, suite: str) -> str | None:
         """A key, or None where the module has no such kind."""
@@ -63,8 +57,7 @@ class OwnModule:
             if e.code == "unsupported":
                 return None
             raise
-        self._made.append(key)
-        return key
+        return self._kept(key)
 
     def at_rest(self) -> AtRest | NotMeasured:
         return NotMeasured(

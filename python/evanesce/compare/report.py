@@ -30,7 +30,7 @@ from evanesce.compare.results import (
     Regulatory,
     Switch,
 )
-from evanesce.compare.summary import DEEDS, cell, milliseconds, rate, seconds, size, small, smallest
+from evanesce.compare.summary import DEEDS, cell, milliseconds, quantiles, rate, seconds, size, small, smallest
 
 _LEAD = {
     "at_rest": "What lies on the disks of everybody involved, and what a thief of one of them has. A key that was made "
@@ -210,14 +210,11 @@ def _latency_chart(comparison: Comparison) -> str:
         assert isinstance(model.latency, Latency)
         for t in model.latency.timings:
             label = f"{name}: {t.suite} {t.operation}"
-            near.append(
-                svg.Range(label, t.p50_ms, t.p99_ms, f"{milliseconds(t.p50_ms)} / {milliseconds(t.p99_ms)}", series)
-            )
+            near.append(svg.Range(label, t.p50_ms, t.p99_ms, quantiles(t.p50_ms, t.p99_ms), series))
             if t.rate is not None:
                 rates.append(svg.Bar(label, t.rate, rate(t), series))
-            if t.p50_far_ms is not None and t.p99_far_ms is not None:
-                shown = f"{milliseconds(t.p50_far_ms)} / {milliseconds(t.p99_far_ms)}"
-                far.append(svg.Range(label, t.p50_far_ms, t.p99_far_ms, shown, series))
+            if across := quantiles(t.p50_far_ms, t.p99_far_ms):
+                far.append(svg.Range(label, t.p50_far_ms, t.p99_far_ms, across, series))
     absent = list(_absent(comparison))
     gone = [svg.Range(row.label, None, None, row.shown) for row in absent]
     parts = [
@@ -236,7 +233,7 @@ def _latency_chart(comparison: Comparison) -> str:
 def _latency(found: Latency) -> str:
     rows = []
     for t in found.timings:
-        far = "" if t.p50_far_ms is None else f"{milliseconds(t.p50_far_ms)} / {milliseconds(t.p99_far_ms or 0)}"
+        far = quantiles(t.p50_far_ms, t.p99_far_ms)
         rows.append(
             (t.suite, t.operation, milliseconds(t.p50_ms), milliseconds(t.p99_ms), str(t.samples), rate(t), far)
         )

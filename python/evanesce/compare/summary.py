@@ -43,7 +43,7 @@ def cell(model: Model, dimension: str) -> str:
         case Insider():
             return "\n".join(f"{can}: {smallest(found, can)}" for can in DEEDS)
         case Latency():
-            lines = [f"{t.suite} {milliseconds(t.p50_ms)} / {milliseconds(t.p99_ms)}" for t in found.timings]
+            lines = [f"{t.suite} {quantiles(t.p50_ms, t.p99_ms)}" for t in found.timings]
             return "\n".join(["p50 / p99", *lines])
         case Agility():
             return "\n".join(f"{one.before} → {one.after}: {switch(one)}" for one in found.switches)
@@ -95,6 +95,11 @@ def counted(number: int, word: str) -> str:
     if number == 1:
         return f"1 {word}"
     return f"{number} {word[:-1]}ies" if word.endswith("y") else f"{number} {word}s"
+
+
+def quantiles(p50_ms: float | None, p99_ms: float | None) -> str:
+    """Both; nothing where they were not measured."""
+    return "" if p50_ms is None or p99_ms is None else f"{milliseconds(p50_ms)} / {milliseconds(p99_ms)}"
 
 
 def milliseconds(value: float) -> str:

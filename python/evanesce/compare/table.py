@@ -9,7 +9,7 @@ from rich.text import Text
 
 from evanesce._text import printable
 from evanesce.compare.results import DIMENSIONS, Comparison, Insider, Latency, Recovery
-from evanesce.compare.summary import cell, milliseconds, rate, seconds
+from evanesce.compare.summary import cell, quantiles, rate, seconds
 
 
 def table(comparison: Comparison) -> Table:
@@ -30,8 +30,7 @@ def lines(comparison: Comparison) -> Iterator[tuple[str, str]]:
                 parts = []
                 if one.rate is not None:
                     parts.append(rate(one))
-                if one.p50_far_ms is not None and one.p99_far_ms is not None:
-                    far = f"{milliseconds(one.p50_far_ms)} / {milliseconds(one.p99_far_ms)}"
+                if far := quantiles(one.p50_far_ms, one.p99_far_ms):
                     parts.append(f"across {comparison.round_trip_ms:g} ms {far}")
                 if parts:
                     yield f"{name}, {one.suite} {one.operation}: {'; '.join(parts)}", ""

@@ -41,6 +41,8 @@ class Backup:
     """For people: where it was."""
     made: int
     """Unix seconds."""
+    joint: bool = False
+    """Whether the KEK is put together in a token alone, of all components (`joint`)."""
 
     def save(self, path: Path) -> None:
         """Raises `exists`, `io`."""
@@ -58,6 +60,7 @@ class Backup:
             "check": self.check.hex(),
             "token": self.token,
             "made": self.made,
+            **({"joint": True} if self.joint else {}),
         }
         _files.write(path, json.dumps(document, indent=2).encode() + b"\n")
 
@@ -82,6 +85,7 @@ class Backup:
                 bytes.fromhex(document["check"]),
                 document["token"],
                 document["made"],
+                document.get("joint", False) is True,
             )
         except (ValueError, KeyError, TypeError, binascii.Error):
             raise _wrong(path, "it is not what `evanesce key back-up` writes") from None

@@ -89,15 +89,17 @@ class Custodian:
 
     def back_up(self, key: str, to: str | os.PathLike[str], **terms: Any) -> dict[str, Any]:
         """What `restore` needs, in a new file; returns what it is. Terms of `hsm`: `custodians`, names and the files of
-        their public keys; `quorum`, whose are enough, by default a majority, of two at least; `officer`, where the core
-        reads the security officer's PIN (as a `Source`), for a key that only a trusted KEK may wrap."""
+        their public keys; `quorum`, whose are enough, by default a majority, of two at least; or `joint`, that all are
+        needed and the KEK is put together in a token alone (`joint`); `officer`, where the core reads the security
+        officer's PIN (as a `Source`), for a key that only a trusted KEK may wrap."""
         reference = Reference.parse(key)
         return self._having(reference, "back-up").back_up(reference, to, terms)
 
     def restore(self, key: str, source: str | os.PathLike[str], **terms: Any) -> Token | Key:
         """The key from what `back_up` wrote, under this reference. Terms of `hsm`: `custodians`, names and key files of
-        those that are here, read by the core; `for_backup`. Term of tokens: `pin`. Raises `custodians-missing`,
-        `backup-invalid`."""
+        those that are here, read by the core; or, of a joint backup, `transport`, the reference of a transport key in
+        the same token, and `components`, the files that were handed over; `for_backup`. Term of tokens: `pin`. Raises
+        `custodians-missing`, `backup-invalid`."""
         reference = Reference.parse(key)
         return self._having(reference, "restore").restore(reference, source, terms)
 

@@ -24,6 +24,7 @@ from evanesce._mint import origin
 from evanesce._text import printable
 from evanesce.custody import modules
 from evanesce.custody.backup import Backup
+from evanesce.custody.component import Component, in_order
 from evanesce.custody.key import Done, Key
 from evanesce.custody.model import OPERATIONS, Destroyed, Model
 from evanesce.custody.reference import Reference
@@ -239,10 +240,15 @@ class Hsm(Model):
 
     def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:
         key = self.key(reference)
-        given = _only(terms, "custodians", "quorum", "officer")
+        given = _only(terms, "custodians", "quorum", "officer", "joint")
         named: Mapping[str, str | os.PathLike[str]] = given.get("custodians") or {}
         keys = {name: _pem.der(_files.read(Path(path)), f"{path}") for name, path in named.items()}
-        quorum = given.get("quorum") or f"{max(2, len(keys) // 2 + 1)} of ({', '.join(keys)})"
+        joint = bool(given.get("joint"))
+        if joint and given.get("quorum"):
+            raise error(
+                "bad-input", "a key that is put together in a token takes all custodians", "Leave the quorum out."
+            )
+        quorum = None if joint else given.get("quorum") or f"{max(2, len(keys) // 2 + 1)} of ({', '.join(keys)})"
         officer = given.get("officer")
         if os.path.lexists(to):
             raise _files.exists(Path(to))
@@ -251,7 +257,8 @@ class Hsm(Model):
             token.back_up, key.core.label, quorum, keys, None if officer is None else origin(officer)
         )
         where = _call(lambda: token.token)
-        made = Backup(key.core.label, kind, public, wrapped, settled, tuple(components), check, where, int(time.time()))
+        now = int(time.time())
+        made = Backup(key.core.label, kind, public, wrapped, settled, tuple(components), check, where, now, joint)
         made.save(Path(to))
         return {
             "key": key.uri,
@@ -264,9 +271,14 @@ class Hsm(Model):
 
     def restore(self, reference: Reference, source: str | os.PathLike[str], terms: Mapping[str, Any]) -> HsmKey:
         _require_first(reference)
-        given = _only(terms, "custodians", "for_backup")
+        given = _only(terms, "custodians", "for_backup", "transport", "components")
         backup = Backup.load(Path(source))
         token = self._new(reference)
+        if backup.joint:
+            return self._made(reference.at(1), self._put_together(reference, token, backup, given))
+        for word in ("transport", "components"):
+            if word in given:
+                raise error("bad-input", f"this backup's key is assembled here: it has no {word}", "Give custodians.")
         files: Mapping[str, str | os.PathLike[str]] = given.get("custodians") or {}
         made = _call(
             token.restore,
@@ -282,6 +294,45 @@ class Hsm(Model):
             bool(given.get("for_backup")),
         )
         return self._made(reference.at(1), made)
+
+    @staticmethod
+    def _put_together(reference: Reference, token: _core.Hsm, backup: Backup, given: Mapping[str, Any]) -> _core.HsmKey:
+        if given.get("custodians"):
+            raise error(
+                "bad-input",
+                "this backup's key is put together in the token: no custodian's key file is for this machine",
+                "Have each hand its component over (`evanesce key hand-over`), and give those.",
+            )
+        transport = Reference.parse(str(given.get("transport") or reference.model + ":"))
+        if (transport.model, transport.place) != (reference.model, reference.place) or not transport.label:
+            raise error(
+                "bad-input",
+                "the transport key is another one's, or none",
+                f"Name the one in the same token: hsm:{printable(reference.place)}/LABEL.",
+            )
+        components = in_order([Component.load(Path(path)) for path in given.get("components") or ()], backup)
+        may = bool(given.get("for_backup"))
+        label = _label(transport.label, transport.version or 1)
+        return _call(
+            token.restore_joint, reference.label, backup.kind, backup.public, backup.wrapped, label, components, may
+        )
+
+    def make_transport(self, reference: Reference) -> tuple[bytes, list[str]]:
+        """See `joint.make_transport`."""
+        _require_first(reference)
+        token = self._new(reference)
+        made = _call(token.make_transport, reference.label)
+        try:
+            return made, _call(token.joint_weaknesses, reference.label)
+        except EvanesceError:
+            # Nothing can be put together there: it would be good for nothing.
+            _call(token.destroy, reference.label)
+            raise
+
+    def joint_weaknesses(self, reference: Reference) -> list[str]:
+        """Of a token, by its transport key."""
+        label = _label(reference.label, reference.version or 1)
+        return _call(self._token(reference.place).joint_weaknesses, label)
 
     def destroy(self, reference: Reference) -> Destroyed:
         _require_label(reference)

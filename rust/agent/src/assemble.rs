@@ -210,7 +210,7 @@ pub fn assemble(parts: Parts<'_>) -> Result<(Assembled, Committing), AgentError>
         events,
         world,
         meeting,
-        threshold: threshold::Memory::new(hands),
+        threshold: threshold::Memory::new(hands, &config.threshold),
     };
     let assembled = Assembled {
         api: Arc::new(api),

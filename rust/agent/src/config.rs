@@ -8,6 +8,7 @@ use evanesce_wire::Id;
 use serde::Deserialize;
 
 pub use crate::limits::Limits;
+pub use crate::threshold::Threshold;
 
 /// An agent's configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Config {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
+    /// Keys that are never put together.
+    #[serde(default)]
+    pub threshold: Threshold,
     /// Write no events to standard error.
     #[serde(default)]
     pub quiet: bool,
@@ -197,6 +201,7 @@ impl Config {
                 "an identity inside the element needs an element of kind \"pkcs11\"".into(),
             );
         }
+        config.threshold.refused()?;
         config.folder = folder.to_owned();
         Ok(config)
     }
@@ -231,6 +236,7 @@ pub fn parse_id(text: &str) -> Option<Id> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::threshold::DECLARATION;
 
     const PLAIN: &str = "name = \"agent-1\"\nlisten = \"127.0.0.1:0\"\nidentity = \"identity.key\"\n\
                          [element]\nkind = \"software\"\n";
@@ -244,7 +250,9 @@ mod tests {
                     identity = { element = \"agent\" }\nquiet = true\n[element]\nkind = \"pkcs11\"\n\
                     module = \"/m.so\"\ntoken = \"t\"\npin = { file = \"pin\" }\naccept_weak_element = true\n\
                     [limits]\nconnections = 3\n";
-        let full = Config::parse(full, Path::new("/a")).unwrap();
+        let full = format!("{full}[threshold]\nprepared = \"{DECLARATION}\"\n");
+        let full = Config::parse(&full, Path::new("/a")).unwrap();
+        assert!(full.threshold.prepares() && !config.threshold.prepares());
         assert_eq!((full.limits.connections, full.limits.sessions), (3, 512));
         let ElementSource::Pkcs11 { pin: Some(pin), .. } = &full.element else {
             panic!()
@@ -271,6 +279,14 @@ mod tests {
             (
                 "unknown field `conections`",
                 format!("{PLAIN}[limits]\nconections = 1\n"),
+            ),
+            (
+                "invalid type: boolean",
+                format!("{PLAIN}[threshold]\nprepared = true\n"),
+            ),
+            (
+                "If that is never done here, write it down: prepared = \"no earlier state",
+                format!("{PLAIN}[threshold]\nprepared = \"yes\"\n"),
             ),
             (
                 "kind \"pkcs11\"",

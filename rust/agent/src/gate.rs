@@ -50,6 +50,10 @@ pub enum Verb {
     MpcCommit,
     /// Sign what was decided on.
     MpcSign,
+    /// Draw nonces for what nobody has asked for yet.
+    MpcPrepare,
+    /// Decide on messages, and sign them under such nonces.
+    MpcOnce,
     /// Help to give a lost seat's share to a new holder.
     MpcHelp,
     /// Be that holder.
@@ -64,7 +68,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Contribute,
         Self::Check,
         Self::Retire,
@@ -77,6 +81,8 @@ impl Verb {
         Self::MpcForget,
         Self::MpcCommit,
         Self::MpcSign,
+        Self::MpcPrepare,
+        Self::MpcOnce,
         Self::MpcHelp,
         Self::MpcAwait,
         Self::MpcSplit,
@@ -99,6 +105,8 @@ impl Verb {
             Self::MpcForget => "mpc-forget",
             Self::MpcCommit => "mpc-commit",
             Self::MpcSign => "mpc-sign",
+            Self::MpcPrepare => "mpc-prepare",
+            Self::MpcOnce => "mpc-once",
             Self::MpcHelp => "mpc-help",
             Self::MpcAwait => "mpc-await",
             Self::MpcSplit => "mpc-split",
@@ -124,13 +132,14 @@ impl Verb {
                 | Self::MpcAnnounce
                 | Self::MpcCommit
                 | Self::MpcSign
+                | Self::MpcOnce
                 | Self::MpcHelp
         )
     }
 
     /// Whether it is decided as an operation with the key: by what callers, and those whom they let, may do.
     pub fn operates(self) -> bool {
-        matches!(self, Self::Contribute | Self::MpcCommit)
+        matches!(self, Self::Contribute | Self::MpcCommit | Self::MpcOnce)
     }
 
     /// Why `who` may not use this verb at all, if so. What it may use it for is decided per opening.
@@ -158,7 +167,9 @@ impl Verb {
             {
                 Some("giving seats away is a minter's to ask for")
             }
-            Self::MpcCommit | Self::MpcSign if !has(Role::Caller) => {
+            Self::MpcCommit | Self::MpcSign | Self::MpcPrepare | Self::MpcOnce
+                if !has(Role::Caller) =>
+            {
                 Some("signing is a caller's to ask for")
             }
             _ => None,
@@ -415,8 +426,11 @@ impl Case<'_> {
             ));
         }
         match self.verb {
-            Verb::MpcCommit if action != "sign" => {
-                return unfit(format!("{action} is not for the verb mpc-commit"));
+            Verb::MpcCommit | Verb::MpcOnce if action != "sign" => {
+                return unfit(format!(
+                    "{action} is not for the verb {}",
+                    self.verb.as_str()
+                ));
             }
             Verb::MpcAnnounce if action != "reshare" => {
                 return unfit(format!("{action} is not for the verb mpc-announce"));

@@ -83,7 +83,7 @@ mod work;
 
 pub use config::{
     Commit, Config, ConfigError, ElementSource, IdentitySource, Limits, Source, SourceDescriptor,
-    SourceFile, SourceTerminal,
+    SourceFile, SourceTerminal, Threshold,
 };
 pub use disk::{Disk, Journal};
 pub use error::AgentError;
@@ -96,3 +96,4 @@ pub use roll::{Problem, Rolled, roll};
 pub use run::{Handle, run, spawn};
 pub use setup::{ElementReport, create, probe};
 pub use sync::{Duty, MakeSyncer, Message as SyncMessage, Syncer};
+pub use threshold::DECLARATION;

@@ -8,7 +8,7 @@ use evanesce_wire::message::Code;
 use crate::gate::Verb;
 
 /// Decisions are counted per verb and code.
-const CODES: [Code; 11] = [
+const CODES: [Code; 12] = [
     Code::Done,
     Code::Unrouted,
     Code::Refused,
@@ -20,6 +20,7 @@ const CODES: [Code; 11] = [
     Code::Replayed,
     Code::Overloaded,
     Code::Unavailable,
+    Code::Unprepared,
 ];
 
 /// Counters and gauges of one agent.

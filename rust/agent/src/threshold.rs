@@ -10,12 +10,16 @@
 //! | a key made, or its shares renewed | `ceremony` |
 //! | a lost seat's share given to a new holder | `repair` |
 //! | messages decided on, and signed | `errand`, `pending` |
+//! | the same in one round, where an operator has declared that it is safe | `declaration`, `once`, `prepared` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
 //! | a share moved to another root | `reroot` |
 
 mod ceremony;
+mod declaration;
 mod errand;
+mod once;
 mod pending;
+mod prepared;
 mod repair;
 mod reroot;
 mod share;
@@ -31,8 +35,10 @@ use evanesce_wire::message::{Code, LogProof, SeatFault};
 use crate::limits;
 use crate::regenerate::Hands;
 use ceremony::Ceremonies;
+pub use declaration::{DECLARATION, Threshold};
 pub use errand::Errand;
 use pending::Pending;
+use prepared::Store;
 use repair::Repairs;
 pub use reroot::reroot_share;
 pub use shelf::Shelf;
@@ -43,14 +49,17 @@ pub struct Memory {
     pub hands: Arc<Hands>,
     ceremonies: Mutex<Ceremonies>,
     pending: Mutex<Pending>,
+    /// Nonces that were prepared, where such are kept.
+    prepared: Option<Store>,
     repairs: Mutex<Repairs>,
 }
 
 impl Memory {
     /// Nothing is.
-    pub fn new(hands: Arc<Hands>) -> Self {
+    pub fn new(hands: Arc<Hands>, config: &Threshold) -> Self {
         Self {
             hands,
+            prepared: config.prepares().then(Store::default),
             ceremonies: Mutex::default(),
             pending: Mutex::default(),
             repairs: Mutex::default(),
@@ -111,6 +120,15 @@ impl Obstacle {
         Self {
             culprits: vec![Blame { seat, reason }],
             ..Self::refused("others have sent what is wrong")
+        }
+    }
+
+    /// The same, with what was logged of it.
+    fn reply_with(self, (checkpoint, receipt): (String, Option<LogProof>)) -> Reply {
+        Reply {
+            checkpoint,
+            receipt,
+            ..self.reply()
         }
     }
 

@@ -4,18 +4,18 @@ mod common;
 
 use common::together::{ask, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
-use evanesce_agent::{Handle, spawn};
+use evanesce_agent::{DECLARATION, Handle, spawn};
 use evanesce_threshold::dkg::{Plan, begin};
 use evanesce_threshold::sign::Signing;
 use evanesce_threshold::{Ed25519, Group};
 use evanesce_token::mpc::{Body, Header, Kind, formula as second};
 use evanesce_token::{Gate, formula};
 use evanesce_wire::client::Way;
-use evanesce_wire::grant::{Grant, Revocation, Signed};
+use evanesce_wire::grant::{self, Grant, Revocation};
 use evanesce_wire::message::threshold::{
     Agree, Agreed, Announce, Announced, Commit, Committed, Confirm, Confirmed, Deal, Dealt, Forget,
-    Forgot, Leave, Parcel, Place as Seated, Reply, Sign, Take, Taken, announced_statement,
-    ceremony_hash,
+    Forgot, Leave, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
+    announced_statement, ceremony_hash,
 };
 use evanesce_wire::message::{
     Batch, Code, Command, Context, Evidence, Obeyed, Opening, Order, Request, SeatRow, SignedOrder,
@@ -37,7 +37,17 @@ struct Company {
 
 impl Company {
     async fn new(kind: Kind) -> Self {
-        let places: Vec<_> = (0..3).map(|_| Place::new("")).collect();
+        Self::of(kind, "").await
+    }
+
+    /// Three that keep prepared nonces.
+    async fn preparing() -> Self {
+        let declared = format!("---[threshold]\nprepared = \"{DECLARATION}\"");
+        Self::of(Kind::Regenerated, &declared).await
+    }
+
+    async fn of(kind: Kind, more: &str) -> Self {
+        let places: Vec<_> = (0..3).map(|_| Place::new(more)).collect();
         let ops = Caller::new("ops", places[0].dir.path());
         let bot = Caller::new("bot", places[0].dir.path());
         let (mut agents, mut lines) = (Vec::new(), Vec::new());
@@ -195,7 +205,7 @@ impl Company {
     }
 
     /// Lets `bot` sign with a key in the place of `ops`.
-    fn grant(&self, made: &Made) -> Signed {
+    fn grant(&self, made: &Made) -> grant::Signed {
         let grant = Grant {
             token: made.body.id,
             grantor: self.ops.identity.caller_id(),
@@ -210,7 +220,7 @@ impl Company {
             expires: now() + 1800,
             nonce: [7; 16],
         };
-        Signed::new(&grant, &*self.ops.identity).unwrap()
+        grant::Signed::new(&grant, &*self.ops.identity).unwrap()
     }
 
     /// Has an agent obey an order about a token.
@@ -316,6 +326,47 @@ impl Made {
             messages: vec![Some(given.to_vec())],
         }
     }
+}
+
+/// Has nonces prepared at a seat.
+async fn prepare(
+    line: &Line,
+    made: &Made,
+    seat: usize,
+    count: usize,
+) -> Result<Vec<Seated>, Box<Reply>> {
+    let prepare = Prepare {
+        context: made.context(),
+        row: made.rows[seat].clone(),
+        count,
+    };
+    let said = ask(line, "mpc-prepare", prepare.encode(), Committed::decode).await?;
+    let Committed::Points(points) = said else {
+        panic!("no commitments")
+    };
+    let seat = seat as u32;
+    let place = |points| Seated { seat, points };
+    Ok(points.into_iter().map(place).collect())
+}
+
+/// Has one message signed in one round.
+async fn once(
+    line: &Line,
+    made: &Made,
+    seat: usize,
+    message: &[u8],
+    places: &[Seated],
+) -> Result<Signed, Box<Reply>> {
+    let once = Once {
+        commit: made.commit(line, seat, message, message),
+        commitments: vec![places.to_vec()],
+    };
+    ask(line, "mpc-once", once.encode(), Signed::decode).await
+}
+
+fn unprepared<T>(found: Result<T, Box<Reply>>) {
+    let reply = refused(found, "in two rounds");
+    assert!(reply.code == Code::Unprepared && reply.receipt.is_none());
 }
 
 #[test]
@@ -611,6 +662,121 @@ fn what_was_decided_under_a_grant_is_not_signed_once_that_has_ended() {
         way.post("/v1/revoke-grant", word.encode()).await.unwrap();
         refused(sign(requests[0], places).await, "the grant was revoked");
         (company, lines)
+    });
+}
+
+#[test]
+fn nonces_that_were_prepared_sign_in_one_round_what_is_decided_on_and_then_are_gone() {
+    tell(async {
+        let company = Company::preparing().await;
+        let made = company.made().await;
+        let group = Group::<Ed25519>::new(3, &made.body.vector).unwrap();
+        let lines = &company.lines;
+        let zero = prepare(&lines[0], &made, 0, 8).await.unwrap();
+        let one = prepare(&lines[1], &made, 1, 2).await.unwrap();
+        assert_eq!((zero.len(), one.len()), (8, 2));
+
+        let places = [zero[0].clone(), one[0].clone()];
+        let mut shares = Vec::new();
+        for (seat, line) in lines[..2].iter().enumerate() {
+            let signed = once(line, &made, seat, b"m", &places).await.unwrap();
+            assert_eq!(signed.prepared.len(), 1, "others in their place");
+            shares.push((seat as u8, signed.shares[0]));
+        }
+        let both: Vec<_> = places.iter().map(|p| (p.seat as u8, &p.points)).collect();
+        let signing = Signing::new(&group, b"m", &both).unwrap();
+        let signature = signing.aggregate(&shares).unwrap();
+        assert!(group.verify(b"m", &signature));
+
+        // The same again, or for another message: nothing is signed twice under them.
+        unprepared(once(&lines[0], &made, 0, b"m", &places).await);
+        unprepared(once(&lines[0], &made, 0, b"n", &places).await);
+
+        // Of two at the same moment one finds them.
+        let places = [zero[1].clone(), one[1].clone()];
+        let (first, second) = tokio::join!(
+            once(&lines[0], &made, 0, b"first", &places),
+            once(&lines[0], &made, 0, b"second", &places)
+        );
+        assert!(first.is_ok() != second.is_ok());
+        unprepared(if first.is_ok() { second } else { first });
+
+        // What is refused has used them up.
+        let with = |n: usize| [zero[n].clone(), one[1].clone()];
+        let asked = Once {
+            commit: made.commit(&lines[0], 0, b"pay 1", b"pay 1000"),
+            commitments: vec![with(2).to_vec()],
+        };
+        let said = ask(&lines[0], "mpc-once", asked.encode(), Signed::decode).await;
+        refused(said, "not that of what is given");
+        unprepared(once(&lines[0], &made, 0, b"pay 1", &with(2)).await);
+
+        // Neither commitments of others in its name nor a list without it.
+        let mut others = with(3);
+        others[0].points = one[1].points.clone();
+        unprepared(once(&lines[0], &made, 0, b"m", &others).await);
+        let without = [
+            one[0].clone(),
+            Seated {
+                seat: 2,
+                ..one[1].clone()
+            },
+        ];
+        let said = once(&lines[0], &made, 0, b"m", &without).await;
+        assert_eq!(refused(said, "not among those").code, Code::Malformed);
+        once(&lines[0], &made, 0, b"m", &with(3)).await.unwrap();
+
+        // What is ordered holds for them.
+        company.order(0, &made, Command::Freeze).await;
+        refused(once(&lines[0], &made, 0, b"m", &with(4)).await, "frozen");
+        refused(prepare(&lines[0], &made, 0, 1).await, "frozen");
+        company
+    });
+}
+
+#[test]
+fn nonces_that_were_prepared_are_of_one_caller_session_and_token_and_of_one_life_of_the_agent() {
+    tell(async {
+        let mut company = Company::preparing().await;
+        let made = company.made().await;
+        evanesce_secret::random(&mut company.header.nonce);
+        evanesce_secret::random(&mut company.ceremony);
+        let other = company.made().await;
+        let (line, address) = (&company.lines[0], company._agents[0].address());
+        let own = prepare(line, &made, 0, 2).await.unwrap();
+        let one = prepare(&company.lines[1], &made, 1, 1).await.unwrap();
+        let with = |n: usize| [own[n].clone(), one[0].clone()];
+        let elsewhere = company.ops.open(address, line.agent).await;
+        unprepared(once(&elsewhere, &made, 0, b"m", &with(0)).await);
+        let bot = company.bot.open(address, line.agent).await;
+        unprepared(once(&bot, &made, 0, b"m", &with(0)).await);
+        unprepared(once(line, &other, 0, b"m", &with(0)).await);
+        // none of which has ended them
+        once(line, &made, 0, b"m", &with(0)).await.unwrap();
+
+        drop((elsewhere, bot));
+        drop(company.lines.remove(0));
+        drop(company._agents.remove(0));
+        let agent = spawn(company.places[0].config()).unwrap();
+        let line = company.ops.open(agent.address(), agent.id()).await;
+        unprepared(once(&line, &made, 0, b"m", &with(1)).await);
+        (company, agent, line)
+    });
+}
+
+#[test]
+fn an_agent_keeps_no_nonces_unless_it_is_told_in_words() {
+    tell(async {
+        let company = Company::new(Kind::Regenerated).await;
+        let made = company.made().await;
+        unprepared(prepare(&company.lines[0], &made, 0, 1).await);
+        let place = |seat| Seated {
+            seat,
+            points: vec![1; 64],
+        };
+        let said = once(&company.lines[0], &made, 0, b"m", &[place(0), place(1)]).await;
+        unprepared(said);
+        company
     });
 }
 

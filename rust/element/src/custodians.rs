@@ -8,6 +8,7 @@
 use crate::ElementError;
 use crate::source::read_private_file;
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use evanesce_secret::{Secret, SecretVec, ct_eq, on_crucible};
@@ -114,35 +115,7 @@ pub fn split(
 ) -> Result<(Secret<32>, Split), CustodianError> {
     let gate = dual_control(quorum)?;
     let seats = gate.seats();
-    if let Some(stranger) = custodians
-        .keys()
-        .find(|name| !seats.contains(&name.as_str()))
-    {
-        return Err(CustodianError::Input(format!(
-            "{stranger:?} is no custodian of the quorum {gate}"
-        )));
-    }
-    let keys = seats.iter().map(|name| {
-        let spki = custodians.get(*name).ok_or_else(|| {
-            CustodianError::Input(format!(
-                "the public key of the custodian {name:?} is missing"
-            ))
-        })?;
-        spki.strip_prefix(&SPKI)
-            .and_then(|key| PublicKey::from_bytes(key).ok())
-            .ok_or_else(|| {
-                CustodianError::Input(format!("the key of {name:?} is no X25519 public key"))
-            })
-    });
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    for (place, key) in keys.iter().enumerate() {
-        if let Some(other) = keys[..place].iter().position(|other| other == key) {
-            return Err(CustodianError::Input(format!(
-                "{} and {} have the same key: they would be one custodian",
-                seats[other], seats[place]
-            )));
-        }
-    }
+    let keys = keys_of(&gate, custodians)?;
     let kek = Secret::<32>::random()?;
     let quorum = gate.to_string();
     let components = on_crucible(|| -> Result<_, CustodianError> {
@@ -167,6 +140,72 @@ pub fn split(
             check,
         },
     ))
+}
+
+/// Makes a KEK that is put together in a token alone ([`super::pkcs11::Keys::restore_joint`]), of a component for each custodian: all of
+/// them are needed, and it is SHA-256 of what they have, one after the other in the order of their names.
+///
+/// # Errors
+/// [`CustodianError::Input`], also for fewer than two.
+pub fn split_joint(
+    custodians: &BTreeMap<String, Vec<u8>>,
+    context: &[u8],
+) -> Result<(Secret<32>, Split), CustodianError> {
+    let names: Vec<_> = custodians.keys().map(String::as_str).collect();
+    let gate = dual_control(&format!("{} of ({})", names.len(), names.join(", ")))?;
+    let keys = keys_of(&gate, custodians)?;
+    let quorum = gate.to_string();
+    let mut kek = Secret::<32>::zeroed()?;
+    let (components, check) = on_crucible(|| -> Result<_, CustodianError> {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut components = Vec::new();
+        for (name, key) in names.iter().zip(&keys) {
+            let component = Secret::<32>::random()?;
+            hash.update(component.expose());
+            components.push(Component {
+                name: (*name).to_owned(),
+                sealed: seal(&component, key, &bound_joint(context, &quorum, name))?,
+                check: check_value(&component)?,
+            });
+        }
+        kek.expose_mut().copy_from_slice(hash.finish().as_ref());
+        Ok((components, check_value(&kek)?))
+    })?;
+    let split = Split {
+        quorum,
+        components,
+        check,
+    };
+    Ok((kek, split))
+}
+
+/// A custodian's component of a joint KEK, opened with its key file and sealed to a token's transport key
+/// ([`crate::pkcs11::seal`]).
+///
+/// # Errors
+/// [`CustodianError::Wrong`] where the key file does not open the component; [`CustodianError::Input`] for a name that is no
+/// custodian's and for what is no transport key.
+pub fn hand_over(
+    split: &Split,
+    name: &str,
+    key_file: &Path,
+    context: &[u8],
+    transport: &[u8],
+) -> Result<Vec<u8>, CustodianError> {
+    let component = split.components.iter().find(|kept| kept.name == name);
+    let component = component.ok_or_else(|| {
+        CustodianError::Input(format!(
+            "{name:?} is no custodian of this backup: it has {}",
+            split.quorum
+        ))
+    })?;
+    let pem = read_private_file(key_file)?;
+    let aad = bound_joint(context, &split.quorum, name);
+    on_crucible(|| {
+        let opened = open(component, &pem, &aad)?.ok_or_else(|| not_his(key_file, name))?;
+        crate::pkcs11::seal(opened.expose(), transport)
+            .map_err(|why| CustodianError::Input(why.to_string()))
+    })
 }
 
 /// The KEK again, from the key files of enough custodians.
@@ -217,13 +256,7 @@ pub fn assemble(
                 let pem = read_private_file(path)?;
                 let aad = bound(context, &split.quorum, &component.name);
                 let share = on_crucible(|| open(component, &pem, &aad))?;
-                Some(share.ok_or_else(|| {
-                    CustodianError::Wrong(format!(
-                        "the key in {} does not open the component of {:?}: it is another custodian's, or the backup was changed",
-                        path.display(),
-                        component.name
-                    ))
-                })?)
+                Some(share.ok_or_else(|| not_his(path, &component.name))?)
             }
             None => None,
         });
@@ -244,6 +277,44 @@ pub fn assemble(
         ));
     }
     Ok(kek)
+}
+
+/// The custodians' keys in the order of their seats: each has one, of its own.
+fn keys_of(
+    gate: &Gate,
+    custodians: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<PublicKey>, CustodianError> {
+    let seats = gate.seats();
+    if let Some(stranger) = custodians
+        .keys()
+        .find(|name| !seats.contains(&name.as_str()))
+    {
+        return Err(CustodianError::Input(format!(
+            "{stranger:?} is no custodian of the quorum {gate}"
+        )));
+    }
+    let keys = seats.iter().map(|name| {
+        let spki = custodians.get(*name).ok_or_else(|| {
+            CustodianError::Input(format!(
+                "the public key of the custodian {name:?} is missing"
+            ))
+        })?;
+        spki.strip_prefix(&SPKI)
+            .and_then(|key| PublicKey::from_bytes(key).ok())
+            .ok_or_else(|| {
+                CustodianError::Input(format!("the key of {name:?} is no X25519 public key"))
+            })
+    });
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    for (place, key) in keys.iter().enumerate() {
+        if let Some(other) = keys[..place].iter().position(|other| other == key) {
+            return Err(CustodianError::Input(format!(
+                "{} and {} have the same key: they would be one custodian",
+                seats[other], seats[place]
+            )));
+        }
+    }
+    Ok(keys)
 }
 
 /// A quorum that no one satisfies alone.
@@ -267,6 +338,19 @@ fn dual_control(quorum: &str) -> Result<Gate, CustodianError> {
 /// What a component is for: it opens for nothing else.
 fn bound(context: &[u8], quorum: &str, name: &str) -> [u8; 32] {
     th("custodian", &[context, quorum.as_bytes(), name.as_bytes()])
+}
+
+/// The same of a component that is handed over to a token.
+fn bound_joint(context: &[u8], quorum: &str, name: &str) -> [u8; 32] {
+    let parts = [context, quorum.as_bytes(), name.as_bytes()];
+    th("custodian-joint", &parts)
+}
+
+fn not_his(key_file: &Path, name: &str) -> CustodianError {
+    CustodianError::Wrong(format!(
+        "the key in {} does not open the component of {name:?}: it is another custodian's, or the backup was changed",
+        key_file.display()
+    ))
 }
 
 fn seal(share: &Secret<32>, key: &PublicKey, aad: &[u8]) -> Result<Vec<u8>, CustodianError> {

@@ -40,7 +40,9 @@ use std::path::PathBuf;
 
 pub use element::Pkcs11Element;
 pub use identity::P256Identity;
-pub use keys::{Capability, Described, Key, KeyError, Keys, Kind, Leaves, Use, Used, Wrapped};
+pub use keys::{
+    Capability, Described, Key, KeyError, Keys, Kind, Leaves, Use, Used, Wrapped, seal,
+};
 
 /// Which module, which token in it, and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]

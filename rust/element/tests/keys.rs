@@ -4,17 +4,19 @@
 
 mod common;
 
-use common::{pin_file, softhsm_config, softhsm_room, token_folder, verify};
+use common::{pin_file, run, softhsm_config, softhsm_room, token_folder, verify};
 use evanesce_element::ElementError;
 use evanesce_element::SecretSource;
-use evanesce_element::pkcs11::{Config, KeyError, Keys, Kind, Leaves, Pkcs11Element};
-use evanesce_secret::Secret;
+use evanesce_element::pkcs11::{
+    Config, KeyError, Keys, Kind, Leaves, Pkcs11Element, Wrapped, seal,
+};
+use evanesce_secret::{Secret, on_crucible};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const TOKENS: [&str; 11] = [
+const TOKENS: [&str; 12] = [
     "signing", "macs", "sealing", "able", "life", "roots", "removed", "first", "second", "stays",
-    "mortal",
+    "mortal", "odd",
 ];
 const MESSAGE: &[u8] = b"a payment of 900 EUR";
 
@@ -357,6 +359,65 @@ fn a_key_leaves_under_no_other_word_than_the_security_officers() {
         Err(KeyError::Exists(_))
     ));
     assert_eq!(keys.list().unwrap().len(), 2);
+}
+
+#[test]
+fn of_a_key_that_cannot_be_taken_in_whole_nothing_stays_in_the_token() {
+    let keys = Keys::open(&config("odd")).unwrap();
+    let place = |name: &str| room().join(name).to_str().unwrap().to_owned();
+    let (pem, private, public) = (place("odd.pem"), place("odd.key"), place("odd.pub"));
+    let size = "rsa_keygen_bits:2056";
+    run(
+        "openssl",
+        &[
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            size,
+            "-out",
+            &pem,
+        ],
+    );
+    let out = |path| ["-in", &pem, "-outform", "DER", "-out", path];
+    run(
+        "openssl",
+        &[&["pkcs8", "-topk8", "-nocrypt"][..], &out(&private)].concat(),
+    );
+    run(
+        "openssl",
+        &[&["pkey", "-pubout"][..], &out(&public)].concat(),
+    );
+    let (key, spki) = (
+        std::fs::read(private).unwrap(),
+        std::fs::read(public).unwrap(),
+    );
+    // Nor can its parts be put together here: SoftHSM 2.6 has OAEP with SHA-1 alone.
+    let transport = keys.make_transport("transport").unwrap();
+    let part = on_crucible(|| seal(&[1; 32], &transport)).unwrap();
+    let aes = Wrapped {
+        kind: Kind::Aes256,
+        public: None,
+        bytes: vec![0; 40],
+    };
+    let refused = keys.restore_joint("odd", &aes, "transport", &[part.clone(), part], false);
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("CKR_ARGUMENTS_BAD"), "{refused}");
+    keys.destroy("transport").unwrap();
+    assert!(!Kind::ALL.into_iter().any(|kind| kind.is_rsa_of(&spki)));
+    // As one that is taken for a key of a size that is served.
+    let kek = Secret::<32>::random().unwrap();
+    let odd = on_crucible(|| Wrapped::dangerous(Kind::Rsa(2048), Some(spki), &key, &kek)).unwrap();
+    let refused = keys.restore("odd", &odd, &kek, false).err().unwrap();
+    assert!(matches!(refused, KeyError::Unknown(_)), "{refused}");
+    assert_eq!(keys.list().unwrap(), []);
+    // The label is free.
+    let made = keys.generate(Kind::P256, "odd").unwrap();
+    assert!(matches!(
+        keys.restore("odd", &odd, &kek, false),
+        Err(KeyError::Exists(_))
+    ));
+    made.sign("ecdsa-p256", MESSAGE).unwrap();
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<HsmKey>()?;
     m.add_class::<HsmWork>()?;
     m.add_function(wrap_pyfunction!(hsm_kinds, m)?)?;
+    m.add_function(wrap_pyfunction!(hand_over, m)?)?;
     m.add_function(wrap_pyfunction!(create_custodian, m)?)
 }
 
@@ -117,12 +118,13 @@ impl Hsm {
         made.map(HsmKey::new).map_err(error)
     }
 
-    /// Makes a KEK, splits it among custodians and wraps the key under it.
+    /// Makes a KEK, splits it among custodians and wraps the key under it; without a quorum one that is put together in a token
+    /// alone, by all of them.
     fn back_up<'py>(
         &self,
         py: Python<'py>,
         label: &str,
-        quorum: &str,
+        quorum: Option<&str>,
         custodians: BTreeMap<String, Vec<u8>>,
         officer: Option<(String, String)>,
     ) -> PyResult<BackupRow<'py>> {
@@ -132,8 +134,11 @@ impl Hsm {
         let (wrapped, split) = py.detach(|| -> PyResult<_> {
             let key = self.0.key(label).map_err(error)?;
             let context = context(label, key.kind(), key.public());
-            let (kek, split) =
-                custodians::split(quorum, &custodians, &context).map_err(custodian_error)?;
+            let (kek, split) = match quorum {
+                Some(quorum) => custodians::split(quorum, &custodians, &context),
+                None => custodians::split_joint(&custodians, &context),
+            }
+            .map_err(custodian_error)?;
             let wrapped = self
                 .0
                 .back_up(label, &kek, officer.as_ref())
@@ -168,24 +173,13 @@ impl Hsm {
         public: Option<Vec<u8>>,
         wrapped: Vec<u8>,
         quorum: String,
-        components: Vec<(String, Vec<u8>, [u8; 3])>,
+        components: Vec<ComponentRow>,
         check: [u8; 3],
         key_files: BTreeMap<String, PathBuf>,
         for_backup: bool,
     ) -> PyResult<HsmKey> {
         let kind = self::kind(kind)?;
-        let components = components
-            .into_iter()
-            .map(|(name, sealed, check)| Component {
-                name,
-                sealed,
-                check,
-            });
-        let split = Split {
-            quorum,
-            components: components.collect(),
-            check,
-        };
+        let split = split_of(quorum, components, check);
         let wrapped = Wrapped {
             kind,
             public,
@@ -196,6 +190,43 @@ impl Hsm {
             let kek =
                 custodians::assemble(&split, &key_files, &context).map_err(custodian_error)?;
             self.take(label, &wrapped, &kek, for_backup)
+        })
+    }
+
+    fn make_transport<'py>(&self, py: Python<'py>, label: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let spki = py.detach(|| self.0.make_transport(label)).map_err(error)?;
+        Ok(PyBytes::new(py, &spki))
+    }
+
+    /// Found by trying, with components of the moment.
+    fn joint_weaknesses(&self, py: Python<'_>, transport: &str) -> PyResult<Vec<String>> {
+        py.detach(|| self.0.joint_weaknesses(transport))
+            .map_err(error)
+    }
+
+    /// Unwraps the key in this token, under the KEK of components that were sealed to its transport key.
+    #[allow(clippy::too_many_arguments)] // a backup's parts
+    fn restore_joint(
+        &self,
+        py: Python<'_>,
+        label: &str,
+        kind: &str,
+        public: Option<Vec<u8>>,
+        wrapped: Vec<u8>,
+        transport: &str,
+        components: Vec<Vec<u8>>,
+        for_backup: bool,
+    ) -> PyResult<HsmKey> {
+        let wrapped = Wrapped {
+            kind: self::kind(kind)?,
+            public,
+            bytes: wrapped,
+        };
+        py.detach(|| {
+            let restored =
+                self.0
+                    .restore_joint(label, &wrapped, transport, &components, for_backup);
+            self.right(label, &wrapped, restored.map_err(error)?)
         })
     }
 
@@ -296,6 +327,10 @@ impl Hsm {
             .0
             .restore(label, wrapped, kek, for_backup)
             .map_err(error)?;
+        self.right(label, wrapped, key)
+    }
+
+    fn right(&self, label: &str, wrapped: &Wrapped, key: Key) -> PyResult<HsmKey> {
         let name = wrapped.kind.suites()[0];
         let right = match (&wrapped.public, evanesce_suite::find(name)) {
             (Some(spki), Some(suite)) => {
@@ -349,6 +384,46 @@ fn context(label: &str, kind: Kind, public: Option<&[u8]>) -> [u8; 32] {
     th("hsm-backup", &[label.as_bytes(), kind, public])
 }
 
+type ComponentRow = (String, Vec<u8>, [u8; 3]);
+
+fn split_of(quorum: String, components: Vec<ComponentRow>, check: [u8; 3]) -> Split {
+    let components = components
+        .into_iter()
+        .map(|(name, sealed, check)| Component {
+            name,
+            sealed,
+            check,
+        });
+    Split {
+        quorum,
+        components: components.collect(),
+        check,
+    }
+}
+
+/// A custodian's component of a joint KEK, opened with its key file and sealed to a token's transport key (SubjectPublicKeyInfo).
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // a backup's parts
+fn hand_over<'py>(
+    py: Python<'py>,
+    from_: &str,
+    kind: &str,
+    public: Option<Vec<u8>>,
+    quorum: String,
+    components: Vec<ComponentRow>,
+    check: [u8; 3],
+    custodian: &str,
+    key_file: PathBuf,
+    transport: Vec<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let context = context(from_, self::kind(kind)?, public.as_deref());
+    let split = split_of(quorum, components, check);
+    let sealed = py
+        .detach(|| custodians::hand_over(&split, custodian, &key_file, &context, &transport))
+        .map_err(custodian_error)?;
+    Ok(PyBytes::new(py, &sealed))
+}
+
 /// On a crucible thread.
 fn wrapped_for_import(
     given: SecretVec,
@@ -383,8 +458,7 @@ fn kind_of(suite: &str, length: usize, public: Option<&[u8]>) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| {
         kind.suites().contains(&suite)
             && match (kind, public) {
-                // The modulus and little else.
-                (Kind::Rsa(bits), Some(spki)) => spki.len() / 64 == usize::from(*bits) / 512,
+                (Kind::Rsa(_), Some(spki)) => kind.is_rsa_of(spki),
                 (Kind::Hmac(bytes), _) => length == usize::from(*bytes),
                 (Kind::Aes256, _) => length == 32,
                 _ => true,

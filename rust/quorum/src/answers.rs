@@ -108,6 +108,7 @@ pub(crate) fn trouble_of(code: Code) -> Trouble {
         Code::Replayed => Trouble::Replayed,
         Code::Overloaded => Trouble::Overloaded,
         Code::Unavailable => Trouble::Unavailable,
+        Code::Unprepared => Trouble::Unprepared,
         Code::Done | Code::Unrouted | Code::ContextUnknown => Trouble::Lied,
     }
 }

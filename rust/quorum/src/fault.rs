@@ -139,6 +139,8 @@ pub enum Trouble {
     Overloaded,
     /// See [`FaultKind::Unavailable`].
     Unavailable,
+    /// The nonces that it had prepared are gone: it decides in two rounds.
+    Unprepared,
     /// See [`FaultKind::ElementUnavailable`].
     ElementUnavailable,
     /// See [`FaultKind::Unreachable`].
@@ -170,7 +172,7 @@ impl Trouble {
             | Self::Stranger
             | Self::Role => FaultKind::Refused,
             Self::Overloaded => FaultKind::Overloaded,
-            Self::Unavailable => FaultKind::Unavailable,
+            Self::Unavailable | Self::Unprepared => FaultKind::Unavailable,
             Self::ElementUnavailable => FaultKind::ElementUnavailable,
             Self::Unreachable | Self::OwnIdentity | Self::OwnMemory => FaultKind::Unreachable,
             Self::Slow => FaultKind::Slow,

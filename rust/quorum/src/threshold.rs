@@ -5,6 +5,8 @@
 
 mod check;
 mod create;
+mod once;
+mod prepared;
 mod renew;
 mod repair;
 mod sign;
@@ -28,6 +30,7 @@ use crate::settled::Settled;
 pub(crate) use check::check;
 pub(crate) use create::create;
 pub use create::{ThresholdMinted, ThresholdSpec};
+pub(crate) use prepared::Prepared;
 pub use renew::{Renewal, RenewalSpec, Renewed};
 pub(crate) use renew::{finish, renew};
 pub(crate) use repair::repair;
@@ -119,14 +122,14 @@ async fn ask_over<T>(
     live: &Live,
     body: Vec<u8>,
     decode: impl Fn(&[u8]) -> Result<T, WireError>,
-) -> Result<T, Down> {
+) -> Result<(T, Option<Receipt>), Down> {
     use evanesce_wire::client::CallError;
     let asked = timeout_at(until, side.links[place].post(live, verb, body)).await;
     let slow = || Down::new(Trouble::Slow, "it did not answer in time");
     let answer = asked.map_err(|_| slow())?;
     let answer = answer.map_err(|e| crate::io::link::down(&e))?;
     let reply = Reply::decode(&answer).map_err(|e| crate::io::link::down(&CallError::Wire(e)))?;
-    judged(reply, &live.peer, decode).map(|(value, _)| value)
+    judged(reply, &live.peer, decode)
 }
 
 fn judged<T>(

@@ -4,10 +4,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
+use common::counted::Counts;
 use common::proxy::delaying;
-use common::real::agents;
+use common::real::{agents, agents_that_prepare};
 use common::together::*;
 use common::wait;
 use evanesce_quorum::*;
@@ -99,6 +101,70 @@ fn those_who_are_far_away_are_waited_for() {
     let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
     let signed = signed.unwrap_or_else(|e| panic!("{e}"));
     assert!(verifies(&token, b"m", &signed.outputs[0]));
+}
+
+fn verbs(outcome: &Outcome) -> Vec<String> {
+    let entries = outcome.receipts.iter().map(|one| one.verify().unwrap());
+    entries.map(|entry| entry.verb).collect()
+}
+
+#[test]
+fn where_agents_prepare_nonces_each_is_asked_once_for_a_signature_and_two_rounds_remain() {
+    let five = agents_that_prepare(3);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    for suite in SUITES {
+        let token = create(&five, Kind::Regenerated, suite, "2 of (s0, s1, s2)", "");
+        let sign = |inputs| {
+            let signed = sign_at(&reconstructor, &token, inputs, Some(MINUTE));
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            assert!(signed.faults.is_empty(), "{:?}", signed.faults);
+            assert!(verifies(&token, b"m", &signed.outputs[0]));
+            signed
+        };
+        let two = ["mpc-commit", "mpc-commit"];
+        assert_eq!(verbs(&sign(vec![message(b"m")])), two);
+        // which has had nonces prepared, in nobody's time
+        let begun = Instant::now();
+        while verbs(&sign(vec![message(b"m")])) == two {
+            assert!(begun.elapsed() < MINUTE);
+        }
+        counts.posts();
+        for n in 1..5 {
+            let signed = sign((0..n).map(|_| message(b"m")).collect());
+            assert_eq!(verbs(&signed), ["mpc-once", "mpc-once"]);
+            let posts = counts.posts();
+            assert_eq!(posts, [("/v1/mpc-once".to_owned(), 2)].into());
+        }
+        // One that breaks off costs a round, and nobody is named for it.
+        counts.broken.store(1, SeqCst);
+        let signed = sign(vec![message(b"m")]);
+        assert_eq!(verbs(&signed).last().unwrap(), "mpc-commit");
+        assert_eq!(counts.posts()["/v1/mpc-sign"], 2);
+        assert_eq!(counts.broken.load(SeqCst), 0);
+    }
+}
+
+#[test]
+fn agents_that_prepare_nothing_are_asked_for_it_once_and_sign_in_two_rounds() {
+    let five = agents(2, &[]);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    let token = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1)", "");
+    let (begun, mut prepares, mut after) = (Instant::now(), 0, 0);
+    // until what goes on in nobody's time has been done as well, and some more
+    while after < 3 && begun.elapsed() < MINUTE {
+        let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+        let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(verbs(&signed), ["mpc-commit", "mpc-commit"]);
+        let posts = counts.posts();
+        prepares += posts.get("/v1/mpc-prepare").copied().unwrap_or(0);
+        assert!(!posts.contains_key("/v1/mpc-once"));
+        after += usize::from(prepares == 2);
+    }
+    assert_eq!(prepares, 2, "each once");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::hash::TaggedHash;
 use evanesce_token::limits::SEATS;
 use frost_core::keys::{
-    KeyPackage, PublicKeyPackage, SigningShare, VerifiableSecretSharingCommitment, VerifyingShare,
+    KeyPackage, PublicKeyPackage, SigningShare, VerifiableSecretSharingCommitment as Vector,
+    VerifyingShare,
 };
 use frost_core::{Identifier, Signature, VerifyingKey};
 
@@ -23,7 +24,7 @@ use crate::suite::Suite;
 #[derive(Clone)]
 pub struct Group<S: Suite> {
     seats: u8,
-    commitment: VerifiableSecretSharingCommitment<S>,
+    commitment: Vector<S>,
     vector: Vec<Vec<u8>>,
     fingerprint: [u8; 32],
     public_key: [u8; 32],
@@ -37,25 +38,13 @@ impl<S: Suite> Group<S> {
     /// suite may have (of [`Taproot`](crate::Taproot): one with an even y coordinate).
     pub fn new<P: AsRef<[u8]>>(seats: usize, vector: &[P]) -> Result<Group<S>, Error> {
         check_size(vector.len(), seats)?;
-        let mut points = Vec::with_capacity(vector.len());
-        for (i, point) in vector.iter().enumerate() {
-            points.push(
-                canonical::<S>(point.as_ref())
-                    .map_err(|why| Error::Unfit(format!("commitment vector[{i}]: {why}")))?,
-            );
-        }
-        let commitment = VerifiableSecretSharingCommitment::<S>::deserialize(&points)
-            .map_err(|error| Error::Unfit(format!("commitment vector: {error}")))?;
-        let key = frost_core::keys::CoefficientCommitment::<S>::deserialize(&points[0])
-            .map_err(|error| Error::Unfit(format!("commitment vector: {error}")))?;
-        let public_key = S::public_key(&points[0])
-            .filter(|_| !S::must_be_negated(&key.value()))
-            .ok_or_else(|| {
-                Error::Unfit(format!(
-                    "commitment vector[0]: no public key of {}, whose y coordinates are even",
-                    S::NAME
-                ))
-            })?;
+        let (commitment, points) = read::<S, P>(vector)?;
+        let public_key = S::public_key(&points[0]).ok_or_else(|| {
+            Error::Unfit(format!(
+                "commitment vector[0]: no public key of {}, whose y coordinates are even",
+                S::NAME
+            ))
+        })?;
         Ok(Group {
             seats: seats as u8,
             fingerprint: fingerprint(S::NAME, seats, &points),
@@ -143,7 +132,8 @@ impl<S: Suite> Group<S> {
     }
 
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey<S>, Error> {
-        VerifyingKey::deserialize(&self.vector[0]).map_err(|error| Error::Unfit(error.to_string()))
+        // Of no seats: the key is in the vector already, and decoding it again would cost a multiplication.
+        self.public_keys([]).map(|package| *package.verifying_key())
     }
 
     pub(crate) fn share_commitment(&self, seat: u8) -> Result<VerifyingShare<S>, Error> {
@@ -182,6 +172,27 @@ pub(crate) fn check_size(t: usize, seats: usize) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// The points, judged. Each costs a multiplication, so that they are decoded once; which one is at fault is looked for only if
+/// one is.
+fn read<S: Suite, P: AsRef<[u8]>>(vector: &[P]) -> Result<(Vector<S>, Vec<Vec<u8>>), Error> {
+    if let Ok(commitment) = Vector::<S>::deserialize(vector)
+        && let Ok(points) = commitment.serialize()
+        && points
+            .iter()
+            .zip(vector)
+            .all(|(own, given)| own == given.as_ref())
+    {
+        return Ok((commitment, points));
+    }
+    let why = vector.iter().enumerate().find_map(|(i, point)| {
+        let why = canonical::<S>(point.as_ref()).err()?;
+        Some(format!("commitment vector[{i}]: {why}"))
+    });
+    Err(Error::Unfit(why.unwrap_or_else(|| {
+        "commitment vector: no points of prime order".into()
+    })))
 }
 
 /// A point's bytes, if they are its one encoding, and it neither the identity nor outside the group of prime order.

@@ -20,7 +20,7 @@ use frost_core::round2::SignatureShare;
 use frost_core::{CheaterDetection, Identifier, SigningPackage, aggregate_custom};
 
 use crate::error::{Culprit, Error, Wrong};
-use crate::group::{Group, canonical, identifier};
+use crate::group::{Group, identifier};
 use crate::suite::Suite;
 
 pub use nonces::{Nonces, commit};
@@ -157,9 +157,11 @@ fn read_commitments<S: Suite>(bytes: &[u8]) -> Result<SigningCommitments<S>, Str
         return Err(format!("{} bytes, must be {}", bytes.len(), 2 * S::POINT));
     }
     let (hiding, binding) = bytes.split_at(S::POINT);
-    let read = |point: &[u8]| {
-        let point = canonical::<S>(point)?;
-        NonceCommitment::deserialize(&point).map_err(|error| error.to_string())
+    // As `canonical` has it, decoded once: each point costs a multiplication.
+    let read = |point: &[u8]| match NonceCommitment::<S>::deserialize(point) {
+        Ok(read) if read.serialize().is_ok_and(|own| own == point) => Ok(read),
+        Ok(_) => Err("not a point's one encoding".to_owned()),
+        Err(error) => Err(format!("no point of prime order ({error})")),
     };
     Ok(SigningCommitments::new(read(hiding)?, read(binding)?))
 }

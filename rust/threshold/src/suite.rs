@@ -24,7 +24,7 @@ pub trait Suite: Ciphersuite + sealed::Sealed {
     /// for even.
     fn must_be_negated(key: &Element<Self>) -> bool;
 
-    /// The public key as verifiers know it, from its encoding as a point of this group.
+    /// The public key as verifiers know it, from its encoding as a point of this group; None where it must be negated.
     fn public_key(point: &[u8]) -> Option<[u8; 32]>;
 }
 
@@ -55,7 +55,11 @@ impl Suite for Taproot {
 
     /// BIP-340's 32 bytes: the x coordinate.
     fn public_key(point: &[u8]) -> Option<[u8; 32]> {
-        point.get(1..)?.try_into().ok()
+        const EVEN: u8 = 2;
+        match point {
+            [EVEN, x @ ..] => x.try_into().ok(),
+            _ => None,
+        }
     }
 }
 

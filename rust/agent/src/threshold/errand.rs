@@ -1,4 +1,4 @@
-//! What follows from a decision to sign: nonces drawn for the messages that were decided on, and then signatures' shares.
+//! What follows from a decision to sign: nonces drawn for the messages that were decided on, and then signatures' shares; or these at once.
 
 use std::sync::Arc;
 
@@ -6,8 +6,10 @@ use evanesce_threshold::sign::{Nonces, Signing, commit};
 use evanesce_threshold::{Group, Suite};
 use evanesce_token::mpc;
 use evanesce_wire::message::SeatRow;
-use evanesce_wire::message::threshold::Place;
+use evanesce_wire::message::threshold::{Place, Signed};
 
+use super::once::{Refill, sign};
+use super::prepared::Kept;
 use super::{Obstacle, with_suite};
 use crate::regenerate::Hands;
 
@@ -19,7 +21,27 @@ pub struct Errand {
     pub row: SeatRow,
     /// Request hashes and messages.
     pub each: Vec<(Id, Vec<u8>)>,
-    done: Option<Result<Committed, Obstacle>>,
+    /// Where there is to be one round alone.
+    at_once: Option<AtOnce>,
+    done: Option<Result<Came, Obstacle>>,
+}
+
+/// What it takes to sign in one round.
+pub struct AtOnce {
+    /// Nonces that were prepared, one for each message.
+    pub nonces: Vec<Kept>,
+    /// The commitments of all who sign, for each message.
+    pub commitments: Vec<Vec<Place>>,
+    /// Where new ones go.
+    pub refill: Refill,
+}
+
+/// What came of an errand.
+pub enum Came {
+    /// Nonces were drawn.
+    Committed(Committed),
+    /// All was signed.
+    Signed(Signed),
 }
 
 type Id = [u8; 32];
@@ -44,18 +66,33 @@ pub trait Signer: Send {
 
 impl Errand {
     /// Not done yet.
-    pub fn new(body: Arc<mpc::Body>, row: SeatRow, each: Vec<(Id, Vec<u8>)>) -> Self {
+    pub fn new(
+        body: Arc<mpc::Body>,
+        row: SeatRow,
+        each: Vec<(Id, Vec<u8>)>,
+        at_once: Option<AtOnce>,
+    ) -> Self {
         Self {
             body,
             row,
             each,
+            at_once,
             done: None,
         }
     }
 
     /// Does it. Not on the crucible: what is secret goes there by itself.
     pub fn run(&mut self, hands: &Hands) {
-        let done = with_suite!(self.body.header.suite.as_str(), draw(hands, self));
+        let suite = self.body.header.suite.as_str();
+        let done = match self.at_once.take() {
+            None => with_suite!(suite, draw(hands, self)).map(Came::Committed),
+            Some(at_once) => {
+                let Self {
+                    body, row, each, ..
+                } = &*self;
+                with_suite!(suite, sign(hands, body, row, each, at_once)).map(Came::Signed)
+            }
+        };
         self.done = Some(done);
     }
 
@@ -65,7 +102,7 @@ impl Errand {
     }
 
     /// What came of it.
-    pub fn outcome(self) -> Result<Committed, Obstacle> {
+    pub fn outcome(self) -> Result<Came, Obstacle> {
         let unfinished = || Obstacle::refused("the agent did not finish");
         self.done.unwrap_or_else(|| Err(unfinished()))
     }
@@ -124,7 +161,7 @@ impl<S: Suite> Signer for Drawn<S> {
 }
 
 /// Who signs each message with which commitments.
-fn signings<S: Suite>(
+pub fn signings<S: Suite>(
     group: &Group<S>,
     each: &[(Id, Vec<u8>)],
     commitments: &[Vec<Place>],

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use evanesce_token::mpc::{self, Header};
 use evanesce_wire::message::threshold::{
-    Agree, Announce, Await, Commit, Committed, Confirm, Confirmed, Deal, Forget, Help, Leave,
-    Receive, Reply, Sign, Split, Sum, Take,
+    Agree, Announce, Await, Commit, Committed, Confirm, Confirmed, Deal, Forget, Help, Leave, Once,
+    Place, Prepare, Receive, Reply, Sign, Split, Sum, Take,
 };
 use evanesce_wire::message::{Basis, Code, Opening, Request, SeatRow};
 use evanesce_wire::session::SealingSession;
@@ -17,7 +17,7 @@ use http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::ceremony::{self, Base, Part};
-use super::errand::Errand;
+use super::errand::{Came, Errand};
 use super::pending::Waiting;
 use super::{Obstacle, with_suite};
 use crate::api::{Answer, Api, Trouble, malformed, trouble};
@@ -41,15 +41,15 @@ impl From<Refusal> for Obstacle {
 }
 
 /// One request of the second kind, and what it takes to answer it.
-struct Asked<'a> {
-    api: &'a Api,
+pub(super) struct Asked<'a> {
+    pub(super) api: &'a Api,
     verb: Verb,
-    who: Arc<Known>,
-    session: Arc<SealingSession>,
+    pub(super) who: Arc<Known>,
+    pub(super) session: Arc<SealingSession>,
     room: Option<Room>,
 }
 
-type Told = Result<Reply, Obstacle>;
+pub(super) type Told = Result<Reply, Obstacle>;
 
 impl Api {
     /// Answers a verb of the second kind.
@@ -90,32 +90,30 @@ impl Api {
             Verb::MpcForget => asked.forget(read(Forget::decode(&plain))?).await,
             Verb::MpcConfirm => {
                 let told = read(Confirm::decode(&plain))?;
-                let (now, most) = (self.now(), self.limits.checks_per_second);
-                if !self.agent().checks.take(&asked.who.id, 1, now) {
-                    let why = format!("{} may have {most} seats checked a second", asked.who.name);
-                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-                }
+                self.may_check(&asked.who)?;
                 asked.confirm(told).await
             }
             Verb::MpcCommit => {
                 let told = read(Commit::decode(&plain))?;
-                let (now, most) = (self.now(), self.limits.operations_per_second);
                 let count = told.messages.len();
-                let take = || {
-                    self.agent()
-                        .operations
-                        .take(&asked.who.id, count as u64, now)
-                };
-                if most > 0 && !take() {
-                    let why = format!("{} may ask for {most} operations a second", asked.who.name);
-                    return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why);
-                }
+                self.may_operate(&asked.who, count)?;
+                let now = self.now();
                 if self.threshold.pending().is_full(&asked.who.id, count, now) {
                     return trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", TOO_MANY);
                 }
                 asked.commit(told).await
             }
             Verb::MpcSign => asked.sign(read(Sign::decode(&plain))?).await,
+            Verb::MpcPrepare => {
+                let told = read(Prepare::decode(&plain))?;
+                self.may_check(&asked.who)?;
+                asked.prepare(told).await
+            }
+            Verb::MpcOnce => {
+                let told = read(Once::decode(&plain))?;
+                self.may_operate(&asked.who, told.commitments.len())?;
+                asked.once(told).await
+            }
             Verb::MpcHelp => asked.help(read(Help::decode(&plain))?).await,
             Verb::MpcAwait => asked.wait(read(Await::decode(&plain))?).await,
             Verb::MpcSplit => asked.split(read(Split::decode(&plain))?).await,
@@ -128,8 +126,26 @@ impl Api {
         Ok((reply.encode(), room))
     }
 
+    fn may_check(&self, who: &Known) -> Result<(), Trouble> {
+        let (now, most) = (self.now(), self.limits.checks_per_second);
+        if self.agent().checks.take(&who.id, 1, now) {
+            return Ok(());
+        }
+        let why = format!("{} may have {most} seats checked a second", who.name);
+        trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why)
+    }
+
+    fn may_operate(&self, who: &Known, count: usize) -> Result<(), Trouble> {
+        let (now, most) = (self.now(), self.limits.operations_per_second);
+        if most == 0 || self.agent().operations.take(&who.id, count as u64, now) {
+            return Ok(());
+        }
+        let why = format!("{} may ask for {most} operations a second", who.name);
+        trouble(StatusCode::TOO_MANY_REQUESTS, "overloaded", why)
+    }
+
     /// Runs what takes its time away from this thread, where the world has others.
-    async fn aside<T: Send + 'static>(
+    pub(super) async fn aside<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Hands) -> T + Send + 'static,
     ) -> Result<T, Obstacle> {
@@ -370,7 +386,7 @@ impl Asked<'_> {
         Ok(Reply::done(confirmed.await??.encode()))
     }
 
-    fn is_alive(&self, token: &Id) -> Result<(), Obstacle> {
+    pub(super) fn is_alive(&self, token: &Id) -> Result<(), Obstacle> {
         let agent = self.api.agent();
         if agent.tombstones.contains(token) {
             return Err(Obstacle::new(Code::Retired, "the token was retired here"));
@@ -390,8 +406,12 @@ impl Asked<'_> {
         }
     }
 
-    /// The first round: messages are decided on, and nonces drawn for them.
-    async fn commit(&mut self, told: Commit) -> Told {
+    /// Has messages decided on and logged, and then nonces drawn for them; or, with the commitments of all that sign, has them signed.
+    pub(super) async fn decided(
+        &mut self,
+        told: Commit,
+        commitments: Option<Vec<Vec<Place>>>,
+    ) -> Result<Decided, Obstacle> {
         let Commit {
             context,
             opening,
@@ -408,48 +428,66 @@ impl Asked<'_> {
         let parts: Vec<&[u8]> = opening.requests.iter().map(Vec::as_slice).collect();
         let request = formula::request_hash(&parts);
         let each = both(&opening, &messages)?;
-        let count = each.len();
+        let at_once = match commitments {
+            Some(commitments) => Some(self.at_once(&body, &row, commitments)?),
+            None => None,
+        };
         let mut work = self.judged(&ready, opening.clone(), &inputs);
         if let Some(decision) = work.decisions.first_mut()
             && decision.follows
         {
-            work.errand = Some(Box::new(Errand::new(body.clone(), row, each)));
+            let errand = Errand::new(body.clone(), row, each, at_once);
+            work.errand = Some(Box::new(errand));
         }
         let mut work = self.logged(work).await?;
         let errand = work.errand.take();
         let receipt = work.decided()?;
         let Some(errand) = errand else {
-            return Err(Obstacle::refused("nothing was drawn"));
+            return Err(Obstacle::refused("nothing was done"));
         };
-        let committed = match errand.outcome() {
-            Ok(committed) => committed,
-            Err(obstacle) => {
-                self.api.metrics.faulty.fetch_add(1, Relaxed);
-                self.api.events.emit(Event::Faulty {
-                    token: &hex::encode(body.id),
-                    seat,
-                    why: &obstacle.reason,
-                });
-                let mut reply = obstacle.reply();
-                (reply.checkpoint, reply.receipt) = receipt;
-                return Ok(reply);
-            }
-        };
+        let came = errand.outcome();
+        if let Err(obstacle) = &came
+            && obstacle.fault.is_some()
+        {
+            self.api.metrics.faulty.fetch_add(1, Relaxed);
+            self.api.events.emit(Event::Faulty {
+                token: &hex::encode(body.id),
+                seat,
+                why: &obstacle.reason,
+            });
+        }
         let grants = work.decisions.first().map(|one| one.grants.clone());
+        Ok(Decided {
+            token: body.id,
+            request,
+            grants: grants.unwrap_or_default(),
+            came,
+            receipt,
+        })
+    }
+
+    /// The first round: messages are decided on, and nonces drawn for them.
+    async fn commit(&mut self, told: Commit) -> Told {
+        let count = told.messages.len();
+        let decided = self.decided(told, None).await?;
+        let receipt = decided.receipt;
+        let committed = match decided.came {
+            Ok(Came::Committed(committed)) => committed,
+            Ok(Came::Signed(_)) => return Err(Obstacle::refused("nothing was drawn")),
+            Err(obstacle) => return Ok(obstacle.reply_with(receipt)),
+        };
         let waiting = Waiting {
             caller: self.who.id,
             session: self.session.id,
-            token: body.id,
-            grants: grants.unwrap_or_default(),
+            token: decided.token,
+            grants: decided.grants,
             count,
             signer: committed.signer,
         };
-        let now = self.api.now();
+        let (now, request) = (self.api.now(), decided.request);
         // Others may have taken the room meanwhile.
         if !self.api.threshold.pending().keep(request, waiting, now) {
-            let mut obstacle = Obstacle::new(Code::Overloaded, TOO_MANY);
-            obstacle.receipt = Some(Box::new(receipt));
-            return Err(obstacle);
+            return Ok(Obstacle::new(Code::Overloaded, TOO_MANY).reply_with(receipt));
         }
         let said = Committed::Points(committed.points).encode();
         Ok(with_receipt(said, receipt))
@@ -477,6 +515,16 @@ impl Asked<'_> {
     }
 }
 
+/// What was decided on and logged, and what came of it.
+pub(super) struct Decided {
+    token: Id,
+    /// The request hash of the opening.
+    request: Id,
+    grants: Vec<Id>,
+    pub(super) came: Result<Came, Obstacle>,
+    pub(super) receipt: Receipt,
+}
+
 type Receipt = (String, Option<evanesce_wire::message::LogProof>);
 
 impl Work {
@@ -500,7 +548,7 @@ impl Work {
     }
 }
 
-fn with_receipt(value: Vec<u8>, (checkpoint, receipt): Receipt) -> Reply {
+pub(super) fn with_receipt(value: Vec<u8>, (checkpoint, receipt): Receipt) -> Reply {
     Reply {
         receipt,
         checkpoint,

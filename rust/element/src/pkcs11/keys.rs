@@ -9,6 +9,7 @@
 //! Not guaranteed: that the module keeps its word. Its weaknesses are those the element's probe finds ([`super::probe`]).
 
 mod backup;
+mod joint;
 mod kind;
 mod once;
 mod public;
@@ -26,9 +27,10 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use evanesce_secret::{SecretVec, on_crucible};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use backup::Wrapped;
+pub use joint::seal;
 pub use kind::Kind;
 pub(super) use kind::P256;
 pub use once::{Use, Used};
@@ -37,7 +39,12 @@ pub use once::{Use, Used};
 pub struct Keys {
     config: Config,
     connection: Arc<Connection>,
+    refusals: Mutex<Refusals>,
 }
+
+/// What the module refused of the templates of keys that came in: asking again would be an attempt more for each attribute, of
+/// which SoftHSM keeps an object without a value each time.
+type Refusals = Vec<(Kind, Leaves, Vec<AttributeType>)>;
 
 /// One key, ready for use: its handle is looked up once, not for each operation.
 pub struct Key {
@@ -119,6 +126,7 @@ impl Keys {
         Ok(Self {
             config: config.clone(),
             connection: Connection::to(config)?,
+            refusals: Mutex::default(),
         })
     }
 
@@ -149,36 +157,59 @@ impl Keys {
 
     fn make(&self, kind: Kind, label: &str, leaves: Leaves) -> Result<Key, KeyError> {
         self.not_a_root(label)?;
-        let made = self.run(|module, session| {
-            if !objects(session, label)?.is_empty() {
-                return Ok(Err(KeyError::Exists(printable(label))));
-            }
+        self.whole_or_not(label, |module, session, there| {
             let handles = match make(session, kind, label, leaves) {
                 Err(fault) if fault.rv().is_some() && !fault.lost_for_certain() => {
                     return Ok(Err(unsupported(kind.name(), &fault)));
                 }
                 other => other?,
             };
+            *there = true;
             let described = describe(session, handles.secret, label)?;
             if let Err(fault) = work::shows(module, session, kind, handles.secret) {
-                destroy(session, label)?;
                 return Ok(Err(unsupported(kind.name(), &fault)));
             }
             let kept = match leaves {
                 Leaves::Never => described.stays,
                 _ => described.sensitive && described.leaves != Leaves::Never,
             };
-            if !kept {
-                destroy(session, label)?;
-                return Ok(Err(KeyError::Unsupported(format!(
+            Ok(match kept {
+                true => Ok(()),
+                false => Err(KeyError::Unsupported(format!(
                     "{}: the module made one that is not what was asked for; it was destroyed again",
                     kind.name()
-                ))));
+                ))),
+            })
+        })
+    }
+
+    /// A new key with this label; if it cannot be had whole, nothing of it stays in the token. `work` says when there is
+    /// something.
+    fn whole_or_not(
+        &self,
+        label: &str,
+        mut work: impl FnMut(&Module, &Session, &mut bool) -> Result<Result<(), KeyError>, Fault>,
+    ) -> Result<Key, KeyError> {
+        let mut there = false;
+        let made = self.run(|module, session| {
+            if there {
+                // Of an attempt in which the token was lost.
+                destroy(session, label)?;
+                there = false;
             }
-            Ok(Ok(()))
-        })?;
-        made?;
-        self.key(label)
+            if !objects(session, label)?.is_empty() {
+                return Ok(Err(KeyError::Exists(printable(label))));
+            }
+            work(module, session, &mut there)
+        });
+        let key = made.and_then(|made| made).and_then(|()| self.key(label));
+        key.map_err(|why| match there.then(|| self.destroy(label)) {
+            None | Some(Ok(()) | Err(KeyError::Unknown(_))) => why,
+            Some(Err(left)) => KeyError::Element(ElementError::Unavailable(format!(
+                "{why}; what was made of {:?} could not be destroyed again: {left}",
+                printable(label)
+            ))),
+        })
     }
 
     /// The key with this label.

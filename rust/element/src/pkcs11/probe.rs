@@ -65,6 +65,21 @@ pub(super) fn roots(
     })
 }
 
+/// Probes any other secret that should stay in the token: what got through, each as `"verb: how"`.
+pub(super) fn secret(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+) -> Result<Vec<String>, Fault> {
+    let tools = Tools::make(session)?;
+    let probe = Probe {
+        module,
+        session,
+        undecided: RefCell::default(),
+    };
+    probe.ways_out(key, &tools)
+}
+
 /// Findings, with the epochs they hold for unless that is all.
 fn by_epoch(findings: BTreeMap<String, Vec<u64>>, all: usize) -> Vec<String> {
     let said = |(finding, epochs): (String, Vec<u64>)| match epochs.len() == all {
@@ -146,15 +161,7 @@ impl Probe<'_> {
 
     /// Every attack on one root: what got through, each as `"verb: how"`.
     fn attack(&self, root: ObjectHandle, tools: &Tools) -> Result<Vec<String>, Fault> {
-        let mut found = Vec::new();
-        let mut add = |verb: &str, ways: Vec<String>| {
-            found.extend(ways.iter().map(|way| format!("{verb}: {way}")));
-        };
-        add("read", self.read(root)?);
-        add("wrap", self.wrap(root, tools)?);
-        add("derive", self.derive(root, tools)?);
-        add("copy", self.copy(root)?);
-        add("change", self.change(root)?);
+        let found = self.ways_out(root, tools)?;
         // A token that died half way refuses everything, and would pass.
         let mut y = Secret::zeroed()?;
         root::hmac(
@@ -164,6 +171,19 @@ impl Probe<'_> {
             b"evanesce: still there?",
             y.expose_mut(),
         )?;
+        Ok(found)
+    }
+
+    fn ways_out(&self, root: ObjectHandle, tools: &Tools) -> Result<Vec<String>, Fault> {
+        let mut found = Vec::new();
+        let mut add = |verb: &str, ways: Vec<String>| {
+            found.extend(ways.iter().map(|way| format!("{verb}: {way}")));
+        };
+        add("read", self.read(root)?);
+        add("wrap", self.wrap(root, tools)?);
+        add("derive", self.derive(root, tools)?);
+        add("copy", self.copy(root)?);
+        add("change", self.change(root)?);
         Ok(found)
     }
 

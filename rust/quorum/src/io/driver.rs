@@ -32,6 +32,7 @@ use crate::latency::Latency;
 use crate::open::{OpenTask, Opened};
 use crate::operation::{Outcome, Reply};
 use crate::outbox::Outbox;
+use crate::threshold::Prepared;
 use crate::work::Work;
 use crate::{check, heal, mint, order, retire, revoke, sessions, status, threshold};
 use requests::{Answered, Flight};
@@ -154,6 +155,7 @@ impl Driver {
             caller: identity.caller_id(),
             identity: identity.clone(),
             tell: tell.clone(),
+            prepared: Prepared::default(),
         };
         Self {
             holders: links.iter().map(holder).collect(),

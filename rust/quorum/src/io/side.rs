@@ -12,6 +12,7 @@ use crate::holder::Directory;
 use crate::io::driver::Event;
 use crate::io::link::{Down, Link};
 use crate::operation::{Outcome, Reply};
+use crate::threshold::Prepared;
 use crate::work::Work;
 
 pub(crate) struct Side {
@@ -23,6 +24,8 @@ pub(crate) struct Side {
     /// Its key.
     pub identity: Arc<dyn Identity>,
     pub tell: UnboundedSender<Event>,
+    /// What agents have prepared.
+    pub prepared: Prepared,
 }
 
 impl Side {

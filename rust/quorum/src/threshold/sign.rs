@@ -1,7 +1,8 @@
 //! Signing with a quorum: two rounds, with others in the place of whoever is silent, refuses or lies.
 //!
 //! The first round asks as many as are needed, and one more whenever one fails or is late. The second asks exactly those whose commitments
-//! are signed under; where one of them fails, nothing of it can be used again, and both rounds are done anew without that one.
+//! are signed under; where one of them fails, nothing of it can be used again, and both rounds are done anew without that one. Where enough
+//! agents have prepared nonces, one round is tried first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use evanesce_wire::{Id, WireError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::once::{Came, once, prepare_more};
 use super::{ask, ask_over, fault, row_of, whole};
 use crate::compose::REQUEST_LIFE;
 use crate::error::{Code, Error};
@@ -46,7 +48,7 @@ pub struct ThresholdOperation {
 }
 
 /// One message, as it is asked for.
-struct Asked {
+pub(super) struct Asked {
     message: Vec<u8>,
     payload: bool,
     salt: [u8; 32],
@@ -78,11 +80,11 @@ pub(crate) async fn sign(
     }
 }
 
-struct Work {
-    token: Arc<Token>,
-    asked: Vec<Asked>,
-    evidence: Evidence,
-    until: Instant,
+pub(super) struct Work {
+    pub token: Arc<Token>,
+    pub asked: Vec<Asked>,
+    pub evidence: Evidence,
+    pub until: Instant,
 }
 
 /// Refuses what no agent need be asked about; otherwise digests the messages.
@@ -151,6 +153,21 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
         }
     }
     let mut receipts = Vec::new();
+    let ended = |outputs, receipts, out: BTreeMap<u32, (Trouble, Fault)>| Outcome {
+        outputs,
+        receipts,
+        faults: out.into_values().map(|(_, fault)| fault).collect(),
+        salts: work.asked.iter().map(|asked| asked.salt).collect(),
+    };
+    let seats = nearest(side, token, &out).into_iter().map(|(_, seat)| seat);
+    match once(side, work, &group, seats, &mut receipts).await {
+        Came::Signed(outputs) => return Ok(ended(outputs, receipts, out)),
+        Came::Nothing(bad) => {
+            for (seat, down) in bad {
+                out.insert(seat, (down.trouble, fault(side, token, seat, &down)));
+            }
+        }
+    }
     let (mut slow, mut doublings) = (Vec::new(), 0);
     loop {
         let began = Instant::now();
@@ -164,7 +181,7 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
             }
             Err(error) => return Err(error),
         };
-        let patience = (began.elapsed().max(LATE) * LATER).saturating_mul(1 << doublings);
+        let usual = began.elapsed().saturating_mul(1 << doublings);
         let mut bad = |seat: u32, down: &Down| {
             out.insert(seat, (down.trouble, fault(side, token, seat, down)));
         };
@@ -186,7 +203,7 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
             }
         };
         receipts.extend(ready.values().filter_map(|one| one.receipt.clone()));
-        let shares = match shares(side, work, &ready, &places, patience).await {
+        let shares = match shares(side, work, &ready, &places, usual).await {
             Ok(shares) => shares,
             Err(failed) => {
                 for (seat, down) in failed {
@@ -198,29 +215,59 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
                 continue;
             }
         };
-        let mut outputs = Vec::with_capacity(signings.len());
-        let mut wrong = None;
-        for (n, signing) in signings.iter().enumerate() {
-            let of_this: Vec<_> = shares
-                .iter()
-                .map(|(seat, all)| (*seat as u8, all[n]))
-                .collect();
-            match signing.aggregate(&of_this) {
-                Ok(signature) => outputs.push(Output::Public(signature.to_vec())),
-                Err(error) => wrong = Some(error),
+        let outputs = match outputs(&signings, &shares) {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                blame(error, &mut bad)?;
+                continue;
             }
-        }
-        if let Some(error) = wrong {
-            blame(error, &mut bad)?;
-            continue;
-        }
-        return Ok(Outcome {
-            outputs,
-            receipts,
-            faults: out.into_values().map(|(_, fault)| fault).collect(),
-            salts: work.asked.iter().map(|asked| asked.salt).collect(),
-        });
+        };
+        prepare_more(side, work, ready.into_keys());
+        return Ok(ended(outputs, receipts, out));
     }
+}
+
+/// Until when an answer that usually takes so long is waited for: where others could sign in its place, not until the end.
+pub(super) fn patience(usual: Duration, spare: bool, until: Instant) -> Instant {
+    let late = Instant::now().checked_add(usual.max(LATE).saturating_mul(LATER));
+    match late {
+        Some(late) if spare => late.min(until),
+        _ => until,
+    }
+}
+
+/// The signatures, verified.
+pub(super) fn outputs<S: Suite>(
+    signings: &[Signing<S>],
+    shares: &Shares,
+) -> Result<Vec<Output>, FrostError> {
+    let signed = signings.iter().enumerate().map(|(n, signing)| {
+        let of_this: Vec<_> = shares
+            .iter()
+            .map(|(seat, all)| (*seat as u8, all[n]))
+            .collect();
+        let signature = signing.aggregate(&of_this)?;
+        Ok(Output::Public(signature.to_vec()))
+    });
+    signed.collect()
+}
+
+/// Seats that may be asked: those that can be at once come first, and of these whoever is nearest.
+fn nearest(
+    side: &Side,
+    token: &Token,
+    out: &BTreeMap<u32, (Trouble, Fault)>,
+) -> Vec<(Duration, u32)> {
+    let mut all: Vec<(Duration, u32)> = (0..token.rows.len() as u32)
+        .filter(|seat| !out.contains_key(seat))
+        .map(|seat| {
+            let place = side.directory.by_id(&token.rows[seat as usize].holder);
+            let live = place.and_then(|place| side.links[place].live());
+            (live.map_or(Duration::MAX, |live| live.round_trip), seat)
+        })
+        .collect();
+    all.sort_unstable();
+    all
 }
 
 /// Marks those who sent what is wrong; an error where it is nobody's fault.
@@ -235,7 +282,7 @@ fn blame(error: FrostError, bad: &mut impl FnMut(u32, &Down)) -> Result<(), Erro
     Ok(())
 }
 
-fn signings<S: Suite>(
+pub(super) fn signings<S: Suite>(
     group: &Group<S>,
     asked: &[Asked],
     places: &[Vec<Place>],
@@ -259,16 +306,7 @@ async fn commitments(
     out: &mut BTreeMap<u32, (Trouble, Fault)>,
 ) -> Result<BTreeMap<u32, Ready>, Error> {
     let token = &work.token;
-    // Those that can be asked at once come first, and of these whoever is nearest.
-    let mut waiting: Vec<(Duration, u32)> = (0..token.rows.len() as u32)
-        .filter(|seat| !out.contains_key(seat))
-        .map(|seat| {
-            let place = side.directory.by_id(&token.rows[seat as usize].holder);
-            let live = place.and_then(|place| side.links[place].live());
-            (live.map_or(Duration::MAX, |live| live.round_trip), seat)
-        })
-        .collect();
-    waiting.sort_unstable();
+    let waiting = nearest(side, token, out);
     let ways = waiting.iter().take(t).map(|(way, _)| *way);
     let way = ways.filter(|way| *way < Duration::MAX).max();
     let usual = LATE.max(way.unwrap_or_default() * LATER);
@@ -357,7 +395,7 @@ async fn commit(side: &Side, work: &Work, seat: u32) -> Result<Ready, Down> {
     }
 }
 
-fn compose(side: &Side, work: &Work, seat: u32, live: &Live) -> Commit {
+pub(super) fn compose(side: &Side, work: &Work, seat: u32, live: &Live) -> Commit {
     let token = &work.token;
     let not_after = side.world.unix_seconds() + REQUEST_LIFE;
     let request = |asked: &Asked| {
@@ -393,7 +431,7 @@ fn compose(side: &Side, work: &Work, seat: u32, live: &Live) -> Commit {
     }
 }
 
-type Shares = Vec<(u32, Vec<[u8; 32]>)>;
+pub(super) type Shares = Vec<(u32, Vec<[u8; 32]>)>;
 
 /// The second round. Who has failed, where one has: what the others have sent is of no use then.
 async fn shares(
@@ -401,14 +439,10 @@ async fn shares(
     work: &Arc<Work>,
     ready: &BTreeMap<u32, Ready>,
     places: &[Vec<Place>],
-    patience: Duration,
+    usual: Duration,
 ) -> Result<Shares, Vec<(u32, Down)>> {
-    // Where others could sign in its place, a silent one is not waited for until the end.
     let spare = work.token.rows.len() > ready.len();
-    let until = match Instant::now().checked_add(patience) {
-        Some(until) if spare => until.min(work.until),
-        _ => work.until,
-    };
+    let until = patience(usual, spare, work.until);
     let mut running = JoinSet::new();
     for (seat, one) in ready {
         let sign = Sign {
@@ -433,7 +467,7 @@ async fn shares(
     let all = async {
         while let Some(ended) = running.join_next().await {
             match ended {
-                Ok((seat, Ok(Committed::Shares(all)))) if all.len() == work.asked.len() => {
+                Ok((seat, Ok((Committed::Shares(all), _)))) if all.len() == work.asked.len() => {
                     shares.push((seat, all));
                 }
                 Ok((seat, Ok(_))) => failed.push((seat, lied())),

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod callers;
+pub mod counted;
 pub mod proxy;
 pub mod real;
 pub mod together;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use evanesce_agent::{Config, Handle};
+use evanesce_agent::{Config, DECLARATION, Handle};
 use evanesce_quorum::*;
 use evanesce_token::{Gate, Token};
-use evanesce_wire::{FileIdentity, Id, Identity};
+use evanesce_wire::{FileIdentity, Id, Identity, System};
 
 use super::wait;
 
@@ -60,11 +60,20 @@ impl Caller {
     }
 
     pub fn reconstructor(&self, holders: Vec<Holder>) -> Reconstructor {
+        Reconstructor::new(self.source(), holders, Settings::default()).unwrap()
+    }
+
+    /// The same, over other ways to the agents.
+    pub fn reconstructor_over(&self, dial: DialSource, holders: Vec<Holder>) -> Reconstructor {
+        let settings = Settings::default();
+        Reconstructor::in_world(self.source(), holders, settings, Arc::new(System), dial).unwrap()
+    }
+
+    fn source(&self) -> IdentitySource {
         let path = self.folder.path().join("caller.key");
-        let identity = move || {
+        Box::new(move || {
             FileIdentity::open(&path).map(|identity| Arc::new(identity) as Arc<dyn Identity>)
-        };
-        Reconstructor::new(Box::new(identity), holders, Settings::default()).unwrap()
+        })
     }
 }
 
@@ -90,9 +99,20 @@ pub fn start_for(
     roots: &BTreeMap<u64, String>,
     callers: &[(&Caller, &str)],
 ) -> Handle {
+    start_configured(folder, name, seed, roots, callers, "")
+}
+
+fn start_configured(
+    folder: &Path,
+    name: &str,
+    seed: Option<&[u8]>,
+    roots: &BTreeMap<u64, String>,
+    callers: &[(&Caller, &str)],
+    more: &str,
+) -> Handle {
     std::fs::create_dir_all(folder).unwrap();
     let config = format!(
-        "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\nidentity = \"identity.key\"\nquiet = true\n[element]\nkind = \"software\"\n"
+        "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\nidentity = \"identity.key\"\nquiet = true\n[element]\nkind = \"software\"\n{more}"
     );
     std::fs::write(folder.join("agent.toml"), config).unwrap();
     let known = |(caller, roles): &(&Caller, &str)| {
@@ -153,6 +173,16 @@ pub fn five() -> Five {
 
 /// So many agents that know the caller in every role, and others in theirs.
 pub fn agents(count: usize, others: &[(&Caller, &str)]) -> Five {
+    agents_configured(count, others, "")
+}
+
+/// Some that keep prepared nonces.
+pub fn agents_that_prepare(count: usize) -> Five {
+    let declared = format!("[threshold]\nprepared = \"{DECLARATION}\"\n");
+    agents_configured(count, &[], &declared)
+}
+
+fn agents_configured(count: usize, others: &[(&Caller, &str)], more: &str) -> Five {
     let folder = tempfile::tempdir().unwrap();
     let caller = Caller::new("minter");
     let (mut agents, mut holders) = (Vec::new(), Vec::new());
@@ -160,7 +190,7 @@ pub fn agents(count: usize, others: &[(&Caller, &str)]) -> Five {
         let name = &name[..];
         let callers = [&[(&caller, EVERY_ROLE)], others].concat();
         let at = folder.path().join(name);
-        let handle = start_for(&at, name, None, &BTreeMap::new(), &callers);
+        let handle = start_configured(&at, name, None, &BTreeMap::new(), &callers, more);
         let id = FileIdentity::open(&folder.path().join(name).join("identity.key"))
             .unwrap()
             .agent_id();

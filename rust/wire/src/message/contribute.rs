@@ -442,10 +442,12 @@ pub enum Code {
     Overloaded,
     /// Permitted, but the log or a tombstone cannot be written, or it would hang on a clock that is wrong: nothing was done.
     Unavailable,
+    /// Nonces that were named are not kept here: nothing was decided, ask in two rounds.
+    Unprepared,
 }
 
 impl Code {
-    const ALL: [(Self, &'static str); 11] = [
+    const ALL: [(Self, &'static str); 12] = [
         (Self::Done, "done"),
         (Self::Unrouted, "unrouted"),
         (Self::Refused, "refused"),
@@ -457,6 +459,7 @@ impl Code {
         (Self::Replayed, "replayed"),
         (Self::Overloaded, "overloaded"),
         (Self::Unavailable, "unavailable"),
+        (Self::Unprepared, "unprepared"),
     ];
 
     /// Its word on the wire and in the log.

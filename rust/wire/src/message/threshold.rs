@@ -4,6 +4,7 @@
 //! each other: the coordinator carries what they say, and can alter nothing that is not noticed.
 
 mod ceremony;
+mod once;
 mod repair;
 mod reply;
 mod sign;
@@ -12,6 +13,7 @@ pub use ceremony::{
     Agree, Agreed, Announce, Announced, Confirm, Confirmed, Deal, Dealt, Forget, Forgot, Leave,
     Parcel, Take, Taken, agreed_statement, announced_statement, ceremony_hash,
 };
+pub use once::{Once, Prepare, Signed};
 pub use repair::{
     Await, Awaiting, Help, Helping, Receive, Received, Split, Sum, awaiting_statement,
     helping_statement, repair_hash, repairing,
@@ -173,6 +175,32 @@ mod tests {
             messages: vec![Some(vec![1; 100]), None],
         };
         assert_eq!(Commit::decode(&commit.encode()).unwrap(), commit);
+        let once = Once {
+            commit: commit.clone(),
+            commitments: places.clone(),
+        };
+        assert_eq!(Once::decode(&once.encode()).unwrap(), once);
+        let short = Once {
+            commitments: places[..1].to_vec(),
+            ..once
+        };
+        assert!(Once::decode(&short.encode()).is_err());
+        for (count, fits) in [(1, true), (64, true), (0, false), (65, false)] {
+            let prepare = Prepare {
+                context: commit.context.clone(),
+                row: commit.opening.rows[0].clone(),
+                count,
+            };
+            let decoded = Prepare::decode(&prepare.encode());
+            assert_eq!(decoded.ok(), fits.then_some(prepare), "{count}");
+        }
+        for prepared in [vec![], vec![vec![1; 64]; 2]] {
+            let signed = Signed {
+                shares: vec![[2; 32]; 2],
+                prepared,
+            };
+            assert_eq!(Signed::decode(&signed.encode()).unwrap(), signed);
+        }
         let uneven = Commit {
             messages: vec![None],
             ..commit
@@ -227,6 +255,9 @@ mod tests {
             let _ = Forget::decode(&bytes);
             let _ = Commit::decode(&bytes);
             let _ = Sign::decode(&bytes);
+            let _ = Prepare::decode(&bytes);
+            let _ = Once::decode(&bytes);
+            let _ = Signed::decode(&bytes);
             let _ = Reply::decode(&bytes);
         }
     }

@@ -4,7 +4,7 @@
 //! is what RFC 5649 (or RFC 3394, which says the same of whole blocks) makes of the key's bytes or its PKCS#8 form. A key that only a
 //! trusted KEK may wrap needs the token's security officer, who alone can say that a key is trusted.
 
-use super::{Key, KeyError, Keys, Kind, Leaves, describe, destroy, find, kind, objects, public};
+use super::{Key, KeyError, Keys, Kind, Leaves, describe, find, kind, public};
 use crate::pkcs11::fault::{Fault, said};
 use crate::pkcs11::mechanism::{RFC_3394, RFC_5649};
 use crate::pkcs11::module::Module;
@@ -18,6 +18,7 @@ use cryptoki::session::Session;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE};
 use evanesce_secret::Secret;
 use std::ptr::null_mut;
+use std::sync::PoisonError;
 
 /// Bytes of a wrapped RSA-4096 key, and room to spare.
 const LARGEST: usize = 8 << 10;
@@ -136,6 +137,19 @@ impl Keys {
         kek: &Secret<32>,
         may_leave: bool,
     ) -> Result<Key, KeyError> {
+        self.bring_in(label, wrapped, may_leave, |module, session| {
+            Ok(Ok(put_kek(module, session, kek, None)?))
+        })
+    }
+
+    /// The same, the KEK being a session object that `kek` makes.
+    pub(super) fn bring_in(
+        &self,
+        label: &str,
+        wrapped: &Wrapped,
+        may_leave: bool,
+        mut kek: impl FnMut(&Module, &Session) -> Result<Result<ObjectHandle, KeyError>, Fault>,
+    ) -> Result<Key, KeyError> {
         self.not_a_root(label)?;
         let kind = wrapped.kind;
         let public = wrapped
@@ -146,17 +160,19 @@ impl Keys {
         let cannot = |why: String| {
             KeyError::Unsupported(format!("take in a {} that is wrapped: {why}", kind.name()))
         };
-        let made = self.run(|module, session| {
-            if !objects(session, label)?.is_empty() {
-                return Ok(Err(KeyError::Exists(printable(label))));
-            }
-            let kek = put_kek(module, session, kek, None)?;
+        self.whole_or_not(label, |module, session, there| {
+            let kek = match kek(module, session)? {
+                Ok(kek) => kek,
+                Err(why) => return Ok(Err(why)),
+            };
             let id = kind::id(kind);
             let leaves = match may_leave {
                 true => Leaves::UnderTrusted,
                 false => Leaves::Never,
             };
-            let taken = take_in(module, session, kek, wrapped, Some((label, &id)), leaves);
+            let name = Some((label, &id[..]));
+            let taken = self.take_in(module, session, kek, wrapped, name, leaves);
+            *there = matches!(taken, Ok(Ok(_)));
             session.destroy_object(kek)?;
             let secret = match taken? {
                 Ok(found) => found,
@@ -175,7 +191,6 @@ impl Keys {
                     template.push(Attribute::Encrypt(true));
                 }
                 if let Err(error) = session.create_object(&template) {
-                    destroy(session, label)?;
                     return Ok(Err(cannot(said(&error.into()))));
                 }
             }
@@ -185,17 +200,76 @@ impl Keys {
             } else {
                 described.stays
             };
-            if !kept {
-                destroy(session, label)?;
-                return Ok(Err(cannot(
+            Ok(match kept {
+                true => Ok(()),
+                false => Err(cannot(
                     "the module made it such that it would give it out; it was destroyed again"
                         .to_owned(),
-                )));
+                )),
+            })
+        })
+    }
+    /// The key as an object of the token; without a name one that ends with the session.
+    pub(super) fn take_in(
+        &self,
+        module: &Module,
+        session: &Session,
+        kek: ObjectHandle,
+        wrapped: &Wrapped,
+        name: Option<(&str, &[u8])>,
+        leaves: Leaves,
+    ) -> Result<Result<ObjectHandle, String>, Fault> {
+        let known = self.refused(wrapped.kind, leaves);
+        // NSS wants the point beside a private key, as an attribute of its own, which others do not know.
+        let spki = wrapped.public.as_deref();
+        let point = spki.and_then(|spki| public::point(wrapped.kind, spki));
+        let beside = point.map(|point| {
+            Attribute::VendorDefined((AttributeType::VendorDefined(NSS_DB), point.to_vec()))
+        });
+        let with = |mechanism, beside: Option<&Attribute>| {
+            let mut wishes = wrapped.kind.strict(leaves);
+            wishes.retain(|wish| !known.contains(&wish.attribute_type()));
+            let (handle, refused) = strictest(wishes, |strict, purpose| {
+                let mut template = wrapped.kind.unwrapped(strict, name);
+                template.extend(beside.cloned());
+                // SAFETY: these mechanisms take no parameter.
+                let handle = unsafe {
+                    module
+                        .raw
+                        .unwrap(session, plain(mechanism), kek, &wrapped.bytes, &template)
+                }?;
+                if purpose == Purpose::Try {
+                    session.destroy_object(handle)?;
+                }
+                Ok(handle)
+            })?;
+            self.refuses(wrapped.kind, leaves, refused);
+            Ok(handle)
+        };
+        first(|mechanism| match with(mechanism, None) {
+            Err(Fault::Module(Error::Pkcs11(RvError::TemplateIncomplete, _)))
+                if beside.is_some() =>
+            {
+                with(mechanism, beside.as_ref())
             }
-            Ok(Ok(()))
-        })?;
-        made?;
-        self.key(label)
+            other => other,
+        })
+    }
+
+    /// What the module has refused of such a key's template so far.
+    fn refused(&self, kind: Kind, leaves: Leaves) -> Vec<AttributeType> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = refusals
+            .iter()
+            .filter(|(of, leaving, _)| (*of, *leaving) == (kind, leaves));
+        of_it.flat_map(|(_, _, refused)| refused.clone()).collect()
+    }
+
+    fn refuses(&self, kind: Kind, leaves: Leaves, refused: Vec<AttributeType>) {
+        if !refused.is_empty() {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.push((kind, leaves, refused));
+        }
     }
 }
 
@@ -265,46 +339,6 @@ fn wrap(
         }?;
         out.truncate(length);
         Ok(out)
-    })
-}
-
-/// The key as an object of the token; without a name one that ends with the session.
-pub(super) fn take_in(
-    module: &Module,
-    session: &Session,
-    kek: ObjectHandle,
-    wrapped: &Wrapped,
-    name: Option<(&str, &[u8])>,
-    leaves: Leaves,
-) -> Result<Result<ObjectHandle, String>, Fault> {
-    // NSS wants the point beside a private key, as an attribute of its own, which others do not know.
-    let spki = wrapped.public.as_deref();
-    let point = spki.and_then(|spki| public::point(wrapped.kind, spki));
-    let beside = point.map(|point| {
-        Attribute::VendorDefined((AttributeType::VendorDefined(NSS_DB), point.to_vec()))
-    });
-    let with = |mechanism, beside: Option<&Attribute>| {
-        let (handle, _) = strictest(wrapped.kind.strict(leaves), |strict, purpose| {
-            let mut template = wrapped.kind.unwrapped(strict, name);
-            template.extend(beside.cloned());
-            // SAFETY: these mechanisms take no parameter.
-            let handle = unsafe {
-                module
-                    .raw
-                    .unwrap(session, plain(mechanism), kek, &wrapped.bytes, &template)
-            }?;
-            if purpose == Purpose::Try {
-                session.destroy_object(handle)?;
-            }
-            Ok(handle)
-        })?;
-        Ok(handle)
-    };
-    first(|mechanism| match with(mechanism, None) {
-        Err(Fault::Module(Error::Pkcs11(RvError::TemplateIncomplete, _))) if beside.is_some() => {
-            with(mechanism, beside.as_ref())
-        }
-        other => other,
     })
 }
 

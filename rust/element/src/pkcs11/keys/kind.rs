@@ -2,7 +2,7 @@
 //!
 //! Adding one: a variant, its row in each `match`, and its suites in [`super::work`].
 
-use super::super::fault::Fault;
+use super::super::{der, fault::Fault};
 use super::Leaves;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -85,6 +85,14 @@ impl Kind {
             Kind::Aes256 => &["aes-256-gcm", "aes-cmac"],
             Kind::Hmac(32) => &["hmac-sha256"],
             Kind::Hmac(_) => &["hmac-sha512"],
+        }
+    }
+
+    /// Whether this is the SubjectPublicKeyInfo of an RSA key of this very size.
+    pub fn is_rsa_of(self, spki: &[u8]) -> bool {
+        match (self, der::rsa_parts(spki)) {
+            (Kind::Rsa(bits), Some((modulus, _))) => modulus.len() * 8 == usize::from(bits),
+            _ => false,
         }
     }
 
@@ -190,6 +198,32 @@ impl Kind {
         }
         let (public, secret) = session.generate_key_pair(&generator, &public, &secret)?;
         Ok((secret, Some(public)))
+    }
+
+    /// Makes an RSA pair of this size in the token that unwraps, and is for nothing else: the private half, the public half.
+    pub(super) fn transport(
+        self,
+        session: &Session,
+        strict: &[Attribute],
+        name: (&str, &[u8]),
+    ) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+        let both = named(Some(name));
+        let Kind::Rsa(bits) = self else {
+            unreachable!("transport keys are RSA keys");
+        };
+        let mut secret = both.clone();
+        secret.extend_from_slice(strict);
+        secret.push(Attribute::Unwrap(true));
+        let mut public = both;
+        public.extend([
+            Attribute::Private(false),
+            Attribute::Encrypt(true),
+            Attribute::Wrap(true),
+            Attribute::ModulusBits(u64::from(bits).into()),
+            Attribute::PublicExponent(EXPONENT.to_vec()),
+        ]);
+        let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &secret)?;
+        Ok((made.1, made.0))
     }
 
     pub(super) fn curve(self) -> Option<&'static [u8]> {

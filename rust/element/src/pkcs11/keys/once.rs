@@ -3,7 +3,7 @@
 //! The object is sensitive and non-extractable by the token's own word, or it is not used. It lives in one session of one call, is
 //! nobody else's to find, and goes with the session if destroying it fails.
 
-use super::backup::{put_kek, take_in};
+use super::backup::put_kek;
 use super::{KeyError, Keys, Leaves, Wrapped, describe, unsupported, work};
 use crate::pkcs11::binding::off_crucible;
 use crate::pkcs11::fault::Fault;
@@ -93,7 +93,7 @@ impl Keys {
         off_crucible(|| {
             self.run(|module, session| -> Result<Result<Used, KeyError>, Fault> {
                 let kek = put_kek(module, session, kek, None)?;
-                let taken = take_in(module, session, kek, wrapped, None, Leaves::Never);
+                let taken = self.take_in(module, session, kek, wrapped, None, Leaves::Never);
                 session.destroy_object(kek)?;
                 let key = match taken? {
                     Ok(key) => key,

@@ -265,7 +265,7 @@ fn gcm<'a>(nonce: &'a mut [u8; NONCE], aad: &'a [u8]) -> Result<GcmParams<'a>, F
     Ok(GcmParams::new(nonce, aad, (8 * TAG as u64).into())?)
 }
 
-fn oaep() -> Mechanism<'static> {
+pub(super) fn oaep() -> Mechanism<'static> {
     let params = PkcsOaepParams::new(
         MechanismType::SHA256,
         PkcsMgfType::MGF1_SHA256,

@@ -1,6 +1,6 @@
 //! Signing together: what is asked of each seat in which round.
 
-use evanesce_token::cbor::{Reader, Writer};
+use evanesce_token::cbor::{Map, Reader, Writer};
 use evanesce_token::{Malformed, limits::SEATS as MOST_SEATS};
 
 use super::super::{Context, Opening, SEATS, decode, read_seat};
@@ -16,7 +16,7 @@ pub struct Place {
     pub points: Vec<u8>,
 }
 
-fn write_places(w: &mut Writer, all: &[Vec<Place>]) {
+pub(super) fn write_places(w: &mut Writer, all: &[Vec<Place>]) {
     w.array(all.len());
     for places in all {
         w.array(places.len());
@@ -28,7 +28,7 @@ fn write_places(w: &mut Writer, all: &[Vec<Place>]) {
     }
 }
 
-fn read_places(r: &mut Reader<'_>) -> Result<Vec<Vec<Place>>, Malformed> {
+pub(super) fn read_places(r: &mut Reader<'_>) -> Result<Vec<Vec<Place>>, Malformed> {
     r.list(1..=limits::SIGNATURES, |r| {
         r.list(2..=MOST_SEATS, |r| {
             let mut m = r.map(&["seat", "points"])?;
@@ -55,35 +55,43 @@ impl Commit {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(2048);
         w.map(3);
+        self.write(&mut w);
+        w.into_bytes()
+    }
+
+    pub(super) fn write(&self, w: &mut Writer) {
         w.key("context");
-        self.context.write(&mut w);
+        self.context.write(w);
         w.key("opening");
-        self.opening.write(&mut w);
+        self.opening.write(w);
         w.key("messages").array(self.messages.len());
         for message in &self.messages {
             w.bytes_or_null(message.as_deref());
         }
-        w.into_bytes()
     }
 
     /// Strictly from CBOR.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode("commit", bytes, |r| {
             let mut m = r.map(&["context", "opening", "messages"])?;
-            let context = read_whole(m.field("context")?)?;
-            let opening = Opening::read(m.field("opening")?, 1)?;
-            let list = m.field("messages")?;
-            let messages = list.list(1..=limits::SIGNATURES, |r| {
-                r.or_null(|r| Ok(r.bytes(limits::BODY)?.to_vec()))
-            })?;
-            if messages.len() != opening.requests.len() {
-                return Err(list.malformed("not one message for each request"));
-            }
-            Ok(Self {
-                context,
-                opening,
-                messages,
-            })
+            Self::read(&mut m)
+        })
+    }
+
+    pub(super) fn read(m: &mut Map<'_, '_>) -> Result<Self, Malformed> {
+        let context = read_whole(m.field("context")?)?;
+        let opening = Opening::read(m.field("opening")?, 1)?;
+        let list = m.field("messages")?;
+        let messages = list.list(1..=limits::SIGNATURES, |r| {
+            r.or_null(|r| Ok(r.bytes(limits::BODY)?.to_vec()))
+        })?;
+        if messages.len() != opening.requests.len() {
+            return Err(list.malformed("not one message for each request"));
+        }
+        Ok(Self {
+            context,
+            opening,
+            messages,
         })
     }
 }

@@ -1,0 +1,89 @@
+//! The real ways to agents, with what is asked over them counted, and broken off where a test says so.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use evanesce_quorum::DialSource;
+use evanesce_wire::client::{CallError, Dial, Pending, TlsDial, Way};
+use evanesce_wire::{Id, WireError};
+
+/// What was posted, by path, and how many more posts to [`BROKEN`] are to come to nothing.
+#[derive(Default)]
+pub struct Counts {
+    posts: Mutex<BTreeMap<String, usize>>,
+    pub broken: AtomicUsize,
+}
+
+/// What can be broken off.
+const BROKEN: &str = "/v1/mpc-once";
+
+impl Counts {
+    /// Ways that are counted here.
+    pub fn dial(self: &Arc<Self>) -> DialSource {
+        let counts = self.clone();
+        Box::new(move |identity| {
+            let (dial, counts) = (TlsDial::new(identity.clone()), counts.clone());
+            Arc::new(Counted { dial, counts })
+        })
+    }
+
+    /// What was posted since this was asked last.
+    pub fn posts(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.posts.lock().unwrap())
+    }
+}
+
+struct Counted {
+    dial: TlsDial,
+    counts: Arc<Counts>,
+}
+
+impl Dial for Counted {
+    fn dial<'a>(
+        &'a self,
+        address: &'a str,
+        agent: Id,
+    ) -> Pending<'a, Result<Arc<dyn Way>, WireError>> {
+        Box::pin(async move {
+            let (way, counts) = (self.dial.dial(address, agent).await?, self.counts.clone());
+            Ok(Arc::new(CountedWay { way, counts }) as Arc<dyn Way>)
+        })
+    }
+}
+
+struct CountedWay {
+    way: Arc<dyn Way>,
+    counts: Arc<Counts>,
+}
+
+impl Way for CountedWay {
+    fn post<'a>(&'a self, path: &'a str, body: Vec<u8>) -> Pending<'a, Result<Vec<u8>, CallError>> {
+        *self
+            .counts
+            .posts
+            .lock()
+            .unwrap()
+            .entry(path.into())
+            .or_default() += 1;
+        let broken = &self.counts.broken;
+        let less = |left: usize| left.checked_sub(1);
+        if path == BROKEN && broken.fetch_update(SeqCst, SeqCst, less).is_ok() {
+            let broke = WireError::Unreachable("it broke off".into());
+            return Box::pin(async { Err(CallError::Wire(broke)) });
+        }
+        self.way.post(path, body)
+    }
+
+    fn get<'a>(&'a self, path: &'a str) -> Pending<'a, Result<Vec<u8>, CallError>> {
+        self.way.get(path)
+    }
+
+    fn peer_spki(&self) -> &[u8] {
+        self.way.peer_spki()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.way.is_closed()
+    }
+}

@@ -1,0 +1,129 @@
+"""Joint backups: every custodian hands a component over to a token, and the token alone has the key."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import Place
+
+from evanesce import EvanesceError, UnsupportedError, verify
+from evanesce.custody import joint
+
+MESSAGE = b"pay 900 EUR to alice"
+NAMES = ("alice", "bob", "carol")
+
+
+def run(home: Path, *words: object, status: int = 0, **environment: str) -> dict[str, Any]:
+    """What a command line says in JSON, in a process of its own: no other module is started there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evanesce", *map(str, words), "--json"],
+        input=MESSAGE,
+        capture_output=True,
+        env=os.environ | environment | {"EVANESCE_HOME": str(home)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr.decode() + done.stdout.decode()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_all_custodians_bring_a_key_into_a_module_by_ciphertext_alone(
+    softhsm: Place, nss: Place, tmp_path: Path
+) -> None:
+    """A key of SoftHSM comes into NSS, which can put a key together; each step on a machine of its own."""
+    reference, back, door = softhsm.fresh(), nss.fresh(), nss.fresh()
+    backup, pem = tmp_path / "backup", tmp_path / "transport.pem"
+    for name in NAMES:
+        run(tmp_path, "key", "custodian", tmp_path / f"{name}.key", "--public", tmp_path / f"{name}.pem")
+    run(softhsm.home, "key", "create", reference, "--suite", "ecdsa-p256", "--for-backup", **softhsm.environment)
+    words = [word for name in NAMES for word in ("--custodian", f"{name}={tmp_path / name}.pem")]
+    words += ["--joint", "--officer-pin", str(softhsm.home / "so-pin")]
+    made = run(softhsm.home, "key", "back-up", reference, "--to", backup, *words, **softhsm.environment)
+    assert made["quorum"] == "3 of (alice, bob, carol)"
+
+    # What the module lets through besides is said before anything is handed over to it.
+    ways = run(nss.home, "key", "transport", door, "--public", pem)["weaknesses"]
+    assert "unwrap: a component, readable" in ways and "wrap: CKM_RSA_PKCS_OAEP" in ways
+    given: list[object] = []
+    for name in NAMES:
+        key, part = f"{name}={tmp_path / name}.key", tmp_path / f"{name}.component"
+        run(tmp_path, "key", "hand-over", backup, "--custodian", key, "--transport", pem, "--to", part)
+        given += ["--component", part]
+    restore = ("key", "restore", back, "--from", backup, "--transport", door)
+    assert run(nss.home, *restore, *given[2:], status=1)["error"]["code"] == "custodians-missing"
+    done = run(nss.home, *restore, *given)
+    assert done["weaknesses"] == ways
+    run(nss.home, "sign", back, "-", "--out", tmp_path / "signature")
+    with softhsm.client() as client:
+        verify(client.custody.key(reference), MESSAGE, (tmp_path / "signature").read_bytes())
+        # Key files of custodians are of no use at that machine, and none is asked for.
+        for terms in ({"custodians": {"alice": tmp_path / "alice.key"}}, {"transport": "hsm:second/none"}):
+            with pytest.raises(EvanesceError) as caught:
+                client.custody.restore(softhsm.fresh(), backup, **terms)
+            assert caught.value.code == "bad-input"
+    found = run(nss.home, "key", "describe", back)
+    assert found["non_extractable"] is True
+
+
+def test_a_module_that_cannot_put_a_key_together_is_refused_by_name(softhsm: Place) -> None:
+    with softhsm.client() as client:
+        door = softhsm.fresh()
+        with pytest.raises(UnsupportedError) as refused:
+            joint.make_transport(client, door)
+        assert "CKR_" in refused.value.message
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.key(door)
+        assert caught.value.code == "not-found", "no transport key is left that is good for nothing"
+        with pytest.raises(EvanesceError) as caught:
+            joint.make_transport(client, "regen:door")
+        assert caught.value.code == "bad-input"
+
+
+def test_what_is_no_joint_backup_or_no_component_is_refused(softhsm: Place, tmp_path: Path) -> None:
+    public, keys = {}, {}
+    for name in NAMES:
+        run(tmp_path, "key", "custodian", tmp_path / f"{name}.key", "--public", tmp_path / f"{name}.pem")
+        public[name], keys[name] = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+    with softhsm.client() as client:
+        reference, officer = softhsm.fresh(), softhsm.home / "so-pin"
+        client.custody.create(reference, ["ecdsa-p256"], for_backup=True)
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.back_up(
+                reference, tmp_path / "b", custodians=public, quorum="2 of (alice, bob, carol)", joint=True
+            )
+        assert caught.value.code == "bad-input"
+        client.custody.back_up(reference, tmp_path / "split", custodians=public, officer=officer)
+        client.custody.back_up(reference, tmp_path / "joint", custodians=public, officer=officer, joint=True)
+        other = reference.replace("hsm:prod/", "hsm:second/")
+        (tmp_path / "none").write_text("{}")
+        refusals = (
+            (tmp_path / "split", {"transport": other, "components": []}, "bad-input"),
+            (tmp_path / "joint", {"transport": reference, "components": []}, "bad-input"),
+            (tmp_path / "joint", {"transport": other, "components": [tmp_path / "none"]}, "backup-invalid"),
+            (tmp_path / "joint", {"transport": other, "components": []}, "custodians-missing"),
+        )
+        for backup, terms, code in refusals:
+            with pytest.raises(EvanesceError) as caught:
+                client.custody.restore(f"{other}-back", backup, **terms)
+            assert caught.value.code == code, caught.value
+        # Said to be of the other sort, it opens for nobody.
+        document = json.loads((tmp_path / "joint").read_text())
+        del document["joint"]
+        (tmp_path / "turned").write_text(json.dumps(document))
+        with pytest.raises(EvanesceError) as caught:
+            client.custody.restore(f"{other}-back", tmp_path / "turned", custodians=keys)
+        assert caught.value.code == "backup-invalid"
+    for backup, name, code in (("split", "alice", "bad-input"), ("joint", "bob", "backup-invalid")):
+        with pytest.raises(EvanesceError) as caught:
+            joint.hand_over(tmp_path / backup, name, keys["alice"], b"none", tmp_path / "part")
+        assert caught.value.code == code, caught.value
+    with pytest.raises(EvanesceError, match="no RSA public key"):
+        joint.hand_over(tmp_path / "joint", "alice", keys["alice"], b"none", tmp_path / "part")
+    assert not (tmp_path / "part").exists()
