@@ -163,6 +163,68 @@ def second_kind(suite: str, point: int, **changes: Any) -> bytes:
     )
 
 
+def thresholds() -> list[bytes]:
+    """One message at least of each kind of `threshold`, after the byte that says which."""
+    context = {"header": b"\xa0", "vector": [bytes(33)] * 2, "transcript": ID}
+    row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
+    opening = {"rows": [row], "salts": [ID], "context": 0, "evidence": None, "requests": [b"\xa0"]}
+    leave = {"context": context, "opening": opening}
+    announced = {"box": KEY, "spki": SPKI, "signature": SIGNATURE, "announcement": bytes(100)}
+    parcel = {"enc": KEY, "seat": 2, "sealed": bytes(48), "signature": SIGNATURE}
+    place = {"seat": 1, "points": bytes(66)}
+    places = [[place, {**place, "seat": 2}]]
+    reply = {
+        "code": "done",
+        "fault": None,
+        "value": b"\xa0",
+        "reason": "",
+        "receipt": None,
+        "culprits": [],
+        "checkpoint": "",
+    }
+    taken = {"epoch": 1, "vector": [bytes(33)] * 2, "signature": SIGNATURE, "correction": ID, "transcript": ID}
+    helping = {"box": KEY, "spki": SPKI, "proof": bytes(65), "points": [bytes(33)] * 2}
+    awaiting = {"box": KEY, "spki": SPKI, "signature": SIGNATURE}
+    received = {"epoch": 1, "signature": SIGNATURE, "correction": ID}
+    bodies: list[list[Any]] = [
+        [{"base": base, "seat": 2, "agents": [ID, KEY], "header": b"\xa0", "ceremony": ID} for base in (None, leave)],
+        [announced],
+        [{"ceremony": ID, "announcements": [announced] * 2}],
+        [{"signature": SIGNATURE, "transcript": ID}],
+        [{"ceremony": ID, "signatures": [SIGNATURE] * 2}],
+        [{"parcels": [parcel] * 2}],
+        [{"ceremony": ID, "parcels": [parcel] * 2}],
+        [taken, {**taken, "correction": None}],
+        [{"context": context, "row": row}],
+        [{"signature": SIGNATURE}],
+        [{"ceremony": ID, "epochs": [1, 2], "signatures": [SIGNATURE] * 2}],
+        [{"removed": 1}],
+        [{"context": context, "opening": opening, "messages": [message]} for message in (None, b"text")],
+        [{"shares": None, "commitments": [bytes(64)] * 2}, {"shares": [ID], "commitments": None}],
+        [{"request": ID, "commitments": places}],
+        [reply, {**reply, "code": "refused", "value": None, "culprits": [{"seat": 1, "reason": "wrong"}]}],
+        [{"leave": leave, "lost": 2, "holder": ID, "repair": KEY, "helpers": [1, 0]}],
+        [helping],
+        [{"context": context, "lost": 2, "repair": KEY, "helpers": [1, 0]}],
+        [awaiting],
+        [{"repair": ID, "holder": awaiting, "helpers": [helping] * 2}],
+        [{"repair": ID, "parcels": [parcel]}],
+        [{"repair": ID, "helpers": [helping] * 2, "parcels": [parcel] * 2}],
+        [received, {**received, "correction": None}],
+        [{"context": context, "row": row, "count": 8}],
+        [
+            {
+                "context": context,
+                "opening": opening,
+                "messages": [b"text"],
+                "commitments": [[place, {**place, "seat": 2}]],
+            }
+        ],
+        [{"shares": [ID], "prepared": [bytes(66)]}],
+    ]
+    return [bytes([which]) + cbor(body) for which, kind in enumerate(bodies) for body in kind]
+
+
 def note(agent: bytes, size: int, root: bytes) -> str:
     """A checkpoint signed by the neutral point."""
     origin = f"evanesce/{agent.hex()}"
@@ -474,6 +536,7 @@ def corpus(vectors: list[dict[str, Any]]) -> dict[str, list[bytes]]:
             second_kind("frost-ed25519", 32, policy=""),
             second_kind("frost-secp256k1-tr", 33, expires=1_800_000_000, replaces=ID),
         ],
+        "threshold": thresholds(),
         "header": [cbor(head) for head in headers] + [found for each in tokens if (found := inner(each))],
         "armor": [armored(each) for each in tokens if len(each) < 4096],
         "quorum": [text.encode() for text in quorums],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from evanesce import _core, _files, _planned
 from evanesce._begun import once
-from evanesce._heal import Changes, Reshare, refusal, reshare
+from evanesce._heal import Changes, Reshare, check_renewal, refusal, reshare
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce._plan import Settled
 from evanesce.approvals import Approval, Request
@@ -39,6 +41,10 @@ from evanesce.tokens import Token
 
 DEADLINES = {"mint": 10_000, "all else": 2000}
 """Milliseconds that the core gives a mint, and all else, where the caller gives none."""
+
+REPAIRS_AT_ONCE = 8
+"""Repairs of keys that are never put together: half of what an agent has under way for one caller
+(docs/threshold-api.md)."""
 
 
 class Connection:
@@ -71,6 +77,7 @@ class Connection:
             check_agents(self.agents, "the list of agents")
         self._identity = str(path)
         self._grants = () if grant is None else grant.parts
+        self._repairing = threading.BoundedSemaphore(REPAIRS_AT_ONCE)
         self._settings = (None if deadline is None else milliseconds(deadline), verify_before_release)
         self.reopen()
 
@@ -129,15 +136,21 @@ class Connection:
     def refresh_shares(
         self, token: Token, save: Callable[[Token], None], model: Model | None, changes: Changes
     ) -> Renewal:
-        token.require_pinned("refresh the shares of", False)
-        for word in ("quorum", "seats"):
-            if word in changes:
-                raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
+        check_renewal(changes)
         keep = "expires" not in changes
+        return self._renew(token, save, (model, changes.get("policy"), keep, changes.get("expires")))
+
+    def _renew(
+        self,
+        token: Token,
+        save: Callable[[Token], None],
+        terms: tuple[str | None, str | None, bool, int | None],
+        header: bytes | None = None,
+        settled: Settled | None = None,
+    ) -> Renewal:
+        token.require_pinned("refresh the shares of", False)
         try:
-            half, core, receipts, warnings = self.core.renew(
-                token.core, model, changes.get("policy"), keep, changes.get("expires")
-            )
+            half, core, receipts, warnings, salt = self.core.renew(token.core, *terms, header, settled)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
             # From here on the old shares may go: what is left of the key is in this.
             save(new)
@@ -146,7 +159,7 @@ class Connection:
             raise refusal(translate(e), token) from None
         self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
-        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed)
+        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt)
 
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
@@ -174,10 +187,19 @@ class Connection:
     def repair(
         self, token: Token, seat: str, holder: str, even_if_it_sits: bool, settled: Settled | None = None
     ) -> Healed:
-        try:
-            core, receipts, warnings, faults, salt, _ = self.core.repair(
-                token.core, seat, holder, even_if_it_sits, settled
+        if even_if_it_sits and token.model != "regen":
+            raise error(
+                "bad-input",
+                "a holder of a key that is never put together sits once",
+                "Give the seat to an agent that has none.",
             )
+        # Of such keys, agents have only so many repairs of one caller under way.
+        waits = contextlib.nullcontext() if token.model == "regen" else self._repairing
+        try:
+            with waits:
+                core, receipts, warnings, faults, salt, _ = self.core.repair(
+                    token.core, seat, holder, even_if_it_sits, settled
+                )
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
         new = Token(core, token.pinned, tuple(map(Receipt, receipts)), tuple(warnings))
@@ -204,7 +226,9 @@ class Connection:
             raise refusal(translate(e), token) from None
         return Retirement(dead, tuple(RetiredSeat(*row) for row in rows), tuple(map(Receipt, receipts)), salt)
 
-    def planned(self, asked: Request, approvals: Iterable[Approval]) -> Check | Healed | Retirement:
+    def planned(
+        self, asked: Request, approvals: Iterable[Approval], save: Callable[[Token], None] | None = None
+    ) -> Check | Healed | Renewal | Retirement:
         """What was requested of a token as a whole, with what people have approved."""
         token, settled = asked.token, ([approval.data for approval in approvals], [asked.salt])
         if asked.action == "open":
@@ -214,6 +238,11 @@ class Connection:
         if asked.action == "repair":
             ((seat, holder),) = asked.seats.items()
             return self.repair(token, seat, _planned.name_of(self.agents, holder), asked.crowded, settled)
+        if token.model != "regen":
+            if save is None:
+                raise error("bad-input", "new shares have a token that is saved before old ones go", "Give `save`.")
+            with once(self.home.root, asked):
+                return self._renew(token, save, (None, None, True, None), asked.content, settled)
         token.require_pinned("mint anew")
         order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
         with once(self.home.root, asked):

@@ -305,8 +305,11 @@ class Reconstructor:
         policy: str | None = None,
         keep_expires: bool = True,
         expires: int | None = None,
-    ) -> tuple[Renewed, Token, list[Receipt], list[str]]:
-        """New shares of a key that is never put together: the first step, its token, receipts, warnings."""
+        header: bytes | None = None,
+        settled: _Settled | None = None,
+    ) -> tuple[Renewed, Token, list[Receipt], list[str], bytes]:
+        """New shares of a key that is never put together: the first step, its token, receipts, warnings, salt. With a
+        settled `header`, kind, policy and end are its."""
     def finish_renewal(self, renewed: Renewed) -> tuple[int, list[tuple[str | None, str, str, str, str]]]:
         """The second, once the token is durable: kept shares that were removed, and whom it could not tell."""
     def reshare(
@@ -400,13 +403,15 @@ def settle_header(
     keep_expires: bool,
     expires: int | None,
     created: int,
+    kind: str | None = None,
 ) -> tuple[bytes, list[str]]:
     """The encoded header of a new token of the same key, with a fresh nonce, and warnings; None keeps what the token
-    has. `seats`: seat → holder name. Raises CoreError `bad-input`, `malformed`, `policy`."""
+    has. `seats`: seat → holder name; `kind`: of a key that is never put together, whose quorum stays.
+    Raises CoreError `bad-input`, `malformed`, `policy`."""
 
 def read_header(header: bytes) -> dict[str, Any]:
-    """deal (bytes), key, name, suites, quorum, seats, policy, created, expires, replaces (ids in hex). Raises CoreError
-    `malformed`."""
+    """deal (bytes), model, key, name, suites, quorum, seats, policy, created, expires, replaces (ids in hex). Raises
+    CoreError `malformed`."""
 
 @final
 class Asked:

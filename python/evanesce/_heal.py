@@ -50,6 +50,13 @@ def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
     return Reshare(text, seats, changes.get("policy"), "expires" not in changes, expires)
 
 
+def check_renewal(changes: Changes) -> None:
+    """Raises `bad-input` for what new shares of a key that is never put together do not change."""
+    for word in ("quorum", "seats"):
+        if word in changes:
+            raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
+
+
 def asking(token: Token) -> str:
     """What to do where the token's policy may wait for approvals; empty where it does not look at them
     (docs/approvals.md)."""

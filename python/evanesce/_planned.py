@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
-from evanesce._heal import Changes, reshare
+from evanesce._heal import Changes, check_renewal, reshare
 from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
@@ -48,6 +48,19 @@ def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[byt
     warnings += [*shared_seats(order.seats), *spent_twice(Policy(new["policy"]), new["quorum"])]
     ids = {agent.name: agent.id for agent in agents}
     return made, {seat: ids[name] for seat, name in order.seats.items()}, warnings
+
+
+def renewal(token: Token, model: str | None, changes: Changes) -> tuple[bytes, dict[str, str], list[str]]:
+    """The same where the shares of a key that is never put together are renewed: its holders stay."""
+    check_renewal(changes)
+    keep = "expires" not in changes
+    try:
+        made, warnings = _core.settle_header(
+            token.core, None, {}, changes.get("policy"), keep, changes.get("expires"), int(time.time()), model
+        )
+    except _core.CoreError as e:
+        raise translate(e) from None
+    return made, {seat.name: seat.holder_id for seat in token.seats}, warnings
 
 
 def read(asked: Request) -> dict[str, Any]:
@@ -89,8 +102,11 @@ def _anew(asked: Request) -> str:
     end = "never expires" if new["expires"] is None else f"expires {new['expires']}"
     policy = f"policy SHA-256 {digest(new['policy'])}" if new["policy"] else "no policy"
     holders = ", ".join(f"{seat} {holder[:16]}" for seat, holder in asked.seats.items())
+    how = "mint it anew"
+    if token.model != "regen":
+        how = f"give it new shares, model {new['model']} ({_same(new['model'] == token.model)})"
     return (
-        f"mint it anew: quorum {_short(new['quorum'])} ({_same(new['quorum'] == token.quorum)}); "
+        f"{how}: quorum {_short(new['quorum'])} ({_same(new['quorum'] == token.quorum)}); "
         f"{policy} ({_same(new['policy'] == token.policy)}); {end} ({_same(new['expires'] == token.expires)}); "
         f"held by {_short(holders)}"
     )
@@ -110,8 +126,9 @@ def _short(text: str) -> str:
 
 
 def check(asked: Request) -> None:
-    """Raises `bad-input` for what is no plan for this token, `unsupported` where its key is never put together."""
-    if asked.token.model != "regen":
+    """Raises `bad-input` for what is no plan for this token, `unsupported` for what is not done so with a key that is
+    never put together."""
+    if asked.token.model != "regen" and asked.action not in ("reshare", "repair"):
         raise error(
             "unsupported",
             f"people cannot be asked to {asked.action} a token of model {asked.token.model}",
@@ -129,6 +146,8 @@ def check(asked: Request) -> None:
         theirs = (new["key"], new["name"], tuple(new["suites"]), new["replaces"])
         if theirs != (token.key_id, token.name, token.suites, token.id):
             raise _wrong("its new token is not one of this key that replaces this token")
+        if (new["model"] == "regen") != (token.model == "regen"):
+            raise _wrong("whether a key is ever put together does not change")
         if list(asked.seats) != new["seats"]:
             raise _wrong("it does not say who holds each seat of the new quorum")
     elif asked.content:

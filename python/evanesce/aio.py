@@ -276,11 +276,16 @@ class AsyncClient:
         return self._submit(key, deadline, _plan.decapsulate, ciphertext, suite)
 
     def perform(
-        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
-    ) -> Future[Signature | Mac | Secret | Check | Healed | Retirement]:
+        self,
+        request: Request,
+        approvals: Iterable[Approval] = (),
+        *,
+        deadline: float | None = None,
+        save: Callable[[Token], None] | None = None,
+    ) -> Future[Signature | Mac | Secret | Check | Healed | Renewal | Retirement]:
         """As `Client.perform`."""
         if request.action in OF_TOKEN:
-            return asyncio.ensure_future(asyncio.to_thread(self._open().planned, request, tuple(approvals)))
+            return asyncio.ensure_future(asyncio.to_thread(self._open().planned, request, tuple(approvals), save))
         settled = ([approval.data for approval in approvals], [request.salt])
         return self._ask(request.token, request.plan(), deadline, settled)
 

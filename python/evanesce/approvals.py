@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from typing_extensions import Buffer
 
@@ -34,6 +34,9 @@ from evanesce.home import Agent
 from evanesce.payload import Payload, canonical_payload
 from evanesce.policy import Policy
 from evanesce.tokens import Token
+
+if TYPE_CHECKING:
+    from evanesce._mint import Model
 
 LIFE: int = _core.APPROVAL_LIFE
 """Seconds that an approval lasts from when it is given; agents allow 15 minutes."""
@@ -162,6 +165,14 @@ class Request:
         header, seats, warnings = _planned.header(agents, token, changes)
         made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
         return made._checked()
+
+    @classmethod
+    def to_refresh_shares(
+        cls, token: Token, caller: str, model: Model | None = None, *, word: str = "", **changes: Unpack[Changes]
+    ) -> Request:
+        """That the shares of a key that is never put together be renewed (`Client.refresh_shares`), likewise."""
+        header, seats, _ = _planned.renewal(token, model, changes)
+        return cls(token, "reshare", "", caller, header, word=word, seats=seats)._checked()
 
     @classmethod
     def to_repair(

@@ -283,14 +283,20 @@ class Client:
         return self._run(key, deadline, _plan.decapsulate, ciphertext, suite)
 
     def perform(
-        self, request: Request, approvals: Iterable[Approval] = (), *, deadline: float | None = None
-    ) -> Signature | Mac | Secret | Check | Healed | Retirement:
+        self,
+        request: Request,
+        approvals: Iterable[Approval] = (),
+        *,
+        deadline: float | None = None,
+        save: Callable[[Token], None] | None = None,
+    ) -> Signature | Mac | Secret | Check | Healed | Renewal | Retirement:
         """Does what was requested, with what people have approved of it. An agent that permits it has spent these
         approvals, also where too few others do and nothing comes of it. Raises as the operation itself; `refused`
         where approvals are missing; `spent` where a reshare was begun before. Of a token as a whole it is done by the
-        client's own deadline."""
+        client's own deadline. Of new shares of a key that is never put together, `save` is given the new token, and
+        makes it durable, before any old share is removed."""
         if request.action in OF_TOKEN:
-            return self._open().planned(request, approvals)
+            return self._open().planned(request, approvals, save)
         plan = request.plan()
         settled = ([approval.data for approval in approvals], [request.salt])
         done: Signature | Mac | Secret = plan[1](self._outcome(request.token, plan, deadline, settled), plan[0])

@@ -368,6 +368,8 @@ class Renewal:
     """Holders that could not be told that all have their shares: where shares were kept, the old one is still there."""
     removed: int
     """Old shares that were kept, and were removed."""
+    salt: bytes = b""
+    """32 bytes that, with the new `deal`, give the input digest in the log entries of the agents' decisions."""
 
 
 @dataclass(frozen=True, slots=True)

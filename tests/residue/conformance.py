@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "conformance"))
 
+import threshold as together
 from independent import (
     ASYMMETRIC,
     Gate,
@@ -34,4 +35,5 @@ __all__ = [
     "regenerate",
     "th",
     "times",
+    "together",
 ]

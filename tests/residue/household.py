@@ -236,9 +236,19 @@ class Household:
         self.folder = folder
         self.home = folder / "home"
         self.tokens = folder / "tokens"
+        self.together = folder / "together"
+        """Tokens of keys that are never put together."""
         self.clerk = folder / "clerk"
         """The home of a caller that is only a caller."""
-        for each in (self.home, self.clerk, self.tokens, folder / "tmp", folder / "caller", folder / "scanner"):
+        for each in (
+            self.home,
+            self.clerk,
+            self.tokens,
+            self.together,
+            folder / "tmp",
+            folder / "caller",
+            folder / "scanner",
+        ):
             each.mkdir()
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))

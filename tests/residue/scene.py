@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from . import canaries, dealing
+from . import canaries, dealing, together
 from .canaries import MATERIAL, Canary, Deal
 from .conformance import Gate
 from .dealing import Holder
@@ -31,7 +31,7 @@ STOPPED = ("agent-1", "agent-2", "agent-3")
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 1, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-_FIRST = ("operate", "mint", "heal", "asynchronous", "refused", "through")
+_FIRST = ("operate", "mint", "heal", "asynchronous", "refused", "through", "make_together")
 """Phases with every agent alive."""
 _IMPORTS = {
     "hmac": ["hmac-sha256"],
@@ -57,6 +57,7 @@ class Scene:
         self._folder.mkdir()
         self._messages = [secrets.token_bytes(40) for _ in range(3)]
         self._deals: list[Deal] = []
+        self._together: set[str] = set()
         self.canaries = list(household.canaries())
         self.counts: Counter[str] = Counter()
 
@@ -66,6 +67,7 @@ class Scene:
         plan = {
             "messages": [message.hex() for message in self._messages],
             "tokens": str(self._household.tokens),
+            "together": str(self._household.together),
             "suites": list(MATERIAL),
             "imports": [
                 {"name": name, "suites": suites, "path": str(self._import(name, suites[0]))}
@@ -83,6 +85,10 @@ class Scene:
         agents = {agent.name: agent for agent in self._household.agents}
         for phase in _FIRST:
             self.phase(phase)
+        # What is kept of these keys is removed in the next phase, and the secrets that it gives away with it.
+        self.canaries += self.of_together()
+        self.phase("turn_together")
+        self.canaries += self.of_together()
         for path in self._folder.iterdir():
             path.unlink()
         for name in STOPPED:
@@ -119,6 +125,15 @@ class Scene:
                 self._deals.append(canaries.regenerated(path.stem, data, roots))
         for deal in self._deals:
             yield from canaries.of_deal(deal, roots, self._messages)
+
+    def of_together(self) -> Iterator[Canary]:
+        """What is secret about the keys that are never put together, of all tokens of them that there are so far."""
+        roots = self._household.roots()
+        for path in sorted(self._household.together.iterdir()):
+            if path.stem not in self._together:
+                self._together.add(path.stem)
+                data, id_ = together.load(path)
+                yield from together.of_token(path.stem, data, roots, together.kept_by(self._household.agents, id_))
 
     # Tokens dealt here.
 

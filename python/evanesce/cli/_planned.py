@@ -7,10 +7,11 @@ the new token is kept beside its file (`_healing`), and the old one is as it was
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from evanesce import Check, Healed, Retirement, Token, _files, _planned, _requests
+from evanesce import Check, Healed, Renewal, Retirement, Token, _files, _planned, _requests
 from evanesce._requests import Kept
 from evanesce._text import printable
 from evanesce.approvals import Request
@@ -117,10 +118,12 @@ class _Waiting:
         self.kept_receipts = kept_before(receipts)
         self._receipts = receipts
 
-    def perform(self, kept: Kept | None = None) -> Check | Healed | Retirement:
+    def perform(
+        self, kept: Kept | None = None, save: Callable[[Token], None] | None = None
+    ) -> Check | Healed | Renewal | Retirement:
         newest = self.newest if kept is None else _as_it_is
-        done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until, newest)
-        assert isinstance(done, Check | Healed | Retirement)
+        done, people = perform(self.app, self.client, kept or self.kept, self.grantors, self.until, newest, save)
+        assert isinstance(done, Check | Healed | Renewal | Retirement)
         self.people += [one for one in people if one not in self.people]
         self.kept_receipts += openings(done.receipts, done.salt)
         return done
@@ -255,7 +258,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     if not healing.state.exists() and replace(healing, beside=waiting.place).holds():
         # It was to go there when it was begun.
         healing = replace(healing, beside=waiting.place)
-    new, healed = healing.resume(app.home.root), None
+    new, healed, unproven = healing.resume(app.home.root), None, None
     if new is None and waiting.kept.done:
         raise error(
             "spent",
@@ -267,16 +270,18 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     if new is None:
         check_free([str(target)], force or in_place)
         _files.check_writable(healing.state)
-        done = waiting.perform()
-        assert isinstance(done, Healed)
+        # Of a key that is never put together, before old shares go.
+        done = waiting.perform(save=healing.note)
+        assert isinstance(done, Healed | Renewal)
         healed, new = done, done.token
-        opening = None if healed.unproven is None else Request.to_open(new, asked.caller)
+        unproven = healed.unproven if isinstance(healed, Healed) else None
+        opening = None if unproven is None else Request.to_open(new, asked.caller)
         healing.note(new, opening)
         waiting.keep()
     else:
         opening = healing.opening(new, asked.caller, app.home.root)
     if opening is not None:
-        first = _first_opening(waiting, opening, healed.unproven if healed else None)
+        first = _first_opening(waiting, opening, unproven)
         healing.note(new)
         first.finish()
         waiting.keep()
@@ -288,7 +293,10 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     app.say(f"Minted {printable(new.name)} anew: {new.quorum}.", "green")
     app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
     app.say(f"Written to {target}." + (f" The old token is kept as {healing.kept}." if in_place else ""))
-    app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
+    if asked.token.model == "regen":
+        app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
+    else:
+        app.say("The old token is not dead: evanesce key revoke it when nothing uses it any more.", "yellow")
 
 
 def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> Kept:
@@ -306,7 +314,7 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
     return first
 
 
-def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | None) -> None:
+def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | Renewal | None) -> None:
     app = waiting.app
     old, more = waiting.kept.request.token.id, waiting.document(token)
     app.emit(healed_json(token, old, target, healed, waiting.watch.milliseconds, more))

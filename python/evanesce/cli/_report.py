@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
-from evanesce import Check, Healed, Retirement, Token
+from evanesce import Check, Healed, Renewal, Retirement, Token
 from evanesce._heal import asking
 from evanesce._text import printable, short
 from evanesce.cli._app import App, Stopwatch, receipts_json
@@ -55,7 +55,7 @@ def report_check(
 
 
 def healed_json(
-    new: Token, old: str, path: object, healed: Healed | None, milliseconds: float, more: Mapping[str, object]
+    new: Token, old: str, path: object, healed: Healed | Renewal | None, milliseconds: float, more: Mapping[str, object]
 ) -> dict[str, object]:
     """What a healing brought, or, where it is None, what an earlier run had; `more` as well."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from evanesce import Check, Healed, Mac, Retirement, Secret, Signature
+from evanesce import Check, Healed, Mac, Renewal, Retirement, Secret, Signature, Token
 from evanesce._requests import Given, Kept
 from evanesce._text import printable, short
 from evanesce.approvals import Request
@@ -22,7 +22,7 @@ AGAIN = 2.0
 SELDOM = 60.0
 """Seconds, at most, between two times that agents are asked which refuse: they log it each time."""
 
-Done = Signature | Mac | Secret | Check | Healed | Retirement
+Done = Signature | Mac | Secret | Check | Healed | Renewal | Retirement
 
 
 def perform(
@@ -32,6 +32,7 @@ def perform(
     grantors: frozenset[str],
     until: float,
     newest: Callable[[Kept], Kept] = lambda kept: kept,
+    save: Callable[[Token], None] | None = None,
 ) -> tuple[Done, list[str]]:
     """Does what was requested as soon as the agents let it, and says who had approved. Whenever there is a new approval
     they are asked, and now and then without one; each time about what `newest` makes of the request. Raises
@@ -50,7 +51,7 @@ def perform(
                 # To retire takes no sufficient set: each holder that does it counts.
                 if kept.request.action != "retire":
                     _enough_agents(client, kept.request)
-                done = client.perform(kept.request, [one.approval for one in counting])
+                done = client.perform(kept.request, [one.approval for one in counting], save=save)
                 return done, [one.name or one.approval.approver for one in counting]
             except EvanesceError as e:
                 # Asking again takes nothing away: an agent takes an approval once, whatever became of its answer.
@@ -98,7 +99,9 @@ def _enough_agents(client: Client, asked: Request) -> None:
     """Raises `quorum-not-met` before any approval is spent, where too few agents are there to make use of it."""
     check = client.check(asked.token)
     live = [number for number, seat in enumerate(check.seats) if seat.ok]
-    if not asked.token.core.sufficient(live):
+    # Shares are renewed by all holders together.
+    renews = asked.action == "reshare" and asked.token.model != "regen"
+    if len(live) < len(check.seats) if renews else not asked.token.core.sufficient(live):
         missing = ", ".join(f"{printable(seat.seat)} ({seat.verdict})" for seat in check.seats if not seat.ok)
         raise error(
             "quorum-not-met",

@@ -12,11 +12,15 @@ from evanesce import Token
 from evanesce._heal import Changes
 from evanesce._mint import Model
 from evanesce._text import printable
+from evanesce.approvals import Request
 from evanesce.cli import _options
 from evanesce.cli._app import App, receipts_json, verb
+from evanesce.cli._ask import ask_options, check_asked, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
+from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, policy_text
+from evanesce.errors import error
 
 
 def register(root: click.Group) -> None:
@@ -25,12 +29,13 @@ def register(root: click.Group) -> None:
 
 @verb(key)
 @_options.token_argument
-@click.option("--out", metavar="FILE", required=True, help="Where the new token is written, before old shares go.")
+@click.option("--out", metavar="FILE", help="Where the new token is written, before old shares go. Not with --ask.")
 @click.option(
     "--model", type=click.Choice(["regen-mpc", "mpc"]), help="Where the new shares are to be. [default: as it is]"
 )
 @click.option("--policy", metavar="FILE", help="Other policies (- for stdin). [default: as they are]")
 @click.option("--revoke-old", is_flag=True, help="Then have the old token revoked, for good.")
+@ask_options
 @_options.receipts_option
 @_options.force_option
 @_options.mint_deadline_option
@@ -39,10 +44,13 @@ def refresh_shares(
     token: str,
     pin: str | None,
     trust_token: bool,
-    out: str,
+    out: str | None,
     model: str | None,
     policy: str | None,
     revoke_old: bool,
+    ask: bool,
+    word: str,
+    folder: str | None,
     receipts: str | None,
     force: bool,
     deadline: int | None,
@@ -50,19 +58,29 @@ def refresh_shares(
     """New shares of a key of model mpc or regen-mpc, for the same holders.
 
     The public key stays. With --model regen-mpc shares that are kept become shares that are not: the old ones are
-    removed once all holders have signed that they have the new ones, and the new token is on disk.
+    removed once all holders have signed that they have the new ones, and the new token is on disk. With --ask,
+    `evanesce wait` does it, and the new token takes the old one's place.
     """
-    check_free([out, receipts], force)
     old = app.token(token, pin, trust_token)
-    changes = Changes()
+    changes, chosen = Changes(), cast("Model | None", model)
     if policy is not None:
         changes["policy"] = policy_text(app, policy)
+    doing = {"--out": out, "--revoke-old": revoke_old, "--receipts": receipts, "--force": force, "--deadline": deadline}
+    check_asked(ask, word, folder, doing)
+    if ask:
+        old.require_pinned("refresh the shares of", trust_token)
+        made = Request.to_refresh_shares(old, own_id(app), chosen, word=word, **changes)
+        app.emit(publish(app, made, folder, place=None if token == "-" else app.token_path(token)))
+        return
+    if out is None:
+        raise error("usage", "the new token needs a place before old shares go", "Give --out FILE.")
+    check_free([out, receipts], force)
     with app.working(f"refreshing the shares of {printable(old.name)}"), app.client(deadline) as client:
-        renewed = client.refresh_shares(old, Path(out), cast("Model | None", model), force=force, **changes)
+        renewed = client.refresh_shares(old, Path(out), chosen, force=force, **changes)
         revoked = client.revoke(old).settled if revoke_old else None
     new: Token = renewed.token
     if receipts:
-        keep(app, receipts, {"openings": openings(renewed.receipts)}, force)
+        keep(app, receipts, {"openings": openings(renewed.receipts, renewed.salt)}, force)
     app.emit(
         {
             "token": new.id,

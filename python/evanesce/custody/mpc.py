@@ -23,6 +23,5 @@ class Mpc(Threshold):
     refuses: ClassVar = {
         **REFUSES,
         "back-up": "its shares rest at its holders, and none releases one; the token is public, a file like any other",
-        "restore": "there is no copy to restore from: a lost share is made again by the other holders "
-        "(`evanesce key repair`)",
+        "restore": "there is no copy: a lost share is made again by the other holders (`evanesce key repair`)",
     }

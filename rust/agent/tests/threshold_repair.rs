@@ -118,8 +118,10 @@ impl Company {
     }
 }
 
+type Seat = (Group<Ed25519>, Share<Ed25519>);
+
 /// A key made by the test alone: the group, each seat's share, and the transcript.
-fn made(header: &Header, ids: &[Id]) -> (Vec<(Group<Ed25519>, Share<Ed25519>)>, [u8; 32]) {
+fn made(header: &Header, ids: &[Id]) -> (Vec<Seat>, [u8; 32]) {
     let begin = |seat| dkg::begin(Plan::of(header, ids, seat).unwrap()).unwrap();
     let (announced, said): (Vec<Announced<Ed25519>>, Vec<_>) =
         (0..ids.len() as u8).map(begin).unzip();

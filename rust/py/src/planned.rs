@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use evanesce_suite::catalogue;
-use evanesce_token::{Gate, Header, formula};
+use evanesce_token::{Gate, Header, formula, mpc};
 use evanesce_wire::message::Evidence;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::error::{hex, plain, raise};
 use crate::operation::Settled;
 use crate::reconstructor::checking;
-use crate::token::Token;
+use crate::token::{Kind, Token};
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(settle_header, m)?)?;
@@ -36,10 +36,17 @@ pub fn settled(
     })
 }
 
-/// The header of a new token of the same key, its nonce drawn; `None` keeps what the token has.
+/// What kind of threshold key that is.
+pub fn threshold_kind(word: &str) -> PyResult<mpc::Kind> {
+    mpc::Kind::of(word)
+        .ok_or_else(|| plain("bad-input", format!("{word:?} is no kind of threshold key")))
+}
+
+/// The header of a new token of the same key, its nonce drawn; `None` keeps what the token has. `kind` is of a key that is never
+/// put together, whose quorum and seats stay.
 #[allow(clippy::too_many_arguments)] // the keywords of one Python call
 #[pyfunction]
-#[pyo3(signature = (token, quorum, seats, policy, keep_expires, expires, created))]
+#[pyo3(signature = (token, quorum, seats, policy, keep_expires, expires, created, kind=None))]
 fn settle_header<'py>(
     py: Python<'py>,
     token: &Token,
@@ -49,7 +56,23 @@ fn settle_header<'py>(
     keep_expires: bool,
     expires: Option<u64>,
     created: u64,
+    kind: Option<&str>,
 ) -> PyResult<(Bound<'py, PyBytes>, Vec<String>)> {
+    if let (Kind::Second(token), None) = (&token.0, quorum) {
+        let old = &token.body.header;
+        let mut header = mpc::Header {
+            kind: kind.map_or(Ok(old.kind), threshold_kind)?,
+            policy: policy.unwrap_or_else(|| old.policy.clone()),
+            expires: if keep_expires { old.expires } else { expires },
+            created,
+            replaces: Some(*token.id()),
+            ..old.clone()
+        };
+        evanesce_secret::random(&mut header.nonce);
+        header.validate().map_err(|e| plain("bad-input", e))?;
+        let warnings = checked(py, &header.quorum, &seats, &header.policy)?;
+        return Ok((PyBytes::new(py, &header.encode()), warnings));
+    }
     let token = token.first("be reshared this way")?;
     let old = &token.body.header;
     let quorum = quorum.map(Gate::parse).transpose();
@@ -66,21 +89,46 @@ fn settle_header<'py>(
     header
         .validate(catalogue())
         .map_err(|e| plain("bad-input", e))?;
-    let check = checking(&header.quorum, &seats);
-    let warnings = py.detach(|| check(&header.policy)).map_err(|why| {
+    let warnings = checked(py, &header.quorum, &seats, &header.policy)?;
+    Ok((PyBytes::new(py, &header.encode()), warnings))
+}
+
+fn checked(
+    py: Python<'_>,
+    quorum: &Gate,
+    seats: &BTreeMap<String, String>,
+    policy: &str,
+) -> PyResult<Vec<String>> {
+    let check = checking(quorum, seats);
+    py.detach(|| check(policy)).map_err(|why| {
         let hint = "Compare it with the published schema: `evanesce policy schema`.";
         let message = format!("the policy cannot be enforced: {why}");
         raise("policy", message, hint, Vec::new())
-    })?;
-    Ok((PyBytes::new(py, &header.encode()), warnings))
+    })
 }
 
 /// What a header says, and the `deal` that is of it.
 #[pyfunction]
 fn read_header<'py>(py: Python<'py>, header: &[u8]) -> PyResult<Bound<'py, PyDict>> {
-    let read = Header::decode(header, catalogue()).map_err(|e| plain("malformed", e))?;
     let dict = PyDict::new(py);
+    if let Ok(read) = mpc::Header::decode(header) {
+        let deal = mpc::formula::deal(read.kind, header);
+        dict.set_item("deal", PyBytes::new(py, &deal))?;
+        dict.set_item("model", read.kind.as_str())?;
+        dict.set_item("key", hex(&read.key))?;
+        dict.set_item("name", &read.name)?;
+        dict.set_item("suites", [&read.suite])?;
+        dict.set_item("quorum", read.quorum.to_string())?;
+        dict.set_item("seats", read.quorum.seats())?;
+        dict.set_item("policy", &read.policy)?;
+        dict.set_item("created", read.created)?;
+        dict.set_item("expires", read.expires)?;
+        dict.set_item("replaces", read.replaces.map(|id| hex(&id)))?;
+        return Ok(dict);
+    }
+    let read = Header::decode(header, catalogue()).map_err(|e| plain("malformed", e))?;
     dict.set_item("deal", PyBytes::new(py, &formula::deal(header)))?;
+    dict.set_item("model", "regen")?;
     dict.set_item("key", hex(&read.key))?;
     dict.set_item("name", &read.name)?;
     dict.set_item("suites", &read.suites)?;

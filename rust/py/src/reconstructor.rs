@@ -21,7 +21,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::error::{FaultRow, hex, id_from_hex, plain, raise, rows, translate};
 use crate::hsm::Hsm;
 use crate::operation::{JobRow, Operation, Ready, Settled, operation};
-use crate::planned::settled as settle;
+use crate::planned::{settled as settle, threshold_kind};
 use crate::receipt::Receipt;
 use crate::secret::Secret;
 use crate::token::{Kind, Token};
@@ -54,6 +54,15 @@ type HealedTuple<'py> = (
     Vec<FaultRow>,
     Bound<'py, PyBytes>,
     Option<Bound<'py, PyAny>>,
+);
+
+/// (the renewal to be finished, token, receipts, warnings, salt).
+type RenewedTuple<'py> = (
+    Renewed,
+    Token,
+    Vec<Receipt>,
+    Vec<String>,
+    Bound<'py, PyBytes>,
 );
 
 /// (one row a seat, why it was not opened, receipts of the opening, the salt of its input digest).
@@ -433,8 +442,7 @@ impl Reconstructor {
         replaces: Option<[u8; 32]>,
     ) -> PyResult<(Token, Vec<Receipt>, Vec<String>)> {
         let quorum = Gate::parse(quorum).map_err(|e| plain("malformed", e))?;
-        let kind = mpc::Kind::of(kind)
-            .ok_or_else(|| plain("bad-input", format!("{kind:?} is no kind of threshold key")))?;
+        let kind = threshold_kind(kind)?;
         let spec = ThresholdSpec {
             kind,
             name: name.to_owned(),
@@ -453,36 +461,40 @@ impl Reconstructor {
     }
 
     /// The first step: a token with new shares, which is to be made durable before the second.
-    #[pyo3(signature = (token, kind=None, policy=None, keep_expires=true, expires=None))]
-    fn renew(
+    #[allow(clippy::too_many_arguments)] // the keywords of one Python call
+    #[pyo3(signature = (token, kind=None, policy=None, keep_expires=true, expires=None, header=None, settled=None))]
+    fn renew<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         token: &Token,
         kind: Option<&str>,
         policy: Option<String>,
         keep_expires: bool,
         expires: Option<u64>,
-    ) -> PyResult<(Renewed, Token, Vec<Receipt>, Vec<String>)> {
+        header: Option<&[u8]>,
+        settled: Option<Settled>,
+    ) -> PyResult<RenewedTuple<'py>> {
         let Kind::Second(old) = &token.0 else {
             let message =
                 "a key that is put together is refreshed or reshared, not renewed this way";
             return Err(raise("unfit-operation", message, "", Vec::new()));
         };
-        let wrong =
-            |kind: &str| plain("bad-input", format!("{kind:?} is no kind of threshold key"));
-        let kind = kind.map(|kind| mpc::Kind::of(kind).ok_or_else(|| wrong(kind)));
+        let header = header.map(mpc::Header::decode).transpose();
+        let settled = settle(settled, None)?;
         let spec = RenewalSpec {
             token: old.clone(),
-            kind: kind.transpose()?,
+            kind: kind.map(threshold_kind).transpose()?,
             policy,
             expires: (!keep_expires).then_some(expires),
+            header: header.map_err(|e| plain("malformed", e))?,
             policy_check: checking(token.quorum_gate(), &BTreeMap::new()),
         };
-        let renewed = self.wait(py, |done| self.inner.renew(spec, done))?;
+        let renewed = self.wait(py, |done| self.inner.renew_settled(spec, settled, done))?;
         let new = Token(Kind::Second(renewed.token.clone()));
         let receipts = renewed.receipts.iter().cloned().map(Receipt).collect();
         let warnings = renewed.warnings.clone();
-        Ok((Renewed(Arc::new(renewed)), new, receipts, warnings))
+        let salt = PyBytes::new(py, &renewed.salt);
+        Ok((Renewed(Arc::new(renewed)), new, receipts, warnings, salt))
     }
 
     /// The second: what was dealt is forgotten, and old shares that were kept are removed. How many, and whom it could not tell.

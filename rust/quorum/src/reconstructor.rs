@@ -251,7 +251,12 @@ impl Reconstructor {
     /// Renews the shares of such a key, for the same holders: a refresh, or the way from shares that are kept to shares that
     /// are regenerated. Make the new token durable, and [`finish`](Self::finish_renewal).
     pub fn renew(&self, spec: RenewalSpec, done: Done<Renewed>) {
-        self.tell(Message::Renew(Box::new(spec), Reply::new(done)));
+        self.renew_settled(spec, Settled::default(), done);
+    }
+
+    /// The same of what people have approved.
+    pub fn renew_settled(&self, spec: RenewalSpec, settled: Settled, done: Done<Renewed>) {
+        self.tell(Message::Renew(Box::new((spec, settled)), Reply::new(done)));
     }
 
     /// Lets all holders forget what was dealt, and remove the old shares where these were kept.

@@ -258,6 +258,7 @@ fn everything_is_done<S: Suite>(five: &Five, sought: &mut Sought) {
             kind: Some(Kind::Regenerated),
             policy: None,
             expires: None,
+            header: None,
             policy_check: Box::new(evanesce_policy::check),
         };
         let renewed: Result<Renewed, Error> = wait(|done| five.reconstructor.renew(spec, done));

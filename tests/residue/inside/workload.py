@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evanesce import AsyncClient, Client, EvanesceError, Token, encapsulate, encrypt_to, verify
 
@@ -30,6 +30,7 @@ HASTY = 0.15
 """Seconds for one that is not."""
 ALL_OF_THEM = "5 of (agent-1, agent-2, agent-3, agent-4, agent-5)"
 THREE_OF_FIVE = "3 of (agent-1, agent-2, agent-3, agent-4, agent-5)"
+MODELS: tuple[Literal["regen-mpc", "mpc"], ...] = ("regen-mpc", "mpc")
 NESTED = "2 of (agent-1, agent-2, 2 of (agent-3, agent-4, agent-5))"
 
 log = logging.getLogger("workload")
@@ -235,6 +236,43 @@ class Workload:
             while client.reconstructor_status()["agents"] < 5 and time.monotonic() < deadline:
                 time.sleep(0.05)
 
+    def _make_together(self) -> None:
+        """Keys that agents make among themselves, of every suite and model, and signatures with them."""
+        for model in MODELS:
+            for suite in ("frost-ed25519", "frost-secp256k1-tr"):
+                name = f"{model}-{suite}"
+                made = self._client.create_threshold(name, suite, model, quorum=THREE_OF_FIVE)
+                made.save(Path(self._plan["together"]) / f"{name}.regen")
+                self._did("create together")
+                self._signing(made)
+
+    def _turn_together(self) -> None:
+        """Their shares renewed, from shares that are kept to shares that are regenerated; a seat given to another
+        agent; and what is refused."""
+        folder = Path(self._plan["together"])
+        for path in sorted(folder.iterdir()):
+            old = Token.load(path, trust_token=True)
+            new = self._client.refresh_shares(old, folder / f"new-{path.name}", "regen-mpc").token
+            self._did("renew")
+            self._signing(new)
+            repaired = self._client.repair(new, new.seats[1].name, "agent-6").token
+            repaired.save(folder / f"repaired-{path.name}")
+            self._did("repair together")
+            self._signing(repaired)
+            self._must_fail({"bad-input"}, partial(self._client.repair, new, new.seats[0].name, "agent-2"))
+            if old.model == "mpc":
+                self._must_fail(None, partial(self._client.sign, old, b"with shares that are gone"))
+            self._client.revoke(old)
+            self._must_fail(None, partial(self._client.sign, old, b"with a token that was revoked"))
+
+    def _signing(self, token: Token) -> None:
+        def sign() -> None:
+            message = self._some_message()
+            verify(token, message, self._client.sign(token, message), trust_token=True)
+            self._did("sign together")
+
+        self._side_by_side([sign] * 6)
+
     def _hasty(self) -> None:
         """While three agents are stopped: nothing comes of anything, in time or later."""
         flat = self._token("flat")
@@ -298,6 +336,8 @@ class Workload:
         """Ordinary work after all that."""
         for token in (self._token("flat"), self._minted["minted-nested"]):
             self._side_by_side(self._using(token, suite) for suite in token.suites)
+        for path in sorted(Path(self._plan["together"]).glob("repaired-*")):
+            self._signing(Token.load(path, trust_token=True))
         with self._as_clerk():
             token = self._token("nested")
             self._side_by_side(self._using(token, suite) for suite in token.suites)

@@ -286,9 +286,12 @@ impl Driver {
                 let until = Instant::now() + self.settings.mint_deadline;
                 self.aside(async move { done.send(threshold::create(&side, *spec, until).await) })
             }
-            Message::Renew(spec, done) => {
-                let until = Instant::now() + self.settings.mint_deadline;
-                self.aside(async move { done.send(threshold::renew(&side, *spec, until).await) })
+            Message::Renew(asked, done) => {
+                let (until, (spec, settled)) =
+                    (Instant::now() + self.settings.mint_deadline, *asked);
+                self.aside(
+                    async move { done.send(threshold::renew(&side, spec, settled, until).await) },
+                )
             }
             Message::Reseat(asked, done) => {
                 let (until, (spec, settled)) =

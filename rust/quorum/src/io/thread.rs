@@ -38,7 +38,7 @@ pub(crate) enum Message {
     Retire(Arc<Token>, Box<Settled>, Reply<Retirement>),
     Order(Vec<Version>, Command, Reply<Ordered>),
     Create(Box<ThresholdSpec>, Reply<ThresholdMinted>),
-    Renew(Box<RenewalSpec>, Reply<Renewed>),
+    Renew(Box<(RenewalSpec, Settled)>, Reply<Renewed>),
     Finish(Arc<Renewed>, Reply<Renewal>),
     Reseat(
         Box<(ThresholdRepairSpec, Settled)>,

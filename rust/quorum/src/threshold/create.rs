@@ -132,7 +132,7 @@ pub(super) async fn make(
     side: &Arc<Side>,
     header: &Header,
     places: &[usize],
-    base: Option<&Arc<Token>>,
+    base: Option<(&Arc<Token>, &Settled)>,
     until: Instant,
 ) -> Result<Made, Error> {
     let seats = places.len();
@@ -151,23 +151,16 @@ pub(super) async fn make(
     let bytes = header.encode();
     let deal = formula::deal(header.kind, &bytes);
     let announce = {
-        let (side, base) = (side.clone(), base.cloned());
+        let side = side.clone();
+        let base = base.map(|(old, settled)| (old.clone(), settled.clone()));
         move |seat: u32, live: &Live| {
             Announce {
                 ceremony,
                 header: bytes.clone(),
                 agents: agents.clone(),
                 seat,
-                base: base.as_ref().map(|old| {
-                    leave(
-                        &side,
-                        old,
-                        seat,
-                        live,
-                        "reshare",
-                        &[&deal],
-                        &Settled::default(),
-                    )
+                base: base.as_ref().map(|(old, settled)| {
+                    leave(&side, old, seat, live, "reshare", &[&deal], settled)
                 }),
             }
             .encode()

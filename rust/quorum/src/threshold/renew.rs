@@ -15,6 +15,7 @@ use crate::fault::{Fault, Trouble};
 use crate::io::link::Down;
 use crate::io::side::Side;
 use crate::mint::PolicyCheck;
+use crate::settled::Settled;
 use crate::verdict;
 
 /// How the shares of a key are renewed.
@@ -27,6 +28,8 @@ pub struct RenewalSpec {
     pub policy: Option<String>,
     /// Another end; `None` keeps it.
     pub expires: Option<Option<u64>>,
+    /// The new token's whole header, where people have approved it: kind, policy and end are then its.
+    pub header: Option<Header>,
     /// Asked before anything is drawn.
     pub policy_check: PolicyCheck,
 }
@@ -39,6 +42,8 @@ pub struct Renewed {
     pub receipts: Vec<Receipt>,
     /// What is permitted and yet worth a second thought.
     pub warnings: Vec<String>,
+    /// The salt of the input digest under which it was permitted.
+    pub salt: [u8; 32],
     forget: Forget,
 }
 
@@ -54,6 +59,7 @@ pub struct Renewal {
 pub(crate) async fn renew(
     side: &Arc<Side>,
     spec: RenewalSpec,
+    settled: Settled,
     until: Instant,
 ) -> Result<Renewed, Error> {
     let RenewalSpec {
@@ -61,11 +67,27 @@ pub(crate) async fn renew(
         kind,
         policy,
         expires,
+        header,
         policy_check,
     } = spec;
     let before = &old.body.header;
-    let policy = policy.unwrap_or_else(|| before.policy.clone());
-    let warnings = policy_check(&policy).map_err(|why| {
+    let header = match header {
+        Some(header) => approved(&old, header)?,
+        None => {
+            let mut nonce = [0; 32];
+            side.world.random(&mut nonce);
+            Header {
+                kind: kind.unwrap_or(before.kind),
+                nonce,
+                policy: policy.unwrap_or_else(|| before.policy.clone()),
+                created: side.world.unix_seconds(),
+                expires: expires.unwrap_or(before.expires),
+                replaces: Some(*old.id()),
+                ..before.clone()
+            }
+        }
+    };
+    let warnings = policy_check(&header.policy).map_err(|why| {
         let message = format!("the policy cannot be enforced: {why}");
         Error::new(Code::Policy, message, "Nothing was asked of any agent.")
     })?;
@@ -87,25 +109,19 @@ pub(crate) async fn renew(
             ..error
         });
     }
-    let mut nonce = [0; 32];
-    side.world.random(&mut nonce);
-    let header = Header {
-        kind: kind.unwrap_or(before.kind),
-        nonce,
-        policy,
-        created: side.world.unix_seconds(),
-        expires: expires.unwrap_or(before.expires),
-        replaces: Some(*old.id()),
-        ..before.clone()
-    };
     header
         .validate()
         .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
+    let salt = settled.salt(&*side.world);
+    let settled = Settled {
+        salt: Some(salt),
+        ..settled
+    };
     let Made {
         token,
         receipts,
         forget,
-    } = make(side, &header, &places, Some(&old), until).await?;
+    } = make(side, &header, &places, Some((&old, &settled)), until).await?;
     if token.body.vector[0] != old.body.vector[0] {
         return Err(Error::internal("the renewed key is another key"));
     }
@@ -113,8 +129,25 @@ pub(crate) async fn renew(
         token,
         receipts,
         warnings,
+        salt,
         forget,
     })
+}
+
+/// A header that was approved, if it is one of the same key for the same seats, in this token's place.
+fn approved(old: &Token, header: Header) -> Result<Header, Error> {
+    let before = &old.body.header;
+    let same = (&header.key, &header.suite, &header.quorum, &header.name)
+        == (&before.key, &before.suite, &before.quorum, &before.name);
+    match same && header.replaces == Some(*old.id()) {
+        true => Ok(header),
+        false => {
+            let message =
+                "the header is not one of this key, for the same seats, that replaces this token";
+            let hint = "Nothing was asked of any agent.";
+            Err(Error::new(Code::BadInput, message, hint))
+        }
+    }
 }
 
 /// The second, once the new token is durable.

@@ -104,6 +104,7 @@ pub fn renew(five: &Five, token: &Arc<Token>, kind: Option<Kind>) -> Result<Rene
         kind,
         policy: None,
         expires: None,
+        header: None,
         policy_check: Box::new(evanesce_policy::check),
     };
     wait(|done| five.reconstructor.renew(spec, done))

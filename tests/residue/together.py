@@ -1,0 +1,81 @@
+"""What is secret about keys that are never put together (docs/protocol.md §11): every share, what masks or seals it,
+and the key itself, which is nowhere, ever.
+
+Computed from agents' roots and what is public, or (of kept shares) what lay in agents' folders before it was removed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cbor2
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .canaries import Canary
+from .conformance import expand, th
+from .conformance import together as plain
+from .household import Agent
+
+Roots = Mapping[bytes, Mapping[int, bytes]]
+"""Agent id → epoch → root."""
+
+KEPT = "mpc"
+
+
+def of_token(name: str, data: bytes, roots: Roots, kept: Mapping[bytes, bytes]) -> Iterator[Canary]:
+    """`data`: the token. `kept`: agent id → the file of its share, where shares are kept. Raises `ValueError` where
+    what comes out is not the key of the token: what is searched for would be nothing."""
+    token = cbor2.loads(data)
+    header = cbor2.loads(token["header"])
+    curve, seats = plain.SUITES[header["suite"]], token["rows"]
+    id_ = token_id(token, header["kind"])
+    shares = {}
+    for seat, (holder, epoch, correction, _) in enumerate(seats):
+        root = roots[holder][epoch]
+        number = seat.to_bytes(4, "big")
+        label = "mpc-share" if header["kind"] == KEPT else "mpc-contribution"
+        y = hmac.digest(root, th(label, id_, number), "sha256")
+        yield Canary(f"{name}: element's answer {seat}", y)
+        if header["kind"] == KEPT:
+            sealing = expand(y, b"evanesce/v1/mpc-share/" + curve.name.encode(), 32)
+            yield Canary(f"{name}: sealing key {seat}", sealing)
+            at_rest = cbor2.loads(kept[holder])
+            aad = th("mpc-share-kept", id_, number, at_rest["epoch"].to_bytes(8, "big"))
+            shares[seat] = curve.number(AESGCM(sealing).decrypt(at_rest["nonce"], at_rest["sealed"], aad))
+        else:
+            yield Canary(f"{name}: wide mask {seat}", expand(y, b"evanesce/v1/scalar/" + curve.name.encode(), 64))
+            mask = plain.mask(curve, root, id_, seat)
+            yield Canary(f"{name}: mask {seat}", curve.scalar(mask))
+            shares[seat] = (curve.number(correction) + mask) % curve.order
+        yield Canary(f"{name}: share {seat}", curve.scalar(shares[seat]))
+    t = header["quorum"]["t"]
+    for some in (range(t), range(len(seats) - t, len(seats))):
+        key = plain.key_of(curve, {seat: shares[seat] for seat in some})
+        if curve.encode(plain.times(curve, curve.generator, key)) != token["vector"][0]:
+            raise ValueError(f"{name}: the shares do not make the token's key")
+    yield Canary(f"{name}: key", curve.scalar(key))
+
+
+def token_id(token: Mapping[str, object], kind: str) -> bytes:
+    """Of either kind."""
+    of = ("mpc-kept-deal", "mpc-kept-token") if kind == KEPT else ("mpc-deal", "mpc-token")
+    vector: list[bytes] = token["vector"]  # type: ignore[assignment]
+    header: bytes = token["header"]  # type: ignore[assignment]
+    transcript: bytes = token["transcript"]  # type: ignore[assignment]
+    found: bytes = th(of[1], th(of[0], header), transcript, vector[0], th("mpc-vector", plain.cbor(vector)))
+    return found
+
+
+def kept_by(agents: list[Agent], id_: bytes) -> dict[bytes, bytes]:
+    """The files in which agents keep their shares of a token."""
+    files = {agent.id: agent.folder / "shares" / id_.hex() for agent in agents}
+    return {holder: path.read_bytes() for holder, path in files.items() if path.exists()}
+
+
+def load(path: Path) -> tuple[bytes, bytes]:
+    """A token's bytes and its id."""
+    data = path.read_bytes()
+    token = cbor2.loads(data)
+    return data, token_id(token, cbor2.loads(token["header"])["kind"])

@@ -1,0 +1,134 @@
+"""Keys that are never put together outlive the holders and the roots of their shares, through the command line, at
+agents in processes of their own; and people are asked first where the policy has it so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from machines import Machine, Quorum
+
+from evanesce import Client, Token, verify
+
+FOUR = "2 of (agent-1, agent-2, agent-3, agent-4)"
+MODELS = ("regen-mpc", "mpc")
+
+
+def create(caller: Machine, name: str, model: str, *words: str | Path) -> Path:
+    suite = {"regen-mpc": "frost-ed25519", "mpc": "frost-secp256k1-tr"}[model]
+    of = ("--model", model, "--suite", suite, "--quorum", FOUR)
+    return Path(caller.run("key", "create", name, *of, *words, "--json").json["file"])
+
+
+def signs(caller: Machine, path: Path, like: Token) -> None:
+    with Client(caller.home, deadline=10) as client:
+        signature = client.sign(Token.load(path, home=caller.home), b"m")
+    verify(like, b"m", signature, trust_token=True)
+
+
+def holders(path: Path) -> list[str]:
+    return [seat.holder_id for seat in Token.load(path).seats]
+
+
+def test_lost_seats_are_given_to_another_agent_and_then_its_root_is_rolled(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "inventory"
+    inventory.mkdir()
+    made = [create(caller, f"inherited-{model}", model, "--out", str(inventory / f"{model}.regen")) for model in MODELS]
+    before = [Token.load(path, home=caller.home) for path in made]
+    ids = {name: agent.id for name, agent in quorum.agents.items()}
+    with quorum.without("agent-2"):
+        # its element is gone; nobody can ask it any more
+        done = caller.run("key", "repair", inventory, "--lost", "agent-2", "--to", "agent-5", "--json").json
+        assert (len(done["repaired"]), done["failed"]) == (2, [])
+        for path, old in zip(made, before, strict=True):
+            assert Token.load(path).id == old.id
+            assert holders(path) == [ids[name] for name in ("agent-1", "agent-5", "agent-3", "agent-4")]
+        with quorum.without("agent-1", "agent-3"):
+            for path, old in zip(made, before, strict=True):
+                signs(caller, path, old)
+        again = caller.run("key", "repair", inventory, "--lost", "agent-2", "--to", "agent-5", "--json").json
+        assert again["passed_over"] == 2
+    words = ("key", "repair", made[0], "--lost", "agent-1", "--to", "agent-5", "--even-if-it-sits")
+    (failed,) = caller.try_(*words, "--json").json["failed"]
+    assert "sits once" in failed["error"]["message"]
+    assert caller.run("quorum", "drill", inventory, "--json").json["verdict"] == "ok"
+
+    five = quorum.agents["agent-5"]
+    roll = ("agent", "roll", five.folder, "--tokens", inventory)
+    copies = tmp_path / "copies"
+    shutil.copytree(inventory, copies)
+    with quorum.without("agent-5"):
+        rolled = caller.run(*roll, "--json").json
+        assert (rolled["rerooted"], rolled["problem_count"], rolled["finished"]) == (2, 0, True)
+        gone = caller.run(*roll, "--destroy-old", "1", "--json").json
+        assert (gone["destroyed"], gone["epochs"]) == (1, [2])
+    with quorum.without("agent-1", "agent-3"):
+        for path, old in zip(made, before, strict=True):
+            signs(caller, path, old)
+    assert caller.run("quorum", "drill", inventory, "--json").json["verdict"] == "ok"
+    copy = copies / "regen-mpc.regen"
+    seats = {seat["seat"]: seat["verdict"] for seat in caller.try_("check", copy, "--json").json["seats"]}
+    assert seats["agent-2"] == "epoch-not-held", "a copy from before the roll has lost that seat"
+
+
+POLICY = """@approvers("cfo = {cfo}")
+permit(principal, action in [Action::"reshare", Action::"repair"], resource) when {{ context.approvals.count >= 1 }};
+permit(principal, action == Action::"sign", resource);
+"""
+
+
+@pytest.fixture(scope="module")
+def cfo(quorum: Quorum) -> Machine:
+    machine = Machine(quorum.folder / "cfo")
+    machine.run("identity", "init")
+    return machine
+
+
+def ask(caller: Machine, *words: str | Path) -> tuple[str, Path]:
+    made = caller.run(*words, "--ask", "--json").json
+    (made,) = made.get("requests", [made])
+    return made["id"], Path(made["folder"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_people_are_asked_for_new_shares_and_for_a_new_holder(
+    caller: Machine, quorum: Quorum, cfo: Machine, tmp_path: Path, model: str
+) -> None:
+    policy = tmp_path / "asked.cedar"
+    policy.write_text(POLICY.format(cfo=cfo.caller_id))
+    path = create(caller, f"asked-{model}", model, "--policy", policy)
+    first = Token.load(path, home=caller.home)
+    refused = caller.try_("key", "refresh-shares", path, "--out", tmp_path / "out.regen", "--model", "regen-mpc")
+    assert refused.status == 2 and "--ask" in refused.err
+
+    request, folder = ask(caller, "key", "refresh-shares", path, "--model", "regen-mpc", "--word", "yearly")
+    shown = cfo.run("approve", folder, "--yes", "--json").json["text"]
+    assert "give it new shares, model regen-mpc" in shown and "yearly" in shown
+    with quorum.without("agent-4"):
+        # All holders renew their shares together: while one is away nobody's approval is spent.
+        assert "no approval was spent" in caller.try_("wait", request, "--timeout", "1").err
+    receipts = tmp_path / "receipts"
+    done = caller.run("wait", request, "--receipts", receipts, "--json").json
+    new = Token.load(path, home=caller.home)
+    assert (done["token"], done["old"], done["approved_by"]) == (new.id, first.id, ["cfo"])
+    assert new.model == "regen-mpc" and new.replaces == first.id and new.pinned == "kept"
+    assert new.public_key() == first.public_key()
+    signs(caller, path, first)
+    assert Token.load(Path(f"{path}.{first.id[:16]}.old")).id == first.id
+    if model == "mpc":
+        old = caller.try_("sign", Path(f"{path}.{first.id[:16]}.old"), policy, "--out", tmp_path / "signature")
+        assert old.status != 0, "the shares that were kept are gone"
+    caller.fail(2, "spent", "wait", request)
+    assert caller.run("audit", "verify", receipts, "--json").json["receipts"]
+
+    with quorum.without("agent-2"):
+        request, folder = ask(caller, "key", "repair", path, "--lost", "agent-2", "--to", "agent-5")
+        assert quorum.agents["agent-5"].id in cfo.run("approve", folder, "--yes", "--json").json["text"]
+        done = caller.run("wait", request, "--json").json
+        assert done["approved_by"] == ["cfo"]
+        assert holders(path)[1] == quorum.agents["agent-5"].id
+        with quorum.without("agent-1", "agent-3"):
+            signs(caller, path, first)
