@@ -39,8 +39,11 @@ TURNS = 4
 """Of each of the two ways to MAC, in a round: they differ by less than a shared machine's speed does in a minute."""
 SIGNING = {"mpc": "frost-ed25519", "regen": "ed25519", "regen-mpc": "frost-ed25519"}
 ONE_ROUND = "regen-mpc, one round"
-PREPARED = ""
-"""What agents are told so that they prepare nonces; without it a signature's two rounds are what is measured."""
+PREPARED = """
+[threshold]
+prepared = "no earlier state of this machine's memory is ever resumed: no snapshot, no clone, no checkpoint"
+"""
+"""What agents are told so that they prepare nonces (docs/decisions/prepared-nonces.md)."""
 OPENING = "xaes-256-gcm"
 ROOT = "hkdf-sha256"
 MAC = "hmac-sha256"
@@ -126,17 +129,14 @@ def _set_up(
         return run
 
     contenders = {"hsm/sign/here": ours("hsm:bench/signing", "ed25519", "here")}
-    once: dict[str, Path] = {}
-    if PREPARED:
-        prepared = stack.enter_context(Fleet(folder / "prepared", more=PREPARED))
-        once = _homes(stack, prepared)
-        token = _of_shares(prepared.home, "regen-mpc", folder / "prepared.regen")
+    prepared = stack.enter_context(Fleet(folder / "prepared", more=PREPARED))
+    once = _homes(stack, prepared)
+    token = _of_shares(prepared.home, "regen-mpc", folder / "prepared.regen")
     for place in homes:
         addresses = near if place == "here" else far
         for model, suite in SIGNING.items():
             contenders[f"{model}/sign/{place}"] = ours(tokens[model], suite, place)
-        if once:
-            contenders[f"{ONE_ROUND}/sign/{place}"] = ours(token, SIGNING["regen-mpc"], place, once)
+        contenders[f"{ONE_ROUND}/sign/{place}"] = ours(token, SIGNING["regen-mpc"], place, once)
         contenders[f"openbao/sign/{place}"] = openbao(addresses["openbao"])
         contenders[f"regen/open/{place}"] = ours(tokens["regen"], OPENING, place)
         contenders[f"clevis/open/{place}"] = opened(clevis.seal(addresses))
@@ -193,7 +193,7 @@ def table(measured: Measured) -> list[str]:
     for name in dict.fromkeys(name.rpartition("/")[0] for name in medians):
         model, operation = name.split("/")
         cells = [_cells(medians.get(f"{name}/{place}")) for place in ONE_AT_A_TIME]
-        lines.append(f"{model:20}{operation:8}{'   '.join(cells)}".rstrip())
+        lines.append(f"{model:22}{operation:6}{'   '.join(cells)}".rstrip())
     working, raw = macs["working"], macs["raw"]
     lines.append(f"MACs under a working key: {working:,.0f} /s, by C_Sign alone {raw:,.0f} /s ({working / raw:.0%})")
     return lines
@@ -210,8 +210,7 @@ def targets(measured: Measured) -> list[str]:
     medians, macs = measured["medians"], measured["macs"]
     bound = ROUND_TRIP_MS + BEYOND_ROUND_TRIP_MS
     across = f"across-{ROUND_TRIP_MS:g}ms"
-    shares = ONE_ROUND if f"{ONE_ROUND}/sign/across" in medians else "regen-mpc"
-    regen, regen_mpc = (medians[f"{model}/sign/across"]["p50_ms"] for model in ("regen", shares))
+    regen, regen_mpc = (medians[f"{model}/sign/across"]["p50_ms"] for model in ("regen", ONE_ROUND))
     clevis = medians["clevis/open/here"]["rate"]
     return [
         target(f"p50-{across}", regen, bound, "ms", most=True),
