@@ -152,12 +152,13 @@ class Connection:
         try:
             half, core, receipts, warnings, salt = self.core.renew(token.core, *terms, header, settled)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
+            # Whoever goes on after a stop believes what is pinned alone.
+            self._pin(new, warnings, token)
             # From here on the old shares may go: what is left of the key is in this.
             save(new)
             removed, faults = self.core.finish_renewal(half)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
         return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt)
 
