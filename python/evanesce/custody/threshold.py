@@ -15,12 +15,15 @@ from evanesce.custody.model import only
 from evanesce.custody.reference import Reference
 from evanesce.custody.tokens import Tokens
 from evanesce.errors import error
+from evanesce.results import Renewal
 from evanesce.tokens import Token
 
 if TYPE_CHECKING:
     from evanesce._connect import Connection
 
 _SIGNS = "a key that is never put together signs, and does nothing else"
+
+_STAYED = "old shares may still be at their holders, until the old token is destroyed"
 
 REFUSES = {
     "import": "a key that somebody had is not one that nobody ever had: its holders make it among themselves",
@@ -46,13 +49,13 @@ class Threshold(Tokens):
     def operations(cls) -> Mapping[str, Sequence[str]]:
         return {"sign": [*suites.THRESHOLD], "sign-payload": [*suites.THRESHOLD]}
 
-    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token:
+    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Renewal:
         # Another quorum is another key.
         only(terms, "new shares have", "policy", "expires")
         old = super()._newest(reference, "refresh")
         left = self._left(reference, old)
         if left is not None and not terms:
-            return left
+            return Renewal(left, (), (f"a refresh that was stopped is finished: {_STAYED}",), (), 0)
         old = left or old
         waiting = self._waiting(reference)
 
@@ -62,7 +65,7 @@ class Threshold(Tokens):
 
         renewed = self._connection().refresh_shares(old, save, None, cast(Changes, dict(terms)))
         self._replace(reference, old, waiting)
-        return renewed.token
+        return renewed
 
     def _newest(self, reference: Reference, doing: str) -> Token:
         old = super()._newest(reference, doing)
