@@ -151,6 +151,7 @@ class Connection:
         token.require_pinned("refresh the shares of", False)
         try:
             half, core, receipts, warnings, salt = self.core.renew(token.core, *terms, header, settled)
+            warnings += spent_twice(Policy(core.policy), core.quorum)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
             # Whoever goes on after a stop believes what is pinned alone.
             self._pin(new, warnings, token)
