@@ -141,11 +141,13 @@ def restore(
         "components": components,
         "pin": pin,
     }
-    with app.working(f"restoring {key}"), app.client() as client:
-        made = client.custody.restore(key, source, **{name: term for name, term in terms.items() if term})
+    with app.client() as client:
         ways = None if transport is None else joint.weaknesses(client, transport)
+        # Before the key is there for whoever has a session.
+        joint_cli.warn(app, ways or ())
+        with app.working(f"restoring {key}"):
+            made = client.custody.restore(key, source, **{name: term for name, term in terms.items() if term})
     _said(app, made, "Restored", {} if ways is None else {"weaknesses": ways})
-    joint_cli.warn(app, ways or ())
 
 
 @click.argument("file")
