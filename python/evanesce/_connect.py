@@ -243,8 +243,13 @@ class Connection:
         if token.model != "regen":
             if save is None:
                 raise error("bad-input", "new shares have a token that is saved before old ones go", "Give `save`.")
-            with once(self.home.root, asked):
-                return self._renew(token, save, (None, None, True, None), asked.content, settled)
+            with once(self.home.root, asked) as mint:
+
+                def save_dealt(new: Token) -> None:
+                    mint.dealt = True
+                    save(new)
+
+                return self._renew(token, save_dealt, (None, None, True, None), asked.content, settled)
         token.require_pinned("mint anew")
         order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
         with once(self.home.root, asked):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from places import Place
 
-from evanesce import Client, EvanesceError, Token, verify
+from evanesce import Client, EvanesceError, Request, Token, verify
 from evanesce._heal import Changes
 from evanesce.cli._healing import Healing
 from evanesce.custody.reference import Reference
 from evanesce.custody.tokens import token_path
+from evanesce.errors import error
 from evanesce.home import Home
 
 MESSAGE = b"pay 900 EUR to alice"
@@ -66,6 +67,22 @@ def test_a_token_that_nothing_here_vouches_for_is_not_believed_and_not_thrown_aw
         assert caught.value.code == "unpinned" and "Keep that file" in caught.value.hint
         pins.write_text(before)
         assert healing.resume(mpc.home) is not None
+
+
+def test_a_header_is_used_up_though_its_token_could_not_be_saved(mpc: Place) -> None:
+    def save(_: Token) -> None:
+        raise error("io", "the disk is full")
+
+    with mpc.client() as client:
+        client.custody.create(reference := mpc.fresh(), [mpc.suite])
+        old = token_of(client, reference)
+        asked = Request.to_refresh_shares(old, client.caller_id)
+        for code in ("io", "spent"):
+            with pytest.raises(EvanesceError) as caught:
+                client.perform(asked, [], save=save)
+            assert caught.value.code == code
+        # No old share went before there was a new token on disk.
+        verify(old, MESSAGE, client.sign(reference, MESSAGE))
 
 
 def stop_beside(place: Place, client: Client, reference: str) -> tuple[Token, Path, bytes]:
