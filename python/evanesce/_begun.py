@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from evanesce import _files, _planned
@@ -19,8 +20,16 @@ from evanesce.errors import EvanesceError, error
 _BEGUN = b"begun\n"
 
 
+@dataclass
+class Mint:
+    """One that is under way."""
+
+    dealt: bool = False
+    """Whether there is a new token: its header is used up then, whatever fails afterwards."""
+
+
 @contextlib.contextmanager
-def once(home: Path, asked: Request) -> Iterator[None]:
+def once(home: Path, asked: Request) -> Iterator[Mint]:
     """What may have begun a mint is not begun again, whatever became of it. Raises `spent`, and `running` while another
     is at it."""
     mark = _files.folder(home / "asked" / "begun") / _planned.read(asked)["deal"].hex()
@@ -30,17 +39,19 @@ def once(home: Path, asked: Request) -> Iterator[None]:
             raise error(
                 "spent",
                 f"request {asked.id} was begun before: the header that people approved is good for one mint",
-                "If it was not finished, ask people anew, with another request. The old token is as it was.",
+                "If it was not finished, ask people anew, with another request: the old token is as it was, unless a "
+                "new one was saved. Of a key that is never put together, use that one then.",
             )
         with _files.reporting(f"write {mark}"):
             os.write(descriptor, _BEGUN)
             os.fsync(descriptor)
             _files.sync_folder(mark.parent)
+        mint = Mint()
         try:
-            yield
+            yield mint
         except EvanesceError as e:
             # Of all others it is known that nothing was dealt.
-            if e.code not in ("spent", "internal", "memory"):
+            if not mint.dealt and e.code not in ("spent", "internal", "memory"):
                 mark.unlink(missing_ok=True)
             raise
     finally:

@@ -151,13 +151,15 @@ class Connection:
         token.require_pinned("refresh the shares of", False)
         try:
             half, core, receipts, warnings, salt = self.core.renew(token.core, *terms, header, settled)
+            warnings += spent_twice(Policy(core.policy), core.quorum)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
+            # Whoever goes on after a stop believes what is pinned alone.
+            self._pin(new, warnings, token)
             # From here on the old shares may go: what is left of the key is in this.
             save(new)
             removed, faults = self.core.finish_renewal(half)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
         return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt)
 
@@ -241,8 +243,13 @@ class Connection:
         if token.model != "regen":
             if save is None:
                 raise error("bad-input", "new shares have a token that is saved before old ones go", "Give `save`.")
-            with once(self.home.root, asked):
-                return self._renew(token, save, (None, None, True, None), asked.content, settled)
+            with once(self.home.root, asked) as mint:
+
+                def save_dealt(new: Token) -> None:
+                    mint.dealt = True
+                    save(new)
+
+                return self._renew(token, save_dealt, (None, None, True, None), asked.content, settled)
         token.require_pinned("mint anew")
         order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
         with once(self.home.root, asked):

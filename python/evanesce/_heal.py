@@ -57,6 +57,18 @@ def check_renewal(changes: Changes) -> None:
             raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
 
 
+def is_successor(new: Token, old: Token) -> bool:
+    """Whether a token that a run which was stopped has left is of the same key, in the old one's place, and as believed
+    as that one: whoever could write here could have the old one retired for a new one of their own."""
+    believed = new.pinned is not None or old.pinned in (None, "trusted")
+    return believed and has_same_key(new, old) and new.replaces == old.id
+
+
+def has_same_key(new: Token, old: Token) -> bool:
+    """Whether two tokens say that they are of one key."""
+    return new.key_id == old.key_id and new.core.public == old.core.public
+
+
 def asking(token: Token) -> str:
     """What to do where the token's policy may wait for approvals; empty where it does not look at them
     (docs/approvals.md)."""

@@ -60,6 +60,8 @@ def renewal(token: Token, model: str | None, changes: Changes) -> tuple[bytes, d
         )
     except _core.CoreError as e:
         raise translate(e) from None
+    new = _core.read_header(made)
+    warnings += spent_twice(Policy(new["policy"]), new["quorum"])
     return made, {seat.name: seat.holder_id for seat in token.seats}, warnings
 
 

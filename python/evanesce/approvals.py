@@ -171,8 +171,9 @@ class Request:
         cls, token: Token, caller: str, model: Model | None = None, *, word: str = "", **changes: Unpack[Changes]
     ) -> Request:
         """That the shares of a key that is never put together be renewed (`Client.refresh_shares`), likewise."""
-        header, seats, _ = _planned.renewal(token, model, changes)
-        return cls(token, "reshare", "", caller, header, word=word, seats=seats)._checked()
+        header, seats, warnings = _planned.renewal(token, model, changes)
+        made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
+        return made._checked()
 
     @classmethod
     def to_repair(

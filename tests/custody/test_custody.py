@@ -299,7 +299,7 @@ def test_fresh_shares_are_of_the_same_key(place: Place) -> None:
         with pytest.raises(EvanesceError) as caught:
             client.custody.refresh(reference, colour="red")
         assert caught.value.code == "bad-input" and "colour" in caught.value.message
-        second = client.custody.refresh(reference)
+        second = client.custody.refresh(reference).token
         assert client.custody.public_key(reference) == client.custody.public_key(first)
         assert isinstance(first, Token) and isinstance(second, Token) and second.id != first.id
         verify(first, MESSAGE, client.sign(reference, MESSAGE))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,22 @@ def test_all_custodians_bring_a_key_into_a_module_by_ciphertext_alone(
     assert made["quorum"] == "3 of (alice, bob, carol)"
 
     # What the module lets through besides is said before anything is handed over to it.
-    ways = run(nss.home, "key", "transport", door, "--public", pem)["weaknesses"]
+    door_made = run(nss.home, "key", "transport", door, "--public", pem)
+    ways = door_made["weaknesses"]
     assert "unwrap: a component, readable" in ways and "wrap: CKM_RSA_PKCS_OAEP" in ways
+    spki = subprocess.run(["openssl", "pkey", "-pubin", "-in", pem, "-outform", "DER"], capture_output=True, check=True)
+    digest = hashlib.sha256(spki.stdout).hexdigest()
     given: list[object] = []
     for name in NAMES:
         key, part = f"{name}={tmp_path / name}.key", tmp_path / f"{name}.component"
-        run(tmp_path, "key", "hand-over", backup, "--custodian", key, "--transport", pem, "--to", part)
+        over = run(tmp_path, "key", "hand-over", backup, "--custodian", key, "--transport", pem, "--to", part)
+        assert over["sha256"] == door_made["sha256"] == digest
         given += ["--component", part]
     restore = ("key", "restore", back, "--from", backup, "--transport", door)
     assert run(nss.home, *restore, *given[2:], status=1)["error"]["code"] == "custodians-missing"
+    # What the module lets through is said before the key is there, and so where it does not get there.
+    refused = command(nss.home, *restore, *given[2:], status=1).stderr.decode()
+    assert 0 <= refused.find("whoever has a session there") < refused.find("evanesce: "), refused
     done = run(nss.home, *restore, *given)
     assert done["weaknesses"] == ways
     run(nss.home, "sign", back, "-", "--out", tmp_path / "signature")

@@ -51,6 +51,13 @@ def test_of_two_at_once_the_second_is_told_so_and_not_that_it_is_over(asked: Req
         pass
 
 
+def test_one_that_has_dealt_stays_begun_whatever_fails_then(asked: Request, tmp_path: Path) -> None:
+    with pytest.raises(EvanesceError, match="disk"), once(tmp_path, asked) as mint:
+        mint.dealt = True
+        raise error("io", "the disk is full")
+    assert code(tmp_path, asked) == "spent"
+
+
 def test_one_that_may_have_dealt_stays_begun(asked: Request, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), once(tmp_path, asked):
         raise KeyboardInterrupt

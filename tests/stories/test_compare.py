@@ -163,6 +163,7 @@ def test_ones_own_agents_keep_a_share_or_none_and_none_in_the_end(three: Quorum,
     told = caller.run(*words).json["models"][model]
     assert [timing["suite"] for timing in told["latency"]["timings"]] == ["frost-ed25519", "frost-secp256k1-tr"]
     assert told["latency"]["signature"]["rate"] > 0
+    assert "in two rounds, or one where your agents prepare nonces" in told["latency"]["arrangement"]
     held = ["a share, sealed"] * 3 if model == "mpc" else [""] * 3
     assert [store["keeps"] for store in told["at_rest"]["stores"]] == ["", "", *held]
     assert ("3 shares, at 3 of them" in told["at_rest"]["per_key"]) == (model == "mpc")

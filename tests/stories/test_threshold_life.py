@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machines import Machine, Quorum
@@ -93,6 +94,10 @@ def ask(caller: Machine, *words: str | Path) -> tuple[str, Path]:
     return made["id"], Path(made["folder"])
 
 
+def warned(said: dict[str, Any]) -> bool:
+    return any("could be used twice" in warning for warning in said["warnings"])
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_people_are_asked_for_new_shares_and_for_a_new_holder(
     caller: Machine, quorum: Quorum, cfo: Machine, tmp_path: Path, model: str
@@ -104,7 +109,11 @@ def test_people_are_asked_for_new_shares_and_for_a_new_holder(
     refused = caller.try_("key", "refresh-shares", path, "--out", tmp_path / "out.regen", "--model", "regen-mpc")
     assert refused.status == 2 and "--ask" in refused.err
 
-    request, folder = ask(caller, "key", "refresh-shares", path, "--model", "regen-mpc", "--word", "yearly")
+    words = ("key", "refresh-shares", path, "--model", "regen-mpc", "--word", "yearly")
+    made = caller.run(*words, "--ask", "--json").json
+    request, folder = made["id"], Path(made["folder"])
+    # Any two of four: what a mint warns of is said before people are asked, and when it is done.
+    assert warned(made)
     shown = cfo.run("approve", folder, "--yes", "--json").json["text"]
     assert "give it new shares, model regen-mpc" in shown and "yearly" in shown
     with quorum.without("agent-4"):
@@ -114,6 +123,7 @@ def test_people_are_asked_for_new_shares_and_for_a_new_holder(
     done = caller.run("wait", request, "--receipts", receipts, "--json").json
     new = Token.load(path, home=caller.home)
     assert (done["token"], done["old"], done["approved_by"]) == (new.id, first.id, ["cfo"])
+    assert warned(done)
     assert new.model == "regen-mpc" and new.replaces == first.id and new.pinned == "kept"
     assert new.public_key() == first.public_key()
     signs(caller, path, first)

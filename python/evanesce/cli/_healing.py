@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evanesce import Token, _files
+from evanesce._heal import is_successor
 from evanesce._text import printable, short
 from evanesce.approvals import Request
 from evanesce.errors import EvanesceError, error
@@ -73,14 +74,17 @@ class Healing:
                 f"Run that one again to finish it; or remove {self.state} to give it up.",
             )
         token = Token.decode(new, home=home)
-        # Whoever could write here could have the old token retired for a new one of their own.
-        believed = token.pinned is not None or self.old.pinned in (None, "trusted")
-        same_key = token.key_id == self.old.key_id and token.core.public == self.old.core.public
-        if not believed or not same_key or token.replaces != self.old.id:
+        if not is_successor(token, self.old):
+            todo = "Remove that file, and begin again: the old token is as it was."
+            if self.old.model != "regen":
+                todo = (
+                    "Keep that file: if it was, and its pin could not be kept, the old shares may be gone. Does the "
+                    f"old token sign? Then begin again without it; else add {token.id} to the home's pins."
+                )
             raise error(
                 "unpinned",
                 f"nothing here says that the new token in {self.state} is one that was minted here",
-                "Remove that file, and begin again: the old token is as it was.",
+                todo,
             )
         return token
 

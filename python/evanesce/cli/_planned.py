@@ -19,7 +19,7 @@ from evanesce.cli._app import App, Stopwatch
 from evanesce.cli._finish import check_free
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
-from evanesce.cli._report import healed_json, report_check, report_retirement
+from evanesce.cli._report import exit_if_shares_stayed, healed_json, report_check, report_retirement, warn_of
 from evanesce.cli._waiting import AGAIN, SELDOM, perform
 from evanesce.cli.key import day
 from evanesce.client import Client
@@ -297,6 +297,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
     else:
         app.say("The old token is not dead: evanesce key revoke it when nothing uses it any more.", "yellow")
+    exit_if_shares_stayed(healed)
 
 
 def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | None) -> Kept:
@@ -319,5 +320,4 @@ def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | Renewa
     old, more = waiting.kept.request.token.id, waiting.document(token)
     app.emit(healed_json(token, old, target, healed, waiting.watch.milliseconds, more))
     if healed:
-        app.warn(map(printable, healed.warnings))
-        app.blame(healed.faults)
+        warn_of(app, healed)

@@ -65,12 +65,34 @@ def healed_json(
         "quorum": new.quorum,
         "resumed": healed is None,
         "milliseconds": round(milliseconds, 3),
+        **brought_json(healed),
+        **more,
+    }
+
+
+def brought_json(healed: Healed | Renewal | None) -> dict[str, object]:
+    """What it brought besides the token."""
+    return {
         "warnings": list(healed.warnings) if healed else [],
         "faults": [asdict(fault) for fault in healed.faults] if healed else [],
         "salt": healed.salt.hex() if healed else None,
         "receipts": receipts_json(healed.receipts) if healed else [],
-        **more,
     }
+
+
+def warn_of(app: App, healed: Healed | Renewal) -> None:
+    """What it warns of, and who failed on the way."""
+    app.warn(map(printable, healed.warnings))
+    if isinstance(healed, Renewal):
+        app.warn(f"old shares may still be there: {fault}" for fault in healed.faults)
+    else:
+        app.blame(healed.faults)
+
+
+def exit_if_shares_stayed(healed: Healed | Renewal | None) -> None:
+    """Exits 1 where old shares may still be at holders that were to remove them."""
+    if isinstance(healed, Renewal) and healed.faults:
+        raise click.exceptions.Exit(1)
 
 
 def report_retirement(app: App, token: Token, result: Retirement, more: Mapping[str, object] | None = None) -> None:

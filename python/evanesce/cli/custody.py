@@ -17,6 +17,7 @@ from evanesce.cli import _io, _options
 from evanesce.cli import joint as joint_cli
 from evanesce.cli._app import App, base64_text, named, verb
 from evanesce.cli._finish import check_free
+from evanesce.cli._report import brought_json, exit_if_shares_stayed, warn_of
 from evanesce.custody import joint
 from evanesce.custody import renew as renew_keys
 from evanesce.errors import error, translate
@@ -56,10 +57,12 @@ def rotate(app: App, key: str) -> None:
 
 
 def refresh(app: App, key: str) -> None:
-    """The same key under fresh shares, which KEY means from now on."""
+    """The same key under fresh shares, which KEY means from now on. Exits 1 where old ones may still be kept."""
     with app.working(f"refreshing {key}"), app.client() as client:
-        made = client.custody.refresh(key)
-    _said(app, made, "Refreshed to")
+        done = client.custody.refresh(key)
+    _said(app, done.token, "Refreshed to", brought_json(done))
+    warn_of(app, done)
+    exit_if_shares_stayed(done)
 
 
 def _said(app: App, made: Token | Key, how: str, more: Mapping[str, object] | None = None) -> None:
@@ -138,11 +141,13 @@ def restore(
         "components": components,
         "pin": pin,
     }
-    with app.working(f"restoring {key}"), app.client() as client:
-        made = client.custody.restore(key, source, **{name: term for name, term in terms.items() if term})
+    with app.client() as client:
         ways = None if transport is None else joint.weaknesses(client, transport)
+        # Before the key is there for whoever has a session.
+        joint_cli.warn(app, ways or ())
+        with app.working(f"restoring {key}"):
+            made = client.custody.restore(key, source, **{name: term for name, term in terms.items() if term})
     _said(app, made, "Restored", {} if ways is None else {"weaknesses": ways})
-    joint_cli.warn(app, ways or ())
 
 
 @click.argument("file")

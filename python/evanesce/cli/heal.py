@@ -20,7 +20,7 @@ from evanesce.cli._ask import ask_options, check_asked, publish, publish_all
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
-from evanesce.cli._report import healed_json
+from evanesce.cli._report import healed_json, warn_of
 from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, moment, policy_text, seats_of
 from evanesce.custody import is_reference
@@ -72,7 +72,7 @@ def refresh(
     New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
     token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
     `evanesce wait` writes the new token. TOKEN may be a reference, as mpc:NAME: the new token then takes its place,
-    the old one is NAME@1 (docs/custody.md), and no options go with that.
+    the old one is NAME@1 (docs/custody.md), and no options go with that; it exits 1 where old shares may still be kept.
     """
     doing = _doing(out, armor, retire_old, force, receipts, deadline)
     if is_reference(token):
@@ -209,8 +209,7 @@ def _anew(
     more = {"name": new.name, "kept": str(healing.kept) if in_place else None, "old_dead": dead}
     app.emit(healed_json(new, old.id, path, healed, watch.milliseconds, more))
     if healed:
-        app.warn(map(printable, healed.warnings))
-        app.blame(healed.faults)
+        warn_of(app, healed)
     app.say(f"{'Went on with' if resumed else 'Minted'} {printable(new.name)} anew: {new.quorum}.", "green")
     app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
     app.say(f"Written to {path}." + (f" The old token is kept as {healing.kept}." if in_place else ""))

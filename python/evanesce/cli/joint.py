@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from evanesce import _files
-from evanesce._text import printable
+from evanesce._text import grouped, printable
 from evanesce.cli import _io
 from evanesce.cli._app import App, verb
 from evanesce.cli._finish import check_free
@@ -42,8 +42,10 @@ def transport(app: App, key: str, public: str | None) -> None:
     with app.working(f"making {key}"), app.client() as client:
         pem, ways = joint.make_transport(client, key)
     written = _io.write_public(app, pem, public, "raw", False)
-    app.emit({"key": key, "public": pem.decode(), "written": written, "weaknesses": ways})
+    digest = joint.fingerprint(pem)
+    app.emit({"key": key, "public": pem.decode(), "sha256": digest, "written": written, "weaknesses": ways})
     app.say(f"Made {printable(key)}. Custodians need its public half, from a hand that they trust.", "green")
+    app.say(f"Its SHA-256, to be read aloud to them: {grouped(digest)}")
     warn(app, ways)
 
 
@@ -61,6 +63,10 @@ def hand_over(app: App, backup: str, custodian: str, transport: str, to: str) ->
     if not equals or not name or not key_file:
         raise error("usage", f"--custodian {printable(custodian)} is not NAME=FILE", "As in alice=alice.key.")
     check_free([to], False)
-    joint.hand_over(backup, name, key_file, _files.read(Path(transport), limit=1 << 16), to)
-    app.emit({"backup": backup, "custodian": name, "written": to})
+    public = _files.read(Path(transport), limit=1 << 16)
+    joint.hand_over(backup, name, key_file, public, to)
+    digest = joint.fingerprint(public)
+    app.emit({"backup": backup, "custodian": name, "sha256": digest, "written": to})
     app.say(f"{printable(name)}'s component, sealed to that token: {printable(to)}", "green")
+    app.say(f"The transport key's SHA-256: {grouped(digest)}")
+    app.say("Part with that file only if whoever made the transport key reads out the same.", "yellow")

@@ -18,6 +18,7 @@ from evanesce.cli._app import App, receipts_json, verb
 from evanesce.cli._ask import ask_options, check_asked, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
+from evanesce.cli._report import exit_if_shares_stayed, warn_of
 from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, policy_text
 from evanesce.errors import error
@@ -94,10 +95,11 @@ def refresh_shares(
             "receipts": receipts_json(renewed.receipts),
         }
     )
-    app.warn([*map(printable, renewed.warnings), *map(str, renewed.faults)])
+    warn_of(app, renewed)
     app.say(f"Renewed {printable(new.name)}: {new.quorum}, {new.model}, the same public key.", "green")
     app.say(f"Token id {new.id}, written to {printable(out)}; {renewed.removed} old shares were removed.")
     if revoked is not True:
         app.say(f"The old token {old.id} is not dead: evanesce key revoke it when nothing uses it any more.")
-    if renewed.faults or revoked is False:
+    exit_if_shares_stayed(renewed)
+    if revoked is False:
         raise click.exceptions.Exit(1)

@@ -75,7 +75,10 @@ class OwnThreshold(OwnQuorum):
     def latency(self) -> Latency:
         tokens = {self.suite: self._token}
         tokens |= {suite: self._make("evanesce-compare-other", suite) for suite in THRESHOLD if suite not in tokens}
-        arrangement = f"your own agents, {self._token.quorum}, 64-byte messages, both rounds of each signature"
+        arrangement = (
+            f"your own agents, {self._token.quorum}, 64-byte messages, each signature in two rounds, or one where your "
+            "agents prepare nonces"
+        )
         of_class = {"signature": self.suite}
         return operations.latency(self._sandbox, self._home.root, self._agents, tokens, arrangement, of_class)
 

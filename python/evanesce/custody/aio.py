@@ -14,6 +14,7 @@ from evanesce.tokens import Token
 
 if TYPE_CHECKING:
     from evanesce._mint import Source
+    from evanesce.results import Healed, Renewal
 
 
 class AsyncCustodian:
@@ -38,7 +39,7 @@ class AsyncCustodian:
     async def rotate(self, key: str, **terms: Any) -> Token | Key:
         return await asyncio.to_thread(self._custodian.rotate, key, **terms)
 
-    async def refresh(self, key: str, **terms: Any) -> Token | Key:
+    async def refresh(self, key: str, **terms: Any) -> Healed | Renewal:
         return await asyncio.to_thread(self._custodian.refresh, key, **terms)
 
     async def back_up(self, key: str, to: str | os.PathLike[str], **terms: Any) -> dict[str, Any]:

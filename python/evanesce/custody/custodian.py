@@ -19,6 +19,7 @@ from evanesce.tokens import Token
 if TYPE_CHECKING:
     from evanesce._connect import Connection
     from evanesce._mint import Source
+    from evanesce.results import Healed, Renewal
 
 AnyKey = Token | Key | str
 """What a verb takes for a key: a token, a key, or its reference."""
@@ -80,10 +81,11 @@ class Custodian:
         reference = Reference.parse(key)
         return self._having(reference, "rotate").rotate(reference, terms)
 
-    def refresh(self, key: str, **terms: Any) -> Token | Key:
+    def refresh(self, key: str, **terms: Any) -> Healed | Renewal:
         """The same key and public key under fresh shares, by a new token that the reference means from now on; what an
-        earlier theft had brought is worthless once the old one (`…@1`) is destroyed. Terms: see `Changes`; of `mpc`
-        and `regen-mpc` policy and expires. Raises `refused`, `role`, `quorum-not-met`, `unpinned`."""
+        earlier theft had brought is worthless once the old one (`…@1`) is destroyed. Where a `Renewal` has `faults`,
+        old shares may still be at those holders. Terms: see `Changes`; of `mpc` and `regen-mpc` policy and expires.
+        Raises `refused`, `role`, `quorum-not-met`, `unpinned`."""
         reference = Reference.parse(key)
         return self._having(reference, "refresh").refresh(reference, terms)
 

@@ -6,6 +6,7 @@ besides is tried, and said (docs/custody.md).
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,12 @@ def hand_over(
     except _core.CoreError as e:
         raise translate(e) from None
     Component(custodian, sealed).save(Path(to))
+
+
+def fingerprint(transport: bytes) -> str:
+    """SHA-256 of a transport key's SubjectPublicKeyInfo, given as PEM or DER, 64 hex digits: for people to compare, of
+    what `hand_over` seals to. Raises `bad-input`."""
+    return hashlib.sha256(_pem.der(transport, "the transport key")).hexdigest()
 
 
 def _in_a_module(key: str) -> Reference:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evanesce._mint import Source
     from evanesce.custody.key import Key
     from evanesce.custody.reference import Reference
+    from evanesce.results import Healed, Renewal
     from evanesce.tokens import Token
 
 LIFECYCLE = ("create", "import", "public-key", "rotate", "refresh", "back-up", "restore", "destroy", "describe")
@@ -120,7 +121,7 @@ class Model(ABC):
     def rotate(self, reference: Reference, terms: Mapping[str, Any]) -> Token | Key:
         raise NotImplementedError
 
-    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token | Key:
+    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Healed | Renewal:
         raise NotImplementedError
 
     def back_up(self, reference: Reference, to: str | os.PathLike[str], terms: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from evanesce.tokens import Token
 if TYPE_CHECKING:
     from evanesce._connect import Connection
     from evanesce._mint import Source
+    from evanesce.results import Healed
 
 
 class Regen(Tokens):
@@ -55,14 +56,14 @@ class Regen(Tokens):
 
         return self._new(reference, make)
 
-    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token:
+    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Healed:
         only(terms, "a refresh has", *Changes.__annotations__)
         old = self._newest(reference, "refresh")
-        token = self._connection().reshare(old, cast(Changes, dict(terms)), False).token
+        healed = self._connection().reshare(old, cast(Changes, dict(terms)), False)
         waiting = self._waiting(reference)
-        token.save(waiting, force=True)
+        healed.token.save(waiting, force=True)
         self._replace(reference, old, waiting)
-        return token
+        return healed
 
     def _made(self, connection: Connection, name: str, suites: Iterable[str], terms: Terms) -> Token:
         return connection.mint(mint(connection.agents, name, suites, terms))

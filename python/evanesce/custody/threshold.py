@@ -8,19 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from evanesce import suites
-from evanesce._heal import Changes
+from evanesce._heal import Changes, has_same_key, is_successor
 from evanesce._mint import Model as Kind
 from evanesce._mint import Terms, threshold
 from evanesce.custody.model import only
 from evanesce.custody.reference import Reference
 from evanesce.custody.tokens import Tokens
 from evanesce.errors import error
+from evanesce.results import Renewal
 from evanesce.tokens import Token
 
 if TYPE_CHECKING:
     from evanesce._connect import Connection
 
 _SIGNS = "a key that is never put together signs, and does nothing else"
+
+_STAYED = "old shares may still be at their holders, until the old token is destroyed"
 
 REFUSES = {
     "import": "a key that somebody had is not one that nobody ever had: its holders make it among themselves",
@@ -46,10 +49,14 @@ class Threshold(Tokens):
     def operations(cls) -> Mapping[str, Sequence[str]]:
         return {"sign": [*suites.THRESHOLD], "sign-payload": [*suites.THRESHOLD]}
 
-    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Token:
+    def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Renewal:
         # Another quorum is another key.
         only(terms, "new shares have", "policy", "expires")
-        old = self._newest(reference, "refresh")
+        old = super()._newest(reference, "refresh")
+        left = self._left(reference, old)
+        if left is not None and not terms:
+            return Renewal(left, (), (f"a refresh that was stopped is finished: {_STAYED}",), (), 0)
+        old = left or old
         waiting = self._waiting(reference)
 
         def save(new: Token) -> None:
@@ -58,7 +65,29 @@ class Threshold(Tokens):
 
         renewed = self._connection().refresh_shares(old, save, None, cast(Changes, dict(terms)))
         self._replace(reference, old, waiting)
-        return renewed.token
+        return renewed
+
+    def _newest(self, reference: Reference, doing: str) -> Token:
+        old = super()._newest(reference, doing)
+        return self._left(reference, old) or old
+
+    def _left(self, reference: Reference, old: Token) -> Token | None:
+        """The new token of a refresh that was stopped, which takes the old one's place: it may be all that is left of
+        the key. Raises `exists` where another such token lies there, which nothing may be written over."""
+        waiting = self._waiting(reference)
+        if not waiting.exists():
+            return None
+        new = Token.load(waiting, home=self._home.root)
+        if is_successor(new, old):
+            self._replace(reference, old, waiting)
+            return new
+        if has_same_key(new, old):
+            raise error(
+                "exists",
+                f"{waiting} holds a token of this key, and nothing here says that it was made here from {reference}",
+                f"Move it away; should {reference} no longer sign, and that token do, it is the key's.",
+            )
+        return None  # a rotation was stopped: that key was never used
 
     def _made(self, connection: Connection, name: str, suites: Iterable[str], terms: Terms) -> Token:
         wanted = tuple(suites)
