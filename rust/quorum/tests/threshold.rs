@@ -159,6 +159,58 @@ fn where_agents_prepare_nonces_each_is_asked_once_for_a_signature_and_two_rounds
 }
 
 #[test]
+fn whoever_leaves_one_round_unanswered_is_named_and_not_asked_for_another() {
+    let five = agents_that_prepare(3);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    let named = || {
+        let token = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", "");
+        let sign = || {
+            let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            assert!(verifies(&token, b"m", &signed.outputs[0]));
+            signed
+        };
+        until_in_one_round(sign);
+        counts.silence_next();
+        let signed = sign();
+        let (agent, asked) = counts.silenced().unwrap();
+        assert_eq!(asked, 1);
+        for _ in 0..3 {
+            sign();
+        }
+        assert_eq!(counts.silenced(), Some((agent, 1)));
+        let mut faults = signed.faults.iter();
+        faults.any(|fault| fault.holder_id == agent && fault.kind == FaultKind::Slow)
+    };
+    // On a machine where the others are slow as well, all of them are asked again.
+    assert!((0..5).any(|_| named()));
+}
+
+#[test]
+fn who_refuses_in_one_round_is_not_asked_in_two() {
+    let five = agents_that_prepare(2);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    let policy = "@payload(\"{amount: Long}\")\npermit(principal, action == Action::\"sign\", resource) when { context.payload.amount < 100 };";
+    let (kind, suite) = (Kind::Regenerated, SUITES[0]);
+    let token = create(&five, kind, suite, "2 of (s0, s1)", policy);
+    let sign = |payload: &[u8]| {
+        let payload = payload.to_vec();
+        let inputs = vec![OwnedInput::SignPayload { payload }];
+        sign_at(&reconstructor, &token, inputs, Some(MINUTE))
+    };
+    until_in_one_round(|| sign(b"{\"amount\":99}").unwrap_or_else(|e| panic!("{e}")));
+    counts.posts();
+    let error = sign(b"{\"amount\":100}").err().unwrap();
+    assert_eq!(error.code, Code::Refused, "{error}");
+    assert_eq!(error.faults.len(), 2, "{error}");
+    assert_eq!(counts.posts(), [("/v1/mpc-once".to_owned(), 2)].into());
+}
+
+#[test]
 fn agents_that_prepare_nothing_are_asked_for_it_once_and_sign_in_two_rounds() {
     let five = agents(2, &[]);
     let counts = Arc::new(Counts::default());
