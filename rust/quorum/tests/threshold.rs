@@ -27,13 +27,12 @@ fn a_key_is_made_among_agents_and_its_signatures_are_those_of_any_other_key() {
             let decoded = Token::decode(&token.encode()).unwrap();
             assert_eq!(decoded, *token);
             let messages: [&[u8]; 3] = [b"one", b"", b"three"];
-            let signed = sign(&five, &token, messages.map(message).into());
-            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            let sign = || sign(&five, &token, messages.map(message).into());
+            let signed = undisturbed(|| sign().unwrap_or_else(|e| panic!("{e}")));
             for (message, output) in messages.iter().zip(&signed.outputs) {
                 assert!(verifies(&token, message, output), "{suite}");
                 assert!(!verifies(&token, b"another", output));
             }
-            assert!(signed.faults.is_empty());
             assert_eq!(signed.receipts.len(), 2);
             for receipt in &signed.receipts {
                 let entry = receipt.verify().unwrap();
@@ -51,6 +50,12 @@ fn a_key_is_made_among_agents_and_its_signatures_are_those_of_any_other_key() {
     }
     // of the four keys, two are of the kind whose shares are kept
     assert!((0..3).all(|agent| kept(&five, agent) == 2));
+}
+
+/// What comes of it where nobody was taken for slow, as on a machine that stalls, where it is tried again.
+fn undisturbed(sign: impl Fn() -> Outcome) -> Outcome {
+    let mut signed = (0..5).map(|_| sign());
+    signed.find(|one| one.faults.is_empty()).unwrap()
 }
 
 #[test]
@@ -71,6 +76,8 @@ fn whoever_is_away_or_not_what_it_was_is_named_and_others_sign() {
             assert!(verifies(&token, b"m", &signed.outputs[0]));
             kinds.extend(signed.faults.iter().map(|fault| fault.kind));
         }
+        // a machine that stalls
+        kinds.retain(|kind| *kind != FaultKind::Slow);
         assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == FaultKind::RowAltered));
     }
     let quorum = "2 of (s0, s1, s2, s3)";
@@ -108,14 +115,23 @@ fn verbs(outcome: &Outcome) -> Vec<String> {
     entries.map(|entry| entry.verb).collect()
 }
 
+/// Signs until nonces that were prepared in nobody's time are signed under.
+fn until_in_one_round(sign: impl Fn() -> Outcome) {
+    let begun = Instant::now();
+    while verbs(&sign()) != ["mpc-once", "mpc-once"] {
+        assert!(begun.elapsed() < MINUTE);
+    }
+}
+
 #[test]
 fn where_agents_prepare_nonces_each_is_asked_once_for_a_signature_and_two_rounds_remain() {
-    let five = agents_that_prepare(3);
+    let five = agents_that_prepare(2);
     let counts = Arc::new(Counts::default());
     let holders = five.holders.clone();
     let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
     for suite in SUITES {
-        let token = create(&five, Kind::Regenerated, suite, "2 of (s0, s1, s2)", "");
+        // Nobody could sign in the place of another, so that nobody is taken for slow.
+        let token = create(&five, Kind::Regenerated, suite, "2 of (s0, s1)", "");
         let sign = |inputs| {
             let signed = sign_at(&reconstructor, &token, inputs, Some(MINUTE));
             let signed = signed.unwrap_or_else(|e| panic!("{e}"));
@@ -123,13 +139,9 @@ fn where_agents_prepare_nonces_each_is_asked_once_for_a_signature_and_two_rounds
             assert!(verifies(&token, b"m", &signed.outputs[0]));
             signed
         };
-        let two = ["mpc-commit", "mpc-commit"];
-        assert_eq!(verbs(&sign(vec![message(b"m")])), two);
-        // which has had nonces prepared, in nobody's time
-        let begun = Instant::now();
-        while verbs(&sign(vec![message(b"m")])) == two {
-            assert!(begun.elapsed() < MINUTE);
-        }
+        let first = verbs(&sign(vec![message(b"m")]));
+        assert_eq!(first, ["mpc-commit", "mpc-commit"]);
+        until_in_one_round(|| sign(vec![message(b"m")]));
         counts.posts();
         for n in 1..5 {
             let signed = sign((0..n).map(|_| message(b"m")).collect());
@@ -144,6 +156,58 @@ fn where_agents_prepare_nonces_each_is_asked_once_for_a_signature_and_two_rounds
         assert_eq!(counts.posts()["/v1/mpc-sign"], 2);
         assert_eq!(counts.broken.load(SeqCst), 0);
     }
+}
+
+#[test]
+fn whoever_leaves_one_round_unanswered_is_named_and_not_asked_for_another() {
+    let five = agents_that_prepare(3);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    let named = || {
+        let token = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", "");
+        let sign = || {
+            let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            assert!(verifies(&token, b"m", &signed.outputs[0]));
+            signed
+        };
+        until_in_one_round(sign);
+        counts.silence_next();
+        let signed = sign();
+        let (agent, asked) = counts.silenced().unwrap();
+        assert_eq!(asked, 1);
+        for _ in 0..3 {
+            sign();
+        }
+        assert_eq!(counts.silenced(), Some((agent, 1)));
+        let mut faults = signed.faults.iter();
+        faults.any(|fault| fault.holder_id == agent && fault.kind == FaultKind::Slow)
+    };
+    // On a machine where the others are slow as well, all of them are asked again.
+    assert!((0..5).any(|_| named()));
+}
+
+#[test]
+fn who_refuses_in_one_round_is_not_asked_in_two() {
+    let five = agents_that_prepare(2);
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    let policy = "@payload(\"{amount: Long}\")\npermit(principal, action == Action::\"sign\", resource) when { context.payload.amount < 100 };";
+    let (kind, suite) = (Kind::Regenerated, SUITES[0]);
+    let token = create(&five, kind, suite, "2 of (s0, s1)", policy);
+    let sign = |payload: &[u8]| {
+        let payload = payload.to_vec();
+        let inputs = vec![OwnedInput::SignPayload { payload }];
+        sign_at(&reconstructor, &token, inputs, Some(MINUTE))
+    };
+    until_in_one_round(|| sign(b"{\"amount\":99}").unwrap_or_else(|e| panic!("{e}")));
+    counts.posts();
+    let error = sign(b"{\"amount\":100}").err().unwrap();
+    assert_eq!(error.code, Code::Refused, "{error}");
+    assert_eq!(error.faults.len(), 2, "{error}");
+    assert_eq!(counts.posts(), [("/v1/mpc-once".to_owned(), 2)].into());
 }
 
 #[test]

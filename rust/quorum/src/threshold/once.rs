@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::prepared::{BATCH, Candidate};
-use super::sign::{Shares, Work, compose, outputs, patience, signings};
+use super::sign::{Shares, Work, compose, gathered, outputs, patience, signings, something_else};
 use super::{ask, ask_over, row_of, whole};
 use crate::fault::Trouble;
 use crate::io::link::{Down, Live};
@@ -60,27 +60,56 @@ pub(super) async fn once<S: Suite>(
             chosen.iter().map(place).collect()
         })
         .collect();
-    let lied = |error: evanesce_threshold::Error| {
-        let evanesce_threshold::Error::Culprits(culprits) = error else {
-            return Came::Nothing(Vec::new());
-        };
-        let down = |one: evanesce_threshold::Culprit| {
-            let what = one.wrong.to_string();
-            (one.seat.into(), Down::new(Trouble::Lied, what))
-        };
-        Came::Nothing(culprits.into_iter().map(down).collect())
+    let failed = match sign(side, work, group, &chosen, &places, receipts).await {
+        Ok(outputs) => return Came::Signed(outputs),
+        Err(failed) => failed,
     };
-    let signings = match signings(group, &work.asked, &places) {
-        Ok(signings) => signings,
-        Err(error) => return lied(error),
-    };
-    let Some(shares) = shares(side, work, &chosen, &places, receipts).await else {
-        return Came::Nothing(Vec::new());
-    };
-    match outputs(&signings, &shares) {
-        Ok(outputs) => Came::Signed(outputs),
-        Err(error) => lied(error),
+    // Whoever has failed once is not chosen again for what it had committed to before.
+    for one in &chosen {
+        if failed.iter().any(|(seat, _)| *seat == one.seat) {
+            side.prepared.forget(work.token.id(), one.one);
+        }
     }
+    Came::Nothing(
+        failed
+            .into_iter()
+            .filter(|(_, down)| stands(down))
+            .collect(),
+    )
+}
+
+/// The round itself; who has failed where one has.
+async fn sign<S: Suite>(
+    side: &Arc<Side>,
+    work: &Arc<Work>,
+    group: &Group<S>,
+    chosen: &[Chosen],
+    places: &[Vec<Place>],
+    receipts: &mut Vec<Receipt>,
+) -> Result<Vec<Output>, Vec<(u32, Down)>> {
+    let signings = signings(group, &work.asked, places).map_err(liars)?;
+    let shares = shares(side, work, chosen, places, receipts).await?;
+    outputs(&signings, &shares).map_err(liars)
+}
+
+fn liars(error: evanesce_threshold::Error) -> Vec<(u32, Down)> {
+    let evanesce_threshold::Error::Culprits(culprits) = error else {
+        return Vec::new();
+    };
+    let down = |one: evanesce_threshold::Culprit| {
+        let what = one.wrong.to_string();
+        (one.seat.into(), Down::new(Trouble::Lied, what))
+    };
+    culprits.into_iter().map(down).collect()
+}
+
+/// Whether two rounds would come to the same there. Not where it broke off or is short of something, and not where it would not read
+/// this, which is longer than what either of two rounds sends.
+fn stands(down: &Down) -> bool {
+    let trouble = down.trouble;
+    matches!(trouble, Trouble::Lied | Trouble::Slow)
+        || trouble.is_unable()
+        || trouble.is_refusal() && trouble != Trouble::Malformed
 }
 
 fn choose(
@@ -117,14 +146,14 @@ fn candidate(side: &Side, work: &Work, seat: u32) -> Option<(u32, Arc<Live>, Can
     Some((seat, live, Candidate { place, session }))
 }
 
-/// What all have signed; nothing once one of them has not.
+/// What all have signed; who has not where one has not.
 async fn shares(
     side: &Arc<Side>,
     work: &Arc<Work>,
     chosen: &[Chosen],
     places: &[Vec<Place>],
     receipts: &mut Vec<Receipt>,
-) -> Option<Shares> {
+) -> Result<Shares, Vec<(u32, Down)>> {
     let ways = chosen.iter().map(|one| one.live.round_trip);
     let spare = work.token.rows.len() > chosen.len();
     let until = patience(ways.max().unwrap_or_default(), spare, work.until);
@@ -150,21 +179,19 @@ async fn shares(
                 body,
                 Signed::decode,
             );
-            let (Signed { shares, prepared }, receipt) = asked.await.ok()?;
-            if shares.len() != work.asked.len() {
-                return None;
-            }
-            side.prepared.keep(work.token.id(), one, prepared, since);
-            Some((seat, shares, receipt))
+            let signed = asked.await.and_then(|(signed, receipt)| {
+                let Signed { shares, prepared } = signed;
+                if shares.len() != work.asked.len() {
+                    return Err(something_else());
+                }
+                side.prepared.keep(work.token.id(), one, prepared, since);
+                Ok((shares, receipt))
+            });
+            (seat, signed)
         });
     }
-    let mut all = Shares::new();
-    while let Some(ended) = running.join_next().await {
-        let (seat, shares, receipt) = ended.ok()??;
-        receipts.extend(receipt);
-        all.push((seat, shares));
-    }
-    Some(all)
+    let seats = chosen.iter().map(|one| one.seat);
+    gathered(running, seats, until, receipts).await
 }
 
 /// Has nonces prepared at these seats, which nobody waits for, where few are left.

@@ -89,6 +89,16 @@ impl Prepared {
             .extend(points.into_iter().take(room).map(|points| (until, points)));
     }
 
+    /// Forgets what is kept for one that has failed.
+    pub fn forget(&self, token: &Id, one: Candidate) {
+        let mut inner = self.inner();
+        if let Some(kept) = inner.kept.get_mut(&(*token, one.place))
+            && kept.session == one.session
+        {
+            kept.points.clear();
+        }
+    }
+
     /// Whether more are to be asked for: at most once at a time, and not of who keeps none. Then [`Self::asked`] says that it was done.
     pub fn wants(&self, token: &Id, one: Candidate, now: Instant) -> bool {
         let mut inner = self.inner();
@@ -187,6 +197,19 @@ mod tests {
         store.keep(&TOKEN, at(2, 2), points(30, 1), now);
         assert!(store.choose(&TOKEN, &[at(2, 1)], 1, 1, now).is_none());
         assert!(store.choose(&TOKEN, &[at(2, 2)], 1, 1, now).is_some());
+    }
+
+    #[test]
+    fn what_one_has_committed_to_is_forgotten_and_nothing_of_another_or_of_another_session() {
+        let (store, now) = (Prepared::default(), Instant::now());
+        for place in 0..2 {
+            store.keep(&TOKEN, at(place, 1), points(0, 2), now);
+        }
+        let stands = |place| store.choose(&TOKEN, &[at(place, 1)], 1, 1, now).is_some();
+        store.forget(&TOKEN, at(0, 2));
+        assert!(stands(0));
+        store.forget(&TOKEN, at(0, 1));
+        assert!(!stands(0) && stands(1));
     }
 
     #[test]

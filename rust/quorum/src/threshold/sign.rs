@@ -159,16 +159,19 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
         faults: out.into_values().map(|(_, fault)| fault).collect(),
         salts: work.asked.iter().map(|asked| asked.salt).collect(),
     };
+    let (mut slow, mut doublings) = (Vec::new(), 0);
     let seats = nearest(side, token, &out).into_iter().map(|(_, seat)| seat);
     match once(side, work, &group, seats, &mut receipts).await {
         Came::Signed(outputs) => return Ok(ended(outputs, receipts, out)),
         Came::Nothing(bad) => {
             for (seat, down) in bad {
+                if down.trouble == Trouble::Slow {
+                    slow.push(seat);
+                }
                 out.insert(seat, (down.trouble, fault(side, token, seat, &down)));
             }
         }
     }
-    let (mut slow, mut doublings) = (Vec::new(), 0);
     loop {
         let began = Instant::now();
         let ready = match commitments(side, work, group.t(), &mut out).await {
@@ -388,10 +391,7 @@ async fn commit(side: &Side, work: &Work, seat: u32) -> Result<Ready, Down> {
             points,
             receipt: answered.receipt,
         }),
-        _ => Err(Down::new(
-            Trouble::Lied,
-            "answered with something else than was asked for",
-        )),
+        _ => Err(something_else()),
     }
 }
 
@@ -443,6 +443,7 @@ async fn shares(
 ) -> Result<Shares, Vec<(u32, Down)>> {
     let spare = work.token.rows.len() > ready.len();
     let until = patience(usual, spare, work.until);
+    let count = work.asked.len();
     let mut running = JoinSet::new();
     for (seat, one) in ready {
         let sign = Sign {
@@ -454,34 +455,53 @@ async fn shares(
         running.spawn(async move {
             let body = sign.encode();
             let asked = ask_over(&side, place, "mpc-sign", until, &live, body, decode);
-            (seat, asked.await)
+            let signed = match asked.await {
+                Ok((Committed::Shares(all), _)) if all.len() == count => Ok((all, None)),
+                Ok(_) => Err(something_else()),
+                Err(down) => Err(down),
+            };
+            (seat, signed)
         });
     }
+    gathered(running, ready.keys().copied(), until, &mut Vec::new()).await
+}
+
+pub(super) fn something_else() -> Down {
+    Down::new(
+        Trouble::Lied,
+        "answered with something else than was asked for",
+    )
+}
+
+/// What an agent has signed, and that it did.
+type Signed = (Vec<[u8; 32]>, Option<Receipt>);
+
+/// What all of `seats` have signed, with their receipts; who has failed where one has.
+pub(super) async fn gathered(
+    mut running: JoinSet<(u32, Result<Signed, Down>)>,
+    seats: impl Iterator<Item = u32>,
+    until: Instant,
+    receipts: &mut Vec<Receipt>,
+) -> Result<Shares, Vec<(u32, Down)>> {
     let (mut shares, mut failed) = (Shares::new(), Vec::new());
-    let lied = || {
-        Down::new(
-            Trouble::Lied,
-            "answered with something else than was asked for",
-        )
-    };
     let all = async {
         while let Some(ended) = running.join_next().await {
             match ended {
-                Ok((seat, Ok((Committed::Shares(all), _)))) if all.len() == work.asked.len() => {
+                Ok((seat, Ok((all, receipt)))) => {
+                    receipts.extend(receipt);
                     shares.push((seat, all));
                 }
-                Ok((seat, Ok(_))) => failed.push((seat, lied())),
                 Ok((seat, Err(down))) => failed.push((seat, down)),
                 Err(_) => {}
             }
         }
     };
     let _ = timeout_at(until, all).await;
-    for seat in ready.keys() {
-        let known = shares.iter().any(|(other, _)| other == seat)
-            || failed.iter().any(|(other, _)| other == seat);
+    for seat in seats {
+        let known = shares.iter().any(|(other, _)| *other == seat)
+            || failed.iter().any(|(other, _)| *other == seat);
         if !known {
-            failed.push((*seat, Down::new(Trouble::Slow, "it did not answer in time")));
+            failed.push((seat, Down::new(Trouble::Slow, "it did not answer in time")));
         }
     }
     match failed.is_empty() {

@@ -13,10 +13,22 @@ use evanesce_wire::{Id, WireError};
 pub struct Counts {
     posts: Mutex<BTreeMap<String, usize>>,
     pub broken: AtomicUsize,
+    silence: Mutex<Silence>,
+}
+
+/// Who leaves what is posted to [`BROKEN`] and [`PREPARE`] unanswered, and how many of the first.
+#[derive(Default)]
+enum Silence {
+    #[default]
+    Nobody,
+    /// Whoever is asked next.
+    Next,
+    Of(Id, usize),
 }
 
 /// What can be broken off.
 const BROKEN: &str = "/v1/mpc-once";
+const PREPARE: &str = "/v1/mpc-prepare";
 
 impl Counts {
     /// Ways that are counted here.
@@ -31,6 +43,33 @@ impl Counts {
     /// What was posted since this was asked last.
     pub fn posts(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut self.posts.lock().unwrap())
+    }
+
+    /// Whoever is asked for a signature in one round next is silent from then on.
+    pub fn silence_next(&self) {
+        *self.silence.lock().unwrap() = Silence::Next;
+    }
+
+    /// Who it is, and how many signatures it was asked for in one round since.
+    pub fn silenced(&self) -> Option<(Id, usize)> {
+        match *self.silence.lock().unwrap() {
+            Silence::Of(agent, asked) => Some((agent, asked)),
+            _ => None,
+        }
+    }
+
+    fn is_silent(&self, path: &str, agent: Id) -> bool {
+        let mut silence = self.silence.lock().unwrap();
+        if let (Silence::Next, BROKEN) = (&*silence, path) {
+            *silence = Silence::Of(agent, 0);
+        }
+        match &mut *silence {
+            Silence::Of(of, asked) if *of == agent => {
+                *asked += usize::from(path == BROKEN);
+                path == BROKEN || path == PREPARE
+            }
+            _ => false,
+        }
     }
 }
 
@@ -47,13 +86,14 @@ impl Dial for Counted {
     ) -> Pending<'a, Result<Arc<dyn Way>, WireError>> {
         Box::pin(async move {
             let (way, counts) = (self.dial.dial(address, agent).await?, self.counts.clone());
-            Ok(Arc::new(CountedWay { way, counts }) as Arc<dyn Way>)
+            Ok(Arc::new(CountedWay { way, agent, counts }) as Arc<dyn Way>)
         })
     }
 }
 
 struct CountedWay {
     way: Arc<dyn Way>,
+    agent: Id,
     counts: Arc<Counts>,
 }
 
@@ -66,6 +106,9 @@ impl Way for CountedWay {
             .unwrap()
             .entry(path.into())
             .or_default() += 1;
+        if self.counts.is_silent(path, self.agent) {
+            return Box::pin(std::future::pending());
+        }
         let broken = &self.counts.broken;
         let less = |left: usize| left.checked_sub(1);
         if path == BROKEN && broken.fetch_update(SeqCst, SeqCst, less).is_ok() {

@@ -158,20 +158,37 @@ fn join(
 ) -> Result<Result<ObjectHandle, KeyError>, Fault> {
     let mut parts = Vec::new();
     let joined = join_into(module, session, transport, components, &mut parts);
-    for part in parts {
-        session.destroy_object(part)?;
+    let kek = match joined {
+        Ok(Ok(_)) => parts.pop(),
+        _ => None,
+    };
+    let destroyed = destroy(session, parts);
+    if destroyed.is_err() {
+        let _ = destroy(session, kek);
     }
-    match joined {
-        Err(fault) if fault.rv().is_some() && !fault.lost_for_certain() => {
+    match (joined, destroyed) {
+        (Ok(_), Err(fault)) => Err(fault),
+        (Err(fault), _) if fault.rv().is_some() && !fault.lost_for_certain() => {
             Ok(Err(KeyError::Unsupported(format!(
                 "put a key together: the module says {}",
                 said(&fault)
             ))))
         }
-        other => other,
+        (other, _) => other,
     }
 }
 
+/// All of them, whatever comes of one: the session is used again, and keeps what is left.
+fn destroy(
+    session: &Session,
+    objects: impl IntoIterator<Item = ObjectHandle>,
+) -> Result<(), Fault> {
+    objects.into_iter().fold(Ok(()), |so_far, object| {
+        so_far.and(session.destroy_object(object).map_err(Fault::from))
+    })
+}
+
+/// The KEK, which is the last of `parts` then.
 fn join_into(
     module: &Module,
     session: &Session,
@@ -223,12 +240,10 @@ fn join_into(
     };
     // SAFETY: this mechanism takes no parameter.
     let kek = unsafe { module.raw.derive(session, hash, all, &template) }?;
+    parts.push(kek);
     match describe(session, kek, "")?.stays {
         true => Ok(Ok(kek)),
-        false => {
-            session.destroy_object(kek)?;
-            Ok(Err(gives_out("the key that was put together")))
-        }
+        false => Ok(Err(gives_out("the key that was put together"))),
     }
 }
 
