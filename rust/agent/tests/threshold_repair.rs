@@ -32,7 +32,8 @@ struct Company {
     lines: Vec<Line>,
     body: Body,
     group: Group<Ed25519>,
-    /// Of seats 1 and 2.
+    /// Of seats 0, 1 and 2.
+    first: Share<Ed25519>,
     own: Share<Ed25519>,
     lost: Share<Ed25519>,
     row: SeatRow,
@@ -43,6 +44,11 @@ const HELPERS: [u32; 2] = [1, 0];
 
 impl Company {
     async fn new(policy: &str) -> Self {
+        Self::of(Kind::Regenerated, policy).await
+    }
+
+    /// Where shares are kept, the first agent has no share and cannot help.
+    async fn of(kind: Kind, policy: &str) -> Self {
         let places: Vec<_> = (0..2).map(|_| Place::new("")).collect();
         let ops = Caller::new("ops", places[0].dir.path());
         let (mut agents, mut lines) = (Vec::new(), Vec::new());
@@ -55,7 +61,7 @@ impl Company {
         let mut nonce = [0; 32];
         evanesce_secret::random(&mut nonce);
         let header = Header {
-            kind: Kind::Regenerated,
+            kind,
             key: [1; 32],
             nonce,
             name: "treasury".into(),
@@ -77,8 +83,13 @@ impl Company {
             on_crucible(|| element.evaluate(1, message, y)).unwrap();
             Ok::<_, Error>(())
         };
-        let regen = Regen::<Ed25519>::new(&body).unwrap();
-        let correction = regen.correct(&first.1, masked).unwrap();
+        let correction = match kind {
+            Kind::Regenerated => {
+                let regen = Regen::<Ed25519>::new(&body).unwrap();
+                regen.correct(&first.1, masked).unwrap()
+            }
+            Kind::Kept => [0; 32],
+        };
         let row = SeatRow {
             seat: 0,
             epoch: 1,
@@ -92,6 +103,7 @@ impl Company {
             lines,
             body,
             group: first.0,
+            first: first.1,
             own,
             lost,
             row,
@@ -108,6 +120,85 @@ impl Company {
 
     fn holder(&self) -> Id {
         self.lines[1].agent
+    }
+
+    fn share(&self, seat: u32) -> &Share<Ed25519> {
+        [&self.first, &self.own, &self.lost][seat as usize]
+    }
+
+    /// What the holder of `lost` is sent when it awaits its share, by helpers that are both the test's.
+    async fn helped(&self, lost: u32, helpers: [u32; 2]) -> Result<Receive, Box<Reply>> {
+        let mut repair = [0; 32];
+        evanesce_secret::random(&mut repair);
+        let wait = Await {
+            context: self.context(),
+            lost,
+            repair,
+            helpers: helpers.to_vec(),
+        };
+        let wait = wait.encode();
+        let holder = ask(&self.lines[1], "mpc-await", wait, Awaiting::decode).await?;
+        let hash = repair_hash(&repair, &self.body.id, lost, &self.holder(), &helpers);
+        let identity = self.places[0].dir.path().join(hex::encode(&repair[..4]));
+        let identity = FileIdentity::create(&identity).unwrap();
+        let seats = helpers.map(|seat| seat as u8);
+        let judged = Repair::new(&self.group, &seats, lost as u8).unwrap();
+        let (mut said, mut inbound) = (Vec::new(), [Parcels::new(), Parcels::new()]);
+        for seat in helpers {
+            let (summands, points) = judged.split(self.share(seat)).unwrap();
+            let (key, spki) = (BoxKey::draw().unwrap().1, identity.spki().to_vec());
+            let statement = helping_statement(&hash, seat, &spki, &key, &points);
+            let proof = prove(&self.group, self.share(seat), &statement).unwrap();
+            said.push(Helping {
+                key,
+                spki,
+                proof,
+                points,
+            });
+            for (inbound, (_, summand)) in inbound.iter_mut().zip(summands) {
+                inbound.push((seat as u8, summand));
+            }
+        }
+        let for_all = repairing(&hash, &said, &holder);
+        let points: Vec<Points> = said.iter().map(|one| one.points.clone()).collect();
+        let sealed = |(seat, summands): (u32, Parcels)| {
+            let sum = judged.gather(seat as u8, &points, summands).unwrap();
+            let aad = parcel::aad(&for_all, seat, lost);
+            let sealed = parcel::seal(&holder.key, &aad, &sum).unwrap();
+            let statement = parcel::statement(&for_all, seat, lost, &sealed);
+            Parcel {
+                seat,
+                sealed,
+                signature: identity.sign(&statement).unwrap(),
+            }
+        };
+        let parcels = helpers.into_iter().zip(inbound).map(sealed).collect();
+        Ok(Receive {
+            repair,
+            helpers: said,
+            parcels,
+        })
+    }
+
+    async fn received(&self, told: &Receive) -> Result<Received, Box<Reply>> {
+        let told = told.encode();
+        ask(&self.lines[1], "mpc-receive", told, Received::decode).await
+    }
+
+    /// Whether the holder has the share of `seat`, of those that are kept.
+    async fn is_kept(&self, seat: u32) -> bool {
+        let confirm = Confirm {
+            context: self.context(),
+            row: SeatRow {
+                seat,
+                epoch: 1,
+                holder: self.holder(),
+                correction: [0; 32],
+            },
+        };
+        let confirm = confirm.encode();
+        let asked = ask(&self.lines[1], "mpc-confirm", confirm, Confirmed::decode);
+        asked.await.is_ok()
     }
 
     async fn restart(&mut self, agent: usize) {
@@ -536,6 +627,31 @@ fn a_repair_that_was_stopped_at_any_turn_is_begun_anew() {
             }
             repaired(&company, Lie::None).await.unwrap();
         }
+        company
+    });
+}
+
+#[test]
+fn a_share_that_is_kept_is_never_replaced_by_another_seats() {
+    tell(async {
+        let company = Company::of(Kind::Kept, "").await;
+        // Both are awaited before either comes.
+        let first = company.helped(LOST, HELPERS).await.unwrap();
+        let second = company.helped(1, [2, 0]).await.unwrap();
+        company.received(&first).await.unwrap();
+        refused(company.received(&second).await, "another seat's share");
+        assert!(company.is_kept(LOST).await && !company.is_kept(1).await);
+        refused(company.helped(1, [2, 0]).await, "another seat's share");
+        // What cannot be read now may be read again: nothing takes its place either.
+        let file = format!("shares/{}", hex::encode(company.body.id));
+        let file = company.places[1].path(&file);
+        let kept = std::fs::read(&file).unwrap();
+        let third = company.helped(LOST, HELPERS).await.unwrap();
+        std::fs::write(&file, &kept[1..]).unwrap();
+        refused(company.helped(1, [2, 0]).await, "cannot be read");
+        refused(company.received(&third).await, "cannot be read");
+        std::fs::write(&file, &kept).unwrap();
+        assert!(company.is_kept(LOST).await);
         company
     });
 }

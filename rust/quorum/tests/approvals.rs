@@ -5,11 +5,13 @@ mod common;
 use std::sync::Arc;
 
 use common::real::{Caller, Five, agents, holder, spec};
+use common::together::{SUITES, create};
 use common::wait;
 use evanesce_agent::Config;
 use evanesce_approval::{Asked, Statement};
 use evanesce_policy::Payload;
 use evanesce_quorum::*;
+use evanesce_token::mpc::Kind;
 use evanesce_token::{Gate, Header, Token, formula};
 use evanesce_wire::message::Evidence;
 
@@ -256,6 +258,58 @@ fn a_reshare_that_was_approved_has_the_header_that_was_approved_and_is_done_once
     let retired =
         wait(|done| reconstructor.retire_settled(old.clone(), settled(&[&word], None), done));
     assert!(retired.unwrap_or_else(|e| panic!("{e}")).dead);
+}
+
+#[test]
+fn an_approved_repair_asks_only_those_for_help_that_are_there() {
+    let cfo = Caller::new("cfo");
+    let mut six = agents(6, &[(&cfo, "\"approver\"")]);
+    let policy = "permit(principal, action == Action::\"repair\", resource)
+        when { context.approvals.names.contains(\"cfo\") };";
+    let token = create(
+        &six,
+        Kind::Kept,
+        SUITES[0],
+        "3 of (s0, s1, s2, s3, s4)",
+        policy,
+    );
+    // s1 is lost, and s0 is away, which would be asked before any other
+    six.stop(1);
+    six.stop(0);
+    let holder = six.holders[5].id;
+    let asked = Asked {
+        token: token.id(),
+        key: &token.body.header.name,
+        action: "repair",
+        suite: "",
+        input: &formula::input_digest(&SALT, "repair", "", &[&1u32.to_be_bytes(), &holder]),
+        caller: &six.caller.id,
+        payload: None,
+    };
+    let word = signed(&asked, &cfo);
+    let repair = |approvals: &[&[u8]]| {
+        let spec = ThresholdRepairSpec {
+            token: token.clone(),
+            seat: "s1".into(),
+            holder: "s5".into(),
+        };
+        let settled = settled(approvals, None);
+        let done = wait(|done| six.reconstructor.repair_threshold(spec, settled, done));
+        done as Result<ThresholdRepaired, Error>
+    };
+    assert_eq!(repair(&[]).err().unwrap().code, Code::QuorumNotMet);
+    let done = repair(&[&word]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(done.token.rows[1].holder, holder);
+    let named: Vec<_> = done.faults.iter().map(|f| f.seat.as_deref()).collect();
+    assert_eq!(named, [Some("s0")]);
+    let again = repair(&[&word]).err().unwrap();
+    assert!(
+        again
+            .faults
+            .iter()
+            .any(|f| f.detail.contains("spent before")),
+        "{again}"
+    );
 }
 
 fn settled(approvals: &[&[u8]], header: Option<Header>) -> Settled {

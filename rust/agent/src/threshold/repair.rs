@@ -21,6 +21,7 @@ use evanesce_wire::parcel::{self, BoxKey};
 use evanesce_wire::{Id, verify_statement};
 
 use super::ceremony::{Ceremonies, out_of_turn};
+use super::share::no_room;
 use super::{Obstacle, with_suite};
 use crate::regenerate::Hands;
 
@@ -302,16 +303,9 @@ fn wait_in<S: Suite>(
     told: &Await,
 ) -> Result<(Box<dyn Part>, Awaiting), Obstacle> {
     if body.header.kind == Kind::Kept {
-        // What is kept is found by its token: one seat's share would take the other's place.
-        let other = |seat| u32::from(seat) != told.lost;
-        match hands.shelf.get(&body.id) {
-            Ok(Some(volume)) if other(volume.seat) => {
-                let why = "this agent keeps another seat's share of that token";
-                return Err(Obstacle::refused(why));
-            }
-            // One that cannot be read is of no use to anybody.
-            _ => {}
-        }
+        // Here already, so that nobody helps for nothing.
+        let room = hands.shelf.has_room(&body.id, told.lost as u8);
+        room.map_err(|e| no_room(&e))?;
     }
     let occasion = Occasion::<S>::new(body, &told.repair, told.lost, &hands.me, &told.helpers)?;
     let (key, public) = BoxKey::draw()?;

@@ -1,9 +1,11 @@
 //! This agent's share of a key, had for one use: regenerated from its row, or opened from where it is kept.
 
+use std::io;
+
 use evanesce_secret::on_crucible;
 use evanesce_threshold::{Kept, Regen, Share, Suite};
 use evanesce_token::mpc::{self, Kind, formula};
-use evanesce_wire::message::{SeatFault, SeatRow};
+use evanesce_wire::message::{Code, SeatFault, SeatRow};
 
 use super::Obstacle;
 use super::shelf::Volume;
@@ -17,6 +19,15 @@ pub struct Row {
     pub correction: Option<[u8; 32]>,
     /// The agent's.
     pub signature: Vec<u8>,
+}
+
+/// A share that cannot be kept.
+pub(super) fn no_room(why: &io::Error) -> Obstacle {
+    let code = match why.kind() {
+        io::ErrorKind::AlreadyExists => Code::Refused,
+        _ => Code::Unavailable,
+    };
+    Obstacle::new(code, format!("the share cannot be kept: {why}"))
 }
 
 impl Hands {
@@ -75,10 +86,7 @@ impl Hands {
                     epoch,
                     share: share_sealed,
                 };
-                self.shelf.put(&body.id, &volume).map_err(|e| {
-                    let why = format!("the share cannot be kept: {e}");
-                    Obstacle::new(evanesce_wire::message::Code::Unavailable, why)
-                })?;
+                self.shelf.put(&body.id, &volume).map_err(|e| no_room(&e))?;
                 None
             }
         };

@@ -23,6 +23,8 @@ pub struct Shelf {
     disk: Arc<dyn Disk>,
     /// The tokens of which a share is kept.
     kept: Mutex<BTreeSet<Id>>,
+    /// Held while a file is looked at and then replaced or removed.
+    writing: Mutex<()>,
 }
 
 /// A share as it is kept.
@@ -47,8 +49,12 @@ impl Shelf {
                 disk.remove(&format!("{FOLDER}/{name}"))?;
             }
         }
-        let kept = Mutex::new(kept);
-        Ok(Self { disk, kept })
+        let (kept, writing) = (Mutex::new(kept), Mutex::default());
+        Ok(Self {
+            disk,
+            kept,
+            writing,
+        })
     }
 
     /// Of how many tokens a share is kept.
@@ -65,8 +71,33 @@ impl Shelf {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a share of a token, for good.
+    /// Refuses where a share of `seat` would take the place of another's (`AlreadyExists`): what is kept is found by its token alone. What
+    /// cannot be read just now may be another's.
+    pub fn has_room(&self, token: &Id, seat: u8) -> io::Result<()> {
+        match self.get(token) {
+            Ok(Some(volume)) if volume.seat != seat => {
+                let why = "this agent keeps another seat's share of that token";
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+            }
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let name = name(token);
+                let why = format!(
+                    "{name} is there and cannot be read ({e}); if it is lost, remove it from the agent's folder"
+                );
+                Err(io::Error::new(e.kind(), why))
+            }
+        }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a share of a token, for good; never over another seat's.
     pub fn put(&self, token: &Id, volume: &Volume) -> io::Result<()> {
+        let _writing = self.writing();
+        self.has_room(token, volume.seat)?;
         let mut w = Writer::new();
         w.map(KEYS.len());
         w.key("v").uint(1);
@@ -95,6 +126,7 @@ impl Shelf {
 
     /// Removes what is kept of a token; whether there was anything.
     pub fn remove(&self, token: &Id) -> io::Result<bool> {
+        let _writing = self.writing();
         let name = name(token);
         let there = self
             .disk
@@ -162,7 +194,7 @@ mod tests {
         };
         shelf.put(&one, &volume).unwrap();
         let kept = shelf.get(&one).unwrap().unwrap();
-        assert_eq!((kept.seat, kept.epoch, kept.share), (3, 7, volume.share));
+        assert_eq!((kept.seat, kept.epoch, &kept.share), (3, 7, &volume.share));
         assert_eq!(shelf.all(), [one]);
         // what a crash left half written goes at the next start, and nothing else does
         let half = dir.path().join(format!("{}{NEW}", name(&other)));
@@ -171,10 +203,20 @@ mod tests {
         assert!(!half.exists());
         assert_eq!((again.all(), again.count()), (vec![one], 1));
         assert!(again.get(&one).unwrap().is_some());
-        // under another token's name it is nothing
+        // under another token's name it is nothing, and may be another seat's for all that can be known
         let path = |id: &Id| dir.path().join(name(id));
         std::fs::copy(path(&one), path(&other)).unwrap();
         assert!(shelf.get(&other).is_err());
+        let refused = shelf.put(&other, &volume).unwrap_err().to_string();
+        assert!(refused.contains("cannot be read"), "{refused}");
+        // the same seat's is written over, and another's is not
+        let again = Volume { epoch: 8, ..volume };
+        shelf.put(&one, &again).unwrap();
+        let refused = shelf.put(&one, &Volume { seat: 4, ..again });
+        let refused = refused.unwrap_err().kind();
+        assert_eq!(refused, io::ErrorKind::AlreadyExists);
+        let kept = shelf.get(&one).unwrap().unwrap();
+        assert_eq!((kept.seat, kept.epoch), (3, 8));
         assert!(shelf.remove(&one).unwrap() && shelf.remove(&other).unwrap());
         assert!(!shelf.remove(&one).unwrap() && shelf.all().is_empty());
         assert!(!path(&one).exists());

@@ -4,6 +4,7 @@
 //! Whoever helps wrongly is named, and others are asked in its place, from the beginning: what was sent before is of no use to anybody. An agent
 //! can say of another that it was sent something wrong by it, and nobody else can know: neither is asked again while there are others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evanesce_token::Row;
@@ -14,8 +15,10 @@ use evanesce_wire::message::threshold::{
 };
 use evanesce_wire::{WireError, verify_statement};
 use tokio::spawn;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
+use super::sign::patience;
 use super::{Answered, check, fault, judged, leave, whole};
 use crate::error::{Code, Error};
 use crate::fault::{Fault, FaultKind, Trouble};
@@ -79,7 +82,7 @@ pub(crate) async fn repair(
         salt: Some(salt),
         ..settled
     };
-    let mut hands = Candidates::new(side, &token, lost);
+    let mut hands = Candidates::that_have_their_shares(side, &token, lost, until).await;
     loop {
         let helpers = hands.next()?;
         let round = Round {
@@ -97,6 +100,12 @@ pub(crate) async fn repair(
                 let repaired = Arc::new(repaired);
                 let checked = check::one(side, &repaired, lost, until).await;
                 checked.map_err(|down| round.at_holder(&down))?;
+                hands.faults.retain(|fault| {
+                    let helped = fault
+                        .seat_number
+                        .is_some_and(|seat| helpers.contains(&seat));
+                    fault.kind != FaultKind::Slow || !helped
+                });
                 return Ok(ThresholdRepaired {
                     warnings: crowding(side, &header.quorum, &repaired.rows),
                     token: Token::clone(&repaired),
@@ -120,18 +129,41 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn new(side: &'a Side, token: &'a Token, lost: u32) -> Self {
-        let (mut seats, mut faults) = (Vec::new(), Vec::new());
-        for (seat, row) in (0..).zip(&token.rows).filter(|(seat, _)| *seat != lost) {
-            match side.directory.by_id(&row.holder) {
-                Some(_) => seats.push(seat),
-                None => {
-                    let why = "its id is not in your quorum file";
-                    let down = Down::new(Trouble::UnknownHolder, why);
-                    faults.push(fault(side, token, seat, &down));
-                }
+    /// Asks all before any is asked to help: to help spends what people have approved, and is for nothing where one of those that
+    /// were chosen is away. Whoever answers first comes first; whoever is late when enough have answered, last.
+    async fn that_have_their_shares(
+        side: &'a Arc<Side>,
+        token: &'a Arc<Token>,
+        lost: u32,
+        until: Instant,
+    ) -> Self {
+        let (began, until) = (Instant::now(), half_way(until));
+        let mut late: BTreeSet<u32> = (0..token.rows.len() as u32).collect();
+        late.remove(&lost);
+        let mut asked = JoinSet::new();
+        for seat in late.iter().copied() {
+            let (side, token) = (side.clone(), token.clone());
+            asked.spawn(async move { (seat, check::one(&side, &token, seat, until).await) });
+        }
+        let (mut seats, mut faults, mut limit) = (Vec::new(), Vec::new(), until);
+        while let Ok(Some(done)) = timeout_at(limit, asked.join_next()).await {
+            // One whose task broke off is as one that is late.
+            let Ok((seat, had)) = done else { continue };
+            late.remove(&seat);
+            match &had {
+                Ok(_) => seats.push(seat),
+                Err(down) => faults.push(fault(side, token, seat, down)),
+            }
+            if had.is_ok() && seats.len() == token.body.header.quorum.t {
+                limit = patience(began.elapsed(), true, until);
             }
         }
+        for seat in late {
+            let down = Down::new(Trouble::Slow, "it did not answer in time");
+            faults.push(fault(side, token, seat, &down));
+            seats.push(seat);
+        }
+        faults.sort_by_key(|fault| fault.seat_number);
         Self {
             side,
             token,
@@ -331,7 +363,7 @@ impl Round<'_> {
         let body = Arc::new(body);
         let mut tasks = Vec::with_capacity(self.helpers.len());
         for seat in self.helpers.iter().copied() {
-            let (side, body, until) = (self.side.clone(), body.clone(), self.patience());
+            let (side, body, until) = (self.side.clone(), body.clone(), half_way(self.until));
             let holder = self.token.rows[seat as usize].holder;
             tasks.push(spawn(async move {
                 let place = side.directory.by_id(&holder).ok_or_else(|| {
@@ -372,7 +404,7 @@ impl Round<'_> {
             self.side,
             self.place,
             verb,
-            self.patience(),
+            half_way(self.until),
             compose,
             decode,
         )
@@ -390,12 +422,6 @@ impl Round<'_> {
         })
     }
 
-    /// Half of the time that is left: whoever is silent must leave time for others.
-    fn patience(&self) -> Instant {
-        let now = Instant::now();
-        now + self.until.saturating_duration_since(now) / 2
-    }
-
     fn at_holder(&self, down: &Down) -> Error {
         let names = self.token.body.header.quorum.seats();
         let fault = Fault {
@@ -406,6 +432,12 @@ impl Round<'_> {
         let message = "the new holder could not be seated";
         unfinished(message, &[down.trouble], vec![fault], WORDS)
     }
+}
+
+/// When half of the time that is left is over: whoever is silent must leave time for others.
+fn half_way(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now) / 2
 }
 
 /// What each helper is sent, from what each has sent, both in their order.
