@@ -564,7 +564,8 @@ def hand_over(
     transport: bytes,
 ) -> bytes:
     """A custodian's component of a joint KEK, sealed to a transport key (SubjectPublicKeyInfo DER) with RSA-OAEP
-    (SHA-256). Raises CoreError `backup-invalid`, `bad-input`, `config`."""
+    (SHA-256), the label of which is the backup's label, kind and public half, hashed. Raises CoreError
+    `backup-invalid`, `bad-input`, `config`."""
 
 def hsm_kinds() -> list[tuple[str, list[str]]]:
     """(kind, the suites that it may serve)."""
@@ -621,6 +622,7 @@ class Hsm:
     def restore_joint(
         self,
         label: str,
+        from_: str,
         kind: str,
         public: bytes | None,
         wrapped: bytes,
@@ -628,8 +630,8 @@ class Hsm:
         components: Sequence[bytes],
         for_backup: bool,
     ) -> HsmKey:
-        """`components`: what `hand_over` made, in the order of the backup. Raises CoreError `not-found`, `exists`,
-        `unsupported`, `backup-invalid`."""
+        """`from_`: the label in the backup; `components`: what `hand_over` made, in the order of the backup. Raises
+        CoreError `not-found`, `exists`, `unsupported` (also for a backup that was changed), `backup-invalid`."""
     def load(self, label: str, suite: str, secret: Secret) -> HsmKey:
         """Takes in a derived secret as a symmetric suite's key. Raises CoreError as `generate`."""
     def leaves(self, label: str) -> str:

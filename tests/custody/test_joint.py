@@ -70,6 +70,34 @@ def test_all_custodians_bring_a_key_into_a_module_by_ciphertext_alone(
     assert found["non_extractable"] is True
 
 
+def test_a_joint_backup_that_is_said_to_be_of_another_kind_is_refused(
+    softhsm: Place, nss: Place, tmp_path: Path
+) -> None:
+    """An AES key's 32 bytes would do for HMAC: what custodians have handed over is for the kind that they saw."""
+    back, door, backup, pem = nss.fresh(), nss.fresh(), tmp_path / "backup", tmp_path / "transport.pem"
+    public, given = {}, list[object]()
+    for name in NAMES:
+        public[name] = tmp_path / f"{name}.pem"
+        run(tmp_path, "key", "custodian", tmp_path / f"{name}.key", "--public", public[name])
+    with softhsm.client() as client:
+        reference = softhsm.fresh()
+        client.custody.create(reference, ["aes-cmac"], for_backup=True)
+        client.custody.back_up(reference, backup, custodians=public, officer=softhsm.home / "so-pin", joint=True)
+    run(nss.home, "key", "transport", door, "--public", pem)
+    for name in NAMES:
+        part = tmp_path / f"{name}.component"
+        joint.hand_over(backup, name, tmp_path / f"{name}.key", pem.read_bytes(), part)
+        given += ["--component", part]
+    document = json.loads(backup.read_text())
+    changed = tmp_path / "changed"
+    for field, other in (("kind", "hmac-256"), ("label", "another")):
+        assert document[field] != other
+        changed.write_text(json.dumps({**document, field: other}))
+        refused = run(nss.home, "key", "restore", back, "--from", changed, "--transport", door, *given, status=1)
+        assert refused["error"]["code"] == "unsupported", refused
+    run(nss.home, "key", "restore", back, "--from", backup, "--transport", door, *given)
+
+
 def test_a_module_that_cannot_put_a_key_together_is_refused_by_name(softhsm: Place) -> None:
     with softhsm.client() as client:
         door = softhsm.fresh()

@@ -316,7 +316,15 @@ class Hsm(Model):
         may = bool(given.get("for_backup"))
         label = _label(transport.label, transport.version or 1)
         return _call(
-            token.restore_joint, reference.label, backup.kind, backup.public, backup.wrapped, label, components, may
+            token.restore_joint,
+            reference.label,
+            backup.label,
+            backup.kind,
+            backup.public,
+            backup.wrapped,
+            label,
+            components,
+            may,
         )
 
     def make_transport(self, reference: Reference) -> tuple[bytes, list[str]]:

@@ -179,7 +179,7 @@ pub fn split_joint(
     Ok((kek, split))
 }
 
-/// A custodian's component of a joint KEK, opened with its key file and sealed to a token's transport key
+/// A custodian's component of a joint KEK, opened with its key file and sealed to a token's transport key, for the same context
 /// ([`crate::pkcs11::seal`]).
 ///
 /// # Errors
@@ -203,7 +203,7 @@ pub fn hand_over(
     let aad = bound_joint(context, &split.quorum, name);
     on_crucible(|| {
         let opened = open(component, &pem, &aad)?.ok_or_else(|| not_his(key_file, name))?;
-        crate::pkcs11::seal(opened.expose(), transport)
+        crate::pkcs11::seal(opened.expose(), context, transport)
             .map_err(|why| CustodianError::Input(why.to_string()))
     })
 }

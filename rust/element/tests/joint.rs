@@ -46,7 +46,8 @@ fn all_custodians_together_bring_a_key_into_a_module_and_nothing_but_ciphertext_
     // It does nothing else.
     let door = keys.key("transport").unwrap();
     assert!(door.sign("rsa-pss-sha256", MESSAGE).is_err());
-    let other = on_crucible(|| evanesce_element::pkcs11::seal(&[1; 32], &transport)).unwrap();
+    let other =
+        on_crucible(|| evanesce_element::pkcs11::seal(&[1; 32], CONTEXT, &transport)).unwrap();
     assert!(door.decrypt("rsa-oaep-sha256", b"", &other).is_err());
 
     let (kek, split) = custodians::split_joint(&public, CONTEXT).unwrap();
@@ -58,7 +59,7 @@ fn all_custodians_together_bring_a_key_into_a_module_and_nothing_but_ciphertext_
         .map(|(name, file)| custodians::hand_over(&split, name, file, CONTEXT, &transport).unwrap())
         .collect();
     let joint = |label: &str, components: &[Vec<u8>]| {
-        keys.restore_joint(label, &hmac, "transport", components, false)
+        keys.restore_joint(label, &hmac, "transport", components, CONTEXT, false)
     };
     let restored = joint("joint", &given).unwrap();
     let expected = on_crucible(|| {
@@ -87,7 +88,11 @@ fn all_custodians_together_bring_a_key_into_a_module_and_nothing_but_ciphertext_
             "{refused}"
         );
     }
-    let nowhere = keys.restore_joint("wrong", &hmac, "none", &given, false);
+    // What is said to be another key than its custodians have seen.
+    let refused = keys.restore_joint("wrong", &hmac, "transport", &given, b"backup 2", false);
+    let refused = refused.err().unwrap();
+    assert!(matches!(refused, KeyError::Unsupported(_)), "{refused}");
+    let nowhere = keys.restore_joint("wrong", &hmac, "none", &given, CONTEXT, false);
     assert!(matches!(nowhere, Err(KeyError::Unknown(_))));
     let labels: Vec<_> = keys
         .list()
@@ -130,6 +135,12 @@ fn all_custodians_together_bring_a_key_into_a_module_and_nothing_but_ciphertext_
         .find(|slot| pkcs11.get_token_info(**slot).unwrap().label() == "NSS Certificate DB")
         .unwrap();
     let session = pkcs11.open_rw_session(slot).unwrap();
+    // Nothing is left of what came to nothing: sessions are used again.
+    let of_sessions = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::Token(false),
+    ];
+    assert!(session.find_objects(&of_sessions).unwrap().is_empty());
     let secret = |key_type| {
         [
             Attribute::Class(ObjectClass::SECRET_KEY),

@@ -394,13 +394,13 @@ fn of_a_key_that_cannot_be_taken_in_whole_nothing_stays_in_the_token() {
     );
     // Nor can its parts be put together here: SoftHSM 2.6 has OAEP with SHA-1 alone.
     let transport = keys.make_transport("transport").unwrap();
-    let part = on_crucible(|| seal(&[1; 32], &transport)).unwrap();
+    let part = on_crucible(|| seal(&[1; 32], b"a", &transport)).unwrap();
     let aes = Wrapped {
         kind: Kind::Aes256,
         public: None,
         bytes: vec![0; 40],
     };
-    let refused = keys.restore_joint("odd", &aes, "transport", &[part.clone(), part], false);
+    let refused = keys.restore_joint("odd", &aes, "transport", &[part.clone(), part], b"a", false);
     let refused = refused.err().unwrap().to_string();
     assert!(refused.contains("CKR_ARGUMENTS_BAD"), "{refused}");
     keys.destroy("transport").unwrap();

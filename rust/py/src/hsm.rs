@@ -210,6 +210,7 @@ impl Hsm {
         &self,
         py: Python<'_>,
         label: &str,
+        from_: &str,
         kind: &str,
         public: Option<Vec<u8>>,
         wrapped: Vec<u8>,
@@ -223,9 +224,15 @@ impl Hsm {
             bytes: wrapped,
         };
         py.detach(|| {
-            let restored =
-                self.0
-                    .restore_joint(label, &wrapped, transport, &components, for_backup);
+            let context = context(from_, wrapped.kind, wrapped.public.as_deref());
+            let restored = self.0.restore_joint(
+                label,
+                &wrapped,
+                transport,
+                &components,
+                &context,
+                for_backup,
+            );
             self.right(label, &wrapped, restored.map_err(error)?)
         })
     }

@@ -2,7 +2,7 @@
 //! side there is nothing but ciphertext.
 //!
 //! The token has a *transport key*, an RSA pair that unwraps and does nothing else. Each component (32 bytes) is a key object from
-//! the moment it is unwrapped (RSA-OAEP, SHA-256); the KEK is SHA-256 of all of them, one after the other
+//! the moment it is unwrapped (RSA-OAEP, SHA-256, what the KEK is for being the label); the KEK is SHA-256 of all of them, one after the other
 //! (CKM_CONCATENATE_BASE_AND_KEY, CKM_SHA256_KEY_DERIVATION), and unwraps. So all custodians are needed: PKCS#11 has no mechanism
 //! that puts a threshold of shares together, nor one that takes in what is sealed as agents seal it.
 //!
@@ -23,6 +23,11 @@ use evanesce_secret::{Secret, on_crucible};
 use std::ptr::null_mut;
 
 const TRANSPORT: Kind = Kind::Rsa(3072);
+/// What a component of the moment is for.
+const PROBE: &[u8] = b"weaknesses";
+
+/// The transport key that components were sealed to, and for what.
+struct Sealing<'a>(ObjectHandle, &'a [u8]);
 
 impl Keys {
     /// Makes a transport key in the token; SubjectPublicKeyInfo (DER) of it, to which [`seal`] seals.
@@ -68,17 +73,19 @@ impl Keys {
         })
     }
 
-    /// As [`restore`](Self::restore), the KEK being that of these components, each sealed to the transport key, in their order.
+    /// As [`restore`](Self::restore), the KEK being that of these components, each sealed to the transport key for `context`, in
+    /// their order.
     ///
     /// # Errors
     /// [`KeyError::Unknown`] without that transport key; [`KeyError::Unsupported`] where the module cannot put the KEK together, or
-    /// does not unwrap under it, as when a component is another; otherwise as [`restore`](Self::restore).
+    /// does not unwrap under it, as when a component is another or for something else; otherwise as [`restore`](Self::restore).
     pub fn restore_joint(
         &self,
         label: &str,
         wrapped: &Wrapped,
         transport: &str,
         components: &[Vec<u8>],
+        context: &[u8],
         may_leave: bool,
     ) -> Result<super::Key, KeyError> {
         self.not_a_root(transport)?;
@@ -86,7 +93,8 @@ impl Keys {
             let Some(handles) = find(session, transport)? else {
                 return Ok(Err(KeyError::Unknown(printable(transport))));
             };
-            join(module, session, handles.secret, components)
+            let of = Sealing(handles.secret, context);
+            join(module, session, &of, components)
         })
     }
 
@@ -99,17 +107,13 @@ impl Keys {
         let public = self.key(transport)?.public().map(<[u8]>::to_vec);
         let public = public.ok_or_else(|| KeyError::Unknown(printable(transport)))?;
         let component = Secret::<32>::random()?;
-        let sealed = on_crucible(|| seal(component.expose(), &public))?;
+        let sealed = on_crucible(|| seal(component.expose(), PROBE, &public))?;
         self.run(|module, session| {
             let Some(handles) = find(session, transport)? else {
                 return Ok(Err(KeyError::Unknown(printable(transport))));
             };
-            let kek = match join(
-                module,
-                session,
-                handles.secret,
-                &[sealed.clone(), sealed.clone()],
-            )? {
+            let of = Sealing(handles.secret, PROBE);
+            let kek = match join(module, session, &of, &[sealed.clone(), sealed.clone()])? {
                 Ok(kek) => kek,
                 Err(why) => return Ok(Err(why)),
             };
@@ -118,7 +122,7 @@ impl Keys {
             let mut found = found?;
             // PKCS#11 has the caller say what an unwrapped key is to be.
             let loose = [Attribute::Sensitive(false), Attribute::Extractable(true)];
-            if let Ok(taken) = component_of(session, handles.secret, &sealed, &loose) {
+            if let Ok(taken) = component_of(session, &of, &sealed, &loose) {
                 let mut read = Secret::<32>::zeroed()?;
                 let length = module.raw.read_value(session, taken, read.expose_mut());
                 session.destroy_object(taken)?;
@@ -131,18 +135,19 @@ impl Keys {
     }
 }
 
-/// A component, sealed to a transport key (RSAES-OAEP, RFC 8017, with SHA-256 and no label); on a crucible thread.
+/// A component, sealed to a transport key (RSAES-OAEP, RFC 8017, with SHA-256) for `context`, which is the label and without which
+/// no token opens it; on a crucible thread.
 ///
 /// # Errors
 /// [`KeyError::Input`] for what is no RSA public key.
-pub fn seal(component: &[u8; 32], transport: &[u8]) -> Result<Vec<u8>, KeyError> {
+pub fn seal(component: &[u8; 32], context: &[u8], transport: &[u8]) -> Result<Vec<u8>, KeyError> {
     let wrong = || KeyError::Input("the transport key is no RSA public key".to_owned());
     let key = PublicEncryptingKey::from_der(transport).map_err(|_| wrong())?;
     let key = OaepPublicEncryptingKey::new(key).map_err(|_| wrong())?;
     let mut out = vec![0; key.ciphertext_size()];
     let failed = |_| ElementError::Unavailable("RSA-OAEP cannot be had".to_owned());
     let length = key
-        .encrypt(&OAEP_SHA256_MGF1SHA256, component, &mut out, None)
+        .encrypt(&OAEP_SHA256_MGF1SHA256, component, &mut out, Some(context))
         .map_err(failed)?
         .len();
     out.truncate(length);
@@ -153,11 +158,11 @@ pub fn seal(component: &[u8; 32], transport: &[u8]) -> Result<Vec<u8>, KeyError>
 fn join(
     module: &Module,
     session: &Session,
-    transport: ObjectHandle,
+    of: &Sealing,
     components: &[Vec<u8>],
 ) -> Result<Result<ObjectHandle, KeyError>, Fault> {
     let mut parts = Vec::new();
-    let joined = join_into(module, session, transport, components, &mut parts);
+    let joined = join_into(module, session, of, components, &mut parts);
     let kek = match joined {
         Ok(Ok(_)) => parts.pop(),
         _ => None,
@@ -183,23 +188,25 @@ fn destroy(
     session: &Session,
     objects: impl IntoIterator<Item = ObjectHandle>,
 ) -> Result<(), Fault> {
-    objects.into_iter().fold(Ok(()), |so_far, object| {
-        so_far.and(session.destroy_object(object).map_err(Fault::from))
-    })
+    let mut all = Ok(());
+    for object in objects {
+        all = all.and(session.destroy_object(object).map_err(Fault::from));
+    }
+    all
 }
 
 /// The KEK, which is the last of `parts` then.
 fn join_into(
     module: &Module,
     session: &Session,
-    transport: ObjectHandle,
+    of: &Sealing,
     components: &[Vec<u8>],
     parts: &mut Vec<ObjectHandle>,
 ) -> Result<Result<ObjectHandle, KeyError>, Fault> {
     let strict = [Attribute::Sensitive(true), Attribute::Extractable(false)];
     let mut so_far = None;
     for component in components {
-        let taken = component_of(session, transport, component, &strict)?;
+        let taken = component_of(session, of, component, &strict)?;
         parts.push(taken);
         let joined = match so_far {
             None => taken,
@@ -249,11 +256,16 @@ fn join_into(
 
 fn component_of(
     session: &Session,
-    transport: ObjectHandle,
+    Sealing(transport, context): &Sealing,
     sealed: &[u8],
     how: &[Attribute],
 ) -> Result<ObjectHandle, Fault> {
-    Ok(session.unwrap_key(&work::oaep(), transport, sealed, &material(how))?)
+    Ok(session.unwrap_key(
+        &work::oaep(Some(context)),
+        *transport,
+        sealed,
+        &material(how),
+    )?)
 }
 
 /// A secret that can only be derived from.

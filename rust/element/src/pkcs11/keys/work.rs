@@ -236,7 +236,7 @@ impl Opening {
         let mut plaintext = SecretVec::zeroed(sealed.body.len().max(1))?;
         let mechanism = match self {
             Opening::Gcm => Mechanism::AesGcm(gcm(&mut nonce, aad)?),
-            Opening::Oaep(_) => oaep(),
+            Opening::Oaep(_) => oaep(None),
         };
         let opened = module.raw.decrypt_with(
             session,
@@ -265,11 +265,12 @@ fn gcm<'a>(nonce: &'a mut [u8; NONCE], aad: &'a [u8]) -> Result<GcmParams<'a>, F
     Ok(GcmParams::new(nonce, aad, (8 * TAG as u64).into())?)
 }
 
-pub(super) fn oaep() -> Mechanism<'static> {
+/// With its label, where it has one.
+pub(super) fn oaep(label: Option<&[u8]>) -> Mechanism<'_> {
     let params = PkcsOaepParams::new(
         MechanismType::SHA256,
         PkcsMgfType::MGF1_SHA256,
-        PkcsOaepSource::empty(),
+        label.map_or_else(PkcsOaepSource::empty, PkcsOaepSource::data_specified),
     );
     Mechanism::RsaPkcsOaep(params)
 }
@@ -356,7 +357,7 @@ fn try_suite(
             let mut out = vec![0; size];
             module
                 .raw
-                .encrypt_with(session, &oaep(), public, message, &mut out)?;
+                .encrypt_with(session, &oaep(None), public, message, &mut out)?;
             out
         }
         _ => encrypt(module, session, secret, b"", message)?,
