@@ -618,6 +618,8 @@ fn a_repair_that_was_stopped_at_any_turn_is_begun_anew() {
             if let (Some(holder), true) = (&holder, turns > 2) {
                 attempt.split(&all, holder).await.unwrap();
             }
+            // whatever it says, it is of a repair that nobody knows any more
+            let parcel = attempt.sealed(&[0; 32], LOST, &said.key, &attempt.summands[0].1);
             drop(attempt);
             company.restart(turns % 2).await;
             // what was under way is not gone on with, and nothing is in the way of another
@@ -632,9 +634,32 @@ fn a_repair_that_was_stopped_at_any_turn_is_begun_anew() {
                     ask(&company.lines[0], "mpc-split", split, Dealt::decode).await,
                     "begin anew",
                 );
+            } else if turns % 2 == 1 {
+                let receive = Receive {
+                    repair,
+                    helpers: all,
+                    parcels: vec![parcel.clone(), parcel],
+                };
+                refused(company.received(&receive).await, "begin anew");
             }
             repaired(&company, Lie::None).await.unwrap();
         }
+        company
+    });
+}
+
+#[test]
+fn a_share_that_is_kept_and_whose_row_was_lost_is_received_again() {
+    tell(async {
+        let mut company = Company::of(Kind::Kept, "").await;
+        let told = company.helped(LOST, HELPERS).await.unwrap();
+        drop(company.received(&told).await.unwrap());
+        company.restart(1).await;
+        refused(company.received(&told).await, "begin anew");
+        let told = company.helped(LOST, HELPERS).await.unwrap();
+        let received = company.received(&told).await.unwrap();
+        assert_eq!((received.epoch, received.correction), (1, None));
+        assert!(company.is_kept(LOST).await);
         company
     });
 }
