@@ -285,11 +285,12 @@ impl<'a> Attempt<'a> {
         self.said.proof = prove(&self.company.group, share, &statement).unwrap();
     }
 
-    fn ask_for_help(&self, action: &str, holder: &Id) -> Help {
+    /// Asks for help to seat `holder`, as it was decided on for `decided`.
+    fn ask_for_help(&self, action: &str, holder: &Id, decided: &Id) -> Help {
         let line = &self.company.lines[0];
         let (mut id, salt) = ([0; 16], [5; 32]);
         evanesce_secret::random(&mut id);
-        let inputs: [&[u8]; 2] = [&LOST.to_be_bytes(), &self.company.holder()];
+        let inputs: [&[u8]; 2] = [&LOST.to_be_bytes(), decided];
         let request = Request {
             token: self.company.body.id,
             action: action.into(),
@@ -320,7 +321,8 @@ impl<'a> Attempt<'a> {
     }
 
     async fn help(&self) -> Result<Helping, Box<Reply>> {
-        let help = self.ask_for_help("repair", &self.company.holder());
+        let holder = self.company.holder();
+        let help = self.ask_for_help("repair", &holder, &holder);
         ask(
             &self.company.lines[0],
             "mpc-help",
@@ -536,7 +538,8 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         let company = Company::new("").await;
         let attempt = Attempt::new(&company);
         // the request is of one holder, and the turn of another
-        let another = attempt.ask_for_help("repair", &[3; 32]);
+        let holder = company.holder();
+        let another = attempt.ask_for_help("repair", &[3; 32], &holder);
         let asked = ask(
             &company.lines[0],
             "mpc-help",
@@ -545,7 +548,7 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         )
         .await;
         refused(asked, "digest");
-        let another = attempt.ask_for_help("reshare", &company.holder());
+        let another = attempt.ask_for_help("reshare", &holder, &holder);
         let asked = ask(
             &company.lines[0],
             "mpc-help",
@@ -554,6 +557,11 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         )
         .await;
         assert_eq!(asked.err().unwrap().code, Code::Unfit);
+        // nor does one that helps seat itself, for which it would count twice
+        let itself = company.lines[0].agent;
+        let itself = attempt.ask_for_help("repair", &itself, &itself).encode();
+        let asked = ask(&company.lines[0], "mpc-help", itself, Helping::decode);
+        refused(asked.await, "would count twice");
         // whoever is in between signs for a box of its own
         let help = attempt.help().await.unwrap();
         let (_, public) = BoxKey::draw().unwrap();
@@ -566,7 +574,7 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         let all = [attempt.said.clone(), help];
         refused(attempt.split(&all, &in_between).await, "has not signed");
         // one that helps twice counts once
-        let mut few = Attempt::new(&company).ask_for_help("repair", &company.holder());
+        let mut few = Attempt::new(&company).ask_for_help("repair", &holder, &holder);
         few.helpers = vec![0, 0];
         let asked = ask(&company.lines[0], "mpc-help", few.encode(), Helping::decode).await;
         refused(asked, "must be different");
@@ -610,6 +618,8 @@ fn a_repair_that_was_stopped_at_any_turn_is_begun_anew() {
             if let (Some(holder), true) = (&holder, turns > 2) {
                 attempt.split(&all, holder).await.unwrap();
             }
+            // whatever it says, it is of a repair that nobody knows any more
+            let parcel = attempt.sealed(&[0; 32], LOST, &said.key, &attempt.summands[0].1);
             drop(attempt);
             company.restart(turns % 2).await;
             // what was under way is not gone on with, and nothing is in the way of another
@@ -624,9 +634,32 @@ fn a_repair_that_was_stopped_at_any_turn_is_begun_anew() {
                     ask(&company.lines[0], "mpc-split", split, Dealt::decode).await,
                     "begin anew",
                 );
+            } else if turns % 2 == 1 {
+                let receive = Receive {
+                    repair,
+                    helpers: all,
+                    parcels: vec![parcel.clone(), parcel],
+                };
+                refused(company.received(&receive).await, "begin anew");
             }
             repaired(&company, Lie::None).await.unwrap();
         }
+        company
+    });
+}
+
+#[test]
+fn a_share_that_is_kept_and_whose_row_was_lost_is_received_again() {
+    tell(async {
+        let mut company = Company::of(Kind::Kept, "").await;
+        let told = company.helped(LOST, HELPERS).await.unwrap();
+        drop(company.received(&told).await.unwrap());
+        company.restart(1).await;
+        refused(company.received(&told).await, "begin anew");
+        let told = company.helped(LOST, HELPERS).await.unwrap();
+        let received = company.received(&told).await.unwrap();
+        assert_eq!((received.epoch, received.correction), (1, None));
+        assert!(company.is_kept(LOST).await);
         company
     });
 }

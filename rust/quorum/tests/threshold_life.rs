@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::real::{self, Five, agents};
 use common::together::*;
-use common::wait;
+use common::{Behaviour, FakeAgent, wait};
 use evanesce_agent::{AgentError, Config, Rolled, roll};
 use evanesce_quorum::*;
 use evanesce_token::mpc::{Kind, Token};
@@ -306,11 +306,12 @@ fn others_help_in_the_place_of_whoever_does_not_and_it_is_named() {
         five.stop(1);
         five.stop(2);
         let done = repair(&five, &Arc::new(altered), "s5").unwrap_or_else(|e| panic!("{e}"));
-        let named: Vec<_> = done
+        let mut named: Vec<_> = done
             .faults
             .iter()
             .map(|f| f.seat.as_deref().unwrap())
             .collect();
+        named.sort_unstable();
         assert_eq!(named, ["s0", "s2"], "{:?}", done.faults);
         five.start(2);
         let healed = Token {
@@ -320,6 +321,35 @@ fn others_help_in_the_place_of_whoever_does_not_and_it_is_named() {
         assert_eq!(faults(&five, &Arc::new(healed)), [None; 5]);
         five.start(1);
     }
+}
+
+#[test]
+fn one_that_accuses_the_honest_does_not_stop_as_many_as_are_needed() {
+    let mut six = agents(6, &[]);
+    let quorum = "3 of (s0, s1, s2, s3, s4)";
+    let token = create(&six, Kind::Regenerated, SUITES[0], quorum, "");
+    // s1 is lost, and at s0 there is another agent than was
+    let liar = FakeAgent::start();
+    liar.behave(Behaviour::Accuses);
+    six.holders[0].id = liar.shared.id;
+    six.holders[0].address = liar.address.to_string();
+    six.reconstructor = six.caller.reconstructor(six.holders.clone());
+    let mut altered = Token::clone(&token);
+    altered.rows[0].holder = liar.shared.id;
+    let altered = Arc::new(altered);
+    let accused = (0..100).find_map(|_| {
+        // Whoever answers first is asked first, and it is not always that one.
+        let done = repair(&six, &altered, "s5").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(done.token.rows[1].holder, six.holders[5].id);
+        (!done.faults.is_empty()).then_some(done.faults)
+    });
+    let accused = accused.expect("it was among the first three once");
+    assert!(
+        accused
+            .iter()
+            .all(|fault| fault.detail.contains("s0 says of it")),
+        "{accused:?}"
+    );
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub struct Pass<'a> {
     pub retired: &'a Retired,
     /// What the agent keeps itself, of the second kind.
     pub shelf: &'a Mutex<Shelf>,
-    /// Re-root what is not; otherwise that is a problem, and nothing is written.
+    /// Re-root what is not; otherwise that is a problem, and nothing is written to the inventory. A share that is kept and whose file alone
+    /// is under another epoch, as after a copy of it was put back, is sealed anew even so: its row says already that it is.
     pub write: bool,
 }
 

@@ -51,7 +51,7 @@ impl<P: ?Sized> Ceremonies<P> {
         }
         let own = self.0.values().filter(|one| one.caller == *caller).count();
         if self.0.len() >= MOST || own >= MOST / 4 {
-            return Err("too many keys are being made here; try again later".into());
+            return Err("too many of these are under way here; try again later".into());
         }
         let entry = Entry {
             caller: *caller,

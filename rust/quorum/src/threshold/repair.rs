@@ -2,7 +2,8 @@
 //! and vector stay, and with them the token's id; the seat has another row.
 //!
 //! Whoever helps wrongly is named, and others are asked in its place, from the beginning: what was sent before is of no use to anybody. An agent
-//! can say of another that it was sent something wrong by it, and nobody else can know: neither is asked again while there are others.
+//! can say of another that it was sent something wrong by it, and nobody else can know: neither is asked again while there are others, and never
+//! both together.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ pub(crate) async fn repair(
                 });
             }
             Err(Stopped::Holder(error)) => return Err(error),
-            Err(Stopped::Helpers(found)) => hands.without(found),
+            Err(Stopped::Helpers(found)) => hands.without(&helpers, found),
         }
     }
 }
@@ -125,6 +126,8 @@ struct Candidates<'a> {
     side: &'a Side,
     token: &'a Token,
     seats: Vec<u32>,
+    /// Who has accused whom.
+    pairs: Vec<(u32, u32)>,
     faults: Vec<Fault>,
 }
 
@@ -168,6 +171,7 @@ impl<'a> Candidates<'a> {
             side,
             token,
             seats,
+            pairs: Vec::new(),
             faults,
         }
     }
@@ -175,8 +179,11 @@ impl<'a> Candidates<'a> {
     /// t of them.
     fn next(&mut self) -> Result<Vec<u32>, Error> {
         let quorum = &self.token.body.header.quorum;
-        if self.seats.len() >= quorum.t {
-            return Ok(self.seats[..quorum.t].to_vec());
+        // The word of an accuser is all that there is: who has to do with one is asked last.
+        let accused = |seat: &u32| self.pairs.iter().any(|(by, of)| by == seat || of == seat);
+        self.seats.sort_by_key(accused);
+        if let Some(helpers) = at_peace(&self.seats, &self.pairs, quorum.t) {
+            return Ok(helpers);
         }
         let faults = std::mem::take(&mut self.faults);
         let kinds = || faults.iter().map(|fault| fault.kind);
@@ -193,40 +200,71 @@ impl<'a> Candidates<'a> {
         })
     }
 
-    /// Goes on without whoever is to blame.
-    fn without(&mut self, found: Vec<Found>) {
+    /// Goes on without whoever is to blame, of those that were to help.
+    fn without(&mut self, helpers: &[u32], found: Vec<Found>) {
         for Found {
             seat,
             down,
-            says_of,
+            mut says_of,
         } in found
         {
-            let of: Vec<u32> = says_of.iter().map(|(seat, _)| *seat).collect();
-            let of: Vec<u32> = of
-                .into_iter()
-                .filter(|of| self.seats.contains(of))
-                .collect();
-            if of.is_empty() {
+            says_of.retain(|(of, _)| *of != seat && helpers.contains(of));
+            if says_of.is_empty() {
                 self.seats.retain(|other| *other != seat);
                 self.faults.push(fault(self.side, self.token, seat, &down));
                 continue;
             }
             for (accused, why) in says_of {
-                if of.contains(&accused) {
-                    let by = self.token.body.header.quorum.seats()[seat as usize].to_owned();
-                    let down = Down::new(Trouble::Lied, format!("{by} says of it: {why}"));
-                    self.faults
-                        .push(fault(self.side, self.token, accused, &down));
+                let by = self.token.body.header.quorum.seats()[seat as usize].to_owned();
+                let down = Down::new(Trouble::Lied, format!("{by} says of it: {why}"));
+                self.faults
+                    .push(fault(self.side, self.token, accused, &down));
+                match helpers.contains(&seat) {
+                    true => self.pairs.push((seat, accused)),
+                    // The new holder's word is taken.
+                    false => self.seats.retain(|other| *other != accused),
                 }
-            }
-            self.seats.retain(|other| !of.contains(other));
-            // Its word is all that there is: it is asked last.
-            if let Some(at) = self.seats.iter().position(|other| *other == seat) {
-                let accuser = self.seats.remove(at);
-                self.seats.push(accuser);
             }
         }
     }
+}
+
+/// The first t of `seats` of which none has accused another, once as few as may be are left out for it; those that are in most `pairs`
+/// (accuser, accused) first, and of a pair the accused. None, where there are no such t. An honest agent accuses no other, so that t honest
+/// ones are found whatever the rest say.
+fn at_peace(seats: &[u32], pairs: &[(u32, u32)], t: usize) -> Option<Vec<u32>> {
+    let spare = seats.len().checked_sub(t)?;
+    let there = |(by, of): &&(u32, u32)| seats.contains(by) && seats.contains(of);
+    let open: Vec<_> = pairs.iter().filter(there).copied().collect();
+    let weight = |seat: u32| {
+        let (by, of) = open.iter().fold((0, 0), |(accuses, accused), (by, of)| {
+            (
+                accuses + usize::from(*by == seat),
+                accused + usize::from(*of == seat),
+            )
+        });
+        (by + of, of)
+    };
+    let worst = seats.iter().copied().max_by_key(|seat| weight(*seat));
+    let worst = match worst {
+        Some(worst) if !open.is_empty() => worst,
+        _ => return Some(seats[..t].to_vec()),
+    };
+    // Whoever is left out settles no more pairs than the worst.
+    if open.len() > spare * weight(worst).0 {
+        return None;
+    }
+    let without = |out: &dyn Fn(u32) -> bool| {
+        let left: Vec<u32> = seats.iter().copied().filter(|seat| !out(*seat)).collect();
+        at_peace(&left, &open, t)
+    };
+    without(&|seat| seat == worst).or_else(|| {
+        without(&|seat| {
+            let with =
+                |(by, of): &(u32, u32)| (*by, *of) == (seat, worst) || (*by, *of) == (worst, seat);
+            open.iter().any(with)
+        })
+    })
 }
 
 /// What went wrong at one agent, and what it says of others' seats.
@@ -478,4 +516,32 @@ async fn ask<T>(
         receipt,
         live,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_never_accused_each_other_are_found_whatever_others_say() {
+        assert_eq!(at_peace(&[4, 0, 2], &[], 2).unwrap(), [4, 0]);
+        assert_eq!(at_peace(&[4], &[], 2), None);
+        // of one pair the accused is left out, where there are others at all
+        assert_eq!(at_peace(&[1, 2, 3, 0], &[(0, 3)], 3).unwrap(), [1, 2, 0]);
+        assert_eq!(at_peace(&[1, 2, 3], &[(0, 3)], 3).unwrap(), [1, 2, 3]);
+        assert_eq!(at_peace(&[1, 2], &[(2, 1)], 2), None);
+        // one liar that accuses one after the other is alone with it, and so is one that is accused by all
+        let (by, of) = ([(0, 2), (0, 3)], [(2, 0), (3, 0)]);
+        for pairs in [by, of] {
+            assert_eq!(at_peace(&[0, 2, 3, 4], &pairs, 3).unwrap(), [2, 3, 4]);
+        }
+        // as many liars as may be, of which each says something else
+        let pairs = [(0, 2), (1, 3), (3, 0), (1, 4), (0, 1)];
+        assert_eq!(at_peace(&[0, 1, 2, 3, 4], &pairs, 3).unwrap(), [2, 3, 4]);
+        // more than may be, and many: told at once
+        let seats: Vec<u32> = (0..200).collect();
+        let pairs: Vec<_> = (0..100).map(|seat| (seat, seat + 100)).collect();
+        assert_eq!(at_peace(&seats, &pairs, 101), None);
+        assert_eq!(at_peace(&seats, &pairs, 100).unwrap(), seats[..100]);
+    }
 }

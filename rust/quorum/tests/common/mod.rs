@@ -22,7 +22,8 @@ use evanesce_quorum::{
     Reconstructor, Retirement, Settings,
 };
 use evanesce_suite::{Output, catalogue};
-use evanesce_token::{Body, Gate, Token, formula, hash::hmac_sha256};
+use evanesce_token::{Body, Gate, Token, formula, hash::hmac_sha256, mpc};
+use evanesce_wire::message::threshold::{Blame, Confirm, Confirmed, Help, Reply};
 use evanesce_wire::message::*;
 use evanesce_wire::session::{self, SealingSession, TAG};
 use evanesce_wire::{FileIdentity, Id, Identity, tls};
@@ -71,6 +72,8 @@ pub enum Behaviour {
     Disowns,
     /// Makes rows that it does not sign rightly.
     BadRowSignature,
+    /// Says that it has its share of a key that is never put together, and of whoever else is to help that it lies.
+    Accuses,
 }
 
 pub struct Shared {
@@ -303,8 +306,44 @@ impl Shared {
                     .encode(),
             );
         }
+        if matches!(behaviour, Behaviour::Accuses) {
+            return (200, self.accuse(verb, plain).encode());
+        }
         let batch = Batch::decode(plain).unwrap();
         (200, self.batch(verb, &batch, &session, &behaviour).encode())
+    }
+
+    fn accuse(&self, verb: &str, told: &[u8]) -> Reply {
+        if verb == "mpc-confirm" {
+            let Confirm { context, row } = Confirm::decode(told).unwrap();
+            let Context::Second {
+                header,
+                vector,
+                transcript,
+            } = context
+            else {
+                panic!("a key of the first kind");
+            };
+            let body = mpc::Body::new(header, vector, transcript).unwrap();
+            let kind = body.header.kind;
+            let statement =
+                mpc::formula::regenerated_statement(kind, &body.id, row.seat, row.epoch);
+            let signature = self.identity.sign(&statement).unwrap();
+            return Reply::done(Confirmed { signature }.encode());
+        }
+        let told = Help::decode(told).unwrap();
+        let own = told.leave.opening.rows[0].seat;
+        let of = told.helpers.into_iter().find(|seat| *seat != own).unwrap();
+        Reply {
+            code: Code::Refused,
+            value: None,
+            reason: "what was sent is wrong".into(),
+            culprits: vec![Blame {
+                seat: of,
+                reason: "it has not proven to have that seat's share".into(),
+            }],
+            ..Reply::done(Vec::new())
+        }
     }
 
     fn context(&self, context: &Context) -> Option<Arc<Body>> {

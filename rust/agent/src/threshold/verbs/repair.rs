@@ -19,6 +19,10 @@ use crate::work::Work;
 impl Asked<'_> {
     /// Whether this agent helps: as the token's policy has it, judged and logged before anything is said.
     pub(super) async fn help(&mut self, told: Help) -> Told {
+        if told.holder == self.api.threshold.hands.me {
+            let why = "this agent sits in the token, and would count twice";
+            return Err(Obstacle::refused(why));
+        }
         let seat = told.lost.to_be_bytes();
         let inputs = vec![Some(vec![&seat[..], &told.holder[..]])];
         let ready = self.ready(told.leave.context.clone()).await?;
