@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::together::{ask, refused};
+use common::together::{ask, context, header, opening, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{DECLARATION, Handle, spawn};
 use evanesce_threshold::dkg::{Plan, begin};
@@ -17,9 +17,7 @@ use evanesce_wire::message::threshold::{
     Forgot, Leave, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
     announced_statement, ceremony_hash,
 };
-use evanesce_wire::message::{
-    Batch, Code, Command, Context, Evidence, Obeyed, Opening, Order, Request, SeatRow, SignedOrder,
-};
+use evanesce_wire::message::{Batch, Code, Command, Context, Obeyed, Order, SeatRow, SignedOrder};
 use evanesce_wire::parcel::BoxKey;
 use evanesce_wire::{FileIdentity, Id, Identity, System, World};
 
@@ -57,28 +55,15 @@ impl Company {
             lines.push(ops.open(agent.address(), agent.id()).await);
             agents.push(agent);
         }
-        let (mut nonce, mut ceremony) = ([0; 32], [0; 32]);
-        evanesce_secret::random(&mut nonce);
+        let mut ceremony = [0; 32];
         evanesce_secret::random(&mut ceremony);
-        let header = Header {
-            kind,
-            key: [1; 32],
-            nonce,
-            name: "treasury".into(),
-            suite: "frost-ed25519".into(),
-            quorum: Gate::parse("2 of (a, b, c)").unwrap(),
-            policy: String::new(),
-            created: now(),
-            expires: None,
-            replaces: None,
-        };
         Self {
             places,
             _agents: agents,
             lines,
             ops,
             bot,
-            header,
+            header: header(kind, ""),
             ceremony,
         }
     }
@@ -260,69 +245,31 @@ struct Made {
     rows: Vec<SeatRow>,
 }
 
-const SALT: [u8; 32] = [5; 32];
-
 impl Made {
     fn context(&self) -> Context {
-        Context::Second {
-            header: self.body.header_bytes.clone(),
-            vector: self.body.vector.clone(),
-            transcript: self.body.transcript,
-        }
+        context(&self.body)
     }
 
     /// What asks whether shares may be renewed under that header.
     fn leave(&self, line: &Line, seat: usize, header: &Header) -> Leave {
         let deal = second::deal(header.kind, &header.encode());
-        let mut id = [0; 16];
-        evanesce_secret::random(&mut id);
-        let request = Request {
-            token: self.body.id,
-            action: "reshare".into(),
-            suite: String::new(),
-            input: formula::input_digest(&SALT, "reshare", "", &[&deal]),
-            caller: line.caller,
-            session: line.session.id,
-            id,
-            not_after: now() + 60,
-            payload: None,
-        };
         Leave {
             context: self.context(),
-            opening: Opening {
-                context: 0,
-                requests: vec![request.encode()],
-                salts: vec![Some(SALT)],
-                evidence: Evidence::default(),
-                rows: vec![self.rows[seat].clone()],
-            },
+            opening: opening(
+                line,
+                &self.body,
+                &self.rows[seat],
+                ("reshare", ""),
+                &[&deal],
+            ),
         }
     }
 
     fn commit(&self, line: &Line, seat: usize, asked: &[u8], given: &[u8]) -> Commit {
-        let suite = &self.body.header.suite;
-        let mut id = [0; 16];
-        evanesce_secret::random(&mut id);
-        let request = Request {
-            token: self.body.id,
-            action: "sign".into(),
-            suite: suite.clone(),
-            input: formula::input_digest(&SALT, "sign", suite, &[asked]),
-            caller: line.caller,
-            session: line.session.id,
-            id,
-            not_after: now() + 60,
-            payload: None,
-        };
+        let sign = ("sign", self.body.header.suite.as_str());
         Commit {
             context: self.context(),
-            opening: Opening {
-                context: 0,
-                requests: vec![request.encode()],
-                salts: vec![Some(SALT)],
-                evidence: Evidence::default(),
-                rows: vec![self.rows[seat].clone()],
-            },
+            opening: opening(line, &self.body, &self.rows[seat], sign, &[asked]),
             messages: vec![Some(given.to_vec())],
         }
     }

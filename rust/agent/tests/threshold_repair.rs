@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::together::{ask, refused};
-use common::{Caller, EVERY_ROLE, Line, Place, now, tell};
+use common::together::{ask, context, header, opening, refused};
+use common::{Caller, EVERY_ROLE, Line, Place, tell};
 use evanesce_agent::{Handle, spawn};
 use evanesce_element::Element;
 use evanesce_element::software::SoftwareElement;
@@ -15,12 +15,11 @@ use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Parcels, Plan};
 use evanesce_threshold::repair::{Points, Repair, prove};
 use evanesce_threshold::{Ed25519, Error, Group, Regen, Share};
 use evanesce_token::mpc::{Body, Header, Kind};
-use evanesce_token::{Gate, formula};
 use evanesce_wire::message::threshold::{
     Await, Awaiting, Confirm, Confirmed, Dealt, Help, Helping, Leave, Parcel, Receive, Received,
     Reply, Split, Sum, awaiting_statement, helping_statement, repair_hash, repairing,
 };
-use evanesce_wire::message::{Code, Context, Evidence, Opening, Request, SeatRow};
+use evanesce_wire::message::{Code, Context, SeatRow};
 use evanesce_wire::parcel::{self, BoxKey};
 use evanesce_wire::{FileIdentity, Id, Identity};
 
@@ -58,20 +57,7 @@ impl Company {
             lines.push(ops.open(agent.address(), agent.id()).await);
             agents.push(Some(agent));
         }
-        let mut nonce = [0; 32];
-        evanesce_secret::random(&mut nonce);
-        let header = Header {
-            kind,
-            key: [1; 32],
-            nonce,
-            name: "treasury".into(),
-            suite: "frost-ed25519".into(),
-            quorum: Gate::parse("2 of (a, b, c)").unwrap(),
-            policy: policy.into(),
-            created: now(),
-            expires: None,
-            replaces: None,
-        };
+        let header = header(kind, policy);
         // A key whose shares the test knows; the real agent's row is made under its own root.
         let ids = [lines[0].agent, [7; 32], [8; 32]];
         let (mut shares, transcript) = made(&header, &ids);
@@ -111,11 +97,7 @@ impl Company {
     }
 
     fn context(&self) -> Context {
-        Context::Second {
-            header: self.body.header_bytes.clone(),
-            vector: self.body.vector.clone(),
-            transcript: self.body.transcript,
-        }
+        context(&self.body)
     }
 
     fn holder(&self) -> Id {
@@ -288,30 +270,12 @@ impl<'a> Attempt<'a> {
     /// Asks for help to seat `holder`, as it was decided on for `decided`.
     fn ask_for_help(&self, action: &str, holder: &Id, decided: &Id) -> Help {
         let line = &self.company.lines[0];
-        let (mut id, salt) = ([0; 16], [5; 32]);
-        evanesce_secret::random(&mut id);
         let inputs: [&[u8]; 2] = [&LOST.to_be_bytes(), decided];
-        let request = Request {
-            token: self.company.body.id,
-            action: action.into(),
-            suite: String::new(),
-            input: formula::input_digest(&salt, action, "", &inputs),
-            caller: line.caller,
-            session: line.session.id,
-            id,
-            not_after: now() + 60,
-            payload: None,
-        };
+        let (body, row) = (&self.company.body, &self.company.row);
         Help {
             leave: Leave {
                 context: self.company.context(),
-                opening: Opening {
-                    context: 0,
-                    requests: vec![request.encode()],
-                    salts: vec![Some(salt)],
-                    evidence: Evidence::default(),
-                    rows: vec![self.company.row.clone()],
-                },
+                opening: opening(line, body, row, (action, ""), &inputs),
             },
             lost: LOST,
             holder: *holder,

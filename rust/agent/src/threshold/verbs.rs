@@ -1,6 +1,7 @@
 //! What each verb of the second kind leads to: judged as all else, logged, done, answered.
 
 mod repair;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use super::ceremony::{self, Base, Part};
 use super::errand::{Came, Errand};
 use super::pending::Waiting;
-use super::{Obstacle, with_suite};
+use super::{Memory, Obstacle, with_suite};
 use crate::api::{Answer, Api, Trouble, malformed, trouble};
 use crate::events::Event;
 use crate::gate::{FROZEN, Inputs, REVOKED, Refusal, Verb};
@@ -74,7 +75,7 @@ impl Api {
                 let told = read(Agree::decode(&plain))?;
                 let id = told.ceremony;
                 asked
-                    .turn(id, move |part, hands| {
+                    .ceremony(id, move |part, hands| {
                         Ok(part.agree(hands, &told)?.encode())
                     })
                     .await
@@ -83,7 +84,7 @@ impl Api {
                 let told = read(Deal::decode(&plain))?;
                 let id = told.ceremony;
                 asked
-                    .turn(id, move |part, hands| Ok(part.deal(hands, &told)?.encode()))
+                    .ceremony(id, move |part, hands| Ok(part.deal(hands, &told)?.encode()))
                     .await
             }
             Verb::MpcTake => asked.take(read(Take::decode(&plain))?).await,
@@ -183,27 +184,15 @@ impl Asked<'_> {
                 Some(base)
             }
         };
-        let (id, caller) = (told.ceremony, self.who.id);
-        let begun = self.api.threshold.ceremonies().begin(id, &caller, now);
-        begun.map_err(|why| Obstacle::new(Code::Overloaded, why))?;
-        let begun = self
-            .api
-            .aside(move |hands| ceremony::begin(hands, &told, base))
-            .await;
-        match begun.and_then(|begun| begun) {
-            Ok((part, announced)) => {
-                self.api.threshold.ceremonies().put(&id, part);
-                let mut reply = Reply::done(announced.encode());
-                if let Some((checkpoint, proof)) = receipt {
-                    (reply.checkpoint, reply.receipt) = (checkpoint, proof);
-                }
-                Ok(reply)
-            }
-            Err(obstacle) => {
-                self.api.threshold.ceremonies().end(&id);
-                Err(obstacle)
-            }
-        }
+        let begun = self.begun(told.ceremony, Memory::ceremonies, move |hands| {
+            let (part, announced) = ceremony::begin(hands, &told, base)?;
+            Ok((announced.encode(), part))
+        });
+        let said = begun.await?;
+        Ok(match receipt {
+            Some(receipt) => with_receipt(said, receipt),
+            None => Reply::done(said),
+        })
     }
 
     /// Whether the policy of a header that is to be can be enforced here.
@@ -281,27 +270,16 @@ impl Asked<'_> {
         Ok(work)
     }
 
-    /// A turn of a ceremony that nothing is logged of.
-    async fn turn(
-        &mut self,
+    /// A turn of a ceremony, of which nothing is logged.
+    async fn ceremony(
+        &self,
         id: Id,
-        turn: impl FnOnce(&mut dyn Part, &Hands) -> Result<Vec<u8>, Obstacle> + Send + 'static,
+        turn: impl FnOnce(&mut (dyn Part + 'static), &Hands) -> Result<Vec<u8>, Obstacle>
+        + Send
+        + 'static,
     ) -> Told {
-        let mut part = self.part(&id)?;
-        let done = self.api.aside(move |hands| {
-            let said = turn(&mut *part, hands);
-            said.map(|said| (said, part))
-        });
-        match done.await.and_then(|done| done) {
-            Ok((said, part)) => {
-                self.api.threshold.ceremonies().put(&id, part);
-                Ok(Reply::done(said))
-            }
-            Err(obstacle) => {
-                self.api.threshold.ceremonies().end(&id);
-                Err(obstacle)
-            }
-        }
+        let part = self.part(&id)?;
+        self.turn(id, Memory::ceremonies, part, turn).await
     }
 
     /// The last turn. What was dealt is held where it fails: all may sign that they have their shares yet.

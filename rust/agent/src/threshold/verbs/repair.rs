@@ -12,8 +12,8 @@ use super::{Asked, Told, one_row, with_receipt};
 use crate::regenerate::Hands;
 use crate::shown::Ready;
 use crate::subject::Subject;
-use crate::threshold::Obstacle;
 use crate::threshold::repair::{self, Part};
+use crate::threshold::{Memory, Obstacle};
 use crate::work::Work;
 
 impl Asked<'_> {
@@ -33,9 +33,9 @@ impl Asked<'_> {
         // What has been ordered since then holds for what follows from it.
         self.is_alive(&body.id)?;
         let id = told.repair;
-        let begun = self.begun(&id, move |hands| {
+        let begun = self.begun(id, Memory::repairs, move |hands| {
             let (part, said) = repair::help(hands, body, &told, &row)?;
-            Ok((part, said.encode()))
+            Ok((said.encode(), part))
         });
         Ok(with_receipt(begun.await?, receipt))
     }
@@ -48,16 +48,16 @@ impl Asked<'_> {
         self.is_alive(&body.id)?;
         self.is_current(&body)?;
         let id = told.repair;
-        let begun = self.begun(&id, move |hands| {
+        let begun = self.begun(id, Memory::repairs, move |hands| {
             let (part, said) = repair::wait(hands, body, &told)?;
-            Ok((part, said.encode()))
+            Ok((said.encode(), part))
         });
         Ok(Reply::done(begun.await?))
     }
 
     pub(super) async fn split(&mut self, told: Split) -> Told {
         let id = told.repair;
-        self.repairs(id, move |part, hands| {
+        self.repair(id, move |part, hands| {
             Ok(part.split(hands, &told)?.encode())
         })
         .await
@@ -66,7 +66,7 @@ impl Asked<'_> {
     pub(super) async fn sum(&mut self, told: Sum) -> Told {
         let id = told.repair;
         let summed = self
-            .repairs(id, move |part, hands| Ok(part.sum(hands, &told)?.encode()))
+            .repair(id, move |part, hands| Ok(part.sum(hands, &told)?.encode()))
             .await;
         if summed.is_ok() {
             self.api.threshold.repairs().end(&id);
@@ -100,49 +100,16 @@ impl Asked<'_> {
         Ok(with_receipt(row.await??.encode(), receipt))
     }
 
-    /// Begins a repair here.
-    async fn begun(
-        &self,
-        id: &Id,
-        begin: impl FnOnce(&Hands) -> Result<(Box<dyn Part>, Vec<u8>), Obstacle> + Send + 'static,
-    ) -> Result<Vec<u8>, Obstacle> {
-        let (now, caller) = (self.api.now(), self.who.id);
-        let room = self.api.threshold.repairs().begin(*id, &caller, now);
-        room.map_err(|why| Obstacle::new(Code::Overloaded, why))?;
-        let begun = self.api.aside(begin).await;
-        match begun.and_then(|begun| begun) {
-            Ok((part, said)) => {
-                self.api.threshold.repairs().put(id, part);
-                Ok(said)
-            }
-            Err(obstacle) => {
-                self.api.threshold.repairs().end(id);
-                Err(obstacle)
-            }
-        }
-    }
-
     /// A turn of a helper's, of which nothing is logged: what was decided in the first holds, unless an order came meanwhile.
-    async fn repairs(
-        &mut self,
+    async fn repair(
+        &self,
         id: Id,
-        turn: impl FnOnce(&mut dyn Part, &Hands) -> Result<Vec<u8>, Obstacle> + Send + 'static,
+        turn: impl FnOnce(&mut (dyn Part + 'static), &Hands) -> Result<Vec<u8>, Obstacle>
+        + Send
+        + 'static,
     ) -> Told {
-        let mut part = self.of_repair(&id)?;
-        let done = self.api.aside(move |hands| {
-            let said = turn(&mut *part, hands);
-            said.map(|said| (said, part))
-        });
-        match done.await.and_then(|done| done) {
-            Ok((said, part)) => {
-                self.api.threshold.repairs().put(&id, part);
-                Ok(Reply::done(said))
-            }
-            Err(obstacle) => {
-                self.api.threshold.repairs().end(&id);
-                Err(obstacle)
-            }
-        }
+        let part = self.of_repair(&id)?;
+        self.turn(id, Memory::repairs, part, turn).await
     }
 
     fn of_repair(&self, id: &Id) -> Result<Box<dyn Part>, Obstacle> {
