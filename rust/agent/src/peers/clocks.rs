@@ -333,13 +333,24 @@ async fn decides(quorum: &Quorum, n: usize, off: &str) {
         "mpc-announce",
         "mpc-commit",
         "mpc-sign",
+        "mpc-once",
+        "mpc-help",
     ] {
         let (status, why) = quorum.ask(n, verb).await;
         assert_eq!(status, if wrong { 503 } else { 400 }, "{verb}: {why}");
         assert!(why.contains(off), "{why}");
     }
     // What makes an end of something is not put off as such.
-    for verb in ["retire", "order", "mpc-confirm", "mpc-forget"] {
+    for verb in [
+        "retire",
+        "order",
+        "mpc-confirm",
+        "mpc-forget",
+        "mpc-prepare",
+        "mpc-split",
+        "mpc-sum",
+        "mpc-receive",
+    ] {
         let (status, why) = quorum.ask(n, verb).await;
         assert_eq!(status, 400, "{verb}: {why}");
     }
