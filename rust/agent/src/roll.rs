@@ -12,7 +12,7 @@ mod kept;
 mod pass;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use evanesce_element::pkcs11::{self, Pkcs11Element};
 use evanesce_element::software::RootsFile;
@@ -91,7 +91,6 @@ pub fn roll(
         .map_err(|e| storage(config, &e.to_string()))?
         .retired();
     let shelf = Shelf::open(folder.clone()).map_err(|e| storage(config, &e.to_string()))?;
-    let shelf = Mutex::new(shelf);
     let files = inventory::files(tokens)?;
 
     let roots = Roots::of(config)?;
@@ -165,9 +164,7 @@ pub fn roll(
             rolled.problem_count = seen.problem_count;
             return Ok(rolled);
         }
-        let shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         kept::none_needs(old, &shelf, &retired, &config.folder)?;
-        drop(shelf);
         let left = roots.destroy(old, element)?;
         gone(&*left, old, to)?;
         rolled.epochs = left.epochs();

@@ -9,6 +9,7 @@
 //! | what a request leads to | `verbs` |
 //! | a key made, or its shares renewed | `ceremony` |
 //! | a lost seat's share given to a new holder | `repair` |
+//! | what agents deal to each other in both | `parcels` |
 //! | messages decided on, and signed | `errand`, `pending` |
 //! | the same in one round, where an operator has declared that it is safe | `declaration`, `once`, `prepared` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
@@ -18,6 +19,7 @@ mod ceremony;
 mod declaration;
 mod errand;
 mod once;
+mod parcels;
 mod pending;
 mod prepared;
 mod repair;

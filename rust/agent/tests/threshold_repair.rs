@@ -286,14 +286,13 @@ impl<'a> Attempt<'a> {
 
     async fn help(&self) -> Result<Helping, Box<Reply>> {
         let holder = self.company.holder();
-        let help = self.ask_for_help("repair", &holder, &holder);
-        ask(
-            &self.company.lines[0],
-            "mpc-help",
-            help.encode(),
-            Helping::decode,
-        )
-        .await
+        self.asked(self.ask_for_help("repair", &holder, &holder))
+            .await
+    }
+
+    async fn asked(&self, help: Help) -> Result<Helping, Box<Reply>> {
+        let line = &self.company.lines[0];
+        ask(line, "mpc-help", help.encode(), Helping::decode).await
     }
 
     async fn wait(&self) -> Result<Awaiting, Box<Reply>> {
@@ -504,28 +503,15 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         // the request is of one holder, and the turn of another
         let holder = company.holder();
         let another = attempt.ask_for_help("repair", &[3; 32], &holder);
-        let asked = ask(
-            &company.lines[0],
-            "mpc-help",
-            another.encode(),
-            Helping::decode,
-        )
-        .await;
+        let asked = attempt.asked(another).await;
         refused(asked, "digest");
         let another = attempt.ask_for_help("reshare", &holder, &holder);
-        let asked = ask(
-            &company.lines[0],
-            "mpc-help",
-            another.encode(),
-            Helping::decode,
-        )
-        .await;
+        let asked = attempt.asked(another).await;
         assert_eq!(asked.err().unwrap().code, Code::Unfit);
         // nor does one that helps seat itself, for which it would count twice
         let itself = company.lines[0].agent;
-        let itself = attempt.ask_for_help("repair", &itself, &itself).encode();
-        let asked = ask(&company.lines[0], "mpc-help", itself, Helping::decode);
-        refused(asked.await, "would count twice");
+        let itself = attempt.ask_for_help("repair", &itself, &itself);
+        refused(attempt.asked(itself).await, "would count twice");
         // whoever is in between signs for a box of its own
         let help = attempt.help().await.unwrap();
         let (_, public) = BoxKey::draw().unwrap();
@@ -538,10 +524,10 @@ fn what_was_decided_on_for_one_holder_goes_to_no_other() {
         let all = [attempt.said.clone(), help];
         refused(attempt.split(&all, &in_between).await, "has not signed");
         // one that helps twice counts once
-        let mut few = Attempt::new(&company).ask_for_help("repair", &holder, &holder);
+        let attempt = Attempt::new(&company);
+        let mut few = attempt.ask_for_help("repair", &holder, &holder);
         few.helpers = vec![0, 0];
-        let asked = ask(&company.lines[0], "mpc-help", few.encode(), Helping::decode).await;
-        refused(asked, "must be different");
+        refused(attempt.asked(few).await, "must be different");
         company
     });
 }

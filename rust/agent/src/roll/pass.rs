@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 
 use evanesce_element::Element;
 use evanesce_secret::on_crucible;
@@ -45,7 +45,7 @@ pub struct Pass<'a> {
     pub to: u64,
     pub retired: &'a Retired,
     /// What the agent keeps itself, of the second kind.
-    pub shelf: &'a Mutex<Shelf>,
+    pub shelf: &'a Shelf,
     /// Re-root what is not; otherwise that is a problem, and nothing is written to the inventory. A share that is kept and whose file alone
     /// is under another epoch, as after a copy of it was put back, is sealed anew even so: its row says already that it is.
     pub write: bool,

@@ -7,17 +7,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use evanesce_threshold::Suite;
 use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Plan};
-use evanesce_threshold::{Group, Suite};
 use evanesce_token::mpc::{self, Header, Kind, formula};
 use evanesce_wire::message::SeatRow;
 use evanesce_wire::message::threshold::{
-    self as wire, Agree, Announce, Deal, Dealt, Forget, Forgot, Parcel, Take, Taken,
-    agreed_statement, announced_statement, ceremony_hash,
+    self as wire, Agree, Announce, Deal, Dealt, Forget, Forgot, Take, Taken, agreed_statement,
+    announced_statement, ceremony_hash,
 };
-use evanesce_wire::parcel::{self, BoxKey};
+use evanesce_wire::parcel::BoxKey;
 use evanesce_wire::{Id, verify_statement};
 
+use super::parcels::{opened, sealed};
 use super::{Obstacle, with_suite};
 use crate::regenerate::Hands;
 
@@ -160,7 +161,7 @@ fn begin_in<S: Suite>(
             if base.body.header.suite != S::NAME {
                 return Err(Obstacle::refused("shares are renewed in their own suite"));
             }
-            let group = Group::<S>::new(base.body.seats(), &base.body.vector)?;
+            let group = hands.groups.of::<S>(&base.body)?;
             dkg::refresh(plan, &group)?
         }
     };
@@ -262,14 +263,8 @@ impl<S: Suite> Part for Ceremony<S> {
         let mut parcels = Vec::with_capacity(shares.len());
         for (to, share) in &shares {
             let to = u32::from(*to);
-            let aad = parcel::aad(&self.agreed, self.seat, to);
-            let sealed = parcel::seal(&self.boxes[to as usize], &aad, share)?;
-            let statement = parcel::statement(&self.agreed, self.seat, to, &sealed);
-            parcels.push(Parcel {
-                seat: to,
-                sealed,
-                signature: hands.identity.sign(&statement)?,
-            });
+            let key = &self.boxes[to as usize];
+            parcels.push(sealed(hands, &self.agreed, (self.seat, to), key, share)?);
         }
         self.stage = Stage::Agreed(agreed);
         Ok(Dealt { parcels })
@@ -285,19 +280,7 @@ impl<S: Suite> Part for Ceremony<S> {
             let Some(spki) = self.spkis.get(from as usize) else {
                 return Err(Obstacle::refused(format!("there is no seat {from}")));
             };
-            let statement = parcel::statement(&self.agreed, from, self.seat, &parcel.sealed);
-            if !verify_statement(spki, &statement, &parcel.signature) {
-                // Whoever carries it may have put it in.
-                let why = format!("a share in the name of seat {from} is not signed by that one");
-                return Err(Obstacle::refused(why));
-            }
-            let aad = parcel::aad(&self.agreed, from, self.seat);
-            let Ok(share) = self.key.open(&aad, &parcel.sealed) else {
-                return Err(Obstacle::culprit(
-                    from,
-                    "its share is not sealed to this agent",
-                ));
-            };
+            let share = opened(&self.key, &self.agreed, self.seat, parcel, spki, "share")?;
             shares.push((from as u8, share));
         }
         let made = match &self.base {

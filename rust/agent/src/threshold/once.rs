@@ -11,7 +11,7 @@ use evanesce_wire::message::threshold::{Committed, Once, Place, Prepare, Reply, 
 use evanesce_wire::message::{Code, SeatRow};
 
 use super::errand::{AtOnce, Came};
-use super::prepared::{Owner, Store};
+use super::prepared::{Kept, Owner, Store};
 use super::verbs::{Asked, Told, with_receipt};
 use super::{Obstacle, with_suite};
 use crate::regenerate::Hands;
@@ -30,19 +30,26 @@ impl Asked<'_> {
         self.is_alive(&body.id)?;
         let owner = self.owner(&body, &row);
         let now = self.api.now();
-        let count = count.min(store.room(&owner.caller, now));
-        if count == 0 {
+        let full = || {
             let why = "too many nonces are prepared for this caller";
-            return Err(Obstacle::new(Code::Overloaded, why));
+            Obstacle::new(Code::Overloaded, why)
+        };
+        if store.room(&owner.caller, now) == 0 {
+            return Err(full());
         }
+        let refill = Refill { store, owner, now };
         let drawn = self.api.aside(move |hands| {
-            let refill = Refill { store, owner, now };
             with_suite!(
                 body.header.suite.as_str(),
                 prepare(hands, &body, &row, count, &refill)
             )
         });
-        Ok(Reply::done(Committed::Points(drawn.await??).encode()))
+        let points = drawn.await??;
+        // Others may have taken the room meanwhile.
+        if points.is_empty() {
+            return Err(full());
+        }
+        Ok(Reply::done(Committed::Points(points).encode()))
     }
 
     /// Decides on messages, and signs them.
@@ -125,19 +132,13 @@ impl Refill {
         share: &evanesce_threshold::Share<S>,
         count: usize,
     ) -> Result<Vec<Vec<u8>>, Obstacle> {
-        let mut all = Vec::with_capacity(count);
-        for _ in 0..count {
+        let mut drawn: Vec<(Vec<u8>, Kept)> = Vec::with_capacity(count);
+        for _ in 0..count.min(self.store.room(&self.owner.caller, self.now)) {
             // An operator has said so: there is no store otherwise.
             let (nonces, points) = Prepared::<S>::where_no_snapshot_is_restored(share)?;
-            let kept = self
-                .store
-                .keep(&self.owner, points.clone(), Box::new(nonces), self.now);
-            if !kept {
-                break;
-            }
-            all.push(points);
+            drawn.push((points, Box::new(nonces)));
         }
-        Ok(all)
+        Ok(self.store.keep(&self.owner, drawn, self.now))
     }
 }
 

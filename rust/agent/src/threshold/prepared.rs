@@ -55,19 +55,20 @@ impl Store {
         self.inner().room(caller, now)
     }
 
-    /// Keeps nonces, by the commitments to them; whether there was room.
-    pub fn keep(&self, owner: &Owner, points: Vec<u8>, nonces: Kept, now: u64) -> bool {
+    /// Keeps nonces, each by the commitments to them, as far as there is room; the commitments to those that are kept.
+    pub fn keep(&self, owner: &Owner, drawn: Vec<(Vec<u8>, Kept)>, now: u64) -> Vec<Vec<u8>> {
         let mut inner = self.inner();
-        if inner.room(&owner.caller, now) == 0 {
-            return false;
-        }
-        let entry = Entry {
-            owner: owner.clone(),
-            until: now + LIFE,
-            nonces,
-        };
-        inner.kept.insert(points, entry);
-        true
+        let room = inner.room(&owner.caller, now);
+        let kept = drawn.into_iter().take(room).map(|(points, nonces)| {
+            let entry = Entry {
+                owner: owner.clone(),
+                until: now + LIFE,
+                nonces,
+            };
+            inner.kept.insert(points.clone(), entry);
+            points
+        });
+        kept.collect()
     }
 
     /// Takes out the nonces behind all of these commitments; none if any is not there, or is another's. What was there is gone then, but
@@ -128,7 +129,8 @@ mod tests {
     }
 
     fn kept(store: &Store, owner: &Owner, n: usize) -> bool {
-        store.keep(owner, points(n), Box::new(n), NOW)
+        let kept: Kept = Box::new(n);
+        !store.keep(owner, vec![(points(n), kept)], NOW).is_empty()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use evanesce_secret::Secret;
 use evanesce_threshold::dkg::Parcels;
 use evanesce_threshold::repair::{Points, Repair, prove, proves};
-use evanesce_threshold::{Group, Share, Suite};
+use evanesce_threshold::{Share, Suite};
 use evanesce_token::formula::agent_id;
 use evanesce_token::mpc::{self, Kind};
 use evanesce_wire::message::SeatRow;
@@ -17,10 +17,11 @@ use evanesce_wire::message::threshold::{
     Await, Awaiting, Dealt, Help, Helping, Parcel, Receive, Received, Split, Sum,
     awaiting_statement, helping_statement, repair_hash, repairing,
 };
-use evanesce_wire::parcel::{self, BoxKey};
+use evanesce_wire::parcel::BoxKey;
 use evanesce_wire::{Id, verify_statement};
 
 use super::ceremony::{Ceremonies, out_of_turn};
+use super::parcels::{self, sealed};
 use super::share::no_room;
 use super::{Obstacle, with_suite};
 use crate::regenerate::Hands;
@@ -81,13 +82,14 @@ struct Occasion<S: Suite> {
 
 impl<S: Suite> Occasion<S> {
     fn new(
+        hands: &Hands,
         body: Arc<mpc::Body>,
         repair: &[u8; 32],
         lost: u32,
         holder: &Id,
         helpers: &[u32],
     ) -> Result<Self, Obstacle> {
-        let group = Group::<S>::new(body.seats(), &body.vector)?;
+        let group = hands.groups.of::<S>(&body)?;
         // every seat was read as one that a token can have
         let seats: Vec<u8> = helpers.iter().map(|seat| *seat as u8).collect();
         Ok(Self {
@@ -134,17 +136,7 @@ impl<S: Suite> Occasion<S> {
             let Some((seat, said)) = both.find(|(seat, _)| u32::from(**seat) == from) else {
                 return Err(Obstacle::refused(format!("seat {from} does not help")));
             };
-            let statement = parcel::statement(for_all, from, to.into(), &parcel.sealed);
-            if !verify_statement(&said.spki, &statement, &parcel.signature) {
-                // Whoever carries it may have put it in.
-                let why = format!("a part in the name of seat {from} is not signed by that one");
-                return Err(Obstacle::refused(why));
-            }
-            let aad = parcel::aad(for_all, from, to.into());
-            let Ok(secret) = key.open(&aad, &parcel.sealed) else {
-                let why = "its part is not sealed to this agent";
-                return Err(Obstacle::culprit(from, why));
-            };
+            let secret = parcels::opened(key, for_all, to.into(), parcel, &said.spki, "part")?;
             opened.push((*seat, secret));
         }
         Ok(opened)
@@ -170,7 +162,6 @@ enum Stage {
         own: Secret<32>,
         for_all: [u8; 32],
         helpers: Vec<Helping>,
-        points: Vec<Points>,
         holder: [u8; 32],
     },
 }
@@ -181,7 +172,14 @@ fn help_in<S: Suite>(
     told: &Help,
     row: &SeatRow,
 ) -> Result<(Box<dyn Part>, Helping), Obstacle> {
-    let occasion = Occasion::<S>::new(body, &told.repair, told.lost, &told.holder, &told.helpers)?;
+    let occasion = Occasion::<S>::new(
+        hands,
+        body,
+        &told.repair,
+        told.lost,
+        &told.holder,
+        &told.helpers,
+    )?;
     let share = hands.have::<S>(&occasion.body, row)?;
     let (summands, points) = occasion.repair.split(&share)?;
     let (key, public) = BoxKey::draw()?;
@@ -213,7 +211,7 @@ impl<S: Suite> Part for Helper<S> {
         let Stage::Split(summands) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return out_of_turn();
         };
-        let points = self.occasion.published(&told.helpers)?;
+        self.occasion.published(&told.helpers)?;
         let seats = self.occasion.repair.helpers();
         let own = seats.iter().position(|seat| *seat == self.seat);
         if own.and_then(|own| told.helpers.get(own)) != Some(&self.said) {
@@ -235,13 +233,13 @@ impl<S: Suite> Part for Helper<S> {
                 kept = Some(summand);
                 continue;
             }
-            parcels.push(sealed(hands, &for_all, self.seat, to, &said.key, &summand)?);
+            let seats = (self.seat.into(), to.into());
+            parcels.push(sealed(hands, &for_all, seats, &said.key, &summand)?);
         }
         self.stage = Stage::Sent {
             own: kept.ok_or_else(|| Obstacle::refused("this agent does not help"))?,
             for_all,
             helpers: told.helpers.clone(),
-            points,
             holder: holder.key,
         };
         Ok(Dealt { parcels })
@@ -252,7 +250,6 @@ impl<S: Suite> Part for Helper<S> {
             own,
             for_all,
             helpers,
-            points,
             holder,
         } = std::mem::replace(&mut self.stage, Stage::Over)
         else {
@@ -262,38 +259,21 @@ impl<S: Suite> Part for Helper<S> {
         let mut summands =
             occasion.opened(&self.key, &for_all, &helpers, self.seat, &told.parcels)?;
         summands.push((self.seat, own));
+        let points: Vec<_> = helpers.iter().map(|said| said.points.clone()).collect();
         let sum = occasion.repair.gather(self.seat, &points, summands)?;
         let lost = occasion.repair.lost();
-        let parcel = sealed(hands, &for_all, self.seat, lost, &holder, &sum)?;
+        let seats = (self.seat.into(), lost.into());
+        let parcel = sealed(hands, &for_all, seats, &holder, &sum)?;
         Ok(Dealt {
             parcels: vec![parcel],
         })
     }
 }
 
-fn sealed(
-    hands: &Hands,
-    for_all: &[u8; 32],
-    from: u8,
-    to: u8,
-    key: &[u8; 32],
-    secret: &Secret<32>,
-) -> Result<Parcel, Obstacle> {
-    let (from, to) = (u32::from(from), u32::from(to));
-    let sealed = parcel::seal(key, &parcel::aad(for_all, from, to), secret)?;
-    let statement = parcel::statement(for_all, from, to, &sealed);
-    Ok(Parcel {
-        seat: to,
-        sealed,
-        signature: hands.identity.sign(&statement)?,
-    })
-}
-
 struct Holder<S: Suite> {
     occasion: Occasion<S>,
     key: BoxKey,
     said: Awaiting,
-    awaits: bool,
     share: Option<Share<S>>,
 }
 
@@ -307,7 +287,14 @@ fn wait_in<S: Suite>(
         let room = hands.shelf.has_room(&body.id, told.lost as u8);
         room.map_err(|e| no_room(&e))?;
     }
-    let occasion = Occasion::<S>::new(body, &told.repair, told.lost, &hands.me, &told.helpers)?;
+    let occasion = Occasion::<S>::new(
+        hands,
+        body,
+        &told.repair,
+        told.lost,
+        &hands.me,
+        &told.helpers,
+    )?;
     let (key, public) = BoxKey::draw()?;
     let statement = awaiting_statement(&occasion.hash, &public);
     let said = Awaiting {
@@ -319,7 +306,6 @@ fn wait_in<S: Suite>(
         occasion,
         key,
         said: said.clone(),
-        awaits: true,
         share: None,
     };
     Ok((Box::new(part), said))
@@ -331,7 +317,7 @@ impl<S: Suite> Part for Holder<S> {
     }
 
     fn receive(&mut self, told: &Receive) -> Result<u32, Obstacle> {
-        if !std::mem::take(&mut self.awaits) {
+        if self.share.is_some() {
             return out_of_turn();
         }
         let occasion = &self.occasion;

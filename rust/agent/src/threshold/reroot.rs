@@ -4,8 +4,6 @@
 //! is kept is sealed under the new root before the row says so: whatever stops it in between, the row routes to this agent and the share
 //! is opened under the epoch that its own file names.
 
-use std::sync::Mutex;
-
 use evanesce_element::{Element, ElementError};
 use evanesce_secret::on_crucible;
 use evanesce_threshold::{Error, Kept, Regen, Suite};
@@ -30,7 +28,7 @@ impl From<Error> for Rerooted {
 /// Where it is there already, it is only proven. Not on the crucible: what is secret goes there by itself.
 pub fn reroot_share(
     element: &dyn Element,
-    shelf: &Mutex<Shelf>,
+    shelf: &Shelf,
     body: &mpc::Body,
     seat: u32,
     epochs: (u64, u64),
@@ -72,16 +70,13 @@ fn mask_anew<S: Suite>(
 
 fn seal_anew<S: Suite>(
     element: &dyn Element,
-    shelf: &Mutex<Shelf>,
+    shelf: &Shelf,
     body: &mpc::Body,
     seat: u8,
     to: u64,
 ) -> Result<(), Rerooted> {
     let kept = Kept::<S>::new(body)?;
-    // Two files may be copies of one token, and be worked on at once.
-    let shelf = shelf
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    // Two files may be copies of one token, and be worked on at once: both put the same share there.
     let volume = shelf.get(&body.id).map_err(|_| Rerooted::NotKept)?;
     let volume = volume.filter(|volume| volume.seat == seat);
     let Volume { epoch, share, .. } = volume.ok_or(Rerooted::NotKept)?;

@@ -333,14 +333,7 @@ impl Asked<'_> {
             made.map(|made| (made, part))
         });
         let ((body, seat), mut part) = finished.await??;
-        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
-        let (now, subject) = (self.api.now(), Subject::Second(body));
-        let (basis, seats) = (Basis::default(), vec![seat]);
-        let (who, done) = (self.who.clone(), Ok(Code::Done));
-        self.api
-            .agent()
-            .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
-        let receipt = self.logged(work).await?.decided()?;
+        let receipt = self.noted(body, seat).await?;
         // What has been ordered since then holds for what follows from it.
         base.map_or(Ok(()), |base| self.is_alive(&base))?;
         let row = self.api.aside(move |hands| {
@@ -350,6 +343,18 @@ impl Asked<'_> {
         let (row, part) = row.await??;
         self.api.threshold.ceremonies().put(&id, part);
         Ok(with_receipt(row.encode(), receipt))
+    }
+
+    /// Logs that this agent has a share of a token: before there is a row of it.
+    async fn noted(&mut self, body: Arc<mpc::Body>, seat: u32) -> Result<Receipt, Obstacle> {
+        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
+        let (now, subject) = (self.api.now(), Subject::Second(body));
+        let (basis, seats) = (Basis::default(), vec![seat]);
+        let (who, done) = (self.who.clone(), Ok(Code::Done));
+        self.api
+            .agent()
+            .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
+        self.logged(work).await?.decided()
     }
 
     /// Whether this agent's share can be had from a row. Nothing is released.

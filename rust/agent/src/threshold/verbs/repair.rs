@@ -5,16 +5,14 @@ use std::sync::Arc;
 use evanesce_policy::Compiled;
 use evanesce_token::mpc;
 use evanesce_wire::Id;
+use evanesce_wire::message::Code;
 use evanesce_wire::message::threshold::{Await, Help, Receive, Reply, Split, Sum};
-use evanesce_wire::message::{Basis, Code};
 
 use super::{Asked, Told, one_row, with_receipt};
 use crate::regenerate::Hands;
 use crate::shown::Ready;
-use crate::subject::Subject;
 use crate::threshold::repair::{self, Part};
 use crate::threshold::{Memory, Obstacle};
-use crate::work::Work;
 
 impl Asked<'_> {
     /// Whether this agent helps: as the token's policy has it, judged and logged before anything is said.
@@ -86,14 +84,7 @@ impl Asked<'_> {
         let (seat, mut part) = received.await??;
         let body = part.token().clone();
         let token = body.id;
-        let mut work = Work::new(self.verb, self.who.clone(), self.session.clone(), 1);
-        let (now, subject) = (self.api.now(), Subject::Second(body));
-        let (basis, seats) = (Basis::default(), vec![seat]);
-        let (who, done) = (self.who.clone(), Ok(Code::Done));
-        self.api
-            .agent()
-            .note(&mut work, &who, basis, &subject, done, seats, Vec::new, now);
-        let receipt = self.logged(work).await?.decided()?;
+        let receipt = self.noted(body, seat).await?;
         // What has been ordered since then holds for what follows from it.
         self.is_alive(&token)?;
         let row = self.api.aside(move |hands| part.row(hands));
