@@ -110,25 +110,30 @@ fn checked(
 /// What a header says, and the `deal` that is of it.
 #[pyfunction]
 fn read_header<'py>(py: Python<'py>, header: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+    let (model, deal, read) = match mpc::Header::decode(header) {
+        Ok(read) => {
+            let deal = mpc::formula::deal(read.kind, header);
+            let fields = Header {
+                key: read.key,
+                nonce: read.nonce,
+                name: read.name,
+                suites: vec![read.suite],
+                quorum: read.quorum,
+                policy: read.policy,
+                created: read.created,
+                expires: read.expires,
+                replaces: read.replaces,
+            };
+            (read.kind.as_str(), deal, fields)
+        }
+        Err(_) => {
+            let read = Header::decode(header, catalogue()).map_err(|e| plain("malformed", e))?;
+            ("regen", formula::deal(header), read)
+        }
+    };
     let dict = PyDict::new(py);
-    if let Ok(read) = mpc::Header::decode(header) {
-        let deal = mpc::formula::deal(read.kind, header);
-        dict.set_item("deal", PyBytes::new(py, &deal))?;
-        dict.set_item("model", read.kind.as_str())?;
-        dict.set_item("key", hex(&read.key))?;
-        dict.set_item("name", &read.name)?;
-        dict.set_item("suites", [&read.suite])?;
-        dict.set_item("quorum", read.quorum.to_string())?;
-        dict.set_item("seats", read.quorum.seats())?;
-        dict.set_item("policy", &read.policy)?;
-        dict.set_item("created", read.created)?;
-        dict.set_item("expires", read.expires)?;
-        dict.set_item("replaces", read.replaces.map(|id| hex(&id)))?;
-        return Ok(dict);
-    }
-    let read = Header::decode(header, catalogue()).map_err(|e| plain("malformed", e))?;
-    dict.set_item("deal", PyBytes::new(py, &formula::deal(header)))?;
-    dict.set_item("model", "regen")?;
+    dict.set_item("deal", PyBytes::new(py, &deal))?;
+    dict.set_item("model", model)?;
     dict.set_item("key", hex(&read.key))?;
     dict.set_item("name", &read.name)?;
     dict.set_item("suites", &read.suites)?;
