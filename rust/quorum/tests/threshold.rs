@@ -110,6 +110,22 @@ fn those_who_are_far_away_are_waited_for() {
     assert!(verifies(&token, b"m", &signed.outputs[0]));
 }
 
+#[test]
+fn those_who_sign_slowly_are_given_more_time_with_each_try() {
+    let five = agents(3, &[]);
+    let token = create(&five, Kind::Regenerated, SUITES[0], "2 of (s0, s1, s2)", "");
+    let counts = Arc::new(Counts::default());
+    let holders = five.holders.clone();
+    let reconstructor = five.caller.reconstructor_over(counts.dial(), holders);
+    // Longer than whoever commits at once is waited for at first.
+    counts.late.store(1000, SeqCst);
+    let signed = sign_at(&reconstructor, &token, vec![message(b"m")], Some(MINUTE));
+    let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+    assert!(verifies(&token, b"m", &signed.outputs[0]));
+    let asked = counts.posts()["/v1/mpc-sign"];
+    assert!((2..=8).contains(&asked), "{asked}");
+}
+
 fn verbs(outcome: &Outcome) -> Vec<String> {
     let entries = outcome.receipts.iter().map(|one| one.verify().unwrap());
     entries.map(|entry| entry.verb).collect()

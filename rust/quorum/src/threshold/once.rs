@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::prepared::{BATCH, Candidate};
-use super::sign::{Shares, Work, compose, gathered, outputs, patience, signings, something_else};
+use super::sign::{
+    Shares, Work, compose, gathered, liars, outputs, patience, signings, something_else,
+};
 use super::{ask, ask_over, row_of, whole};
 use crate::fault::Trouble;
 use crate::io::link::{Down, Live};
@@ -87,20 +89,10 @@ async fn sign<S: Suite>(
     places: &[Vec<Place>],
     receipts: &mut Vec<Receipt>,
 ) -> Result<Vec<Output>, Vec<(u32, Down)>> {
-    let signings = signings(group, &work.asked, places).map_err(liars)?;
+    let of_liars = |error| liars(error).unwrap_or_default();
+    let signings = signings(group, &work.asked, places).map_err(of_liars)?;
     let shares = shares(side, work, chosen, places, receipts).await?;
-    outputs(&signings, &shares).map_err(liars)
-}
-
-fn liars(error: evanesce_threshold::Error) -> Vec<(u32, Down)> {
-    let evanesce_threshold::Error::Culprits(culprits) = error else {
-        return Vec::new();
-    };
-    let down = |one: evanesce_threshold::Culprit| {
-        let what = one.wrong.to_string();
-        (one.seat.into(), Down::new(Trouble::Lied, what))
-    };
-    culprits.into_iter().map(down).collect()
+    outputs(&signings, &shares).map_err(of_liars)
 }
 
 /// Whether two rounds would come to the same there. Not where it broke off or is short of something, and not where it would not read

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evanesce_suite::Output;
 use evanesce_threshold::sign::Signing;
-use evanesce_threshold::{Ed25519, Error as FrostError, Group, Suite, Taproot};
+use evanesce_threshold::{Culprit, Ed25519, Error as FrostError, Group, Suite, Taproot};
 use evanesce_token::formula;
 use evanesce_token::mpc::Token;
 use evanesce_wire::limits::SIGNATURES;
@@ -148,7 +148,7 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
     let mut out: BTreeMap<u32, (Trouble, Fault)> = BTreeMap::new();
     for (seat, row) in (0..).zip(&token.rows) {
         if side.directory.by_id(&row.holder).is_none() {
-            let down = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
+            let down = Down::unknown_holder();
             out.insert(seat, (down.trouble, fault(side, token, seat, &down)));
         }
     }
@@ -184,7 +184,7 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
             }
             Err(error) => return Err(error),
         };
-        let usual = began.elapsed().saturating_mul(1 << doublings);
+        let usual = began.elapsed().max(LATE).saturating_mul(1 << doublings);
         let mut bad = |seat: u32, down: &Down| {
             out.insert(seat, (down.trouble, fault(side, token, seat, down)));
         };
@@ -201,7 +201,8 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
         let signings = match signings {
             Ok(signings) => signings,
             Err(error) => {
-                blame(error, &mut bad)?;
+                let liars = liars(error).map_err(|e| Error::internal(&e.to_string()))?;
+                liars.iter().for_each(|(seat, down)| bad(*seat, down));
                 continue;
             }
         };
@@ -221,7 +222,8 @@ async fn rounds<S: Suite>(side: &Arc<Side>, work: &Arc<Work>) -> Result<Outcome,
         let outputs = match outputs(&signings, &shares) {
             Ok(outputs) => outputs,
             Err(error) => {
-                blame(error, &mut bad)?;
+                let liars = liars(error).map_err(|e| Error::internal(&e.to_string()))?;
+                liars.iter().for_each(|(seat, down)| bad(*seat, down));
                 continue;
             }
         };
@@ -273,16 +275,16 @@ fn nearest(
     all
 }
 
-/// Marks those who sent what is wrong; an error where it is nobody's fault.
-fn blame(error: FrostError, bad: &mut impl FnMut(u32, &Down)) -> Result<(), Error> {
+/// Those who sent what is wrong; the error itself, where it is nobody's fault.
+pub(super) fn liars(error: FrostError) -> Result<Vec<(u32, Down)>, FrostError> {
     let FrostError::Culprits(culprits) = error else {
-        return Err(Error::internal(&error.to_string()));
+        return Err(error);
     };
-    for one in culprits {
+    let down = |one: Culprit| {
         let down = Down::new(Trouble::Lied, one.wrong.to_string());
-        bad(one.seat.into(), &down);
-    }
-    Ok(())
+        (one.seat.into(), down)
+    };
+    Ok(culprits.into_iter().map(down).collect())
 }
 
 pub(super) fn signings<S: Suite>(
@@ -501,7 +503,7 @@ pub(super) async fn gathered(
         let known = shares.iter().any(|(other, _)| *other == seat)
             || failed.iter().any(|(other, _)| *other == seat);
         if !known {
-            failed.push((seat, Down::new(Trouble::Slow, "it did not answer in time")));
+            failed.push((seat, Down::slow()));
         }
     }
     match failed.is_empty() {

@@ -1,18 +1,22 @@
 //! The real ways to agents, with what is asked over them counted, and broken off where a test says so.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use evanesce_quorum::DialSource;
 use evanesce_wire::client::{CallError, Dial, Pending, TlsDial, Way};
 use evanesce_wire::{Id, WireError};
+use tokio::time::sleep;
 
 /// What was posted, by path, and how many more posts to [`BROKEN`] are to come to nothing.
 #[derive(Default)]
 pub struct Counts {
     posts: Mutex<BTreeMap<String, usize>>,
     pub broken: AtomicUsize,
+    /// So many ms pass before a second round is asked for.
+    pub late: AtomicU64,
     silence: Mutex<Silence>,
 }
 
@@ -29,6 +33,7 @@ enum Silence {
 /// What can be broken off.
 const BROKEN: &str = "/v1/mpc-once";
 const PREPARE: &str = "/v1/mpc-prepare";
+const SECOND: &str = "/v1/mpc-sign";
 
 impl Counts {
     /// Ways that are counted here.
@@ -115,7 +120,14 @@ impl Way for CountedWay {
             let broke = WireError::Unreachable("it broke off".into());
             return Box::pin(async { Err(CallError::Wire(broke)) });
         }
-        self.way.post(path, body)
+        let late = self.counts.late.load(SeqCst);
+        if path != SECOND || late == 0 {
+            return self.way.post(path, body);
+        }
+        Box::pin(async move {
+            sleep(Duration::from_millis(late)).await;
+            self.way.post(path, body).await
+        })
     }
 
     fn get<'a>(&'a self, path: &'a str) -> Pending<'a, Result<Vec<u8>, CallError>> {
