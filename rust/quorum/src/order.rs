@@ -124,7 +124,7 @@ fn reckon(
 ) -> Result<Ordered, Error> {
     let quorum = &versions[0].quorum;
     let names = quorum.seats();
-    let unknown = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
+    let unknown = Down::unknown_holder();
     let mut obeyed = vec![true; names.len()];
     let (mut seats, mut troubles, mut holders) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (number, name) in names.iter().enumerate() {
@@ -184,8 +184,7 @@ async fn one(
 ) -> Result<Option<Receipt>, Down> {
     let link = &side.links[place];
     let given = tokio::time::timeout_at(until, link.order(body)).await;
-    let (mut answer, live) =
-        given.map_err(|_| Down::new(Trouble::Slow, "it did not answer in time"))??;
+    let (mut answer, live) = given.map_err(|_| Down::slow())??;
     let receipt = answer.receipt.take();
     match answer.code {
         Answer::Done => {}

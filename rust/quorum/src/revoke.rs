@@ -7,7 +7,7 @@ use evanesce_wire::grant::Revoked;
 use tokio::spawn;
 use tokio::time::{Instant, timeout_at};
 
-use crate::fault::{Fault, Trouble};
+use crate::fault::Fault;
 use crate::holder::Holder;
 use crate::io::link::{Down, down};
 use crate::io::side::Side;
@@ -31,7 +31,7 @@ pub(crate) async fn revoke(
         spawn(async move {
             let told = match timeout_at(until, link.tell("revoke-grant", body)).await {
                 Ok(answer) => answer?,
-                Err(_) => return Err(Down::new(Trouble::Slow, "it did not answer in time")),
+                Err(_) => return Err(Down::slow()),
             };
             match Revoked::decode(&told) {
                 Ok(_) => Ok(()),

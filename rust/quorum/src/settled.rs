@@ -25,4 +25,14 @@ impl Settled {
             salt
         })
     }
+
+    /// The salt, and this with it settled: for one that is asked of many, who must all be asked the same.
+    pub(crate) fn salted(self, world: &dyn World) -> ([u8; 32], Self) {
+        let salt = self.salt(world);
+        let settled = Self {
+            salt: Some(salt),
+            ..self
+        };
+        (salt, settled)
+    }
 }

@@ -49,7 +49,7 @@ async fn one(side: &Side, place: usize, until: Instant) -> Result<Answer, Down> 
     let link = &side.links[place];
     let answer = match timeout_at(until, link.status()).await {
         Ok(answer) => answer,
-        Err(_) => Err(Down::new(Trouble::Slow, "it did not answer in time")),
+        Err(_) => Err(Down::slow()),
     };
     let (status, took) = answer?;
     if status.agent != link.holder.id {

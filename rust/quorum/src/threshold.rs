@@ -104,9 +104,27 @@ async fn ask<T>(
     compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
     decode: impl Fn(&[u8]) -> Result<T, WireError>,
 ) -> Result<Answered<T>, Down> {
+    let asked = ask_naming(side, place, verb, until, compose, decode).await;
+    asked.map_err(|(down, _)| down)
+}
+
+/// The same; with what went wrong, what it says of other seats.
+async fn ask_naming<T>(
+    side: &Side,
+    place: usize,
+    verb: &str,
+    until: Instant,
+    compose: impl FnMut(&Live) -> Result<Vec<u8>, Down>,
+    decode: impl Fn(&[u8]) -> Result<T, WireError>,
+) -> Result<Answered<T>, (Down, Vec<(u32, String)>)> {
     let link = &side.links[place];
-    let (reply, live) = link.exchange(verb, until, compose, Reply::decode).await?;
-    judged(reply, &live.peer, decode).map(|(value, receipt)| Answered {
+    let asked = link.exchange(verb, until, compose, Reply::decode).await;
+    let (reply, live) = asked.map_err(|down| (down, Vec::new()))?;
+    let of = reply.culprits.iter();
+    let says_of = of.map(|one| (one.seat, remark(&one.reason))).collect();
+    let judged = judged(reply, &live.peer, decode);
+    let (value, receipt) = judged.map_err(|down| (down, says_of))?;
+    Ok(Answered {
         value,
         receipt,
         live,
@@ -125,7 +143,7 @@ async fn ask_over<T>(
 ) -> Result<(T, Option<Receipt>), Down> {
     use evanesce_wire::client::CallError;
     let asked = timeout_at(until, side.links[place].post(live, verb, body)).await;
-    let slow = || Down::new(Trouble::Slow, "it did not answer in time");
+    let slow = || Down::slow();
     let answer = asked.map_err(|_| slow())?;
     let answer = answer.map_err(|e| crate::io::link::down(&e))?;
     let reply = Reply::decode(&answer).map_err(|e| crate::io::link::down(&CallError::Wire(e)))?;

@@ -51,6 +51,16 @@ impl Down {
         }
     }
 
+    /// It has said nothing.
+    pub fn slow() -> Self {
+        Self::new(Trouble::Slow, "it did not answer in time")
+    }
+
+    /// Nobody can say where it is.
+    pub fn unknown_holder() -> Self {
+        Self::new(Trouble::UnknownHolder, "its id is not in your quorum file")
+    }
+
     /// The task that was to ask it is gone without a word: nothing is known of the holder, and so nothing good.
     pub fn broke_off() -> Self {
         Self::new(Trouble::Unreachable, "the task that asked it broke off")
@@ -400,7 +410,7 @@ async fn within<T>(
     until: Instant,
     whole: impl Future<Output = Result<T, Down>>,
 ) -> Result<T, Down> {
-    let slow = |_| Err(Down::new(Trouble::Slow, "it did not answer in time"));
+    let slow = |_| Err(Down::slow());
     timeout_at(until, whole).await.unwrap_or_else(slow)
 }
 

@@ -163,8 +163,7 @@ impl Remote {
             return Ok(known);
         }
         let answer = timeout_at(until, self.link.get("/v1/sessions")).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(Down::new(Trouble::Slow, "it did not answer in time")));
+        let answer = answer.unwrap_or_else(|_| Err(Down::slow()));
         let answer = answer.map_err(|down| self.down(&down))?;
         let sessions = Sessions::decode(&answer)
             .map_err(|e| self.down(&Down::new(Trouble::Lied, remark(&e.to_string()))))?;
@@ -180,8 +179,7 @@ impl Remote {
     /// What it says of itself.
     pub async fn serving(&self, until: Instant) -> Result<Serving, Error> {
         let answer = timeout_at(until, self.link.get("/v1/status")).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(Down::new(Trouble::Slow, "it did not answer in time")));
+        let answer = answer.unwrap_or_else(|_| Err(Down::slow()));
         let answer = answer.map_err(|down| self.down(&down))?;
         Serving::decode(&answer)
             .map_err(|e| self.down(&Down::new(Trouble::Lied, remark(&e.to_string()))))

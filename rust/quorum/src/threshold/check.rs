@@ -55,8 +55,7 @@ pub(super) async fn one(
 ) -> Result<u64, Down> {
     let row = &token.rows[seat as usize];
     let Some(place) = side.directory.by_id(&row.holder) else {
-        let why = "its id is not in your quorum file";
-        return Err(Down::new(Trouble::UnknownHolder, why));
+        return Err(Down::unknown_holder());
     };
     let confirm = Confirm {
         context: whole(&token.body),

@@ -237,9 +237,7 @@ pub(super) async fn forget(
             let (side, body) = (side.clone(), forget.encode());
             let place = side.directory.by_id(&token.rows[seat as usize].holder);
             spawn(async move {
-                let unknown =
-                    || Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
-                let place = place.ok_or_else(unknown)?;
+                let place = place.ok_or_else(Down::unknown_holder)?;
                 let compose = |_: &Live| Ok(body.clone());
                 ask(&side, place, "mpc-forget", until, compose, Forgot::decode).await
             })

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::create::{Made, forget, make};
 use crate::error::{Code, Error};
-use crate::fault::{Fault, Trouble};
+use crate::fault::Fault;
 use crate::io::link::Down;
 use crate::io::side::Side;
 use crate::mint::PolicyCheck;
@@ -71,8 +71,16 @@ pub(crate) async fn renew(
         policy_check,
     } = spec;
     let before = &old.body.header;
-    let header = match header {
-        Some(header) => approved(&old, header)?,
+    let approved = header;
+    let header = match &approved {
+        Some(header) => Header {
+            kind: header.kind,
+            nonce: header.nonce,
+            policy: header.policy.clone(),
+            created: header.created,
+            expires: header.expires,
+            ..before.clone()
+        },
         None => {
             let mut nonce = [0; 32];
             side.world.random(&mut nonce);
@@ -82,11 +90,20 @@ pub(crate) async fn renew(
                 policy: policy.unwrap_or_else(|| before.policy.clone()),
                 created: side.world.unix_seconds(),
                 expires: expires.unwrap_or(before.expires),
-                replaces: Some(*old.id()),
                 ..before.clone()
             }
         }
     };
+    let header = Header {
+        replaces: Some(*old.id()),
+        ..header
+    };
+    if approved.is_some_and(|approved| approved != header) {
+        let message =
+            "the header is not one of this key, for the same seats, that replaces this token";
+        let hint = "Nothing was asked of any agent.";
+        return Err(Error::new(Code::BadInput, message, hint));
+    }
     let warnings = policy_check(&header.policy).map_err(|why| {
         let message = format!("the policy cannot be enforced: {why}");
         Error::new(Code::Policy, message, "Nothing was asked of any agent.")
@@ -96,8 +113,7 @@ pub(crate) async fn renew(
         match side.directory.by_id(&row.holder) {
             Some(place) => places.push(place),
             None => {
-                let down = Down::new(Trouble::UnknownHolder, "its id is not in your quorum file");
-                faults.push(super::fault(side, &old, seat, &down));
+                faults.push(super::fault(side, &old, seat, &Down::unknown_holder()));
             }
         }
     }
@@ -112,11 +128,7 @@ pub(crate) async fn renew(
     header
         .validate()
         .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
-    let salt = settled.salt(&*side.world);
-    let settled = Settled {
-        salt: Some(salt),
-        ..settled
-    };
+    let (salt, settled) = settled.salted(&*side.world);
     let Made {
         token,
         receipts,
@@ -132,22 +144,6 @@ pub(crate) async fn renew(
         salt,
         forget,
     })
-}
-
-/// A header that was approved, if it is one of the same key for the same seats, in this token's place.
-fn approved(old: &Token, header: Header) -> Result<Header, Error> {
-    let before = &old.body.header;
-    let same = (&header.key, &header.suite, &header.quorum, &header.name)
-        == (&before.key, &before.suite, &before.quorum, &before.name);
-    match same && header.replaces == Some(*old.id()) {
-        true => Ok(header),
-        false => {
-            let message =
-                "the header is not one of this key, for the same seats, that replaces this token";
-            let hint = "Nothing was asked of any agent.";
-            Err(Error::new(Code::BadInput, message, hint))
-        }
-    }
 }
 
 /// The second, once the new token is durable.

@@ -12,7 +12,7 @@ use evanesce_token::Row;
 use evanesce_token::mpc::{Kind, Token, formula};
 use evanesce_wire::message::Receipt;
 use evanesce_wire::message::threshold::{
-    Await, Awaiting, Dealt, Help, Helping, Parcel, Receive, Received, Reply, Split, Sum,
+    Await, Awaiting, Dealt, Help, Helping, Parcel, Receive, Received, Split, Sum,
 };
 use evanesce_wire::{WireError, verify_statement};
 use tokio::spawn;
@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::sign::patience;
-use super::{Answered, check, fault, judged, leave, whole};
+use super::{Answered, ask_naming, check, fault, leave, whole};
 use crate::error::{Code, Error};
-use crate::fault::{Fault, FaultKind, Trouble};
+use crate::fault::{Fault, Trouble};
 use crate::heal::{crowding, seat_and_place};
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
@@ -78,11 +78,7 @@ pub(crate) async fn repair(
     }
     let (lost, place) = seat_and_place(side, &header.quorum, &token.rows, &seat, &holder, false)?;
     reach(side, &[place], WORDS, until).await?;
-    let salt = settled.salt(&*side.world);
-    let settled = Settled {
-        salt: Some(salt),
-        ..settled
-    };
+    let (salt, settled) = settled.salted(&*side.world);
     let mut hands = Candidates::that_have_their_shares(side, &token, lost, until).await;
     loop {
         let helpers = hands.next()?;
@@ -98,20 +94,18 @@ pub(crate) async fn repair(
             Ok((row, receipts)) => {
                 let mut repaired = Token::clone(&token);
                 repaired.rows[lost as usize] = row;
-                let repaired = Arc::new(repaired);
                 let checked = check::one(side, &repaired, lost, until).await;
                 checked.map_err(|down| round.at_holder(&down))?;
-                hands.faults.retain(|fault| {
-                    let helped = fault
-                        .seat_number
-                        .is_some_and(|seat| helpers.contains(&seat));
-                    fault.kind != FaultKind::Slow || !helped
+                hands.out.retain(|(trouble, fault)| {
+                    let seat = fault.seat_number;
+                    let helped = seat.is_some_and(|seat| helpers.contains(&seat));
+                    *trouble != Trouble::Slow || !helped
                 });
                 return Ok(ThresholdRepaired {
                     warnings: crowding(side, &header.quorum, &repaired.rows),
-                    token: Token::clone(&repaired),
+                    token: repaired,
                     receipts,
-                    faults: hands.faults,
+                    faults: hands.out.into_iter().map(|(_, fault)| fault).collect(),
                     salt,
                 });
             }
@@ -128,7 +122,8 @@ struct Candidates<'a> {
     seats: Vec<u32>,
     /// Who has accused whom.
     pairs: Vec<(u32, u32)>,
-    faults: Vec<Fault>,
+    /// What went wrong at those that could not help, or not rightly.
+    out: Vec<(Trouble, Fault)>,
 }
 
 impl<'a> Candidates<'a> {
@@ -148,32 +143,37 @@ impl<'a> Candidates<'a> {
             let (side, token) = (side.clone(), token.clone());
             asked.spawn(async move { (seat, check::one(&side, &token, seat, until).await) });
         }
-        let (mut seats, mut faults, mut limit) = (Vec::new(), Vec::new(), until);
+        let mut hands = Self {
+            side,
+            token,
+            seats: Vec::new(),
+            pairs: Vec::new(),
+            out: Vec::new(),
+        };
+        let mut limit = until;
         while let Ok(Some(done)) = timeout_at(limit, asked.join_next()).await {
             // One whose task broke off is as one that is late.
             let Ok((seat, had)) = done else { continue };
             late.remove(&seat);
             match &had {
-                Ok(_) => seats.push(seat),
-                Err(down) => faults.push(fault(side, token, seat, down)),
+                Ok(_) => hands.seats.push(seat),
+                Err(down) => hands.found(seat, down),
             }
-            if had.is_ok() && seats.len() == token.body.header.quorum.t {
+            if had.is_ok() && hands.seats.len() == token.body.header.quorum.t {
                 limit = patience(began.elapsed(), true, until);
             }
         }
         for seat in late {
-            let down = Down::new(Trouble::Slow, "it did not answer in time");
-            faults.push(fault(side, token, seat, &down));
-            seats.push(seat);
+            hands.found(seat, &Down::slow());
+            hands.seats.push(seat);
         }
-        faults.sort_by_key(|fault| fault.seat_number);
-        Self {
-            side,
-            token,
-            seats,
-            pairs: Vec::new(),
-            faults,
-        }
+        hands.out.sort_by_key(|(_, fault)| fault.seat_number);
+        hands
+    }
+
+    fn found(&mut self, seat: u32, down: &Down) {
+        let fault = fault(self.side, self.token, seat, down);
+        self.out.push((down.trouble, fault));
     }
 
     /// t of them.
@@ -185,13 +185,9 @@ impl<'a> Candidates<'a> {
         if let Some(helpers) = at_peace(&self.seats, &self.pairs, quorum.t) {
             return Ok(helpers);
         }
-        let faults = std::mem::take(&mut self.faults);
-        let kinds = || faults.iter().map(|fault| fault.kind);
-        let refused = !faults.is_empty() && kinds().all(|kind| kind == FaultKind::Refused);
-        let code = match refused {
-            true => Code::Refused,
-            false => Code::QuorumNotMet,
-        };
+        let (troubles, faults): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.out).into_iter().unzip();
+        let code = verdict::code(troubles, !self.seats.is_empty());
         let error = verdict::explain(code, quorum, faults);
         let t = quorum.t;
         Err(Error {
@@ -211,14 +207,13 @@ impl<'a> Candidates<'a> {
             says_of.retain(|(of, _)| *of != seat && helpers.contains(of));
             if says_of.is_empty() {
                 self.seats.retain(|other| *other != seat);
-                self.faults.push(fault(self.side, self.token, seat, &down));
+                self.found(seat, &down);
                 continue;
             }
             for (accused, why) in says_of {
                 let by = self.token.body.header.quorum.seats()[seat as usize].to_owned();
                 let down = Down::new(Trouble::Lied, format!("{by} says of it: {why}"));
-                self.faults
-                    .push(fault(self.side, self.token, accused, &down));
+                self.found(accused, &down);
                 match helpers.contains(&seat) {
                     true => self.pairs.push((seat, accused)),
                     // The new holder's word is taken.
@@ -404,12 +399,12 @@ impl Round<'_> {
             let (side, body, until) = (self.side.clone(), body.clone(), half_way(self.until));
             let holder = self.token.rows[seat as usize].holder;
             tasks.push(spawn(async move {
-                let place = side.directory.by_id(&holder).ok_or_else(|| {
-                    let why = "its id is not in your quorum file";
-                    (Down::new(Trouble::UnknownHolder, why), Vec::new())
-                })?;
-                let compose = |live: &Live| body(seat, live);
-                ask(&side, place, verb, until, compose, decode).await
+                let place = side
+                    .directory
+                    .by_id(&holder)
+                    .ok_or_else(|| (Down::unknown_holder(), Vec::new()))?;
+                let compose = |live: &Live| Ok(body(seat, live));
+                ask_naming(&side, place, verb, until, compose, decode).await
             }));
         }
         let (mut all, mut found) = (Vec::new(), Vec::new());
@@ -437,16 +432,8 @@ impl Round<'_> {
         body: Vec<u8>,
         decode: fn(&[u8]) -> Result<T, WireError>,
     ) -> Result<Answered<T>, Stopped> {
-        let compose = |_: &Live| body.clone();
-        let asked = ask(
-            self.side,
-            self.place,
-            verb,
-            half_way(self.until),
-            compose,
-            decode,
-        )
-        .await;
+        let (until, compose) = (half_way(self.until), |_: &Live| Ok(body.clone()));
+        let asked = ask_naming(self.side, self.place, verb, until, compose, decode).await;
         asked.map_err(|(down, says_of)| {
             let of_helpers = says_of.iter().any(|(of, _)| self.helpers.contains(of));
             match of_helpers {
@@ -492,30 +479,6 @@ fn delivered(helpers: &[u32], sent: &[Vec<Parcel>]) -> Vec<Vec<Parcel>> {
         }
     }
     inbound
-}
-
-/// Asks one agent; what went wrong, and what it says of other seats.
-async fn ask<T>(
-    side: &Side,
-    place: usize,
-    verb: &str,
-    until: Instant,
-    compose: impl Fn(&Live) -> Vec<u8>,
-    decode: fn(&[u8]) -> Result<T, WireError>,
-) -> Result<Answered<T>, (Down, Vec<(u32, String)>)> {
-    let compose = |live: &Live| Ok(compose(live));
-    let link = &side.links[place];
-    let asked = link.exchange(verb, until, compose, Reply::decode).await;
-    let (reply, live) = asked.map_err(|down| (down, Vec::new()))?;
-    let of = reply.culprits.iter();
-    let says_of = of.map(|one| (one.seat, crate::fault::remark(&one.reason)));
-    let says_of = says_of.collect();
-    let (value, receipt) = judged(reply, &live.peer, decode).map_err(|down| (down, says_of))?;
-    Ok(Answered {
-        value,
-        receipt,
-        live,
-    })
 }
 
 #[cfg(test)]
