@@ -12,15 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::real::{Five, agents};
+use common::together::{create, message, renew, sign};
 use common::wait;
 use evanesce_quorum::*;
 use evanesce_secret::{CrucibleAlloc, on_crucible};
 use evanesce_threshold::{Ed25519, Error as FrostError, Kept, Regen, SealedShare, Suite, Taproot};
-use evanesce_token::Gate;
 use evanesce_token::cbor::{Limits, Reader};
 use evanesce_token::hash::hmac_sha256;
 use evanesce_token::mpc::{Kind, Token};
-use evanesce_wire::message::Evidence;
 
 #[global_allocator]
 static ALLOCATOR: CrucibleAlloc = CrucibleAlloc;
@@ -180,7 +179,7 @@ fn readable_and_not_locked() -> Vec<(u64, u64, String)> {
 
 /// An agent's root, from where it keeps it.
 fn root(five: &Five, agent: usize, epoch: u64) -> [u8; 32] {
-    let path = five.folder.path().join(format!("s{agent}/roots"));
+    let path = five.place(agent).join("roots");
     let text = std::fs::read_to_string(path).unwrap();
     let line = text
         .lines()
@@ -237,55 +236,24 @@ fn sealed(bytes: &[u8]) -> SealedShare {
 
 fn everything_is_done<S: Suite>(five: &Five, sought: &mut Sought) {
     for kind in Kind::ALL {
-        let spec = ThresholdSpec {
-            kind,
-            name: "treasury".into(),
-            suite: S::NAME.into(),
-            quorum: Gate::parse("2 of (s0, s1, s2)").unwrap(),
-            seats: Default::default(),
-            policy: "permit(principal, action, resource);".into(),
-            expires: None,
-            replaces: None,
-            policy_check: Box::new(evanesce_policy::check),
-        };
-        let made = wait(|done| five.reconstructor.create_threshold(spec, done));
-        let made: Result<ThresholdMinted, Error> = made;
-        let token = Arc::new(made.unwrap_or_else(|e| panic!("{e}")).token);
-        sign(five, &token);
+        let policy = "permit(principal, action, resource);";
+        let token = create(five, kind, S::NAME, "2 of (s0, s1, s2)", policy);
+        signs(five, &token);
         shares::<S>(five, &token, sought);
-        let spec = RenewalSpec {
-            token: token.clone(),
-            kind: Some(Kind::Regenerated),
-            policy: None,
-            expires: None,
-            header: None,
-            policy_check: Box::new(evanesce_policy::check),
-        };
-        let renewed: Result<Renewed, Error> = wait(|done| five.reconstructor.renew(spec, done));
+        let renewed = renew(five, &token, Some(Kind::Regenerated));
         let renewed = Arc::new(renewed.unwrap_or_else(|e| panic!("{e}")));
         let new = renewed.token.clone();
         let end = wait(|done| five.reconstructor.finish_renewal(renewed, done));
         let end: Result<Renewal, Error> = end;
         let removed = if kind == Kind::Kept { 3 } else { 0 };
         assert_eq!(end.unwrap_or_else(|e| panic!("{e}")).removed, removed);
-        sign(five, &new);
+        signs(five, &new);
         shares::<S>(five, &new, sought);
     }
 }
 
-fn sign(five: &Five, token: &Arc<Token>) {
-    let message = b"m".to_vec();
-    let operation = ThresholdOperation {
-        token: token.clone(),
-        jobs: vec![Job::new(
-            &token.body.header.suite,
-            OwnedInput::Sign { message },
-        )],
-        deadline: None,
-        evidence: Evidence::default(),
-    };
-    let signed = wait(|done| five.reconstructor.sign_together(operation, done));
-    let signed: Result<Outcome, Error> = signed;
+fn signs(five: &Five, token: &Arc<Token>) {
+    let signed = sign(five, token, vec![message(b"m")]);
     assert_eq!(signed.unwrap_or_else(|e| panic!("{e}")).outputs.len(), 1);
 }
 
@@ -306,7 +274,7 @@ fn no_share_is_left_in_memory_that_is_not_locked_or_on_a_disk() {
         (planted.clone(), "plain"),
         (hex::encode(&planted).into_bytes(), "hex"),
     ] {
-        let path = five.folder.path().join("s1").join(name);
+        let path = five.place(1).join(name);
         std::fs::write(&path, [b"x", &form[..]].concat()).unwrap();
         assert_eq!(sought.on_disk(five.folder.path()).len(), 1, "{name}");
         std::fs::remove_file(path).unwrap();

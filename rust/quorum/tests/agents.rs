@@ -12,6 +12,7 @@ use evanesce_quorum::*;
 use evanesce_suite::{Output, catalogue};
 use evanesce_token::Token;
 use evanesce_wire::Id;
+use evanesce_wire::message::Receipt;
 use serde_json::Value;
 
 fn bytes(value: &Value, key: &str) -> Vec<u8> {
@@ -189,6 +190,15 @@ fn every_published_case_comes_out_as_it_must() {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
+/// No agent was asked twice.
+fn each_once(receipts: &[Receipt]) {
+    let agents: BTreeSet<_> = receipts
+        .iter()
+        .map(|receipt| receipt.verify().unwrap().agent)
+        .collect();
+    assert_eq!(agents.len(), receipts.len());
+}
+
 #[test]
 fn five_agents_mint_sign_go_on_with_two_dead_and_refuse_with_three() {
     let mut five = five();
@@ -205,10 +215,12 @@ fn five_agents_mint_sign_go_on_with_two_dead_and_refuse_with_three() {
     let token = Arc::new(minted.token);
     let outcome = sign(&five.reconstructor, &token).unwrap();
     // Of a quorum, or of one more, who was asked because another let us wait.
+    each_once(&outcome.receipts);
     assert!((3..=5).contains(&outcome.receipts.len()));
     let table = wait(|done| five.reconstructor.check(token.clone(), true, done))
         .unwrap_or_else(|e| panic!("{e}"));
     assert!(table.rows.iter().all(|row| row.fault.is_none()) && table.opened.unwrap().is_ok());
+    each_once(&table.receipts);
     assert!((3..=5).contains(&table.receipts.len()));
     for receipt in &outcome.receipts {
         let entry = receipt.verify().unwrap();

@@ -4,10 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::real::{Caller, Five, agents, holder, spec};
+use common::real::{Caller, Five, agents, spec};
 use common::together::{SUITES, create};
 use common::wait;
-use evanesce_agent::Config;
 use evanesce_approval::{Asked, Statement};
 use evanesce_policy::Payload;
 use evanesce_quorum::*;
@@ -148,22 +147,18 @@ fn two_people_approve_and_no_agent_takes_their_word_twice_not_after_a_restart_ei
         "spent before",
     );
 
-    let mut holders = Vec::new();
-    for (place, old) in three.holders.clone().into_iter().enumerate() {
-        three.agents[place] = None;
-        let at = three.folder.path().join(&old.name).join("agent.toml");
-        let agent = evanesce_agent::spawn(Config::load(&at).unwrap()).unwrap();
-        holders.push(holder(&old.name, old.id, agent.address().to_string()));
-        three.agents[place] = Some(agent);
+    for agent in 0..3 {
+        three.stop(agent);
+        three.start(agent);
     }
-    let reconstructor = three.caller.reconstructor(holders);
+    let reconstructor = &three.reconstructor;
     refused(
-        pay(&reconstructor, &token, &[&by_cfo, &by_ceo]),
+        pay(reconstructor, &token, &[&by_cfo, &by_ceo]),
         "spent before",
     );
     let again = [&cfo, &ceo].map(|approver| approved(&token, &three.caller, approver));
     let again: Vec<&[u8]> = again.iter().map(Vec::as_slice).collect();
-    pay(&reconstructor, &token, &again).unwrap_or_else(|e| panic!("{e}"));
+    pay(reconstructor, &token, &again).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::real::{self, Caller};
@@ -506,8 +506,13 @@ fn what_real_agents_log_of_a_healing_names_the_new_deal_the_seat_and_the_holder(
             .iter()
             .map(|receipt| receipt.verify().unwrap());
         let mine = verified.filter(|entry| entry.operations.iter().any(|o| o.action == action));
-        mine.map(|entry| (entry.token, entry.operations[0].input))
-            .collect::<Vec<_>>()
+        let mine: Vec<_> = mine.collect();
+        let agents: BTreeSet<_> = mine.iter().map(|entry| entry.agent).collect();
+        assert_eq!(agents.len(), mine.len(), "each was asked once");
+        let what = mine
+            .iter()
+            .map(|entry| (entry.token, entry.operations[0].input));
+        what.collect::<Vec<_>>()
     };
     let healed = good(reshare(&five.reconstructor, anew(&old)));
     let deal = formula::deal(&healed.token.body.header_bytes);
