@@ -63,6 +63,16 @@ def check_renewal(changes: Changes) -> None:
             raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
 
 
+def check_sits_once(token: Token, even_if_it_sits: bool) -> None:
+    """Raises `bad-input` for a repair that would seat a holder of a key that is never put together twice."""
+    if even_if_it_sits and token.model != "regen":
+        raise error(
+            "bad-input",
+            "a holder of a key that is never put together sits once",
+            "Give the seat to an agent that has none.",
+        )
+
+
 def finished(new: Token, old: Token) -> Renewal:
     """What is known of a renewal that was stopped once its new token was saved, whatever it had done by then."""
     told = old.model != "mpc"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
-from evanesce._heal import Changes, check_renewal, reshare
+from evanesce._heal import Changes, check_renewal, check_sits_once, reshare
 from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
@@ -158,6 +158,7 @@ def check(asked: Request) -> None:
         if len(asked.seats) != 1 or not set(asked.seats) <= {at.name for at in token.seats}:
             names = ", ".join(printable(at.name) for at in token.seats)
             raise error("bad-input", "a request to repair is about one seat of its token", f"Its seats are {names}.")
+        check_sits_once(token, asked.crowded)
     elif asked.seats:
         raise _wrong(f"to {asked.action} seats nobody")
 
