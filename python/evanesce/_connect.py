@@ -327,9 +327,14 @@ def connect(
     except EvanesceError as e:
         # Whoever said who asks, or whom, is to hear of it.
         chosen = identity is not None or agents is not None
-        if not chosen and home.modules.exists() and e.code in ("identity", "not-found"):
+        if not chosen and lacks_agents_only(home, e):
             return e
         raise
+
+
+def lacks_agents_only(home: Home, e: EvanesceError) -> bool:
+    """Whether a home has no agents to connect to, and PKCS#11 tokens instead."""
+    return home.modules.exists() and e.code in ("identity", "not-found")
 
 
 def milliseconds(seconds: float) -> int:
