@@ -109,7 +109,8 @@ class Threshold(Regen):
     def insider(self) -> Insider:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
-        thieves = fewest_agents(coalitions.minimal(parties, deeds["exfiltrate"]))
+        found = coalitions.of_each(parties, deeds)
+        thieves = fewest_agents(found["exfiltrate"])
         carried = [
             self._steal_the_name(),
             self._take_sites(thieves.members),
@@ -122,7 +123,7 @@ class Threshold(Regen):
             "exfiltrate means to sign for good with nobody asked, as was done; three operators could compute "
             "the key from their shares, which no verb of an agent's does, and which was not done."
         )
-        return coalitions.insider(parties, deeds, carried, [words])
+        return coalitions.insider(parties, found, carried, [words])
 
     def _take_shares(self) -> Carried:
         """Every holder's disk but for what its element keeps."""
