@@ -21,8 +21,6 @@ from evanesce.compare.stores import counted
 from evanesce.compare.subject import Sandbox, must
 from evanesce.home import Agent, Home
 
-OTHER = "frost-secp256k1-tr"
-
 
 class Threshold(Regen):
     """One of the two models over a household of agents."""
@@ -159,7 +157,8 @@ class Threshold(Regen):
 
     def latency(self) -> Latency:
         house = self._house
-        tokens = {self.suite: self._token, OTHER: self._make("other", OTHER)}
+        other = operations.other_suite(self.suite)
+        tokens = {self.suite: self._token, other: self._make("other", other)}
         arrangement = (
             "3 of 5, agents embedded in the caller's process, software elements, 64-byte messages, both rounds of each "
             "signature, without prepared nonces"
