@@ -259,7 +259,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     if not healing.state.exists() and replace(healing, beside=waiting.place).holds():
         # It was to go there when it was begun.
         healing = replace(healing, beside=waiting.place)
-    new, healed, unproven = healing.resume(app.home.root), None, None
+    new, healed, unproven, opening = healing.resume(app.home.root), None, None, None
     resumed = new is not None
     if new is None and waiting.kept.done:
         raise error(
@@ -276,9 +276,10 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         done = waiting.perform(save=healing.note)
         assert isinstance(done, Healed | Renewal)
         healed, new = done, done.token
-        unproven = healed.unproven if isinstance(healed, Healed) else None
-        opening = None if unproven is None else Request.to_open(new, asked.caller)
-        healing.note(new, opening)
+        if isinstance(done, Healed):
+            unproven = done.unproven
+            opening = None if unproven is None else Request.to_open(new, asked.caller)
+            healing.note(new, opening)
         waiting.keep()
     else:
         opening = healing.opening(new, asked.caller, app.home.root)
