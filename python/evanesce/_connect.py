@@ -12,7 +12,7 @@ from typing import Any
 
 from evanesce import _core, _files, _planned
 from evanesce._begun import once
-from evanesce._heal import Changes, Reshare, check_renewal, refusal, reshare
+from evanesce._heal import Changes, Reshare, check_renewal, check_sits_once, refusal, reshare
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce._plan import Settled
 from evanesce.approvals import Approval, Request
@@ -189,12 +189,7 @@ class Connection:
     def repair(
         self, token: Token, seat: str, holder: str, even_if_it_sits: bool, settled: Settled | None = None
     ) -> Healed:
-        if even_if_it_sits and token.model != "regen":
-            raise error(
-                "bad-input",
-                "a holder of a key that is never put together sits once",
-                "Give the seat to an agent that has none.",
-            )
+        check_sits_once(token, even_if_it_sits)
         # Of such keys, agents have only so many repairs of one caller under way.
         waits = contextlib.nullcontext() if token.model == "regen" else self._repairing
         try:
@@ -332,9 +327,14 @@ def connect(
     except EvanesceError as e:
         # Whoever said who asks, or whom, is to hear of it.
         chosen = identity is not None or agents is not None
-        if not chosen and home.modules.exists() and e.code in ("identity", "not-found"):
+        if not chosen and lacks_agents_only(home, e):
             return e
         raise
+
+
+def lacks_agents_only(home: Home, e: EvanesceError) -> bool:
+    """Whether a home has no agents to connect to, and PKCS#11 tokens instead."""
+    return home.modules.exists() and e.code in ("identity", "not-found")
 
 
 def milliseconds(seconds: float) -> int:

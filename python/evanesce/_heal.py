@@ -10,7 +10,13 @@ from evanesce._mint import parse_quorum, seat_holders
 from evanesce.errors import EvanesceError, error
 from evanesce.home import Agent
 from evanesce.policy import Policy
+from evanesce.results import Renewal
 from evanesce.tokens import Token
+
+FINISHED = "a renewal that was stopped is finished"
+
+STAYED = f"{FINISHED}: old shares may still be at their holders, until the old token is dead"
+"""Of keys whose holders keep shares: what nobody here knows must not be taken for done."""
 
 
 class Changes(TypedDict, total=False):
@@ -55,6 +61,22 @@ def check_renewal(changes: Changes) -> None:
     for word in ("quorum", "seats"):
         if word in changes:
             raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
+
+
+def check_sits_once(token: Token, even_if_it_sits: bool) -> None:
+    """Raises `bad-input` for a repair that would seat a holder of a key that is never put together twice."""
+    if even_if_it_sits and token.model != "regen":
+        raise error(
+            "bad-input",
+            "a holder of a key that is never put together sits once",
+            "Give the seat to an agent that has none.",
+        )
+
+
+def finished(new: Token, old: Token) -> Renewal:
+    """What is known of a renewal that was stopped once its new token was saved, whatever it had done by then."""
+    told = old.model != "mpc"
+    return Renewal(new, (), (FINISHED if told else STAYED,), (), 0, told=told)
 
 
 def is_successor(new: Token, old: Token) -> bool:

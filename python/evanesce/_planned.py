@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
-from evanesce._heal import Changes, check_renewal, reshare
+from evanesce._heal import Changes, Reshare, check_renewal, check_sits_once, reshare
 from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
@@ -38,14 +38,7 @@ _HOLDER = re.compile(r"[0-9a-f]{64}")
 def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[bytes, dict[str, str], list[str]]:
     """The settled header of a new token, its seats (seat → agent id) and warnings. Raises `bad-input`, `policy`."""
     order = reshare(agents, token, changes)
-    try:
-        made, warnings = _core.settle_header(
-            token.core, order.quorum, order.seats, order.policy, order.keep_expires, order.expires, int(time.time())
-        )
-    except _core.CoreError as e:
-        raise translate(e) from None
-    new = _core.read_header(made)
-    warnings += [*shared_seats(order.seats), *spent_twice(Policy(new["policy"]), new["quorum"])]
+    made, warnings = _settled(token, order)
     ids = {agent.name: agent.id for agent in agents}
     return made, {seat: ids[name] for seat, name in order.seats.items()}, warnings
 
@@ -53,16 +46,18 @@ def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[byt
 def renewal(token: Token, model: str | None, changes: Changes) -> tuple[bytes, dict[str, str], list[str]]:
     """The same where the shares of a key that is never put together are renewed: its holders stay."""
     check_renewal(changes)
-    keep = "expires" not in changes
+    order = Reshare(None, {}, changes.get("policy"), "expires" not in changes, changes.get("expires"))
+    made, warnings = _settled(token, order, model)
+    return made, {seat.name: seat.holder_id for seat in token.seats}, warnings
+
+
+def _settled(token: Token, order: Reshare, model: str | None = None) -> tuple[bytes, list[str]]:
     try:
-        made, warnings = _core.settle_header(
-            token.core, None, {}, changes.get("policy"), keep, changes.get("expires"), int(time.time()), model
-        )
+        made, warnings = _core.settle_header(token.core, *order, int(time.time()), model)
     except _core.CoreError as e:
         raise translate(e) from None
     new = _core.read_header(made)
-    warnings += spent_twice(Policy(new["policy"]), new["quorum"])
-    return made, {seat.name: seat.holder_id for seat in token.seats}, warnings
+    return made, [*warnings, *shared_seats(order.seats), *spent_twice(Policy(new["policy"]), new["quorum"])]
 
 
 def read(asked: Request) -> dict[str, Any]:
@@ -158,6 +153,7 @@ def check(asked: Request) -> None:
         if len(asked.seats) != 1 or not set(asked.seats) <= {at.name for at in token.seats}:
             names = ", ".join(printable(at.name) for at in token.seats)
             raise error("bad-input", "a request to repair is about one seat of its token", f"Its seats are {names}.")
+        check_sits_once(token, asked.crowded)
     elif asked.seats:
         raise _wrong(f"to {asked.action} seats nobody")
 

@@ -162,18 +162,14 @@ class Request:
     ) -> Request:
         """That the key be minted anew (`Client.reshare`; with no `changes` a refresh), under a header that is settled
         here and now: it is good for one mint. `agents`: the quorum file's. Raises `bad-input`, `policy`."""
-        header, seats, warnings = _planned.header(agents, token, changes)
-        made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
-        return made._checked()
+        return cls._anew(token, caller, word, *_planned.header(agents, token, changes))
 
     @classmethod
     def to_refresh_shares(
         cls, token: Token, caller: str, model: Model | None = None, *, word: str = "", **changes: Unpack[Changes]
     ) -> Request:
         """That the shares of a key that is never put together be renewed (`Client.refresh_shares`), likewise."""
-        header, seats, warnings = _planned.renewal(token, model, changes)
-        made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
-        return made._checked()
+        return cls._anew(token, caller, word, *_planned.renewal(token, model, changes))
 
     @classmethod
     def to_repair(
@@ -244,6 +240,13 @@ class Request:
         """A working key of `length` bytes."""
         chosen = suite or token.suite_for("derive")
         return cls(token, "derive", chosen, caller, bytes(context), length=length, word=word)._checked()
+
+    @classmethod
+    def _anew(
+        cls, token: Token, caller: str, word: str, header: bytes, seats: dict[str, str], warnings: list[str]
+    ) -> Request:
+        made = cls(token, "reshare", "", caller, header, word=word, seats=seats, warnings=tuple(warnings))
+        return made._checked()
 
     @classmethod
     def _over(

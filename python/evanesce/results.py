@@ -368,8 +368,12 @@ class Renewal:
     """Holders that could not be told that all have their shares: where shares were kept, the old one is still there."""
     removed: int
     """Old shares that were kept, and were removed."""
-    salt: bytes = b""
-    """32 bytes that, with the new `deal`, give the input digest in the log entries of the agents' decisions."""
+    salt: bytes | None = None
+    """32 bytes that, with the new `deal`, give the input digest in the log entries of the agents' decisions; None where
+    an earlier run had them."""
+    told: bool = True
+    """Whether holders that kept shares were told to remove them. False where a renewal that was stopped is gone on
+    with: of the shares that the key had before it, nothing here says whether they are gone."""
 
 
 @dataclass(frozen=True, slots=True)

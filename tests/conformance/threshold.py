@@ -200,14 +200,25 @@ def cbor(value: Any) -> bytes:
 # What docs/protocol.md says of the second kind, formula by formula.
 
 
-def token_id(header: bytes, transcript: bytes, vector: Sequence[bytes]) -> bytes:
-    return th("mpc-token", th("mpc-deal", header), transcript, vector[0], th("mpc-vector", cbor(list(vector))))
+def token_id(header: bytes, transcript: bytes, vector: Sequence[bytes], *, kept: bool = False) -> bytes:
+    """`kept`: of a key whose holders keep their shares."""
+    deal, token = ("mpc-kept-deal", "mpc-kept-token") if kept else ("mpc-deal", "mpc-token")
+    return th(token, th(deal, header), transcript, vector[0], th("mpc-vector", cbor(list(vector))))
+
+
+def answer(root: bytes, id_: bytes, seat: int, *, kept: bool = False) -> bytes:
+    """The element's, of which a seat's mask comes, or the key that seals its share where that is `kept`."""
+    label = "mpc-share" if kept else "mpc-contribution"
+    return hmac.digest(root, th(label, id_, seat.to_bytes(4, "big")), "sha256")
+
+
+def wide_mask(curve: Curve, y: bytes) -> bytes:
+    """From the element's answer, before it is reduced."""
+    return expand(y, b"evanesce/v1/scalar/" + curve.name.encode(), 64)
 
 
 def mask(curve: Curve, root: bytes, id_: bytes, seat: int) -> int:
-    y = hmac.digest(root, th("mpc-contribution", id_, seat.to_bytes(4, "big")), "sha256")
-    wide = expand(y, b"evanesce/v1/scalar/" + curve.name.encode(), 64)
-    return int.from_bytes(wide, "big") % curve.order
+    return int.from_bytes(wide_mask(curve, answer(root, id_, seat)), "big") % curve.order
 
 
 def must_be(curve: Curve, vector: Sequence[bytes], seat: int) -> Any:

@@ -6,9 +6,9 @@ Computed from agents' roots and what is public, or (of kept shares) what lay in 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cbor2
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -30,22 +30,20 @@ def of_token(name: str, data: bytes, roots: Roots, kept: Mapping[bytes, bytes]) 
     token = cbor2.loads(data)
     header = cbor2.loads(token["header"])
     curve, seats = plain.SUITES[header["suite"]], token["rows"]
-    id_ = token_id(token, header["kind"])
+    id_ = _id(token)
     shares = {}
     for seat, (holder, epoch, correction, _) in enumerate(seats):
         root = roots[holder][epoch]
-        number = seat.to_bytes(4, "big")
-        label = "mpc-share" if header["kind"] == KEPT else "mpc-contribution"
-        y = hmac.digest(root, th(label, id_, number), "sha256")
+        y = plain.answer(root, id_, seat, kept=header["kind"] == KEPT)
         yield Canary(f"{name}: element's answer {seat}", y)
         if header["kind"] == KEPT:
             sealing = expand(y, b"evanesce/v1/mpc-share/" + curve.name.encode(), 32)
             yield Canary(f"{name}: sealing key {seat}", sealing)
             at_rest = cbor2.loads(kept[holder])
-            aad = th("mpc-share-kept", id_, number, at_rest["epoch"].to_bytes(8, "big"))
+            aad = th("mpc-share-kept", id_, seat.to_bytes(4, "big"), at_rest["epoch"].to_bytes(8, "big"))
             shares[seat] = curve.number(AESGCM(sealing).decrypt(at_rest["nonce"], at_rest["sealed"], aad))
         else:
-            yield Canary(f"{name}: wide mask {seat}", expand(y, b"evanesce/v1/scalar/" + curve.name.encode(), 64))
+            yield Canary(f"{name}: wide mask {seat}", plain.wide_mask(curve, y))
             mask = plain.mask(curve, root, id_, seat)
             yield Canary(f"{name}: mask {seat}", curve.scalar(mask))
             shares[seat] = (curve.number(correction) + mask) % curve.order
@@ -58,14 +56,9 @@ def of_token(name: str, data: bytes, roots: Roots, kept: Mapping[bytes, bytes]) 
     yield Canary(f"{name}: key", curve.scalar(key))
 
 
-def token_id(token: Mapping[str, object], kind: str) -> bytes:
-    """Of either kind."""
-    of = ("mpc-kept-deal", "mpc-kept-token") if kind == KEPT else ("mpc-deal", "mpc-token")
-    vector: list[bytes] = token["vector"]  # type: ignore[assignment]
-    header: bytes = token["header"]  # type: ignore[assignment]
-    transcript: bytes = token["transcript"]  # type: ignore[assignment]
-    found: bytes = th(of[1], th(of[0], header), transcript, vector[0], th("mpc-vector", plain.cbor(vector)))
-    return found
+def _id(token: Mapping[str, Any]) -> bytes:
+    kept = cbor2.loads(token["header"])["kind"] == KEPT
+    return plain.token_id(token["header"], token["transcript"], token["vector"], kept=kept)
 
 
 def kept_by(agents: list[Agent], id_: bytes) -> dict[bytes, bytes]:
@@ -77,5 +70,4 @@ def kept_by(agents: list[Agent], id_: bytes) -> dict[bytes, bytes]:
 def load(path: Path) -> tuple[bytes, bytes]:
     """A token's bytes and its id."""
     data = path.read_bytes()
-    token = cbor2.loads(data)
-    return data, token_id(token, cbor2.loads(token["header"])["kind"])
+    return data, _id(cbor2.loads(data))

@@ -19,13 +19,16 @@ from evanesce.compare.hsm import MODULES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/workloads"
 MODELS = {"hsm", "mpc", "regen", "regen-mpc"}
+ROUND_TRIP = 50
+"""Milliseconds, simulated: more than a loaded machine adds to an ordinary operation, so that round trips can be
+counted."""
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, Done]:
     machine = Machine(tmp_path_factory.mktemp("compared"))
-    words = ("--samples", "20", "--seconds", "0.2", "--round-trip", "20", "--html", "report.html", "--out", "out.json")
-    return machine, machine.run("compare", *words)
+    words = ("--samples", "20", "--seconds", "0.2", "--round-trip", str(ROUND_TRIP))
+    return machine, machine.run("compare", *words, "--html", "report.html", "--out", "out.json")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,8 @@ def test_latencies_are_ordered_and_distance_costs_one_round_trip(found: dict[str
     assert signature["suite"] == "ed25519"
     assert signature["rate"] > 0
     # Those that need two, in the same run, take longer.
-    assert 20 <= signature["p50_far_ms"] < found["models"]["mpc"]["latency"]["signature"]["p50_far_ms"]
+    assert ROUND_TRIP <= signature["p50_far_ms"] < found["models"]["mpc"]["latency"]["signature"]["p50_far_ms"]
+    assert signature["p50_far_ms"] - signature["p50_ms"] < 2 * ROUND_TRIP
 
 
 def test_a_lost_site_is_recovered_from_and_algorithms_change(regen: dict[str, Any]) -> None:
@@ -217,8 +221,10 @@ def test_signatures_cost_two_round_trips_and_there_is_no_other_class(shared: dic
     latency = shared["latency"]
     assert [timing["suite"] for timing in latency["timings"]] == ["frost-ed25519", "frost-secp256k1-tr"]
     assert all(0 < timing["p50_ms"] <= timing["p99_ms"] for timing in latency["timings"])
-    assert latency["signature"]["rate"] > 0
-    assert latency["signature"]["p50_far_ms"] >= 40
+    signature = latency["signature"]
+    assert signature["rate"] > 0
+    assert signature["p50_far_ms"] >= 2 * ROUND_TRIP
+    assert signature["p50_far_ms"] - signature["p50_ms"] < 3 * ROUND_TRIP
     assert "mac" not in latency and "cipher" not in latency
 
 

@@ -57,14 +57,17 @@ def test_it_goes_on_with_two_dead_and_refuses_with_three(caller: Machine, quorum
 
 def test_silent_agents_do_not_cost_the_operation(caller: Machine, quorum: Quorum, payments: Path) -> None:
     token = Token.load(payments, home=caller.home)
-    with Client(caller.home) as client:
+    with Client(caller.home, deadline=20) as client:
         for _ in range(20):
             client.sign(token, b"warm", "ed25519")
         quorum.agents["agent-1"].process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
         quorum.agents["agent-2"].process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
         try:
+            start = time.monotonic()
             for _ in range(2):
                 client.sign(token, b"hello", "ed25519")
+            # Nobody waited for them until the deadline.
+            assert time.monotonic() - start < 10
         finally:
             quorum.agents["agent-1"].process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
             quorum.agents["agent-2"].process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from machines import Machine, Quorum
 
-from evanesce import Client, Token, verify
+from evanesce import Client, EvanesceError, Request, Token, verify
 
 FOUR = "2 of (agent-1, agent-2, agent-3, agent-4)"
 MODELS = ("regen-mpc", "mpc")
@@ -55,6 +55,14 @@ def test_lost_seats_are_given_to_another_agent_and_then_its_root_is_rolled(
     words = ("key", "repair", made[0], "--lost", "agent-1", "--to", "agent-5", "--even-if-it-sits")
     (failed,) = caller.try_(*words, "--json").json["failed"]
     assert "sits once" in failed["error"]["message"]
+    # Nor is anybody asked to approve it, whoever has made the request.
+    assert "sits once" in caller.fail(1, "bad-input", *words, "--ask").error["message"]
+    asked = caller.run("requests", "--json").json["requests"]
+    assert before[0].name not in [row["key"] for row in asked]
+    made_well = Request.to_repair(Token.load(made[0], home=caller.home), "0" * 64, "agent-1", ids["agent-5"]).encode()
+    crowded = made_well.replace(b'"crowded": false', b'"crowded": true')
+    with pytest.raises(EvanesceError, match="sits once"):
+        Request.decode(crowded)
     assert caller.run("quorum", "drill", inventory, "--json").json["verdict"] == "ok"
 
     five = quorum.agents["agent-5"]

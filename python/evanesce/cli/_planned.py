@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evanesce import Check, Healed, Renewal, Retirement, Token, _files, _planned, _requests
+from evanesce._heal import finished
 from evanesce._requests import Kept
 from evanesce._text import printable
 from evanesce.approvals import Request
@@ -222,7 +223,7 @@ def _repaired(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
                 "See which of the two has the holders that you want, and ask anew for the other's seat.",
             )
     waiting.kept.finish()
-    _emit(waiting, token, target, done)
+    _emit(waiting, token, target, done, done is None)
     name = printable(_planned.name_of(waiting.client.agents, holder))
     app.say(f"Seat {printable(seat)} is {name}'s. Written to {target}.", "green")
 
@@ -258,7 +259,8 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     if not healing.state.exists() and replace(healing, beside=waiting.place).holds():
         # It was to go there when it was begun.
         healing = replace(healing, beside=waiting.place)
-    new, healed, unproven = healing.resume(app.home.root), None, None
+    new, healed, unproven, opening = healing.resume(app.home.root), None, None, None
+    resumed = new is not None
     if new is None and waiting.kept.done:
         raise error(
             "spent",
@@ -274,12 +276,14 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
         done = waiting.perform(save=healing.note)
         assert isinstance(done, Healed | Renewal)
         healed, new = done, done.token
-        unproven = healed.unproven if isinstance(healed, Healed) else None
-        opening = None if unproven is None else Request.to_open(new, asked.caller)
-        healing.note(new, opening)
+        if isinstance(done, Healed):
+            unproven = done.unproven
+            opening = None if unproven is None else Request.to_open(new, asked.caller)
+            healing.note(new, opening)
         waiting.keep()
     else:
         opening = healing.opening(new, asked.caller, app.home.root)
+        healed = None if asked.token.model == "regen" else finished(new, asked.token)
     if opening is not None:
         first = _first_opening(waiting, opening, unproven)
         healing.note(new)
@@ -289,7 +293,7 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     # In this order: a state that is left is gone on with, and without one a new token would be taken for another.
     waiting.kept.finish()
     healing.done()
-    _emit(waiting, new, target, healed)
+    _emit(waiting, new, target, healed, resumed)
     app.say(f"Minted {printable(new.name)} anew: {new.quorum}.", "green")
     app.say(f"Token id {new.id}: whoever relies on this key by its old token pins this one instead.")
     app.say(f"Written to {target}." + (f" The old token is kept as {healing.kept}." if in_place else ""))
@@ -315,9 +319,9 @@ def _first_opening(waiting: _Waiting, opening: Request, why: EvanesceError | Non
     return first
 
 
-def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | Renewal | None) -> None:
+def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | Renewal | None, resumed: bool) -> None:
     app = waiting.app
     old, more = waiting.kept.request.token.id, waiting.document(token)
-    app.emit(healed_json(token, old, target, healed, waiting.watch.milliseconds, more))
+    app.emit(healed_json(token, old, target, healed, resumed, waiting.watch.milliseconds, more))
     if healed:
         warn_of(app, healed)

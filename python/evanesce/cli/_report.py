@@ -55,15 +55,21 @@ def report_check(
 
 
 def healed_json(
-    new: Token, old: str, path: object, healed: Healed | Renewal | None, milliseconds: float, more: Mapping[str, object]
+    new: Token,
+    old: str,
+    path: object,
+    healed: Healed | Renewal | None,
+    resumed: bool,
+    milliseconds: float,
+    more: Mapping[str, object],
 ) -> dict[str, object]:
-    """What a healing brought, or, where it is None, what an earlier run had; `more` as well."""
+    """What a healing brought, or what is known of one that was `resumed`: nothing, where it is None; `more` as well."""
     return {
         "token": new.id,
         "old": old,
         "file": str(path),
         "quorum": new.quorum,
-        "resumed": healed is None,
+        "resumed": resumed,
         "milliseconds": round(milliseconds, 3),
         **brought_json(healed),
         **more,
@@ -75,7 +81,7 @@ def brought_json(healed: Healed | Renewal | None) -> dict[str, object]:
     return {
         "warnings": list(healed.warnings) if healed else [],
         "faults": [asdict(fault) for fault in healed.faults] if healed else [],
-        "salt": healed.salt.hex() if healed else None,
+        "salt": healed.salt.hex() if healed and healed.salt is not None else None,
         "receipts": receipts_json(healed.receipts) if healed else [],
     }
 
@@ -91,7 +97,7 @@ def warn_of(app: App, healed: Healed | Renewal) -> None:
 
 def exit_if_shares_stayed(healed: Healed | Renewal | None) -> None:
     """Exits 1 where old shares may still be at holders that were to remove them."""
-    if isinstance(healed, Renewal) and healed.faults:
+    if isinstance(healed, Renewal) and (healed.faults or not healed.told):
         raise click.exceptions.Exit(1)
 
 

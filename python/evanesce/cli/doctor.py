@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evanesce import AgentStatus, Client, EvanesceError, _core
 from evanesce._agentdir import AgentFolder
+from evanesce._connect import lacks_agents_only
 from evanesce._text import printable
 from evanesce.cli import _options
 from evanesce.cli._app import App, verb
@@ -122,16 +123,17 @@ def element(folder: Path) -> Iterator[Finding]:
     try:
         AgentFolder(folder.absolute()).require()
         probe = _core.element_probe(str(folder.absolute()))
-    except EvanesceError as e:
-        yield Finding(what, "bad", e.message, e.hint)
-        return
-    except _core.CoreError as e:
-        failure = translate(e)
-        yield Finding(what, "bad", failure.message, failure.hint)
+    except (EvanesceError, _core.CoreError) as e:
+        yield _bad(what, e)
         return
     yield from _element(what, probe["label"], probe["development"], probe["weaknesses"])
     for note in probe["notes"]:
         yield Finding(what, "note", f"{probe['label']}: {note}")
+
+
+def _bad(what: str, e: EvanesceError | _core.CoreError) -> Finding:
+    failure = translate(e) if isinstance(e, _core.CoreError) else e
+    return Finding(what, "bad", failure.message, failure.hint)
 
 
 def _element(what: str, label: str, development: bool, weaknesses: list[str]) -> Iterator[Finding]:
@@ -151,7 +153,7 @@ def tokens(path: Path) -> Iterator[Finding]:
     try:
         named = modules.read(path)
     except EvanesceError as e:
-        yield Finding("PKCS#11 tokens", "bad", e.message, e.hint)
+        yield _bad("PKCS#11 tokens", e)
         return
     for name, module in named.items():
         what = f"token {name}"
@@ -164,11 +166,8 @@ def tokens(path: Path) -> Iterator[Finding]:
             rows = token.keys()
             for label, kind, stays, _, leaves in rows:
                 yield _key(f"key {Reference('hsm', name, label)}", token, label, kind, stays, leaves)
-        except EvanesceError as e:
-            yield Finding(what, "bad", e.message, e.hint)
-        except _core.CoreError as e:
-            failure = translate(e)
-            yield Finding(what, "bad", failure.message, failure.hint)
+        except (EvanesceError, _core.CoreError) as e:
+            yield _bad(what, e)
 
 
 def _key(what: str, token: _core.Hsm, label: str, kind: str | None, stays: bool, leaves: str) -> Finding:
@@ -177,8 +176,7 @@ def _key(what: str, token: _core.Hsm, label: str, kind: str | None, stays: bool,
     try:
         token.key(label)
     except _core.CoreError as e:
-        failure = translate(e)
-        return Finding(what, "bad", failure.message, failure.hint)
+        return _bad(what, e)
     if stays:
         return Finding(what, "ok", f"{kind}; it does not leave the token")
     if leaves == "under a trusted key":
@@ -195,10 +193,10 @@ def agents(app: App, deadline: int | None) -> Iterator[Finding]:
             if elsewhere:
                 yield from reconstructor(client)
     except EvanesceError as e:
-        if app.home.modules.exists() and e.code in ("identity", "not-found"):
+        if lacks_agents_only(app.home, e):
             yield Finding("agents", "note", f"none: {e.message}", "Nothing to do where PKCS#11 tokens are all it uses.")
         else:
-            yield Finding("agents", "bad", e.message, e.hint)
+            yield _bad("agents", e)
         return
     for answer in answers:
         if answer.report is None:
@@ -245,7 +243,7 @@ def reconstructor(client: Client) -> Iterator[Finding]:
     try:
         found = client.reconstructor_status()
     except EvanesceError as e:
-        yield Finding("reconstructor", "bad", e.message, e.hint)
+        yield _bad("reconstructor", e)
         return
     known = f"up; knows you as {found['caller']}; has a session with {found['agents']} agents"
     yield Finding(f"reconstructor {found['name']}", "ok", known)

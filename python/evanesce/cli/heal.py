@@ -207,7 +207,7 @@ def _anew(
     if dead is not False:
         healing.done()
     more = {"name": new.name, "kept": str(healing.kept) if in_place else None, "old_dead": dead}
-    app.emit(healed_json(new, old.id, path, healed, watch.milliseconds, more))
+    app.emit(healed_json(new, old.id, path, healed, resumed, watch.milliseconds, more))
     if healed:
         warn_of(app, healed)
     app.say(f"{'Went on with' if resumed else 'Minted'} {printable(new.name)} anew: {new.quorum}.", "green")

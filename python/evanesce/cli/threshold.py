@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -14,11 +13,11 @@ from evanesce._mint import Model
 from evanesce._text import printable
 from evanesce.approvals import Request
 from evanesce.cli import _options
-from evanesce.cli._app import App, receipts_json, verb
+from evanesce.cli._app import App, verb
 from evanesce.cli._ask import ask_options, check_asked, publish
 from evanesce.cli._finish import check_free
 from evanesce.cli._keep import keep, openings
-from evanesce.cli._report import exit_if_shares_stayed, warn_of
+from evanesce.cli._report import brought_json, exit_if_shares_stayed, warn_of
 from evanesce.cli.identity import own_id
 from evanesce.cli.key import key, policy_text
 from evanesce.errors import error
@@ -82,6 +81,7 @@ def refresh_shares(
     new: Token = renewed.token
     if receipts:
         keep(app, receipts, {"openings": openings(renewed.receipts, renewed.salt)}, force)
+    brought = brought_json(renewed)
     app.emit(
         {
             "token": new.id,
@@ -90,9 +90,8 @@ def refresh_shares(
             "file": out,
             "removed": renewed.removed,
             "revoked": revoked,
-            "warnings": list(renewed.warnings),
-            "culprits": [asdict(culprit) for culprit in renewed.faults],
-            "receipts": receipts_json(renewed.receipts),
+            "culprits": brought.pop("faults"),
+            **brought,
         }
     )
     warn_of(app, renewed)

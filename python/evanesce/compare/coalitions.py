@@ -50,6 +50,11 @@ def minimal(parties: Sequence[Party], can: Can) -> tuple[Coalition, ...]:
     )
 
 
+def of_each(parties: Sequence[Party], deeds: Mapping[str, Can]) -> dict[str, tuple[Coalition, ...]]:
+    """The minimal coalitions for each deed."""
+    return {name: minimal(parties, can) for name, can in deeds.items()}
+
+
 def by_kind(found: Sequence[Coalition]) -> dict[str, int]:
     """The smallest coalition that each kind of party can form among its own, where it can."""
     smallest: dict[str, int] = {}
@@ -61,10 +66,13 @@ def by_kind(found: Sequence[Coalition]) -> dict[str, int]:
 
 
 def insider(
-    parties: Sequence[Party], deeds: Mapping[str, Can], carried: Sequence[Carried], not_carried: Sequence[str]
+    parties: Sequence[Party],
+    found: Mapping[str, Sequence[Coalition]],
+    carried: Sequence[Carried],
+    not_carried: Sequence[str],
 ) -> Insider:
-    """The dimension: what is computed, and what was carried out of it. The list is cut short, the counts are not."""
-    found = {name: minimal(parties, can) for name, can in deeds.items()}
+    """The dimension: what was `found` for each deed, and what was carried out of it. The list is cut short, the counts
+    are not."""
     return Insider(
         len(parties),
         {name: _of_their_own_first(of)[:LISTED] for name, of in found.items()},

@@ -218,7 +218,7 @@ class Hsm:
             self._destroy(),
         )
         words = "exfiltrate from the disk is SoftHSM's weakness, not that of a module of hardware."
-        return coalitions.insider(parties, deeds, carried, [words])
+        return coalitions.insider(parties, coalitions.of_each(parties, deeds), carried, [words])
 
     def _use(self) -> Carried:
         """A copy of the caller's home, in another process."""

@@ -88,7 +88,7 @@ class OwnQuorum(OwnKeys[Token]):
             "destroy": lambda has: "as:minter" in has or not self._opens(self._holders - has),
         }
         words = "Nothing was carried out at your own agents; without --own it is, in a sandbox."
-        return coalitions.insider(parties, deeds, (), [words])
+        return coalitions.insider(parties, coalitions.of_each(parties, deeds), (), [words])
 
     def _can_take(self, has: frozenset[str]) -> bool:
         return "in:caller" in has or self._opens(has)

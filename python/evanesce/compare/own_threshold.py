@@ -15,7 +15,6 @@ from evanesce.compare.own import NAME, OwnQuorum
 from evanesce.compare.results import Agility, AtRest, Latency, Store
 from evanesce.compare.stores import counted
 from evanesce.compare.subject import Sandbox
-from evanesce.suites import THRESHOLD
 
 
 class OwnThreshold(OwnQuorum):
@@ -73,8 +72,8 @@ class OwnThreshold(OwnQuorum):
             return {row.name: int(row.report["shares"]) for row in client.status() if row.report is not None}
 
     def latency(self) -> Latency:
-        tokens = {self.suite: self._token}
-        tokens |= {suite: self._make("evanesce-compare-other", suite) for suite in THRESHOLD if suite not in tokens}
+        other = operations.other_suite(self.suite)
+        tokens = {self.suite: self._token, other: self._make("evanesce-compare-other", other)}
         arrangement = (
             f"your own agents, {self._token.quorum}, 64-byte messages, each signature in two rounds, or one where your "
             "agents prepare nonces"

@@ -144,7 +144,8 @@ class Regen:
     def insider(self) -> Insider:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
-        thieves = fewest_agents(coalitions.minimal(parties, deeds["exfiltrate"]))
+        found = coalitions.of_each(parties, deeds)
+        thieves = fewest_agents(found["exfiltrate"])
         carried = (
             self._steal_the_name(),
             self._take_sites(thieves.members),
@@ -156,7 +157,7 @@ class Regen:
             "key is in that process's locked memory; `make residue` reads there in an audit build, to show what is "
             "left afterwards."
         )
-        return coalitions.insider(parties, deeds, carried, [words])
+        return coalitions.insider(parties, found, carried, [words])
 
     def _parties(self) -> list[Party]:
         parties = [Party("the caller's identity", "caller", frozenset({"as:caller"}))]

@@ -21,8 +21,6 @@ from evanesce.compare.stores import counted
 from evanesce.compare.subject import Sandbox, must
 from evanesce.home import Agent, Home
 
-OTHER = "frost-secp256k1-tr"
-
 
 class Threshold(Regen):
     """One of the two models over a household of agents."""
@@ -109,7 +107,8 @@ class Threshold(Regen):
     def insider(self) -> Insider:
         parties = self._parties()
         deeds = {"use": self._can_use, "exfiltrate": self._can_take, "destroy": self._can_destroy}
-        thieves = fewest_agents(coalitions.minimal(parties, deeds["exfiltrate"]))
+        found = coalitions.of_each(parties, deeds)
+        thieves = fewest_agents(found["exfiltrate"])
         carried = [
             self._steal_the_name(),
             self._take_sites(thieves.members),
@@ -122,7 +121,7 @@ class Threshold(Regen):
             "exfiltrate means to sign for good with nobody asked, as was done; three operators could compute "
             "the key from their shares, which no verb of an agent's does, and which was not done."
         )
-        return coalitions.insider(parties, deeds, carried, [words])
+        return coalitions.insider(parties, found, carried, [words])
 
     def _take_shares(self) -> Carried:
         """Every holder's disk but for what its element keeps."""
@@ -158,7 +157,8 @@ class Threshold(Regen):
 
     def latency(self) -> Latency:
         house = self._house
-        tokens = {self.suite: self._token, OTHER: self._make("other", OTHER)}
+        other = operations.other_suite(self.suite)
+        tokens = {self.suite: self._token, other: self._make("other", other)}
         arrangement = (
             "3 of 5, agents embedded in the caller's process, software elements, 64-byte messages, both rounds of each "
             "signature, without prepared nonces"

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from evanesce import suites
-from evanesce._heal import Changes, has_same_key, is_successor
+from evanesce._heal import Changes, finished, has_same_key, is_successor
 from evanesce._mint import Model as Kind
 from evanesce._mint import Terms, threshold
 from evanesce.custody.model import only
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from evanesce._connect import Connection
 
 _SIGNS = "a key that is never put together signs, and does nothing else"
-
-_STAYED = "old shares may still be at their holders, until the old token is destroyed"
 
 REFUSES = {
     "import": "a key that somebody had is not one that nobody ever had: its holders make it among themselves",
@@ -54,8 +53,9 @@ class Threshold(Tokens):
         only(terms, "new shares have", "policy", "expires")
         old = super()._newest(reference, "refresh")
         left = self._left(reference, old)
-        if left is not None and not terms:
-            return Renewal(left, (), (f"a refresh that was stopped is finished: {_STAYED}",), (), 0)
+        before = None if left is None else finished(left, old)
+        if before is not None and not terms:
+            return before
         old = left or old
         waiting = self._waiting(reference)
 
@@ -65,7 +65,9 @@ class Threshold(Tokens):
 
         renewed = self._connection().refresh_shares(old, save, None, cast(Changes, dict(terms)))
         self._replace(reference, old, waiting)
-        return renewed
+        if before is None:
+            return renewed
+        return replace(renewed, warnings=(*before.warnings, *renewed.warnings), told=before.told)
 
     def _newest(self, reference: Reference, doing: str) -> Token:
         old = super()._newest(reference, doing)
