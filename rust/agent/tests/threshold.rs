@@ -17,7 +17,9 @@ use evanesce_wire::message::threshold::{
     Forgot, Leave, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
     announced_statement, ceremony_hash,
 };
-use evanesce_wire::message::{Batch, Code, Command, Context, Obeyed, Order, SeatRow, SignedOrder};
+use evanesce_wire::message::{
+    Batch, Code, Command, Context, Obeyed, Order, SeatFault, SeatRow, SignedOrder,
+};
 use evanesce_wire::parcel::BoxKey;
 use evanesce_wire::{FileIdentity, Id, Identity, System, World};
 
@@ -433,6 +435,7 @@ fn what_was_dealt_is_held_until_all_have_signed_that_they_have_their_shares() {
                 company.forget(seat, &made, &signatures).await.unwrap();
             }
             let mut altered = made;
+            let made_row = altered.rows[0].clone();
             altered.rows[0].correction[0] ^= 1;
             let found = company.confirm(0, &altered).await;
             let regenerated = kind == Kind::Regenerated;
@@ -441,6 +444,12 @@ fn what_was_dealt_is_held_until_all_have_signed_that_they_have_their_shares() {
                 regenerated,
                 "a correction is of use in one kind alone"
             );
+            altered.rows[0] = made_row;
+            assert!(company.confirm(0, &altered).await.is_ok());
+            altered.rows[0].epoch = 9;
+            let found = company.confirm(0, &altered).await.unwrap_err();
+            assert_eq!(found.fault, Some(SeatFault::EpochNotHeld), "of either kind");
+            altered.rows[0].epoch = 1;
             altered.rows[0].seat = 1;
             assert!(company.confirm(0, &altered).await.is_err());
             company

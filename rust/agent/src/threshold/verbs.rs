@@ -23,7 +23,7 @@ use super::pending::Waiting;
 use super::{Memory, Obstacle, with_suite};
 use crate::api::{Answer, Api, Trouble, malformed, trouble};
 use crate::events::Event;
-use crate::gate::{FROZEN, Inputs, REVOKED, Refusal, Verb};
+use crate::gate::{self, FROZEN, Inputs, REVOKED, Refusal, Verb};
 use crate::known::Known;
 use crate::regenerate::Hands;
 use crate::room::Room;
@@ -568,6 +568,8 @@ fn confirm<S: evanesce_threshold::Suite>(
     body: &mpc::Body,
     row: &SeatRow,
 ) -> Result<Confirmed, Obstacle> {
+    // A kept share is opened under the epoch of its file: the row's is signed here all the same, and is what a decision goes by.
+    gate::route(row, &hands.me, &hands.element.epochs()).map_err(|why| Obstacle::fault(why, ""))?;
     hands.have::<S>(body, row)?;
     let kind = body.header.kind;
     let statement = mpc::formula::regenerated_statement(kind, &body.id, row.seat, row.epoch);
