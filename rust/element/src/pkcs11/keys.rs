@@ -379,10 +379,12 @@ impl Key {
     pub fn macs(&self, suite: &str, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>, KeyError> {
         let macing = work::Macing::of(self.kind, suite)?;
         self.run(suite, |module, session, secret| {
-            messages
-                .iter()
-                .map(|message| macing.mac(module, session, secret, message))
-                .collect()
+            // Made beforehand: between the module's own, they would leave its heap in pieces, at some percent of the rate.
+            let mut macs = vec![macing.empty(); messages.len()];
+            for (message, mac) in messages.iter().zip(&mut macs) {
+                macing.mac_into(module, session, secret, message, mac)?;
+            }
+            Ok(macs)
         })
     }
 

@@ -131,6 +131,11 @@ impl Macing {
         Ok(Macing { mechanism, size })
     }
 
+    /// Room for one.
+    pub fn empty(self) -> Vec<u8> {
+        vec![0; self.size]
+    }
+
     pub fn mac(
         self,
         module: &Module,
@@ -138,11 +143,21 @@ impl Macing {
         key: ObjectHandle,
         message: &[u8],
     ) -> Result<Vec<u8>, Fault> {
-        let mut mac = vec![0; self.size];
-        module
-            .raw
-            .sign(session, self.mechanism, key, message, &mut mac)?;
+        let mut mac = self.empty();
+        self.mac_into(module, session, key, message, &mut mac)?;
         Ok(mac)
+    }
+
+    pub fn mac_into(
+        self,
+        module: &Module,
+        session: &Session,
+        key: ObjectHandle,
+        message: &[u8],
+        mac: &mut [u8],
+    ) -> Result<(), Fault> {
+        let sign = module.raw.sign(session, self.mechanism, key, message, mac);
+        Ok(sign?)
     }
 }
 
