@@ -1,4 +1,4 @@
-"""The independent implementation of the protocol that the conformance tests have."""
+"""The independent implementation of the protocol that the conformance tests have, and their PKCS#11 module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "conformance"))
 
 import threshold as together
+from elements import PIN, SOFTHSM
+from files import private, quoted
 from independent import (
     ASYMMETRIC,
     Gate,
@@ -24,6 +26,8 @@ from independent_suites import agent_id, public
 
 __all__ = [
     "ASYMMETRIC",
+    "PIN",
+    "SOFTHSM",
     "Gate",
     "Token",
     "agent_id",
@@ -31,7 +35,9 @@ __all__ = [
     "hkdf",
     "interpolate",
     "open_seed",
+    "private",
     "public",
+    "quoted",
     "regenerate",
     "th",
     "times",

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from .canaries import Canary, Kept
 from .conformance import agent_id, th
 from .dealing import Holder
+from .vault import Vault
 
 ROOT = Path(__file__).parents[2]
 AUDIT = ROOT / ".build" / "audit"
@@ -250,6 +251,7 @@ class Household:
             folder / "scanner",
         ):
             each.mkdir()
+        self.vault = Vault(folder / "vault", self.home)
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))
         self._identities = tuple(secrets.token_bytes(32) for _ in range(3))
@@ -327,7 +329,7 @@ class Household:
         self.service.start(environment)
         entry = f'\n[reconstructor]\nname = "service"\nid = "{self.service.id.hex()}"\n'
         (self.clerk / "quorum.toml").write_text(f'{quorum}{entry}address = "{self.service.address()}"\n')
-        self.caller.start(environment)
+        self.caller.start(environment | self.vault.environment)
 
     @property
     def processes(self) -> list[Watched]:

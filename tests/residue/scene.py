@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from . import canaries, dealing, together
+from . import canaries, dealing, together, vault
 from .canaries import MATERIAL, Canary, Deal
 from .conformance import Gate
 from .dealing import Holder
@@ -31,7 +31,7 @@ STOPPED = ("agent-1", "agent-2", "agent-3")
 LEAST_OPERATIONS = 200
 LEAST_FAILURES = {"refused": 1, "expired": 1, "inconsistent": 2, "decryption-failed": 5, "quorum-not-met": 20}
 """Failures by code without which the workload was not what it should be."""
-_FIRST = ("operate", "mint", "heal", "asynchronous", "refused", "through", "make_together")
+_FIRST = ("operate", "mint", "heal", "asynchronous", "refused", "through", "make_together", "renew_working")
 """Phases with every agent alive."""
 _IMPORTS = {
     "hmac": ["hmac-sha256"],
@@ -55,6 +55,7 @@ class Scene:
         self._household = household
         self._folder = household.folder / "import"
         self._folder.mkdir()
+        self._made = household.folder / "vault" / vault.MADE
         self._messages = [secrets.token_bytes(40) for _ in range(3)]
         self._deals: list[Deal] = []
         self._together: set[str] = set()
@@ -76,6 +77,12 @@ class Scene:
             "bad imports": list(self._bad_imports()),
             "stranger": str(self._household.stranger),
             "clerk": str(self._household.clerk),
+            "working": {
+                "key": f"hsm:{vault.NAME}/{vault.LABEL}",
+                "root": vault.ROOT,
+                "renewals": vault.RENEWALS,
+                "made": str(self._made),
+            },
         }
         (self._household.folder / "plan.json").write_text(json.dumps(plan))
 
@@ -125,6 +132,8 @@ class Scene:
                 self._deals.append(canaries.regenerated(path.stem, data, roots))
         for deal in self._deals:
             yield from canaries.of_deal(deal, roots, self._messages)
+            if deal.name == vault.ROOT:
+                yield from vault.of_root(deal, self._messages[0], self._made.read_bytes())
 
     def of_together(self) -> Iterator[Canary]:
         """What is secret about the keys that are never put together, of all tokens of them that there are so far."""

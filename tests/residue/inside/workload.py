@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evanesce import AsyncClient, Client, EvanesceError, Token, encapsulate, encrypt_to, verify
+from evanesce.custody import renew
 
 THREADS = 4
 PATIENT = 20.0
@@ -246,6 +247,24 @@ class Workload:
                 self._did("create together")
                 self._signing(made)
 
+    def _renew_working(self) -> None:
+        """A working key derived from a root and renewed, in a module in this process; what is too old is destroyed."""
+        name, working = self._plan["working"]["root"], self._plan["working"]["key"]
+        root = self._minted[name] = self._client.create(name, ["hkdf-sha256"], quorum=THREE_OF_FIVE)
+        root.save(Path(self._plan["tokens"]) / f"{name}.regen", armored=True)
+        for _ in range(self._plan["working"]["renewals"]):
+            renew(self._client, working, root)
+            self._did("renew working")
+            self._side_by_side([self._working] * THREADS)
+        Path(self._plan["working"]["made"]).write_bytes(self._client.mac(working, self._messages[0]).value)
+        self._must_fail({"not-found"}, partial(self._client.mac, f"{working}@1", b"message"))
+
+    def _working(self) -> None:
+        working = self._plan["working"]["key"]
+        message = self._some_message()
+        self._client.verify_mac(working, message, self._client.mac(working, message))
+        self._did(*["working mac"] * len(self._client.mac_many(working, [message] * 20)))
+
     def _turn_together(self) -> None:
         """Their shares renewed, from shares that are kept to shares that are regenerated; a seat given to another
         agent; and what is refused."""
@@ -338,6 +357,7 @@ class Workload:
             self._side_by_side(self._using(token, suite) for suite in token.suites)
         for path in sorted(Path(self._plan["together"]).glob("repaired-*")):
             self._signing(Token.load(path, trust_token=True))
+        self._side_by_side([self._working] * THREADS)
         with self._as_clerk():
             token = self._token("nested")
             self._side_by_side(self._using(token, suite) for suite in token.suites)
