@@ -12,6 +12,7 @@ use evanesce_token::hash::th;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -602,17 +603,19 @@ impl HsmKey {
         &self,
         py: Python<'py>,
         suite: &str,
-        messages: Vec<PyBuffer<u8>>,
+        messages: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let messages = messages.iter().map(|message| bytes_of(py, message));
-        let messages = messages.collect::<PyResult<Vec<_>>>()?;
+        // What can change meanwhile is copied. Nothing can change a `bytes`, and at line rate its copy shows.
+        let held = messages
+            .iter()
+            .map(|message| match message.cast_exact::<PyBytes>() {
+                Ok(bytes) => Ok(Cow::Borrowed(bytes.as_bytes())),
+                Err(_) => bytes_of(py, &PyBuffer::get(message)?).map(Cow::Owned),
+            });
+        let held = held.collect::<PyResult<Vec<Cow<'_, [u8]>>>>()?;
+        let given: Vec<&[u8]> = held.iter().map(Cow::as_ref).collect();
         let key = &self.0;
-        let macs = py
-            .detach(|| {
-                let borrowed: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-                key.macs(suite, &borrowed)
-            })
-            .map_err(error)?;
+        let macs = py.detach(|| key.macs(suite, &given)).map_err(error)?;
         PyList::new(py, macs.iter().map(|mac| PyBytes::new(py, mac)))
     }
 }
