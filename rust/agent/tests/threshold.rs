@@ -706,6 +706,38 @@ fn of_an_agent_that_was_not_asked_for_its_leave_no_share_is_removed() {
 }
 
 #[test]
+fn nothing_is_given_of_a_key_that_was_frozen_or_revoked_meanwhile() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        for (command, why) in [
+            (Command::Freeze, "frozen here"),
+            (Command::Revoke, "retired here"),
+        ] {
+            company.begin_renewal(&old);
+            let mut announced = Vec::new();
+            for seat in 0..3 {
+                let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
+                announced.push(company.begin(seat, &announce).await.unwrap());
+            }
+            let mut signatures = Vec::new();
+            for seat in 0..3 {
+                signatures.push(company.agree(seat, &announced).await.unwrap().signature);
+            }
+            company.order(0, &old, command).await;
+            refused(company.deal(0, &signatures).await, why);
+            refused(company.deal(0, &signatures).await, "begin anew");
+            // where nothing was ordered it goes on
+            assert!(company.deal(1, &signatures).await.is_ok());
+            if command == Command::Freeze {
+                company.order(0, &old, Command::Thaw).await;
+            }
+        }
+        company
+    });
+}
+
+#[test]
 fn a_reshare_ends_where_a_giver_has_lost_its_share_and_nothing_has_changed() {
     tell(async {
         let mut company = Company::new(Kind::Kept).await;
