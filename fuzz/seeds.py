@@ -169,6 +169,11 @@ def thresholds() -> list[bytes]:
     row = {"seat": 1, "epoch": 7, "holder": ID, "correction": ID}
     opening = {"rows": [row], "salts": [ID], "context": 0, "evidence": None, "requests": [b"\xa0"]}
     leave = {"context": context, "opening": opening}
+    bases = [
+        None,
+        {"givers": None, **leave},
+        {"givers": [[0, 2], [1, 1]], "context": context, "opening": None},
+    ]
     announced = {"box": KEY, "spki": SPKI, "signature": SIGNATURE, "announcement": bytes(100)}
     parcel = {"enc": KEY, "seat": 2, "sealed": bytes(48), "signature": SIGNATURE}
     place = {"seat": 1, "points": bytes(66)}
@@ -187,7 +192,7 @@ def thresholds() -> list[bytes]:
     awaiting = {"box": KEY, "spki": SPKI, "signature": SIGNATURE}
     received = {"epoch": 1, "signature": SIGNATURE, "correction": ID}
     bodies: list[list[Any]] = [
-        [{"base": base, "seat": 2, "agents": [ID, KEY], "header": b"\xa0", "ceremony": ID} for base in (None, leave)],
+        [{"base": base, "seat": 2, "agents": [ID, KEY], "header": b"\xa0", "ceremony": ID} for base in bases],
         [announced],
         [{"ceremony": ID, "announcements": [announced] * 2}],
         [{"signature": SIGNATURE, "transcript": ID}],

@@ -150,7 +150,9 @@ class Connection:
     ) -> Renewal:
         token.require_pinned("refresh the shares of", False)
         try:
-            half, core, receipts, warnings, salt = self.core.renew(token.core, *terms, header, settled)
+            half, core, receipts, warnings, salt = self.core.renew(
+                token.core, terms[0], None, {}, *terms[1:], header, settled
+            )
             warnings += spent_twice(Policy(core.policy), core.quorum)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
             # Whoever goes on after a stop believes what is pinned alone.

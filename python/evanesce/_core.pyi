@@ -302,6 +302,8 @@ class Reconstructor:
         self,
         token: Token,
         kind: str | None = None,
+        quorum: str | None = None,
+        seats: dict[str, str] = ...,
         policy: str | None = None,
         keep_expires: bool = True,
         expires: int | None = None,
@@ -309,7 +311,8 @@ class Reconstructor:
         settled: _Settled | None = None,
     ) -> tuple[Renewed, Token, list[Receipt], list[str], bytes]:
         """New shares of a key that is never put together: the first step, its token, receipts, warnings, salt. With a
-        settled `header`, kind, policy and end are its."""
+        settled `header`, kind, quorum, policy and end are its. `seats` as in `reshare`; where quorum and holders are as
+        they were, it is a refresh."""
     def finish_renewal(self, renewed: Renewed) -> tuple[int, list[tuple[str | None, str, str, str, str]]]:
         """The second, once the token is durable: kept shares that were removed, and whom it could not tell."""
     def reshare(

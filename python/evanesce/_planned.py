@@ -2,7 +2,8 @@
 
 The input digest covers of a reshare the new token's header (quorum, policy, suites, end, and what it replaces) and of a
 repair the seat and the new holder's id (PROTOCOL §6). Who sits where in a new token is no part of a header: it stands
-in the requester's words, which an approver signs and no agent can check. Pure: no I/O.
+in the requester's words, which an approver signs and no agent can check; but for a key that is never put together and
+given to others, of which the digest covers all holders' ids. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -71,12 +72,22 @@ def read(asked: Request) -> dict[str, Any]:
 def parts(asked: Request) -> list[bytes]:
     """The inputs of its digest, in their order."""
     if asked.action == "reshare":
-        return [read(asked)["deal"]]
+        new = read(asked)
+        if new["model"] == "regen" or _is_as_it_was(asked, new):
+            return [new["deal"]]
+        # Whoever sits there has the key then, and here agents can tell.
+        return [new["deal"], *map(bytes.fromhex, asked.seats.values())]
     if asked.action == "repair":
         ((seat, holder),) = asked.seats.items()
         number = [at.name for at in asked.token.seats].index(seat)
         return [number.to_bytes(4, "big"), bytes.fromhex(holder)]
     return []
+
+
+def _is_as_it_was(asked: Request, new: Mapping[str, Any]) -> bool:
+    """Whether shares are renewed among the same holders, under the same quorum."""
+    held = {at.name: at.holder_id for at in asked.token.seats}
+    return new["quorum"] == asked.token.quorum and asked.seats == held
 
 
 def words(asked: Request) -> str:

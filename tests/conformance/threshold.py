@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -239,16 +239,18 @@ def regenerate(curve: Curve, token: Mapping[str, Any], id_: bytes, seat: int, ro
     return share if times(curve, curve.generator, share) == must_be(curve, token["vector"], seat) else None
 
 
+def weight(curve: Curve, seats: Iterable[int], seat: int) -> int:
+    """What a seat's share counts for in the key, where those of these seats make it."""
+    product = 1
+    for other in seats:
+        if other != seat:
+            product = product * (other + 1) * pow(other - seat, -1, curve.order)
+    return product % curve.order
+
+
 def key_of(curve: Curve, shares: Mapping[int, int]) -> int:
     """The key, put together as no product ever does: from t shares, by seat."""
-    key = 0
-    for seat, share in shares.items():
-        weight = 1
-        for other in shares:
-            if other != seat:
-                weight = weight * (other + 1) * pow(other - seat, -1, curve.order)
-        key += share * weight
-    return key % curve.order
+    return sum(share * weight(curve, shares, seat) for seat, share in shares.items()) % curve.order
 
 
 @dataclass(frozen=True)
@@ -426,6 +428,48 @@ def ceremony_of(name: str, suite: str, t: int, seats: int) -> dict[str, Any]:
     }
 
 
+def reshare_of(
+    name: str, suite: str, old: tuple[int, int], new: tuple[int, int], givers: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
+    """A key that is given to another quorum (t, seats) by `givers`, new seat and old: what every agent draws and
+    announces, and what comes of it."""
+    curve, (t, seats) = SUITES[suite], new
+    before = published(curve, [drawn(curve.order, name, "old", str(k)) for k in range(old[0])])
+    had = [sum(coefficient * (seat + 1) ** k for k, coefficient in enumerate(before)) for seat in range(old[1])]
+    from_old = dict(givers)
+    header = cbor(header_of(name, suite, t, seats, replaces=hashlib.sha256(name.encode()).digest()))
+    agents = [Agent(f"agent-{from_old.get(seat, old[1] + seat)}").id for seat in range(seats)]
+    drawn_ = [[drawn(curve.order, name, str(seat), str(k)) for k in range(1, t)] for seat in range(seats)]
+    given = [
+        had[from_old[seat]] * weight(curve, from_old.values(), from_old[seat]) if seat in from_old else 0
+        for seat in range(seats)
+    ]
+    vectors = [[curve.encode(times(curve, curve.generator, c)) for c in of] for of in drawn_]
+    announcements = [cbor({"proof": None, "vector": vector}) for vector in vectors]
+    old_vector = [curve.encode(times(curve, curve.generator, c)) for c in before]
+    made = [sum(of) % curve.order for of in zip(*([g, *of] for g, of in zip(given, drawn_, strict=True)), strict=True)]
+    return {
+        "name": name,
+        "suite": suite,
+        "header": header.hex(),
+        "agents": [agent.hex() for agent in agents],
+        "old_vector": [point.hex() for point in old_vector],
+        "old_shares": [curve.scalar(share).hex() for share in had],
+        "givers": [list(pair) for pair in givers],
+        "polynomials": [[curve.scalar(coefficient).hex() for coefficient in of] for of in drawn_],
+        "announcements": [announcement.hex() for announcement in announcements],
+        "digests": [th("mpc-announcement", announcement).hex() for announcement in announcements],
+        "transcript": th(
+            "mpc-reshare-transcript", header, cbor(agents), cbor(vectors), cbor(old_vector), cbor(list(givers))
+        ).hex(),
+        "vector": [curve.encode(times(curve, curve.generator, coefficient)).hex() for coefficient in made],
+        "shares": [
+            curve.scalar(sum(coefficient * (seat + 1) ** k for k, coefficient in enumerate(made))).hex()
+            for seat in range(seats)
+        ],
+    }
+
+
 def generate() -> dict[str, Any]:
     """The file."""
     ed, tr = "frost-ed25519", "frost-secp256k1-tr"
@@ -498,7 +542,19 @@ def generate() -> dict[str, Any]:
         *(ceremony_of(f"2 of 3 make a Taproot key, {n}", tr, 2, 3) for n in range(6)),
         ceremony_of("4 of 4 make a Taproot key", tr, 4, 4),
     ]
-    return {"protocol": "evanesce/v1", "kind": "regen-mpc", "cases": cases, "ceremonies": ceremonies}
+    reshares = [
+        reshare_of("a member of 2 of 3 is removed", ed, (2, 3), (2, 2), [(0, 0), (1, 2)]),
+        reshare_of("3 of 5 becomes 2 of 4, with one that is new", tr, (3, 5), (2, 4), [(0, 4), (1, 0), (3, 3)]),
+        reshare_of("2 of 3 becomes 3 of 5", ed, (2, 3), (3, 5), [(1, 2), (4, 0)]),
+        reshare_of("2 of 2 becomes 4 of 4", tr, (2, 2), (4, 4), [(2, 0), (3, 1)]),
+    ]
+    return {
+        "protocol": "evanesce/v1",
+        "kind": "regen-mpc",
+        "cases": cases,
+        "ceremonies": ceremonies,
+        "reshares": reshares,
+    }
 
 
 def main() -> None:

@@ -45,7 +45,9 @@ def show_plan(app: App, asked: Request) -> None:
             app.say(f"  instead of {printable(asked.token.quorum, limit=None)}")
         _show_policy(app, new["policy"], asked.token)
         app.say(f"Expires: {'never' if new['expires'] is None else day(new['expires'])}")
-        app.say("Who is to hold it; the digest does not cover that, and no agent can check it:")
+        covered = len(_planned.parts(asked)) > 1
+        what = "the digest covers it" if covered else "the digest does not cover that, and no agent can check it"
+        app.say(f"Who is to hold it; {what}:")
     else:
         app.say("Who is to hold the seat; the digest covers it:")
     for seat, holder in asked.seats.items():

@@ -5,7 +5,7 @@ mod common;
 use common::together::{ask, context, header, opening, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{DECLARATION, Handle, spawn};
-use evanesce_threshold::dkg::{Plan, begin};
+use evanesce_threshold::dkg::{Plan, begin, reshare};
 use evanesce_threshold::sign::Signing;
 use evanesce_threshold::{Ed25519, Group};
 use evanesce_token::mpc::{Body, Header, Kind, formula as second};
@@ -13,14 +13,14 @@ use evanesce_token::{Gate, formula};
 use evanesce_wire::client::Way;
 use evanesce_wire::grant::{self, Grant, Revocation};
 use evanesce_wire::message::threshold::{
-    Agree, Agreed, Announce, Announced, Commit, Committed, Confirm, Confirmed, Deal, Dealt, Forget,
-    Forgot, Leave, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
-    announced_statement, ceremony_hash,
+    Agree, Agreed, Announce, Announced, Base, Commit, Committed, Confirm, Confirmed, Deal, Dealt,
+    Forget, Forgot, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
+    agreed_statement, announced_statement, ceremony_hash,
 };
 use evanesce_wire::message::{
-    Batch, Code, Command, Context, Obeyed, Order, SeatFault, SeatRow, SignedOrder,
+    Batch, Code, Command, Context, Obeyed, Opening, Order, SeatFault, SeatRow, SignedOrder,
 };
-use evanesce_wire::parcel::BoxKey;
+use evanesce_wire::parcel::{self, BoxKey};
 use evanesce_wire::{FileIdentity, Id, Identity, System, World};
 
 /// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
@@ -87,7 +87,7 @@ impl Company {
                 header: self.header.encode(),
                 agents: self.ids(),
                 seat,
-                base: old.map(|old| old.leave(line, seat as usize, &self.header)),
+                base: old.map(|old| old.base(line, seat as usize, &self.header)),
             };
             let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
             all.push(said.unwrap());
@@ -167,9 +167,14 @@ impl Company {
     }
 
     async fn made(&self) -> Made {
+        let dealt = self.dealt().await;
+        self.made_of(dealt).await
+    }
+
+    async fn made_of(&self, dealt: Vec<Vec<Parcel>>) -> Made {
         let mut rows = Vec::new();
         let mut body = None;
-        for (seat, parcels) in self.dealt().await.into_iter().enumerate() {
+        for (seat, parcels) in dealt.into_iter().enumerate() {
             let taken = self.take(seat, parcels).await.unwrap();
             let (bytes, transcript) = (self.header.encode(), taken.transcript);
             body = Some(Body::new(bytes, taken.vector, transcript).unwrap());
@@ -189,6 +194,32 @@ impl Company {
         evanesce_secret::random(&mut self.header.nonce);
         evanesce_secret::random(&mut self.ceremony);
         self.header.replaces = Some(made.body.id);
+    }
+
+    /// What begins a reshare at the agent of that seat, under the header as it is by now; the agents in their order, however few.
+    fn resharing(&self, old: &Made, seat: usize, givers: &[(u32, u32)], asked: bool) -> Announce {
+        let agents = self.ids()[..self.header.quorum.of.len()].to_vec();
+        let deal = second::deal(self.header.kind, &self.header.encode());
+        let mut inputs = vec![&deal[..]];
+        inputs.extend(agents.iter().map(|agent| &agent[..]));
+        let opening = asked.then(|| old.leave(&self.lines[seat], seat, &inputs));
+        Announce {
+            ceremony: self.ceremony,
+            header: self.header.encode(),
+            agents,
+            seat: seat as u32,
+            base: Some(Base {
+                context: old.context(),
+                opening,
+                givers: Some(givers.to_vec()),
+            }),
+        }
+    }
+
+    /// Has an agent begin so.
+    async fn begin(&self, seat: usize, announce: &Announce) -> Result<Announced, Box<Reply>> {
+        let line = &self.lines[seat];
+        ask(line, "mpc-announce", announce.encode(), Announced::decode).await
     }
 
     /// Lets `bot` sign with a key in the place of `ops`.
@@ -253,18 +284,19 @@ impl Made {
     }
 
     /// What asks whether shares may be renewed under that header.
-    fn leave(&self, line: &Line, seat: usize, header: &Header) -> Leave {
+    fn base(&self, line: &Line, seat: usize, header: &Header) -> Base {
         let deal = second::deal(header.kind, &header.encode());
-        Leave {
+        Base {
             context: self.context(),
-            opening: opening(
-                line,
-                &self.body,
-                &self.rows[seat],
-                ("reshare", ""),
-                &[&deal],
-            ),
+            opening: Some(self.leave(line, seat, &[&deal])),
+            givers: None,
         }
+    }
+
+    /// The leave of the agent at an old seat.
+    fn leave(&self, line: &Line, seat: usize, inputs: &[&[u8]]) -> Opening {
+        let row = &self.rows[seat];
+        opening(line, &self.body, row, ("reshare", ""), inputs)
     }
 
     fn commit(&self, line: &Line, seat: usize, asked: &[u8], given: &[u8]) -> Commit {
@@ -564,11 +596,241 @@ fn shares_are_renewed_at_the_same_seats_of_the_same_quorum() {
                 header: company.header.encode(),
                 agents: company.ids(),
                 seat: 0,
-                base: Some(old.leave(line, 0, &company.header)),
+                base: Some(old.base(line, 0, &company.header)),
             };
             let said = ask(line, "mpc-announce", announce.encode(), Announced::decode).await;
             refused(said, why);
         }
+        company
+    });
+}
+
+#[test]
+fn an_agent_gives_its_own_share_and_no_other_seat_gives_it() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        let wrong = "the list of givers is wrong of this agent";
+        for (givers, asked, why) in [
+            // another seat's share is to be had of it, or its own of another
+            (&[(0, 1), (2, 2)][..], true, wrong),
+            (&[(1, 0), (2, 2)], true, wrong),
+            (&[(0, 1), (1, 0)], true, wrong),
+            // its own, without its leave
+            (&[(0, 0), (2, 2)], false, wrong),
+            // more than are needed, one twice, and one that is not there
+            (&[(0, 0), (1, 1), (2, 2)], true, "must be 2 of its 3"),
+            (&[(1, 2), (2, 2)], true, "must be 2 of its 3"),
+            (&[(0, 0), (3, 1)], true, "must be 2 of its 3"),
+        ] {
+            let announce = company.resharing(&old, 0, givers, asked);
+            refused(company.begin(0, &announce).await, why);
+        }
+        let givers = [(0, 0), (2, 2)];
+        let mut other = company.resharing(&old, 0, &givers, true);
+        other.agents[1] = [7; 32];
+        refused(company.begin(0, &other).await, "not that of what is given");
+        company.header.name = "another".into();
+        let other = company.resharing(&old, 0, &givers, true);
+        refused(company.begin(0, &other).await, "under the same name");
+        company.header.name = old.body.header.name.clone();
+        company.header.suite = "frost-secp256k1-tr".into();
+        let other = company.resharing(&old, 0, &givers, true);
+        refused(company.begin(0, &other).await, "in the same suite");
+        company.header.suite = old.body.header.suite.clone();
+        let right = company.resharing(&old, 0, &givers, true);
+        company.begin(0, &right).await.unwrap();
+        company
+    });
+}
+
+#[test]
+fn different_lists_of_givers_are_noticed_before_anything_secret_leaves() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        company.header.quorum = Gate::parse("3 of (a, b, c)").unwrap();
+        let mut announced = Vec::new();
+        // each is told what is so of it
+        for (seat, givers) in [[(0, 0), (1, 1)], [(0, 0), (1, 1)], [(0, 0), (2, 2)]]
+            .iter()
+            .enumerate()
+        {
+            let announce = company.resharing(&old, seat, givers, true);
+            announced.push(company.begin(seat, &announce).await.unwrap());
+        }
+        let mut signatures = Vec::new();
+        for seat in 0..3 {
+            signatures.push(company.agree(seat, &announced).await.unwrap().signature);
+        }
+        for (seat, blamed) in [(0, 2), (1, 2), (2, 0)] {
+            let reply = refused(company.deal(seat, &signatures).await, "told something else");
+            assert_eq!(reply.culprits[0].seat, blamed);
+        }
+        for seat in 0..3 {
+            company.confirm(seat, &old).await.unwrap();
+        }
+        company
+    });
+}
+
+#[test]
+fn of_an_agent_that_was_not_asked_for_its_leave_no_share_is_removed() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        let mut announced = Vec::new();
+        for seat in 0..3 {
+            let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
+            announced.push(company.begin(seat, &announce).await.unwrap());
+        }
+        let dealt = company.deal_on(announced).await;
+        let new = company.made_of(dealt).await;
+        assert_eq!(new.body.vector[0], old.body.vector[0]);
+        let mut signatures = Vec::new();
+        for seat in 0..3 {
+            signatures.push(company.confirm(seat, &new).await.unwrap().signature);
+        }
+        for (seat, removed) in [(0, 1), (1, 1), (2, 0)] {
+            let forgot = company.forget(seat, &new, &signatures).await.unwrap();
+            assert_eq!(forgot.removed, removed);
+        }
+        company.confirm(2, &old).await.unwrap();
+        let reply = company.confirm(0, &old).await.err().unwrap();
+        assert_eq!(reply.fault, Some(SeatFault::CannotRegenerate));
+        company
+    });
+}
+
+#[test]
+fn who_is_to_give_a_share_and_deals_something_else_is_named_and_nothing_has_changed() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        let givers = [(0, 0), (1, 1)];
+        let ids = company.ids();
+        // the agent at seat 1 signs what the others do, and deals as one that has nothing to give
+        let identity = FileIdentity::open(&company.places[1].path("identity.key")).unwrap();
+        let plan = Plan::of(&company.header, &ids, 1).unwrap();
+        let group = Group::<Ed25519>::new(3, &old.body.vector).unwrap();
+        let (liar, announcement) = reshare(plan, &group, &[(0, 0), (2, 2)]).unwrap();
+        let (_, key) = BoxKey::draw().unwrap();
+        let hash = ceremony_hash(&company.ceremony, &company.header.encode(), &ids);
+        let statement = announced_statement(&hash, 1, &announcement, &key);
+        let mut announced = Vec::new();
+        for seat in [0, 2] {
+            let announce = company.resharing(&old, seat, &givers, true);
+            announced.push(company.begin(seat, &announce).await.unwrap());
+        }
+        let said = Announced {
+            spki: identity.spki().to_vec(),
+            key,
+            signature: identity.sign(&statement).unwrap(),
+            announcement,
+        };
+        announced.insert(1, said);
+        let zero = company.agree(0, &announced).await.unwrap();
+        let two = company.agree(2, &announced).await.unwrap();
+        let boxes: Vec<_> = announced.iter().map(|one| one.key).collect();
+        let for_all = agreed_statement(&hash, &zero.transcript, &boxes);
+        let one = identity.sign(&for_all).unwrap();
+        let signatures = [zero.signature, one, two.signature];
+        company.deal(0, &signatures).await.unwrap();
+        let mut parcels = company.deal(2, &signatures).await.unwrap().parcels;
+        parcels.retain(|parcel| parcel.seat == 0);
+        parcels[0].seat = 2;
+
+        let said: Vec<_> = announced.iter().map(|one| &one.announcement).collect();
+        let heard = liar.hear(&said).unwrap();
+        let echoes = vec![heard.digests().to_vec(); 3];
+        let (_, shares) = heard.compare(&echoes).unwrap();
+        let sealed = parcel::seal(&boxes[0], &parcel::aad(&for_all, 1, 0), &shares[0].1).unwrap();
+        let statement = parcel::statement(&for_all, 1, 0, &sealed);
+        parcels.push(Parcel {
+            seat: 1,
+            sealed,
+            signature: identity.sign(&statement).unwrap(),
+        });
+        let reply = refused(
+            company.take(0, parcels).await,
+            "others have sent what is wrong",
+        );
+        let named: Vec<_> = reply.culprits.iter().map(|one| one.seat).collect();
+        assert_eq!(named, [1]);
+        assert!(reply.culprits[0].reason.contains("does not fit"));
+        for seat in 0..3 {
+            company.confirm(seat, &old).await.unwrap();
+        }
+        company
+    });
+}
+
+#[test]
+fn nothing_is_given_of_a_key_that_was_frozen_or_revoked_meanwhile() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        for (command, why) in [
+            (Command::Freeze, "frozen here"),
+            (Command::Revoke, "retired here"),
+        ] {
+            company.begin_renewal(&old);
+            let mut announced = Vec::new();
+            for seat in 0..3 {
+                let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
+                announced.push(company.begin(seat, &announce).await.unwrap());
+            }
+            let mut signatures = Vec::new();
+            for seat in 0..3 {
+                signatures.push(company.agree(seat, &announced).await.unwrap().signature);
+            }
+            company.order(0, &old, command).await;
+            refused(company.deal(0, &signatures).await, why);
+            refused(company.deal(0, &signatures).await, "begin anew");
+            // where nothing was ordered it goes on
+            assert!(company.deal(1, &signatures).await.is_ok());
+            if command == Command::Freeze {
+                company.order(0, &old, Command::Thaw).await;
+            }
+        }
+        company
+    });
+}
+
+#[test]
+fn a_reshare_ends_where_a_giver_has_lost_its_share_and_nothing_has_changed() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        let mut announced = Vec::new();
+        for seat in 0..3 {
+            let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], true);
+            announced.push(company.begin(seat, &announce).await.unwrap());
+        }
+        let mut signatures = Vec::new();
+        for seat in 0..3 {
+            signatures.push(company.agree(seat, &announced).await.unwrap().signature);
+        }
+        let name = format!("shares/{}", hex::encode(old.body.id));
+        std::fs::remove_file(company.places[1].path(&name)).unwrap();
+        let reply = company.deal(1, &signatures).await.err().unwrap();
+        assert_eq!(reply.fault, Some(SeatFault::CannotRegenerate));
+        refused(company.deal(1, &signatures).await, "begin anew");
+        company.deal(0, &signatures).await.unwrap();
+        let mut parcels = company.deal(2, &signatures).await.unwrap().parcels;
+        parcels.retain(|parcel| parcel.seat == 0);
+        parcels[0].seat = 2;
+        refused(
+            company.take(0, parcels).await,
+            "one share of each other seat",
+        );
+        company.confirm(0, &old).await.unwrap();
+        company.confirm(2, &old).await.unwrap();
         company
     });
 }

@@ -43,7 +43,7 @@ pub fn threshold_kind(word: &str) -> PyResult<mpc::Kind> {
 }
 
 /// The header of a new token of the same key, its nonce drawn; `None` keeps what the token has. `kind` is of a key that is never
-/// put together, whose quorum and seats stay.
+/// put together.
 #[allow(clippy::too_many_arguments)] // the keywords of one Python call
 #[pyfunction]
 #[pyo3(signature = (token, quorum, seats, policy, keep_expires, expires, created, kind=None))]
@@ -58,10 +58,13 @@ fn settle_header<'py>(
     created: u64,
     kind: Option<&str>,
 ) -> PyResult<(Bound<'py, PyBytes>, Vec<String>)> {
-    if let (Kind::Second(token), None) = (&token.0, quorum) {
+    let quorum = quorum.map(Gate::parse).transpose();
+    let quorum = quorum.map_err(|e| plain("malformed", e))?;
+    if let Kind::Second(token) = &token.0 {
         let old = &token.body.header;
         let mut header = mpc::Header {
             kind: kind.map_or(Ok(old.kind), threshold_kind)?,
+            quorum: quorum.unwrap_or_else(|| old.quorum.clone()),
             policy: policy.unwrap_or_else(|| old.policy.clone()),
             expires: if keep_expires { old.expires } else { expires },
             created,
@@ -75,8 +78,6 @@ fn settle_header<'py>(
     }
     let token = token.first("be reshared this way")?;
     let old = &token.body.header;
-    let quorum = quorum.map(Gate::parse).transpose();
-    let quorum = quorum.map_err(|e| plain("malformed", e))?;
     let mut header = Header {
         quorum: quorum.unwrap_or_else(|| old.quorum.clone()),
         policy: policy.unwrap_or_else(|| old.policy.clone()),

@@ -462,12 +462,14 @@ impl Reconstructor {
 
     /// The first step: a token with new shares, which is to be made durable before the second.
     #[allow(clippy::too_many_arguments)] // the keywords of one Python call
-    #[pyo3(signature = (token, kind=None, policy=None, keep_expires=true, expires=None, header=None, settled=None))]
+    #[pyo3(signature = (token, kind=None, quorum=None, seats=BTreeMap::new(), policy=None, keep_expires=true, expires=None, header=None, settled=None))]
     fn renew<'py>(
         &self,
         py: Python<'py>,
         token: &Token,
         kind: Option<&str>,
+        quorum: Option<&str>,
+        seats: BTreeMap<String, String>,
         policy: Option<String>,
         keep_expires: bool,
         expires: Option<u64>,
@@ -480,14 +482,27 @@ impl Reconstructor {
             return Err(raise("unfit-operation", message, "", Vec::new()));
         };
         let header = header.map(mpc::Header::decode).transpose();
+        let header = header.map_err(|e| plain("malformed", e))?;
+        let quorum = quorum.map(Gate::parse).transpose();
+        let quorum = quorum.map_err(|e| plain("malformed", e))?;
         let settled = settle(settled, None)?;
+        let policy_check = checking(
+            match (&header, &quorum) {
+                (Some(header), _) => &header.quorum,
+                (None, Some(quorum)) => quorum,
+                (None, None) => token.quorum_gate(),
+            },
+            &seats,
+        );
         let spec = RenewalSpec {
             token: old.clone(),
             kind: kind.map(threshold_kind).transpose()?,
+            quorum,
+            seats,
             policy,
             expires: (!keep_expires).then_some(expires),
-            header: header.map_err(|e| plain("malformed", e))?,
-            policy_check: checking(token.quorum_gate(), &BTreeMap::new()),
+            header,
+            policy_check,
         };
         let renewed = self.wait(py, |done| self.inner.renew_settled(spec, settled, done))?;
         let new = Token(Kind::Second(renewed.token.clone()));

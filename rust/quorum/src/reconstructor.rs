@@ -248,8 +248,8 @@ impl Reconstructor {
         self.tell(Message::Sign(Box::new(operation), Reply::new(done)));
     }
 
-    /// Renews the shares of such a key, for the same holders: a refresh, or the way from shares that are kept to shares that
-    /// are regenerated. Make the new token durable, and [`finish`](Self::finish_renewal).
+    /// Renews the shares of such a key: a refresh, the way from shares that are kept to shares that are regenerated, or the
+    /// way to other holders and another quorum. Make the new token durable, and [`finish`](Self::finish_renewal).
     pub fn renew(&self, spec: RenewalSpec, done: Done<Renewed>) {
         self.renew_settled(spec, Settled::default(), done);
     }

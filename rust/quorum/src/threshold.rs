@@ -9,6 +9,7 @@ mod once;
 mod prepared;
 mod renew;
 mod repair;
+mod reshare;
 mod sign;
 
 use std::sync::Arc;

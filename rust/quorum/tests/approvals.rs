@@ -5,12 +5,12 @@ mod common;
 use std::sync::Arc;
 
 use common::real::{Caller, Five, agents, spec};
-use common::together::{SUITES, create};
+use common::together::{SUITES, create, renewal};
 use common::wait;
 use evanesce_approval::{Asked, Statement};
 use evanesce_policy::Payload;
 use evanesce_quorum::*;
-use evanesce_token::mpc::Kind;
+use evanesce_token::mpc::{self, Kind};
 use evanesce_token::{Gate, Header, Token, formula};
 use evanesce_wire::message::Evidence;
 
@@ -305,6 +305,72 @@ fn an_approved_repair_asks_only_those_for_help_that_are_there() {
             .any(|f| f.detail.contains("spent before")),
         "{again}"
     );
+}
+
+#[test]
+fn what_is_approved_of_a_key_for_another_quorum_is_who_has_it_then() {
+    let cfo = Caller::new("cfo");
+    let mut five = agents(5, &[(&cfo, "\"approver\"")]);
+    let policy = "permit(principal, action == Action::\"reshare\", resource)
+        when { context.approvals.names.contains(\"cfo\") };";
+    let old = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", policy);
+    five.stop(1);
+    let header = mpc::Header {
+        nonce: [9; 32],
+        created: 1_000_000,
+        quorum: Gate::parse("3 of (s0, s2, new)").unwrap(),
+        replaces: Some(*old.id()),
+        ..old.body.header.clone()
+    };
+    let reshare = |header: &mpc::Header, holder: &str, approvals: &[&[u8]]| {
+        let spec = RenewalSpec {
+            seats: [("new".to_owned(), holder.to_owned())].into(),
+            header: Some(header.clone()),
+            ..renewal(&old)
+        };
+        let settled = settled(approvals, None);
+        let done = wait(|done| five.reconstructor.renew_settled(spec, settled, done));
+        done as Result<Renewed, Error>
+    };
+    for other in [
+        mpc::Header {
+            name: "x".into(),
+            ..header.clone()
+        },
+        mpc::Header {
+            suite: SUITES[1].into(),
+            ..header.clone()
+        },
+    ] {
+        let error = reshare(&other, "s3", &[]).err().unwrap();
+        assert_eq!(error.code, Code::BadInput, "{error}");
+    }
+    let deal = mpc::formula::deal(Kind::Kept, &header.encode());
+    let ids = [0, 2, 3].map(|agent: usize| five.holders[agent].id);
+    let inputs: [&[u8]; 4] = [&deal, &ids[0], &ids[1], &ids[2]];
+    let asked = Asked {
+        token: old.id(),
+        key: &old.body.header.name,
+        action: "reshare",
+        suite: "",
+        input: &formula::input_digest(&SALT, "reshare", "", &inputs),
+        caller: &five.caller.id,
+        payload: None,
+    };
+    let word = signed(&asked, &cfo);
+    let fails = |done: Result<Renewed, Error>, what: &str| {
+        let error = done.err().unwrap();
+        let says = |fault: &Fault| fault.detail.contains(what);
+        assert!(!error.faults.is_empty(), "{error}");
+        assert!(error.faults.iter().all(says), "{what}: {error}");
+    };
+    // The same header, and another agent at the new seat.
+    fails(reshare(&header, "s4", &[&word]), "another input");
+    let done = reshare(&header, "s3", &[&word]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(done.token.body.header, header);
+    let holders: Vec<_> = done.token.rows.iter().map(|row| row.holder).collect();
+    assert_eq!((holders.as_slice(), done.salt), (&ids[..], SALT));
+    fails(reshare(&header, "s3", &[&word]), "spent before");
 }
 
 fn settled(approvals: &[&[u8]], header: Option<Header>) -> Settled {

@@ -3,7 +3,7 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use common::together::*;
 use common::{Behaviour, FakeAgent, wait};
 use evanesce_agent::{AgentError, Config, Rolled, roll};
 use evanesce_quorum::*;
-use evanesce_token::mpc::{Kind, Token};
+use evanesce_token::mpc::{self, Kind, Token};
 use evanesce_token::{Gate, formula};
+use evanesce_wire::message::Command;
 
 const QUORUM: &str = "2 of (s0, s1, s2)";
 
@@ -199,7 +200,7 @@ fn a_roll_that_is_killed_at_any_moment_leaves_every_share_to_be_had() {
     let (mut killed, mut patience) = (0, Duration::from_millis(3));
     while read(&five).iter().any(|token| token.rows[0].epoch == 1) {
         five.stop(0);
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut child = process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "roller_process", "--ignored"])
             .env("EVANESCE_TEST_FOLDER", five.folder.path())
             .stdout(Stdio::null())
@@ -391,4 +392,224 @@ fn a_seat_is_given_away_only_as_the_policy_has_it_and_never_to_one_that_sits() {
         "{error}"
     );
     assert_eq!(kept(&five, 3), 0);
+}
+
+fn revoke(five: &Five, token: &Arc<Token>) -> Ordered {
+    let versions = vec![token.clone()];
+    let ordered = wait(|done| {
+        five.reconstructor
+            .order_threshold(versions, Command::Revoke, done)
+    });
+    ordered.unwrap_or_else(|e: Error| panic!("{e}"))
+}
+
+/// The second step, in which nobody is left out; how many shares that were kept are gone.
+fn finished(five: &Five, renewed: Renewed) -> u64 {
+    let end = wait(|done| five.reconstructor.finish_renewal(Arc::new(renewed), done));
+    let end: Renewal = end.unwrap_or_else(|e: Error| panic!("{e}"));
+    assert!(end.faults.is_empty(), "{:?}", end.faults);
+    end.removed
+}
+
+#[test]
+fn a_member_that_is_gone_is_removed_and_the_key_is_the_same() {
+    let mut five = agents(3, &[]);
+    for old in all_sorts(&five) {
+        let kind = old.body.header.kind;
+        five.stop(1);
+        let quorum = "2 of (s0, s2)";
+        let renewed = reshare(&five, &old, quorum, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let new = renewed.token.clone();
+        assert_eq!(new.body.vector[0], old.body.vector[0]);
+        assert_eq!(new.body.header.replaces, Some(*old.id()));
+        let holders: Vec<_> = new.rows.iter().map(|row| row.holder).collect();
+        assert_eq!(holders, [five.holders[0].id, five.holders[2].id]);
+        let deal = mpc::formula::deal(kind, &new.body.header_bytes);
+        let inputs: [&[u8]; 3] = [&deal, &holders[0], &holders[1]];
+        let input = formula::input_digest(&renewed.salt, "reshare", "", &inputs);
+        let entries = renewed.receipts.iter().map(|one| one.verify().unwrap());
+        let entries: Vec<_> = entries.collect();
+        let verbs: Vec<_> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+        assert_eq!(
+            verbs,
+            ["mpc-announce", "mpc-announce", "mpc-take", "mpc-take"]
+        );
+        for entry in &entries[..2] {
+            let operation = &entry.operations[0];
+            assert_eq!((entry.token, operation.input), (*old.id(), input));
+            assert_eq!(operation.action, "reshare");
+        }
+        let removed = finished(&five, renewed);
+        assert_eq!(removed, if kind == Kind::Kept { 2 } else { 0 });
+        assert_eq!(faults(&five, &new), [None; 2]);
+        let signed = sign(&five, &new, vec![message(b"m")]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(&old, b"m", &signed.outputs[0]));
+
+        // Whoever was left out has its old share yet, and is alone with it: at once where shares are kept, and once
+        // the old token is revoked where its rows give them again.
+        five.start(1);
+        let table = faults(&five, &old);
+        let gone = (kind == Kind::Kept).then_some(FaultKind::CannotRegenerate);
+        assert_eq!(table, [gone, None, gone]);
+        let signed = sign(&five, &old, vec![message(b"m")]);
+        assert_eq!(signed.is_ok(), kind == Kind::Regenerated);
+        five.stop(1);
+        revoke(&five, &old);
+        five.start(1);
+        let error = sign(&five, &old, vec![message(b"m")]).err().unwrap();
+        assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+        let signed = sign(&five, &new, vec![message(b"m")]);
+        assert!(signed.is_ok(), "{:?}", signed.err());
+        assert!(revoke(&five, &old).settled);
+    }
+    let kept: Vec<_> = (0..3).map(|agent| kept(&five, agent)).collect();
+    assert_eq!(kept, [2, 0, 2]);
+}
+
+#[test]
+fn a_key_that_is_never_put_together_goes_to_a_larger_quorum_with_new_members_and_on_from_there() {
+    let mut five = agents(5, &[]);
+    for old in all_sorts(&five) {
+        let (before, kind) = (kept(&five, 3), old.body.header.kind);
+        // others come in between, and an agent that stays has another seat
+        let quorum = "3 of (s3, s1, x, s0, s4)";
+        let renewed =
+            reshare(&five, &old, quorum, &[("x", "s2")]).unwrap_or_else(|e| panic!("{e}"));
+        let new = renewed.token.clone();
+        assert_eq!(new.body.vector[0], old.body.vector[0]);
+        assert_eq!(finished(&five, renewed), 3 * u64::from(kind == Kind::Kept));
+        assert_eq!(faults(&five, &new), [None; 5]);
+        assert_eq!(
+            kept(&five, 3),
+            before + usize::from(kind == Kind::Kept),
+            "a new member keeps its share"
+        );
+        for away in [[0, 1], [2, 3]] {
+            away.iter().for_each(|agent| five.stop(*agent));
+            let signed = sign(&five, &new, vec![message(b"m")]);
+            let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+            assert!(verifies(&old, b"m", &signed.outputs[0]));
+            five.stop(4);
+            assert!(sign(&five, &new, vec![message(b"m")]).is_err());
+            away.iter().for_each(|agent| five.start(*agent));
+            five.start(4);
+        }
+        // and on: refreshed as it is, and to two of the new ones and one of the old, in the other form
+        let again = renew(&five, &new, None).unwrap_or_else(|e| panic!("{e}"));
+        let refreshed = again.token.clone();
+        finished(&five, again);
+        let other = match kind {
+            Kind::Kept => Kind::Regenerated,
+            Kind::Regenerated => Kind::Kept,
+        };
+        let spec = RenewalSpec {
+            kind: Some(other),
+            quorum: Some(Gate::parse("2 of (s4, s0, s3)").unwrap()),
+            ..renewal(&refreshed)
+        };
+        let last: Result<Renewed, Error> = wait(|done| five.reconstructor.renew(spec, done));
+        let last = last.unwrap_or_else(|e| panic!("{e}"));
+        let (token, removed) = (last.token.clone(), 3 * u64::from(kind == Kind::Kept));
+        assert_eq!(finished(&five, last), removed);
+        assert_eq!(faults(&five, &token), [None; 3]);
+        let signed = sign(&five, &token, vec![message(b"m")]);
+        let signed = signed.unwrap_or_else(|e| panic!("{e}"));
+        assert!(verifies(&old, b"m", &signed.outputs[0]));
+    }
+}
+
+#[test]
+fn a_seat_is_given_to_another_agent_by_a_reshare_of_the_same_quorum() {
+    let mut five = agents(4, &[]);
+    let old = create(&five, Kind::Kept, SUITES[1], QUORUM, "");
+    five.stop(1);
+    let renewed = reshare(&five, &old, QUORUM, &[("s1", "s3")]).unwrap_or_else(|e| panic!("{e}"));
+    let new = renewed.token.clone();
+    assert_eq!(new.rows[1].holder, five.holders[3].id);
+    assert_eq!(finished(&five, renewed), 2);
+    assert_eq!(faults(&five, &new), [None; 3]);
+}
+
+#[test]
+fn others_give_in_the_place_of_whoever_has_lost_its_share_and_it_is_named() {
+    let five = agents(4, &[]);
+    let quorum = "2 of (s0, s1, s2, s3)";
+    for kind in Kind::ALL {
+        let old = create(&five, kind, SUITES[0], QUORUM, "");
+        let mut lost = Token::clone(&old);
+        let (trouble, removed) = match kind {
+            Kind::Kept => {
+                let share = five.place(0).join("shares").join(hex::encode(old.id()));
+                std::fs::remove_file(share).unwrap();
+                ("regenerate", 2)
+            }
+            // as one that has lost a root
+            Kind::Regenerated => {
+                lost.rows[0].epoch = 9;
+                ("root", 0)
+            }
+        };
+        let renewed = reshare(&five, &Arc::new(lost), quorum, &[]);
+        let renewed = renewed.unwrap_or_else(|e| panic!("{e}"));
+        let named: Vec<_> = renewed
+            .warnings
+            .iter()
+            .filter(|warning| warning.contains("others give in its place"))
+            .collect();
+        assert!(
+            matches!(&named[..], [one] if one.starts_with("s0: ")),
+            "{trouble}: {:?}",
+            renewed.warnings
+        );
+        let new = renewed.token.clone();
+        assert_eq!(finished(&five, renewed), removed);
+        assert_eq!(faults(&five, &new), [None; 4]);
+        // with one more that has lost it nobody is left to give
+        let mut two = Token::clone(&new);
+        (two.rows[0].epoch, two.rows[1].epoch) = (9, 9);
+        let two = Arc::new(two);
+        let error = reshare(&five, &two, "2 of (s0, s1, s2)", &[])
+            .err()
+            .unwrap();
+        assert_eq!((error.code, error.faults.len()), (Code::QuorumNotMet, 2));
+        assert!(error.hint.contains("must have their old shares"), "{error}");
+        assert_eq!(faults(&five, &new), [None; 4]);
+    }
+}
+
+#[test]
+fn a_key_goes_to_another_quorum_only_as_its_policy_has_it_and_with_enough_of_those_that_have_it() {
+    let mut five = agents(5, &[]);
+    let old = create(&five, Kind::Kept, SUITES[0], QUORUM, "");
+    for (quorum, seats, why) in [
+        ("2 of (s0, s3, s4)", &[][..], "2 of those who hold shares"),
+        ("2 of (s0, s1, x)", &[("x", "s1")], "s1\" has two seats"),
+        ("2 of (s0, s1, s9)", &[], "no agent named"),
+        ("2 of (s0, s1)", &[("s2", "s2")], "no seat \"s2\""),
+        ("1 of (s0, s1)", &[], "2 or more"),
+        ("2 of (s0, 1 of (s1, s2))", &[], "flat"),
+    ] {
+        let error = reshare(&five, &old, quorum, seats).err().unwrap();
+        assert_eq!(error.code, Code::BadInput, "{quorum}: {error}");
+        assert!(error.message.contains(why), "{quorum}: {error}");
+    }
+    // one that is to sit there is away: nobody is asked
+    five.stop(3);
+    let error = reshare(&five, &old, "2 of (s0, s1, s3)", &[])
+        .err()
+        .unwrap();
+    assert_eq!(error.faults.len(), 1, "{error}");
+    assert_eq!(error.faults[0].holder, "s3");
+    assert_eq!(faults(&five, &old), [None; 3]);
+
+    let signing = "permit(principal, action == Action::\"sign\", resource);";
+    let bound = create(&five, Kind::Kept, SUITES[0], QUORUM, signing);
+    let error = reshare(&five, &bound, "2 of (s0, s1)", &[]).err().unwrap();
+    assert_eq!(
+        (error.code, error.faults.len()),
+        (Code::Refused, 2),
+        "{error}"
+    );
+    assert_eq!(faults(&five, &bound), [None; 3]);
+    assert_eq!(kept(&five, 4), 0);
 }

@@ -15,7 +15,8 @@
 //! Callers must know who sent what: seats are told apart by the order of what is given here. A proof of possession names the
 //! seat but not the ceremony; the transcript, which all sign, ties it to this one.
 //!
-//! A [`refresh`] goes the same way: what is dealt then has a constant of 0, and is added to the shares that there are.
+//! A [`refresh`] goes the same way: what is dealt then has a constant of 0, and is added to the shares that there are. So does a
+//! [`reshare`], in which some deal their part of the key, and what is dealt are the shares of another quorum.
 //!
 //! A member who speaks last can choose among keys (every such protocol permits that much); it cannot make one that it
 //! knows, nor, of [`Taproot`](crate::Taproot), one with a script hidden in it.
@@ -23,6 +24,7 @@
 mod announcement;
 mod finish;
 mod refresh;
+mod reshare;
 #[cfg(test)]
 mod vectors;
 
@@ -44,6 +46,7 @@ use announcement::{Announcement, Shape};
 pub use finish::Made;
 pub(crate) use finish::element;
 pub use refresh::refresh;
+pub use reshare::{Givers, reshare};
 
 /// Who makes a key with whom, and under which header.
 #[derive(Clone)]
@@ -94,14 +97,15 @@ impl Plan {
     }
 
     /// `TH("mpc-transcript", header, CBOR(agent ids), CBOR(commitment vectors), CBOR(proofs))`; in a refresh, under the label
-    /// `mpc-refresh-transcript`, with the vector that is refreshed for the proofs.
-    fn transcript<S: Suite>(&self, heard: &[Announcement<S>], base: Option<&Group<S>>) -> [u8; 32] {
+    /// `mpc-refresh-transcript`, with the vector that is refreshed for the proofs; in a reshare, under `mpc-reshare-transcript`, with
+    /// that vector, and who gives: `CBOR([[new seat, old seat]…])`.
+    fn transcript<S: Suite>(&self, heard: &[Announcement<S>], base: Option<&Base<S>>) -> [u8; 32] {
         let mut agents = Writer::new();
         agents.array(self.agents.len());
         let mut vectors = Writer::new();
         vectors.array(heard.len());
         let mut last = Writer::new();
-        last.array(base.map_or(heard.len(), Group::t));
+        last.array(base.map_or(heard.len(), |base| base.group.t()));
         for (agent, announcement) in self.agents.iter().zip(heard) {
             agents.bytes(agent);
             vectors.array(announcement.vector.len());
@@ -112,17 +116,22 @@ impl Plan {
                 last.bytes(proof);
             }
         }
-        let label = match base {
-            None => "mpc-transcript",
-            Some(base) => {
-                for point in base.vector() {
-                    last.bytes(point);
-                }
-                "mpc-refresh-transcript"
-            }
-        };
+        for point in base.iter().flat_map(|base| base.group.vector()) {
+            last.bytes(point);
+        }
         let [agents, vectors, last] = [agents, vectors, last].map(Writer::into_bytes);
-        th(label, &[&self.header, &agents, &vectors, &last])
+        let parts: [&[u8]; 4] = [&self.header, &agents, &vectors, &last];
+        match base.map(|base| &base.givers) {
+            None => th("mpc-transcript", &parts),
+            Some(None) => th("mpc-refresh-transcript", &parts),
+            Some(Some(givers)) => {
+                let givers = reshare::written_out(givers);
+                th(
+                    "mpc-reshare-transcript",
+                    &[parts[0], parts[1], parts[2], parts[3], &givers],
+                )
+            }
+        }
     }
 
     /// Every seat but this one.
@@ -159,11 +168,17 @@ pub fn begin<S: Suite>(plan: Plan) -> Result<(Announced<S>, Vec<u8>), Error> {
 
 type Drawn<S> = (dkg::round1::SecretPackage<S>, dkg::round1::Package<S>);
 
+/// The key that there is already, where its shares are renewed.
+struct Base<S: Suite> {
+    group: Group<S>,
+    /// Who deals a part of it, where another quorum is to have it.
+    givers: Option<Givers>,
+}
+
 /// After the first exchange was begun: this agent has announced.
 pub struct Announced<S: Suite> {
     plan: Plan,
-    /// The key that is refreshed, if one is.
-    base: Option<Group<S>>,
+    base: Option<Base<S>>,
     drawn: Box<Drawn<S>>,
     announcement: Vec<u8>,
 }
@@ -172,7 +187,7 @@ impl<S: Suite> Announced<S> {
     fn with(
         plan: Plan,
         drawn: Box<Drawn<S>>,
-        base: Option<Group<S>>,
+        base: Option<Base<S>>,
     ) -> Result<(Announced<S>, Vec<u8>), Error> {
         let announcement = Announcement::of(&drawn.1, base.is_some())?.encode();
         let announced = Announced {
@@ -298,7 +313,7 @@ fn deal<S: Suite>(
 /// After the first exchange: this agent knows what all have announced to it, and has told nobody anything secret.
 pub struct Heard<S: Suite> {
     plan: Plan,
-    base: Option<Group<S>>,
+    base: Option<Base<S>>,
     packages: Packages<S>,
     heard: Vec<Announcement<S>>,
     digests: Vec<[u8; 32]>,
@@ -318,7 +333,7 @@ impl<S: Suite> Heard<S> {
     }
 
     /// Takes the [`digests`](Self::digests) of all seats, in their order, and gives the share of every other seat, to be
-    /// sealed to it: only if all heard the same.
+    /// sealed to it: only if all heard the same. A seat that gives in a reshare [does so](Self::compare_giving).
     ///
     /// # Errors
     /// [`Error::Culprits`], with [`Wrong::Differs`].
@@ -326,6 +341,15 @@ impl<S: Suite> Heard<S> {
         self,
         echoes: &[D],
     ) -> Result<(Agreed<S>, Parcels), Error> {
+        match self.gives() {
+            None => self.compared(echoes),
+            Some(_) => Err(Error::Unfit(
+                "this seat gives: the share that it has is needed".into(),
+            )),
+        }
+    }
+
+    fn compared<D: AsRef<[[u8; 32]]>>(self, echoes: &[D]) -> Result<(Agreed<S>, Parcels), Error> {
         self.plan.check_count("echoes", echoes.len())?;
         let mut culprits = Vec::new();
         for (other, echo) in (0..).zip(echoes) {
@@ -364,6 +388,7 @@ impl<S: Suite> Heard<S> {
             heard,
             transcript,
             kept: dealt.kept,
+            gives: None,
         };
         Ok((agreed, dealt.sent))
     }
@@ -372,11 +397,13 @@ impl<S: Suite> Heard<S> {
 /// After the second exchange: all heard the same, and the shares are on their way.
 pub struct Agreed<S: Suite> {
     plan: Plan,
-    base: Option<Group<S>>,
+    base: Option<Base<S>>,
     packages: Packages<S>,
     heard: Vec<Announcement<S>>,
     transcript: [u8; 32],
     kept: Box<dkg::round2::SecretPackage<S>>,
+    /// What this seat gives of the key, in a reshare.
+    gives: Option<Secret<32>>,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 //! | keep a share instead, sealed under an element | [`Kept`] |
 //! | sign together | [`sign`] |
 //! | give a lost seat its share again, or all seats new shares of the same key | [`repair`], [`dkg::refresh`] |
+//! | give the same key to another quorum | [`dkg::reshare`] |
 //!
 //! # Where secrets lie
 //!
@@ -39,6 +40,7 @@ mod error;
 mod group;
 mod groups;
 mod kept;
+mod lagrange;
 mod random;
 mod regen;
 pub mod repair;

@@ -18,12 +18,13 @@ use evanesce_secret::{Secret, on_crucible};
 use frost_core::keys::repairable::{
     Delta, Sigma, repair_share_part1, repair_share_part2, repair_share_part3,
 };
-use frost_core::{Element, Field, Group as _, Scalar};
+use frost_core::{Element, Group as _, Scalar};
 
-use crate::arithmetic::{self, FieldOf};
+use crate::arithmetic;
 use crate::dkg::{Parcels, element};
 use crate::error::{Culprit, Error, Wrong};
 use crate::group::{Group, canonical, identifier};
+use crate::lagrange::{place_of, weight};
 use crate::random::Kernel;
 use crate::share::Share;
 use crate::suite::Suite;
@@ -224,15 +225,7 @@ impl<S: Suite> Repair<S> {
 
     /// λ of a helper: what its share counts for in the lost one.
     fn weight(&self, seat: u8) -> Result<Scalar<S>, Error> {
-        let (own, lost) = (place_of::<S>(seat)?, place_of::<S>(self.lost)?);
-        let (mut above, mut below) = (FieldOf::<S>::one(), FieldOf::<S>::one());
-        for other in self.helpers.iter().filter(|other| **other != seat) {
-            let other = place_of::<S>(*other)?;
-            above = above * (lost - other);
-            below = below * (own - other);
-        }
-        let below = FieldOf::<S>::invert(&below).map_err(|_| none_such())?;
-        Ok(above * below)
+        weight::<S>(&self.helpers, seat, place_of::<S>(self.lost)?)
     }
 
     fn place(&self, seat: u8) -> Result<usize, Error> {
@@ -250,14 +243,6 @@ impl<S: Suite> Repair<S> {
             false => Err(Error::Unfit("not one part of each helper".into())),
         }
     }
-}
-
-/// A seat's identifier as a scalar.
-fn place_of<S: Suite>(seat: u8) -> Result<Scalar<S>, Error> {
-    let bytes = identifier::<S>(seat).serialize();
-    let bytes: Option<[u8; 32]> = bytes.try_into().ok();
-    let scalar = bytes.and_then(|bytes| arithmetic::decode::<S>(&bytes));
-    scalar.ok_or_else(none_such)
 }
 
 fn none_such() -> Error {

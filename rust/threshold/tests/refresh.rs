@@ -2,11 +2,9 @@
 
 mod common;
 
-use common::{Outside, agents, delivered, made, plan, sign_together};
+use common::{Outside, agents, delivered, made, plan, put_together, sign_together};
 use evanesce_threshold::dkg::{self, Agreed, Announced, Made, Parcels, Plan};
 use evanesce_threshold::{Culprit, Ed25519, Error, Group, Suite, Taproot, Wrong};
-use frost_core::Identifier;
-use frost_core::keys::{KeyPackage, SigningShare, VerifyingShare, reconstruct};
 
 fn begun<S: Suite>(group: &Group<S>) -> (Vec<Announced<S>>, Vec<Vec<u8>>) {
     let plan = |seat: usize| Plan::new(b"new", group.t(), &agents(group.seats()), seat as u8);
@@ -43,17 +41,6 @@ fn refreshed<S: Suite>(made: &[Made<S>]) -> Vec<Made<S>> {
         .collect()
 }
 
-fn package<S: Suite>(of: &Made<S>) -> KeyPackage<S> {
-    let seat = of.share.seat();
-    KeyPackage::new(
-        Identifier::try_from(u16::from(seat) + 1).unwrap(),
-        SigningShare::deserialize(of.share.expose()).unwrap(),
-        VerifyingShare::deserialize(&of.group.verifying_share(seat).unwrap()).unwrap(),
-        frost_core::VerifyingKey::deserialize(&of.group.vector()[0]).unwrap(),
-        of.group.t() as u16,
-    )
-}
-
 fn the_key_stays<S: Outside>(t: usize, seats: usize) {
     let mut made = made::<S>(t, seats);
     let first = made[0].group.vector().to_vec();
@@ -71,11 +58,10 @@ fn the_key_stays<S: Outside>(t: usize, seats: usize) {
         sign_together(&new[0].group, &shares[..t]);
         sign_together(&new[0].group, &shares[seats - t..]);
         // an old share beside new ones makes another key
-        let mut mixed: Vec<_> = new[..t].iter().map(package).collect();
-        let key = |packages: &[KeyPackage<S>]| reconstruct(packages).unwrap().serialize();
-        let right = key(&mixed);
-        mixed[0] = package(&made[0]);
-        assert_ne!(key(&mixed), right);
+        let mut mixed: Vec<_> = new[..t].iter().collect();
+        assert_eq!(put_together(&mixed), *new[0].group.vector()[0]);
+        mixed[0] = &made[0];
+        assert_ne!(put_together(&mixed), *new[0].group.vector()[0]);
         made = new;
     }
 }

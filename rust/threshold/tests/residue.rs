@@ -1,5 +1,5 @@
 //! What the crate's promise about memory is worth: a process with the crucible's allocator makes a key, masks its shares, regenerates them,
-//! signs, repairs and refreshes; then all of its memory but the locked one is searched for the secrets that went through.
+//! signs, repairs, refreshes and reshares; then all of its memory but the locked one is searched for the secrets that went through.
 //!
 //! Found is whatever holds 8 bytes in a row of one of them, as they are or reversed (as curve libraries keep numbers). The search must find
 //! what is planted.
@@ -229,6 +229,26 @@ fn everything_is_done<S: Outside>(sought: &mut Sought) {
     sent.iter().for_each(|parcels| remember(sought, parcels));
     for ((agreed, received), share) in agreed.into_iter().zip(sent).zip(&shares) {
         let new = agreed.finish_refresh(received, share).unwrap();
+        sought.add(new.share.expose());
+    }
+
+    // given to another quorum, in which one is new
+    let mut wider = header.clone();
+    wider.quorum = Gate::parse("3 of (b, d, a, e)").unwrap();
+    let givers = [(0, 1), (2, 0)];
+    let all = agents(5);
+    let members = [all[1], all[3], all[0], all[4]];
+    let plan = |seat| Plan::of(&wider, &members, seat).unwrap();
+    let (announced, announcements): (Vec<_>, Vec<_>) = (0..4)
+        .map(|seat| dkg::reshare(plan(seat), group, &givers).unwrap())
+        .unzip();
+    let heard = announced
+        .into_iter()
+        .map(|a| a.hear(&announcements).unwrap());
+    let (agreed, sent) = common::agreed_giving(heard.collect(), |old| &shares[usize::from(old)]);
+    sent.iter().for_each(|parcels| remember(sought, parcels));
+    for (agreed, received) in agreed.into_iter().zip(sent) {
+        let new = agreed.finish_reshare(received).unwrap();
         sought.add(new.share.expose());
     }
 

@@ -1,4 +1,4 @@
-//! A key made among agents, or its shares renewed: this agent's part, turn by turn.
+//! A key made among agents, or its shares renewed, for the same holders or for another quorum: this agent's part, turn by turn.
 //!
 //! Each turn takes what all have said before, verifies who said it, and gives what this agent says. A turn that fails ends the ceremony
 //! here; so does time, and a restart. Nothing secret leaves before every agent has signed the same transcript, and then sealed to whom it is
@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use evanesce_threshold::Suite;
-use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Plan};
+use evanesce_threshold::dkg::{self, Agreed, Announced, Givers, Heard, Made, Plan};
+use evanesce_threshold::{Share, Suite};
 use evanesce_token::mpc::{self, Header, Kind, formula};
 use evanesce_wire::message::SeatRow;
 use evanesce_wire::message::threshold::{
@@ -103,8 +103,20 @@ pub trait Part: Send {
 pub struct Base {
     /// The token.
     pub body: Arc<mpc::Body>,
-    /// The row.
-    pub row: SeatRow,
+    /// The row; none where this agent holds no share, of which none is then removed.
+    pub row: Option<SeatRow>,
+    /// Who gives the key, where another quorum is to have it.
+    pub givers: Option<Givers>,
+}
+
+impl Base {
+    /// This agent's old share.
+    fn share<S: Suite>(&self, hands: &Hands) -> Result<Share<S>, Obstacle> {
+        let row = self.row.as_ref().ok_or_else(|| {
+            Obstacle::refused("this agent was given no row of the token whose shares are renewed")
+        })?;
+        hands.have::<S>(&self.body, row)
+    }
 }
 
 /// Begins: draws what this agent announces.
@@ -162,7 +174,10 @@ fn begin_in<S: Suite>(
                 return Err(Obstacle::refused("shares are renewed in their own suite"));
             }
             let group = hands.groups.of::<S>(&base.body)?;
-            dkg::refresh(plan, &group)?
+            match &base.givers {
+                None => dkg::refresh(plan, &group)?,
+                Some(givers) => dkg::reshare(plan, &group, givers)?,
+            }
         }
     };
     let (key, public) = BoxKey::draw()?;
@@ -259,7 +274,12 @@ impl<S: Suite> Part for Ceremony<S> {
         }
         // All have signed what covers all announcements: so all have heard what this one has.
         let echoes = vec![heard.digests().to_vec(); self.agents.len()];
-        let (agreed, shares) = heard.compare(&echoes)?;
+        let (agreed, shares) = match &self.base {
+            Some(base) if heard.gives().is_some() => {
+                heard.compare_giving(&echoes, &base.share(hands)?)?
+            }
+            _ => heard.compare(&echoes)?,
+        };
         let mut parcels = Vec::with_capacity(shares.len());
         for (to, share) in &shares {
             let to = u32::from(*to);
@@ -285,10 +305,10 @@ impl<S: Suite> Part for Ceremony<S> {
         }
         let made = match &self.base {
             None => agreed.finish(shares)?,
-            Some(base) => {
-                let old = hands.have::<S>(&base.body, &base.row)?;
-                agreed.finish_refresh(shares, &old)?
-            }
+            Some(Base {
+                givers: Some(_), ..
+            }) => agreed.finish_reshare(shares)?,
+            Some(base) => agreed.finish_refresh(shares, &base.share(hands)?)?,
         };
         let vector = made.group.vector().to_vec();
         let body = mpc::Body::new(self.header_bytes.clone(), vector, made.transcript)
@@ -330,6 +350,7 @@ impl<S: Suite> Part for Ceremony<S> {
         // Only now: whatever goes wrong before, the shares that there were are still there.
         let mut removed = 0;
         if let Some(base) = &self.base
+            && base.row.is_some()
             && base.body.header.kind == Kind::Kept
         {
             let gone = hands.shelf.remove(&base.body.id).map_err(|e| {

@@ -1,6 +1,7 @@
 //! What each verb of the second kind leads to: judged as all else, logged, done, answered.
 
 mod repair;
+mod reshare;
 mod turns;
 
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use evanesce_token::mpc::{self, Header};
 use evanesce_wire::message::threshold::{
-    Agree, Announce, Await, Commit, Committed, Confirm, Confirmed, Deal, Forget, Help, Leave, Once,
-    Place, Prepare, Receive, Reply, Sign, Split, Sum, Take,
+    self as wire, Agree, Announce, Await, Commit, Committed, Confirm, Confirmed, Deal, Forget,
+    Help, Once, Place, Prepare, Receive, Reply, Sign, Split, Sum, Take,
 };
 use evanesce_wire::message::{Basis, Code, Opening, Request, SeatRow};
 use evanesce_wire::session::SealingSession;
@@ -31,6 +32,7 @@ use crate::shown::Ready;
 use crate::subject::Subject;
 use crate::work::Work;
 use evanesce_token::formula;
+use reshare::{may_succeed, renewed};
 
 /// Why nothing more is committed to.
 const TOO_MANY: &str = "too many signatures wait for their second round";
@@ -178,9 +180,9 @@ impl Asked<'_> {
         let mut receipt = None;
         let base = match &told.base {
             None => None,
-            Some(leave) => {
-                let (base, permitted) = self.renews(&told, &header, leave).await?;
-                receipt = Some(permitted);
+            Some(base) => {
+                let (base, permitted) = self.renews(&told, &header, base).await?;
+                receipt = permitted;
                 Some(base)
             }
         };
@@ -207,34 +209,41 @@ impl Asked<'_> {
         repair::is_enforceable(&ready?)
     }
 
-    /// Whether the shares of a key may be renewed under this header: as its token's policy has it, judged and logged.
+    /// Whether the shares of a key may be renewed under this header: as its token's policy has it, judged and logged, by an agent that
+    /// holds one. One that holds none has nothing to decide on: it takes a share as it does where a key is made.
     async fn renews(
         &mut self,
         told: &Announce,
         header: &Header,
-        leave: &Leave,
-    ) -> Result<(Base, Receipt), Obstacle> {
-        let deal = mpc::formula::deal(header.kind, &told.header);
-        let inputs = vec![Some(vec![&deal[..]])];
-        let ready = self.ready(leave.context.clone()).await?;
-        let old = ready.subject().second()?.clone();
-        let same = |is: bool, what: &str| match is {
-            true => Ok(()),
-            false => Err(Obstacle::refused(format!("shares are renewed {what}"))),
+        base: &wire::Base,
+    ) -> Result<(Base, Option<Receipt>), Obstacle> {
+        let ready = self.ready(base.context.clone()).await?;
+        let body = ready.subject().second()?.clone();
+        may_succeed(header, &body, base.givers.is_some())?;
+        let row = base.opening.as_ref().map(one_row).transpose()?;
+        let givers = match &base.givers {
+            Some(givers) => Some(reshare::givers(givers, told.seat, row.as_ref())?),
+            None => {
+                let seat = row.as_ref().map(|row| row.seat);
+                renewed(seat == Some(told.seat), "at the same seat")?;
+                None
+            }
         };
-        same(header.key == old.header.key, "for the same key")?;
-        same(header.suite == old.header.suite, "in the same suite")?;
-        same(header.quorum == old.header.quorum, "at the same seats")?;
-        same(
-            header.replaces == Some(old.id),
-            "by what replaces their token",
-        )?;
-        same(header.nonce != old.header.nonce, "under a new header")?;
-        let row = one_row(&leave.opening)?;
-        same(row.seat == told.seat, "at the same seat")?;
-        let work = self.judged(&ready, leave.opening.clone(), &inputs);
-        let receipt = self.logged(work).await?.decided()?;
-        Ok((Base { body: old, row }, receipt))
+        let mut receipt = None;
+        if let Some(opening) = &base.opening {
+            let deal = mpc::formula::deal(header.kind, &told.header);
+            let mut inputs: Inputs<'_> = vec![&deal[..]];
+            if givers.is_some() {
+                inputs.extend(told.agents.iter().map(|agent| &agent[..]));
+            }
+            let work = self.judged(&ready, opening.clone(), &[Some(inputs)]);
+            receipt = Some(self.logged(work).await?.decided()?);
+        }
+        if row.is_none() {
+            self.is_alive(&body.id)?;
+        }
+        let base = Base { body, row, givers };
+        Ok((base, receipt))
     }
 
     async fn ready(&self, context: evanesce_wire::message::Context) -> Result<Ready, Obstacle> {
@@ -270,7 +279,8 @@ impl Asked<'_> {
         Ok(work)
     }
 
-    /// A turn of a ceremony, of which nothing is logged.
+    /// A turn of a ceremony, of which nothing is logged. What has been ordered since it began holds: in a reshare shares are given away by
+    /// one of these.
     async fn ceremony(
         &self,
         id: Id,
@@ -279,6 +289,12 @@ impl Asked<'_> {
         + 'static,
     ) -> Told {
         let part = self.part(&id)?;
+        if let Some(base) = part.base()
+            && let Err(obstacle) = self.is_alive(&base)
+        {
+            self.api.threshold.ceremonies().end(&id);
+            return Err(obstacle);
+        }
         self.turn(id, Memory::ceremonies, part, turn).await
     }
 

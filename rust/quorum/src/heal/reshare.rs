@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce_token::{Gate, Header, Token, formula};
+use evanesce_token::{Gate, Header, Row, Token, formula};
 use tokio::time::Instant;
 
 use crate::error::{Code, Error};
@@ -191,6 +191,23 @@ fn spent(e: Error) -> Error {
     }
 }
 
+/// Who sits where in a new quorum: a seat that is not listed keeps its holder where the old quorum has it.
+pub(crate) fn kept(
+    side: &Side,
+    quorum: &Gate,
+    mut seats: BTreeMap<String, String>,
+    old: &Gate,
+    rows: &[Row],
+) -> BTreeMap<String, String> {
+    for (seat, row) in old.seats().into_iter().zip(rows) {
+        if quorum.seats().contains(&seat) {
+            let holder = || side.directory.name_of(&row.holder);
+            seats.entry(seat.to_owned()).or_insert_with(holder);
+        }
+    }
+    seats
+}
+
 /// The mint that a reshare is: all that was not asked to be different is as in the old token.
 fn mint_spec(side: &Side, spec: ReshareSpec, settled: Option<&Header>) -> MintSpec {
     let header = &spec.token.body.header;
@@ -202,13 +219,7 @@ fn mint_spec(side: &Side, spec: ReshareSpec, settled: Option<&Header>) -> MintSp
         .or(spec.policy);
     let expires = settled.map(|settled| settled.expires).or(spec.expires);
     let quorum = quorum.unwrap_or_else(|| header.quorum.clone());
-    let mut seats = spec.seats;
-    for (seat, row) in header.quorum.seats().into_iter().zip(&spec.token.rows) {
-        if quorum.seats().contains(&seat) {
-            let holder = || side.directory.name_of(&row.holder);
-            seats.entry(seat.to_owned()).or_insert_with(holder);
-        }
-    }
+    let seats = kept(side, &quorum, spec.seats, &header.quorum, &spec.token.rows);
     MintSpec {
         name: header.name.clone(),
         suites: header.suites.clone(),

@@ -9,8 +9,8 @@ use evanesce_token::mpc::{self, Body, Header, Kind, Token, formula};
 use evanesce_token::{Gate, Row, quoted};
 use evanesce_wire::message::Receipt;
 use evanesce_wire::message::threshold::{
-    Agree, Agreed, Announce, Announced, Confirm, Confirmed, Deal, Dealt, Forget, Forgot, Parcel,
-    Take, Taken,
+    self as wire, Agree, Agreed, Announce, Announced, Confirm, Confirmed, Deal, Dealt, Forget,
+    Forgot, Parcel, Take, Taken,
 };
 use evanesce_wire::{WireError, verify_statement};
 use tokio::spawn;
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::fault::{Fault, Trouble};
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
-use crate::mint::draft::judge;
+use crate::mint::draft::{Judged, judge};
 use crate::mint::{PolicyCheck, Words, reach, unfinished};
 use crate::settled::Settled;
 
@@ -86,6 +86,27 @@ pub(crate) async fn create(
     })
 }
 
+/// Judges what every such key has: a holder that sits twice would count twice.
+pub(super) fn judge_flat(
+    side: &Side,
+    quorum: &Gate,
+    seats: &BTreeMap<String, String>,
+    expires: Option<u64>,
+    policy: &str,
+    policy_check: PolicyCheck,
+) -> Result<Judged, Error> {
+    let mut judged = judge(side, quorum, seats, expires, policy, policy_check)?;
+    for (seat, place) in judged.places.iter().enumerate() {
+        if judged.places[..seat].contains(place) {
+            judged.problems.push(format!(
+                "{} has two seats, and would count twice",
+                quoted(&side.directory.all()[*place].name)
+            ));
+        }
+    }
+    Ok(judged)
+}
+
 /// Judges the whole specification.
 fn draft(side: &Side, spec: ThresholdSpec) -> Result<(Header, Vec<usize>, Vec<String>), Error> {
     let ThresholdSpec {
@@ -99,15 +120,7 @@ fn draft(side: &Side, spec: ThresholdSpec) -> Result<(Header, Vec<usize>, Vec<St
         replaces,
         policy_check,
     } = spec;
-    let mut judged = judge(side, &quorum, &seats, expires, &policy, policy_check)?;
-    for (seat, place) in judged.places.iter().enumerate() {
-        if judged.places[..seat].contains(place) {
-            judged.problems.push(format!(
-                "{} has two seats, and would count twice",
-                quoted(&side.directory.all()[*place].name)
-            ));
-        }
-    }
+    let judged = judge_flat(side, &quorum, &seats, expires, &policy, policy_check)?;
     let (mut key, mut nonce) = ([0; 32], [0; 32]);
     side.world.random(&mut key);
     side.world.random(&mut nonce);
@@ -132,7 +145,7 @@ pub(super) async fn make(
     side: &Arc<Side>,
     header: &Header,
     places: &[usize],
-    base: Option<(&Arc<Token>, &Settled)>,
+    base: Option<Base>,
     until: Instant,
 ) -> Result<Made, Error> {
     let seats = places.len();
@@ -152,16 +165,18 @@ pub(super) async fn make(
     let deal = formula::deal(header.kind, &bytes);
     let announce = {
         let side = side.clone();
-        let base = base.map(|(old, settled)| (old.clone(), settled.clone()));
         move |seat: u32, live: &Live| {
+            let mut inputs = vec![&deal[..]];
+            if base.as_ref().is_some_and(|base| base.givers.is_some()) {
+                inputs.extend(agents.iter().map(|agent| &agent[..]));
+            }
+            let base = base.as_ref();
             Announce {
                 ceremony,
                 header: bytes.clone(),
                 agents: agents.clone(),
                 seat,
-                base: base.as_ref().map(|(old, settled)| {
-                    leave(&side, old, seat, live, "reshare", &[&deal], settled)
-                }),
+                base: base.map(|base| base.told(&side, seat, live, &inputs)),
             }
             .encode()
         }
@@ -215,6 +230,28 @@ pub(super) async fn make(
         token,
         receipts,
     })
+}
+
+/// The key that there is, where its shares are renewed.
+pub(super) struct Base {
+    pub old: Arc<Token>,
+    pub settled: Settled,
+    /// Of each seat, the old one of its holder; none where that is to be asked for no leave, having no share.
+    pub held: Vec<Option<u32>>,
+    /// Where another quorum is given the key: who gives, by new seat and old.
+    pub givers: Option<Vec<(u32, u32)>>,
+}
+
+impl Base {
+    /// What the agent at a seat is told of it.
+    fn told(&self, side: &Side, seat: u32, live: &Live, inputs: &[&[u8]]) -> wire::Base {
+        let leave = |old| leave(side, &self.old, old, live, "reshare", inputs, &self.settled);
+        wire::Base {
+            context: whole(&self.old.body),
+            opening: self.held[seat as usize].map(|old| leave(old).opening),
+            givers: self.givers.clone(),
+        }
+    }
 }
 
 /// A key that every holder has signed to have its share of.

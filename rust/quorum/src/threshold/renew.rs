@@ -1,17 +1,22 @@
-//! New shares of the same key, for the same holders: a refresh; and the way from shares that are kept to shares that are regenerated.
+//! New shares of the same key, for the same holders: a refresh; and the way from shares that are kept to shares that are regenerated. Or for
+//! others, under another quorum: a reshare, of which whoever is left out need not be asked.
 //!
 //! Two steps, between which the new token is made durable: what was kept before is removed in the second, and must not be the last of the key.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evanesce_token::Gate;
 use evanesce_token::mpc::{Header, Kind, Token};
 use evanesce_wire::message::Receipt;
 use evanesce_wire::message::threshold::Forget;
 use tokio::time::Instant;
 
-use super::create::{Made, forget, make};
+use super::create::{Base, Made, forget, make};
+use super::reshare::reshare;
 use crate::error::{Code, Error};
 use crate::fault::Fault;
+use crate::heal::kept;
 use crate::io::link::Down;
 use crate::io::side::Side;
 use crate::mint::PolicyCheck;
@@ -24,11 +29,15 @@ pub struct RenewalSpec {
     pub token: Arc<Token>,
     /// Where the new shares are to be between uses; `None` as before.
     pub kind: Option<Kind>,
+    /// Another quorum; `None` keeps the token's.
+    pub quorum: Option<Gate>,
+    /// Who sits where, as in [`ReshareSpec`](crate::ReshareSpec). With quorum and holders as they are it is a refresh.
+    pub seats: BTreeMap<String, String>,
     /// Another policy; `None` keeps it.
     pub policy: Option<String>,
     /// Another end; `None` keeps it.
     pub expires: Option<Option<u64>>,
-    /// The new token's whole header, where people have approved it: kind, policy and end are then its.
+    /// The new token's whole header, where people have approved it: kind, quorum, policy and end are then its.
     pub header: Option<Header>,
     /// Asked before anything is drawn.
     pub policy_check: PolicyCheck,
@@ -65,6 +74,8 @@ pub(crate) async fn renew(
     let RenewalSpec {
         token: old,
         kind,
+        quorum,
+        seats,
         policy,
         expires,
         header,
@@ -76,6 +87,7 @@ pub(crate) async fn renew(
         Some(header) => Header {
             kind: header.kind,
             nonce: header.nonce,
+            quorum: header.quorum.clone(),
             policy: header.policy.clone(),
             created: header.created,
             expires: header.expires,
@@ -87,6 +99,7 @@ pub(crate) async fn renew(
             Header {
                 kind: kind.unwrap_or(before.kind),
                 nonce,
+                quorum: quorum.unwrap_or_else(|| before.quorum.clone()),
                 policy: policy.unwrap_or_else(|| before.policy.clone()),
                 created: side.world.unix_seconds(),
                 expires: expires.unwrap_or(before.expires),
@@ -99,41 +112,35 @@ pub(crate) async fn renew(
         ..header
     };
     if approved.is_some_and(|approved| approved != header) {
-        let message =
-            "the header is not one of this key, for the same seats, that replaces this token";
+        let message = "the header is not one of this key that replaces this token";
         let hint = "Nothing was asked of any agent.";
         return Err(Error::new(Code::BadInput, message, hint));
     }
-    let warnings = policy_check(&header.policy).map_err(|why| {
-        let message = format!("the policy cannot be enforced: {why}");
-        Error::new(Code::Policy, message, "Nothing was asked of any agent.")
-    })?;
-    let (mut places, mut faults) = (Vec::new(), Vec::new());
-    for (seat, row) in (0..).zip(&old.rows) {
-        match side.directory.by_id(&row.holder) {
-            Some(place) => places.push(place),
-            None => {
-                faults.push(super::fault(side, &old, seat, &Down::unknown_holder()));
-            }
-        }
-    }
-    if !faults.is_empty() {
-        let error = verdict::explain(Code::QuorumNotMet, &before.quorum, faults);
-        let hint = "Shares are renewed by all holders together: repair a seat that was lost first.";
-        return Err(Error {
-            hint: hint.into(),
-            ..error
-        });
-    }
-    header
-        .validate()
-        .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
+    let seats = kept(side, &header.quorum, seats, &before.quorum, &old.rows);
+    let drawn = match is_as_it_was(side, &old, &header.quorum, &seats) {
+        true => refresh(side, &old, &header, policy_check)?,
+        false => reshare(side, &old, &header, &seats, policy_check, until).await?,
+    };
+    let Drawn {
+        places,
+        held,
+        givers,
+        mut warnings,
+    } = drawn;
     let (salt, settled) = settled.salted(&*side.world);
+    let base = Base {
+        old: old.clone(),
+        settled,
+        held,
+        givers,
+    };
     let Made {
         token,
         receipts,
         forget,
-    } = make(side, &header, &places, Some((&old, &settled)), until).await?;
+    } = make(side, &header, &places, Some(base), until).await?;
+    warnings.sort();
+    warnings.dedup();
     if token.body.vector[0] != old.body.vector[0] {
         return Err(Error::internal("the renewed key is another key"));
     }
@@ -143,6 +150,65 @@ pub(crate) async fn renew(
         warnings,
         salt,
         forget,
+    })
+}
+
+/// Who takes part in a renewal, and how.
+pub(super) struct Drawn {
+    /// The holder of each seat.
+    pub places: Vec<usize>,
+    /// As in [`Base`].
+    pub held: Vec<Option<u32>>,
+    pub givers: Option<Vec<(u32, u32)>>,
+    pub warnings: Vec<String>,
+}
+
+/// Whether quorum and holders are those of the old token.
+fn is_as_it_was(side: &Side, old: &Token, quorum: &Gate, seats: &BTreeMap<String, String>) -> bool {
+    let names = quorum.seats();
+    let mut both = names.iter().zip(&old.rows);
+    *quorum == old.body.header.quorum
+        && seats.len() == names.len()
+        && both.all(|(seat, row)| seats[*seat] == side.directory.name_of(&row.holder))
+}
+
+/// All holders renew their shares together.
+fn refresh(
+    side: &Side,
+    old: &Token,
+    header: &Header,
+    policy_check: PolicyCheck,
+) -> Result<Drawn, Error> {
+    let warnings = policy_check(&header.policy).map_err(|why| {
+        let message = format!("the policy cannot be enforced: {why}");
+        Error::new(Code::Policy, message, "Nothing was asked of any agent.")
+    })?;
+    let (mut places, mut held, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (seat, row) in (0..).zip(&old.rows) {
+        held.push(Some(seat));
+        match side.directory.by_id(&row.holder) {
+            Some(place) => places.push(place),
+            None => {
+                faults.push(super::fault(side, old, seat, &Down::unknown_holder()));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        let error = verdict::explain(Code::QuorumNotMet, &header.quorum, faults);
+        let hint = "Shares are renewed by all holders together: repair a seat that was lost first, or reshare the key without it.";
+        return Err(Error {
+            hint: hint.into(),
+            ..error
+        });
+    }
+    header
+        .validate()
+        .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
+    Ok(Drawn {
+        places,
+        held,
+        givers: None,
+        warnings,
     })
 }
 

@@ -100,12 +100,40 @@ pub fn kept(five: &Five, agent: usize) -> usize {
 
 pub fn renew(five: &Five, token: &Arc<Token>, kind: Option<Kind>) -> Result<Renewed, Error> {
     let spec = RenewalSpec {
-        token: token.clone(),
         kind,
+        ..renewal(token)
+    };
+    wait(|done| five.reconstructor.renew(spec, done))
+}
+
+/// The same key for another quorum.
+pub fn reshare(
+    five: &Five,
+    token: &Arc<Token>,
+    quorum: &str,
+    seats: &[(&str, &str)],
+) -> Result<Renewed, Error> {
+    let seats = seats
+        .iter()
+        .map(|(seat, agent)| (seat.to_string(), agent.to_string()));
+    let spec = RenewalSpec {
+        quorum: Some(Gate::parse(quorum).unwrap()),
+        seats: seats.collect(),
+        ..renewal(token)
+    };
+    wait(|done| five.reconstructor.renew(spec, done))
+}
+
+/// New shares, and all else as it is.
+pub fn renewal(token: &Arc<Token>) -> RenewalSpec {
+    RenewalSpec {
+        token: token.clone(),
+        kind: None,
+        quorum: None,
+        seats: Default::default(),
         policy: None,
         expires: None,
         header: None,
         policy_check: Box::new(evanesce_policy::check),
-    };
-    wait(|done| five.reconstructor.renew(spec, done))
+    }
 }

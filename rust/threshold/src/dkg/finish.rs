@@ -38,7 +38,7 @@ impl<S: Suite> Agreed<S> {
         self.check_senders(&shares)?;
         if self.base.is_some() {
             return Err(Error::Unfit(
-                "this is a refresh: the share that is refreshed is needed".into(),
+                "this is no new key: its shares are refreshed or reshared".into(),
             ));
         }
         let own = identifier::<S>(self.plan.seat);

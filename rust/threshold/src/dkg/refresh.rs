@@ -8,13 +8,14 @@
 
 use evanesce_secret::{Secret, on_crucible};
 use frost_core::keys::refresh::refresh_dkg_part1;
-use frost_core::{Group as _, Scalar};
+use frost_core::{Element, Group as _, Scalar};
 
 use super::finish::{Made, element, written, wrong_shares};
-use super::{Agreed, Announced, Parcels, Plan};
+use super::{Agreed, Announced, Base, Drawn, Parcels, Plan};
 use crate::arithmetic;
 use crate::error::Error;
 use crate::group::{Group, identifier};
+use crate::lagrange::place_of;
 use crate::random::Kernel;
 use crate::share::Share;
 use crate::suite::Suite;
@@ -30,14 +31,24 @@ pub fn refresh<S: Suite>(plan: Plan, group: &Group<S>) -> Result<(Announced<S>, 
             group.seats()
         )));
     }
+    let drawn = drawn(&plan)?;
+    let base = Base {
+        group: group.clone(),
+        givers: None,
+    };
+    Announced::with(plan, drawn, Some(base))
+}
+
+/// A polynomial whose constant is 0.
+pub(super) fn drawn<S: Suite>(plan: &Plan) -> Result<Box<Drawn<S>>, Error> {
     let own = identifier::<S>(plan.seat);
+    let (t, seats) = (plan.t as u16, plan.agents.len() as u16);
     let drawn = on_crucible(|| {
-        refresh_dkg_part1(own, seats as u16, t as u16, &mut Kernel)
+        refresh_dkg_part1(own, seats, t, &mut Kernel)
             .ok()
             .map(|(secret, package)| Box::new((secret, package)))
     });
-    let drawn = drawn.ok_or_else(|| Error::Unfit("no polynomial could be drawn".into()))?;
-    Announced::with(plan, drawn, Some(group.clone()))
+    drawn.ok_or_else(|| Error::Unfit("no polynomial could be drawn".into()))
 }
 
 impl<S: Suite> Agreed<S> {
@@ -47,10 +58,12 @@ impl<S: Suite> Agreed<S> {
     /// As there; [`Error::Unfit`] for a share of another seat or key.
     pub fn finish_refresh(self, shares: Parcels, old: &Share<S>) -> Result<Made<S>, Error> {
         self.check_senders(&shares)?;
-        let Some(base) = &self.base else {
-            return Err(Error::Unfit(
-                "this is no refresh: a key is being made".into(),
-            ));
+        let Some(Base {
+            group: base,
+            givers: None,
+        }) = &self.base
+        else {
+            return Err(Error::Unfit("this is no refresh".into()));
         };
         base.check_own(old)?;
         if old.seat() != self.plan.seat {
@@ -62,7 +75,7 @@ impl<S: Suite> Agreed<S> {
             let mut sum = self.kept.secret_share();
             let mut culprits = Vec::new();
             for (seat, share) in &shares {
-                match self.checked(*seat, share) {
+                match self.checked(*seat, share, S::Group::identity()) {
                     Some(share) => sum = sum + share,
                     None => culprits.push(*seat),
                 }
@@ -94,19 +107,20 @@ impl<S: Suite> Agreed<S> {
         Ok(vector)
     }
 
-    /// The share, if it fits what its sender announced: `share · G = i·C_1 + i²·C_2 + …`, for this seat's identifier i. On the
-    /// crucible.
-    fn checked(&self, sender: u8, share: &Secret<32>) -> Option<Scalar<S>> {
+    /// The share, if it fits what its sender announced: `share · G = constant + i·C_1 + i²·C_2 + …`, for this seat's identifier i. On
+    /// the crucible.
+    pub(super) fn checked(
+        &self,
+        sender: u8,
+        share: &Secret<32>,
+        constant: Element<S>,
+    ) -> Option<Scalar<S>> {
         let share = arithmetic::decode::<S>(share.expose())?;
-        let own: [u8; 32] = identifier::<S>(self.plan.seat)
-            .serialize()
-            .try_into()
-            .ok()?;
-        let own = arithmetic::decode::<S>(&own)?;
+        let own = place_of::<S>(self.plan.seat).ok()?;
         let mut must_be = S::Group::identity();
         for point in self.heard[usize::from(sender)].vector.iter().rev() {
             must_be = (must_be + element::<S>(point).ok()?) * own;
         }
-        (arithmetic::times_generator::<S>(&share) == must_be).then_some(share)
+        (arithmetic::times_generator::<S>(&share) == constant + must_be).then_some(share)
     }
 }

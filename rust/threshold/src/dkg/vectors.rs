@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
+use evanesce_secret::Secret;
 use frost_core::keys::VerifiableSecretSharingCommitment;
 use frost_core::keys::dkg::round1::{Package, SecretPackage};
 use frost_core::{Field, Scalar, Signature};
 use serde_json::Value;
 
 use super::announcement::{Announcement, Shape};
-use super::{Announced, Parcels, Plan};
-use crate::arithmetic::decode;
-use crate::group::identifier;
+use super::{Announced, Parcels, Plan, reshare};
+use crate::arithmetic::{FieldOf, decode};
+use crate::group::{Group, identifier};
 use crate::suite::{Ed25519, Suite, Taproot};
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -160,6 +161,69 @@ fn a_ceremony_goes_as_written<S: Suite>(ceremony: &Value) {
     }
 }
 
+fn a_reshare_goes_as_written<S: Suite>(written: &Value) {
+    let name = &written["name"];
+    let list = |field: &str| -> Vec<Vec<u8>> {
+        let items = written[field].as_array().unwrap().iter();
+        items.map(bytes).collect()
+    };
+    let array = |bytes: Vec<u8>| -> [u8; 32] { bytes.try_into().unwrap() };
+    let agents: Vec<_> = list("agents").into_iter().map(array).collect();
+    let (header, announcements) = (bytes(&written["header"]), list("announcements"));
+    let (t, seats) = (list("vector").len(), agents.len());
+    let givers = written["givers"].as_array().unwrap().iter();
+    let number = |pair: &Value, at: usize| pair[at].as_u64().unwrap() as u8;
+    let givers: Vec<_> = givers
+        .map(|pair| (number(pair, 0), number(pair, 1)))
+        .collect();
+    let old = list("old_shares");
+    let group = Group::<S>::new(old.len(), &list("old_vector")).unwrap();
+    let mut heard = Vec::new();
+    for (seat, announcement) in (0..).zip(&announcements) {
+        let plan = Plan::new(&header, t, &agents, seat).unwrap();
+        let (mut announced, _) = reshare(plan, &group, &givers).unwrap();
+        let any = &announced.drawn.1;
+        let own = Announcement::decode(announcement, Shape::Refresh { t, any }).unwrap();
+        let polynomial = &written["polynomials"][usize::from(seat)];
+        let others = polynomial.as_array().unwrap().iter().map(scalar::<S>);
+        let coefficients = std::iter::once(FieldOf::<S>::zero())
+            .chain(others)
+            .collect();
+        let (id, commitment) = (identifier::<S>(seat), own.package.commitment().clone());
+        let secret = SecretPackage::new(id, coefficients, commitment, t as u16, seats as u16);
+        announced.drawn = Box::new((secret, own.package));
+        announced.announcement = announcement.clone();
+        heard.push(announced.hear(&announcements).unwrap());
+    }
+    let echoes = vec![heard[0].digests().to_vec(); seats];
+    let (mut waiting, mut sent) = (Vec::new(), Vec::new());
+    sent.resize_with(seats, Parcels::new);
+    for (from, heard) in (0..).zip(heard) {
+        assert_eq!(heard.digests().concat(), list("digests").concat(), "{name}");
+        let transcript = bytes(&written["transcript"]);
+        assert_eq!(heard.transcript()[..], transcript, "{name}");
+        let compared = match heard.gives() {
+            None => heard.compare(&echoes),
+            Some(seat) => {
+                let mut share = Secret::zeroed().unwrap();
+                share.expose_mut().copy_from_slice(&old[usize::from(seat)]);
+                heard.compare_giving(&echoes, &group.admit(seat, share).unwrap())
+            }
+        };
+        let (agreed, shares) = compared.unwrap();
+        for (to, share) in shares {
+            sent[usize::from(to)].push((from, share));
+        }
+        waiting.push(agreed);
+    }
+    for ((waiting, shares), share) in waiting.into_iter().zip(sent).zip(list("shares")) {
+        let made = waiting.finish_reshare(shares).unwrap();
+        assert_eq!(made.group.vector(), list("vector"), "{name}");
+        assert_eq!(made.group.vector()[0], group.vector()[0], "{name}");
+        assert_eq!(made.share.expose()[..], share, "{name}");
+    }
+}
+
 #[test]
 fn the_ceremonies_of_another_implementation_go_as_written() {
     let shared = std::env::var_os("EVANESCE_SHARED").map_or_else(
@@ -174,6 +238,14 @@ fn the_ceremonies_of_another_implementation_go_as_written() {
         match ceremony["suite"] == Taproot::NAME {
             true => a_ceremony_goes_as_written::<Taproot>(ceremony),
             false => a_ceremony_goes_as_written::<Ed25519>(ceremony),
+        }
+    }
+    let reshares = vectors["reshares"].as_array().unwrap();
+    assert!(reshares.len() >= 4);
+    for reshare in reshares {
+        match reshare["suite"] == Taproot::NAME {
+            true => a_reshare_goes_as_written::<Taproot>(reshare),
+            false => a_reshare_goes_as_written::<Ed25519>(reshare),
         }
     }
 }

@@ -5,7 +5,8 @@
 use evanesce_threshold::dkg::{self, Agreed, Announced, Heard, Made, Parcels, Plan};
 use evanesce_threshold::sign::{self, Signing};
 use evanesce_threshold::{Ed25519, Group, Share, Suite, Taproot};
-use frost_core::{Field, Group as _, Scalar};
+use frost_core::keys::{KeyPackage, SigningShare, VerifyingShare, reconstruct};
+use frost_core::{Field, Group as _, Identifier, Scalar};
 
 /// A suite whose signatures another library, which shares no code with FROST's, can judge.
 pub trait Outside: Suite {
@@ -75,11 +76,23 @@ pub type Sent = Vec<Parcels>;
 
 /// All seats after the second exchange, in which nobody lied.
 pub fn agreed<S: Suite>(heard: Vec<Heard<S>>) -> (Vec<Agreed<S>>, Sent) {
+    agreed_giving(heard, |seat| unreachable!("seat {seat} gives"))
+}
+
+/// The same in a reshare; `share` is that of an old seat.
+pub fn agreed_giving<'s, S: Suite>(
+    heard: Vec<Heard<S>>,
+    share: impl Fn(u8) -> &'s Share<S>,
+) -> (Vec<Agreed<S>>, Sent) {
     let echoes: Vec<_> = heard.iter().map(|heard| heard.digests().to_vec()).collect();
     let mut sent: Sent = heard.iter().map(|_| Vec::new()).collect();
     let mut agreed = Vec::new();
     for (from, heard) in (0..).zip(heard) {
-        let (next, shares) = heard.compare(&echoes).unwrap();
+        let compared = match heard.gives() {
+            None => heard.compare(&echoes),
+            Some(old) => heard.compare_giving(&echoes, share(old)),
+        };
+        let (next, shares) = compared.unwrap();
         for (to, share) in shares {
             sent[usize::from(to)].push((from, share));
         }
@@ -112,6 +125,23 @@ pub fn sign_together<S: Outside>(group: &Group<S>, shares: &[&Share<S>]) {
     let signed: Vec<_> = seats.zip(signed).collect();
     let signature = signing.aggregate(&signed).unwrap();
     assert!(S::outside_accepts(group.public_key(), b"m", &signature));
+}
+
+/// What these shares make, were they put together: times the generator, which is the group's key if there are enough of them, and all are of
+/// one sharing.
+pub fn put_together<S: Suite>(shares: &[&Made<S>]) -> Vec<u8> {
+    let package = |of: &&Made<S>| {
+        let seat = of.share.seat();
+        KeyPackage::<S>::new(
+            Identifier::try_from(u16::from(seat) + 1).unwrap(),
+            SigningShare::deserialize(of.share.expose()).unwrap(),
+            VerifyingShare::deserialize(&of.group.verifying_share(seat).unwrap()).unwrap(),
+            frost_core::VerifyingKey::deserialize(&of.group.vector()[0]).unwrap(),
+            shares.len() as u16,
+        )
+    };
+    let packages: Vec<_> = shares.iter().map(package).collect();
+    point::<S>(&reconstruct(&packages).unwrap().serialize())
 }
 
 /// Secrets by their receivers, from secrets by their senders.

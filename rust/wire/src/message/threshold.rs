@@ -10,8 +10,8 @@ mod reply;
 mod sign;
 
 pub use ceremony::{
-    Agree, Agreed, Announce, Announced, Confirm, Confirmed, Deal, Dealt, Forget, Forgot, Leave,
-    Parcel, Take, Taken, agreed_statement, announced_statement, ceremony_hash,
+    Agree, Agreed, Announce, Announced, Base, Confirm, Confirmed, Deal, Dealt, Forget, Forgot,
+    Leave, Parcel, Take, Taken, agreed_statement, announced_statement, ceremony_hash,
 };
 pub use once::{Once, Prepare, Signed};
 pub use repair::{
@@ -88,15 +88,33 @@ mod tests {
                 rows: vec![row.clone()],
             },
         };
-        for base in [None, Some(leave)] {
+        let givers = Some(vec![(0, 254), (2, 1)]);
+        for (opening, givers, fits) in [
+            (Some(&leave.opening), None, true),
+            (Some(&leave.opening), givers.clone(), true),
+            (None, givers, true),
+            (None, None, false),
+            (None, Some(vec![(0, 1), (1, 255)]), false),
+        ] {
+            let base = Base {
+                context: context.clone(),
+                opening: opening.cloned(),
+                givers,
+            };
             let announce = Announce {
                 ceremony: [1; 32],
                 header: vec![2; 300],
                 agents: vec![[3; 32]; 3],
                 seat: 2,
-                base,
+                base: Some(base),
             };
-            assert_eq!(Announce::decode(&announce.encode()).unwrap(), announce);
+            let decoded = Announce::decode(&announce.encode());
+            assert_eq!(decoded.ok(), fits.then(|| announce.clone()));
+            let fresh = Announce {
+                base: None,
+                ..announce
+            };
+            assert_eq!(Announce::decode(&fresh.encode()).unwrap(), fresh);
         }
         let announced = Announced {
             spki: vec![1; 44],

@@ -49,16 +49,71 @@ pub struct Announce {
     pub agents: Vec<Id>,
     /// The seat of the agent that is asked.
     pub seat: u32,
-    /// By what right the shares of a key are renewed that there is; none for a new key.
-    pub base: Option<Leave>,
+    /// The key that there is, where its shares are renewed; none for a new key.
+    pub base: Option<Base>,
 }
 
-/// What the policy of a token is asked for something that makes another of it, or gives a seat of it away.
+/// The token whose shares are renewed, and by what right; there is an opening, or a list of givers, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The token, whole.
+    pub context: Context,
+    /// As in [`Leave`], of action `reshare`; none for an agent that holds no share.
+    pub opening: Option<Opening>,
+    /// Where another quorum is given the key: each new seat that gives, and the old one whose share it gives.
+    pub givers: Option<Vec<(u32, u32)>>,
+}
+
+impl Base {
+    fn write(&self, w: &mut Writer) {
+        w.map(3);
+        w.key("givers");
+        match &self.givers {
+            Some(givers) => {
+                w.array(givers.len());
+                for (new, old) in givers {
+                    w.array(2).uint((*new).into()).uint((*old).into());
+                }
+            }
+            None => drop(w.null()),
+        }
+        w.key("context");
+        self.context.write(w);
+        w.key("opening");
+        match &self.opening {
+            Some(opening) => opening.write(w),
+            None => drop(w.null()),
+        }
+    }
+
+    fn read(r: &mut evanesce_token::cbor::Reader<'_>) -> Result<Self, evanesce_token::Malformed> {
+        let mut m = r.map(&["givers", "context", "opening"])?;
+        let givers = m.field("givers")?.or_null(|r| {
+            r.list(2..=SEATS, |r| {
+                let pair = r.list(2..=2, read_seat)?;
+                Ok((pair[0], pair[1]))
+            })
+        })?;
+        let context = read_whole(m.field("context")?)?;
+        let field = m.field("opening")?;
+        let opening = field.or_null(|r| Opening::read(r, 1))?;
+        if opening.is_none() && givers.is_none() {
+            return Err(field.malformed("shares are renewed with their holders' leave"));
+        }
+        Ok(Self {
+            context,
+            opening,
+            givers,
+        })
+    }
+}
+
+/// What the policy of a token is asked for something that gives a seat of it away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// The token, whole.
     pub context: Context,
-    /// One request, of action `reshare` or `repair`, with its salt, and the agent's row.
+    /// One request, of action `repair`, with its salt, and the agent's row.
     pub opening: Opening,
 }
 
@@ -88,7 +143,7 @@ impl Announce {
         w.map(5);
         w.key("base");
         match &self.base {
-            Some(leave) => leave.write(&mut w),
+            Some(base) => base.write(&mut w),
             None => drop(w.null()),
         }
         w.key("seat").uint(self.seat.into());
@@ -104,7 +159,7 @@ impl Announce {
         decode("announce", bytes, |r| {
             let mut m = r.map(&["base", "seat", "agents", "header", "ceremony"])?;
             Ok(Self {
-                base: m.field("base")?.or_null(Leave::read)?,
+                base: m.field("base")?.or_null(Base::read)?,
                 seat: read_seat(m.field("seat")?)?,
                 agents: m.field("agents")?.list(2..=SEATS, |r| r.bytes_n())?,
                 header: m.field("header")?.bytes(TOKEN_BYTES)?.to_vec(),

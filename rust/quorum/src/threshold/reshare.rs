@@ -1,0 +1,104 @@
+//! The same key for another quorum: t of those that hold shares, and sit in it, give it theirs, of which nobody learns anything.
+//!
+//! Who sits there is asked beforehand whether its old share is to be had, so that nobody is listed to give what it has not: whoever fails in the
+//! middle costs the others what people have approved at them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evanesce_token::mpc::{Header, Token};
+use tokio::spawn;
+use tokio::time::Instant;
+
+use super::create::judge_flat;
+use super::renew::Drawn;
+use super::{check, fault};
+use crate::error::{Code, Error};
+use crate::fault::Trouble;
+use crate::io::link::Down;
+use crate::io::side::Side;
+use crate::mint::{PolicyCheck, Words, reach};
+use crate::verdict;
+
+const WORDS: Words = Words {
+    what: "reshare",
+    hint: "The old token is as it was; put it right and begin again.",
+};
+
+/// Chooses who gives; every holder of the new quorum can be reached. `seats` names the holder of each.
+pub(super) async fn reshare(
+    side: &Arc<Side>,
+    old: &Arc<Token>,
+    header: &Header,
+    seats: &BTreeMap<String, String>,
+    policy_check: PolicyCheck,
+    until: Instant,
+) -> Result<Drawn, Error> {
+    let quorum = &header.quorum;
+    let judged = judge_flat(
+        side,
+        quorum,
+        seats,
+        header.expires,
+        &header.policy,
+        policy_check,
+    )?;
+    let (places, mut warnings) = judged.settle(header.validate())?;
+    let before = &old.body.header.quorum;
+    let sat = |place: &usize| {
+        let holder = side.directory.all()[*place].id;
+        let seat = old.rows.iter().position(|row| row.holder == holder);
+        seat.map(|seat| seat as u32)
+    };
+    let mut held: Vec<Option<u32>> = places.iter().map(sat).collect();
+    let (t, sit) = (before.t, held.iter().flatten().count());
+    if sit < t {
+        let message = format!(
+            "{t} of those who hold shares must sit in the new quorum, and {sit} would: \
+             nobody else can give the key to it"
+        );
+        let hint = "Nothing was asked of any agent. Keep more of them, or replace them one by one.";
+        return Err(Error::new(Code::BadInput, message, hint));
+    }
+    reach(side, &places, WORDS, until).await?;
+    let mut asked = Vec::with_capacity(sit);
+    for (seat, old_seat) in (0..).zip(&held) {
+        if let Some(old_seat) = *old_seat {
+            let (side, old) = (side.clone(), old.clone());
+            let one = spawn(async move { check::one(&side, &old, old_seat, until).await });
+            asked.push((seat, old_seat, one));
+        }
+    }
+    let (mut givers, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (seat, old_seat, one) in asked {
+        match one.await.unwrap_or_else(|_| Err(Down::broke_off())) {
+            Ok(_) => givers.push((seat, old_seat)),
+            Err(down) => {
+                // An agent decides on a row that it can read; without that root it joins as one that held none.
+                if down.trouble == Trouble::EpochNotHeld {
+                    held[seat as usize] = None;
+                }
+                troubles.push(down.trouble);
+                faults.push(fault(side, old, old_seat, &down));
+            }
+        }
+    }
+    if givers.len() < t {
+        let code = verdict::code(troubles, !givers.is_empty());
+        let error = verdict::explain(code, before, faults);
+        let hint = format!(
+            "{t} of those who sit in the new quorum must have their old shares. {}",
+            WORDS.hint
+        );
+        return Err(Error { hint, ..error });
+    }
+    givers.truncate(t);
+    let gives_not = |fault| format!("{fault}: others give in its place");
+    warnings.extend(faults.into_iter().map(gives_not));
+    Ok(Drawn {
+        places,
+        held,
+        givers: Some(givers),
+        warnings,
+    })
+}
