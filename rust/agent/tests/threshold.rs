@@ -5,7 +5,7 @@ mod common;
 use common::together::{ask, context, header, opening, refused};
 use common::{Caller, EVERY_ROLE, Line, Place, header as first_header, now, tell};
 use evanesce_agent::{DECLARATION, Handle, spawn};
-use evanesce_threshold::dkg::{Plan, begin};
+use evanesce_threshold::dkg::{Plan, begin, reshare};
 use evanesce_threshold::sign::Signing;
 use evanesce_threshold::{Ed25519, Group};
 use evanesce_token::mpc::{Body, Header, Kind, formula as second};
@@ -15,12 +15,12 @@ use evanesce_wire::grant::{self, Grant, Revocation};
 use evanesce_wire::message::threshold::{
     Agree, Agreed, Announce, Announced, Base, Commit, Committed, Confirm, Confirmed, Deal, Dealt,
     Forget, Forgot, Once, Parcel, Place as Seated, Prepare, Reply, Sign, Signed, Take, Taken,
-    announced_statement, ceremony_hash,
+    agreed_statement, announced_statement, ceremony_hash,
 };
 use evanesce_wire::message::{
     Batch, Code, Command, Context, Obeyed, Opening, Order, SeatFault, SeatRow, SignedOrder,
 };
-use evanesce_wire::parcel::BoxKey;
+use evanesce_wire::parcel::{self, BoxKey};
 use evanesce_wire::{FileIdentity, Id, Identity, System, World};
 
 /// Three agents, and whoever asks them. A story hands it out of its runtime: agents that stop wait for connections.
@@ -701,6 +701,102 @@ fn of_an_agent_that_was_not_asked_for_its_leave_no_share_is_removed() {
         company.confirm(2, &old).await.unwrap();
         let reply = company.confirm(0, &old).await.err().unwrap();
         assert_eq!(reply.fault, Some(SeatFault::CannotRegenerate));
+        company
+    });
+}
+
+#[test]
+fn who_is_to_give_a_share_and_deals_something_else_is_named_and_nothing_has_changed() {
+    tell(async {
+        let mut company = Company::new(Kind::Kept).await;
+        let old = company.made().await;
+        company.begin_renewal(&old);
+        let givers = [(0, 0), (1, 1)];
+        let ids = company.ids();
+        // the agent at seat 1 signs what the others do, and deals as one that has nothing to give
+        let identity = FileIdentity::open(&company.places[1].path("identity.key")).unwrap();
+        let plan = Plan::of(&company.header, &ids, 1).unwrap();
+        let group = Group::<Ed25519>::new(3, &old.body.vector).unwrap();
+        let (liar, announcement) = reshare(plan, &group, &[(0, 0), (2, 2)]).unwrap();
+        let (_, key) = BoxKey::draw().unwrap();
+        let hash = ceremony_hash(&company.ceremony, &company.header.encode(), &ids);
+        let statement = announced_statement(&hash, 1, &announcement, &key);
+        let mut announced = Vec::new();
+        for seat in [0, 2] {
+            let announce = company.resharing(&old, seat, &givers, true);
+            announced.push(company.begin(seat, &announce).await.unwrap());
+        }
+        let said = Announced {
+            spki: identity.spki().to_vec(),
+            key,
+            signature: identity.sign(&statement).unwrap(),
+            announcement,
+        };
+        announced.insert(1, said);
+        let zero = company.agree(0, &announced).await.unwrap();
+        let two = company.agree(2, &announced).await.unwrap();
+        let boxes: Vec<_> = announced.iter().map(|one| one.key).collect();
+        let for_all = agreed_statement(&hash, &zero.transcript, &boxes);
+        let one = identity.sign(&for_all).unwrap();
+        let signatures = [zero.signature, one, two.signature];
+        company.deal(0, &signatures).await.unwrap();
+        let mut parcels = company.deal(2, &signatures).await.unwrap().parcels;
+        parcels.retain(|parcel| parcel.seat == 0);
+        parcels[0].seat = 2;
+
+        let said: Vec<_> = announced.iter().map(|one| &one.announcement).collect();
+        let heard = liar.hear(&said).unwrap();
+        let echoes = vec![heard.digests().to_vec(); 3];
+        let (_, shares) = heard.compare(&echoes).unwrap();
+        let sealed = parcel::seal(&boxes[0], &parcel::aad(&for_all, 1, 0), &shares[0].1).unwrap();
+        let statement = parcel::statement(&for_all, 1, 0, &sealed);
+        parcels.push(Parcel {
+            seat: 1,
+            sealed,
+            signature: identity.sign(&statement).unwrap(),
+        });
+        let reply = refused(
+            company.take(0, parcels).await,
+            "others have sent what is wrong",
+        );
+        let named: Vec<_> = reply.culprits.iter().map(|one| one.seat).collect();
+        assert_eq!(named, [1]);
+        assert!(reply.culprits[0].reason.contains("does not fit"));
+        for seat in 0..3 {
+            company.confirm(seat, &old).await.unwrap();
+        }
+        company
+    });
+}
+
+#[test]
+fn nothing_is_given_of_a_key_that_was_frozen_or_revoked_meanwhile() {
+    tell(async {
+        let mut company = Company::new(Kind::Regenerated).await;
+        let old = company.made().await;
+        for (command, why) in [
+            (Command::Freeze, "frozen here"),
+            (Command::Revoke, "retired here"),
+        ] {
+            company.begin_renewal(&old);
+            let mut announced = Vec::new();
+            for seat in 0..3 {
+                let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
+                announced.push(company.begin(seat, &announce).await.unwrap());
+            }
+            let mut signatures = Vec::new();
+            for seat in 0..3 {
+                signatures.push(company.agree(seat, &announced).await.unwrap().signature);
+            }
+            company.order(0, &old, command).await;
+            refused(company.deal(0, &signatures).await, why);
+            refused(company.deal(0, &signatures).await, "begin anew");
+            // where nothing was ordered it goes on
+            assert!(company.deal(1, &signatures).await.is_ok());
+            if command == Command::Freeze {
+                company.order(0, &old, Command::Thaw).await;
+            }
+        }
         company
     });
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::real::{Five, agents};
-use common::together::{create, message, renew, sign};
+use common::together::{create, message, renew, reshare, sign};
 use common::wait;
 use evanesce_quorum::*;
 use evanesce_secret::{CrucibleAlloc, on_crucible};
@@ -249,6 +249,13 @@ fn everything_is_done<S: Suite>(five: &Five, sought: &mut Sought) {
         assert_eq!(end.unwrap_or_else(|e| panic!("{e}")).removed, removed);
         signs(five, &new);
         shares::<S>(five, &new, sought);
+        let given = reshare(five, &new, "2 of (s0, s1)", &[]);
+        let given = Arc::new(given.unwrap_or_else(|e| panic!("{e}")));
+        let new = given.token.clone();
+        let end = wait(|done| five.reconstructor.finish_renewal(given, done));
+        assert!(end.is_ok_and(|end: Renewal| end.faults.is_empty()));
+        signs(five, &new);
+        shares::<S>(five, &new, sought);
     }
 }
 
@@ -263,7 +270,7 @@ fn no_share_is_left_in_memory_that_is_not_locked_or_on_a_disk() {
     let mut sought = Sought::default();
     everything_is_done::<Ed25519>(&five, &mut sought);
     everything_is_done::<Taproot>(&five, &mut sought);
-    assert_eq!(sought.0.len(), 24);
+    assert_eq!(sought.0.len(), 32);
     assert_eq!(sought.in_memory(), Vec::<String>::new());
     assert_eq!(sought.on_disk(five.folder.path()), Vec::<String>::new());
 

@@ -279,7 +279,8 @@ impl Asked<'_> {
         Ok(work)
     }
 
-    /// A turn of a ceremony, of which nothing is logged.
+    /// A turn of a ceremony, of which nothing is logged. What has been ordered since it began holds: in a reshare shares are given away by
+    /// one of these.
     async fn ceremony(
         &self,
         id: Id,
@@ -288,6 +289,12 @@ impl Asked<'_> {
         + 'static,
     ) -> Told {
         let part = self.part(&id)?;
+        if let Some(base) = part.base()
+            && let Err(obstacle) = self.is_alive(&base)
+        {
+            self.api.threshold.ceremonies().end(&id);
+            return Err(obstacle);
+        }
         self.turn(id, Memory::ceremonies, part, turn).await
     }
 
