@@ -12,7 +12,16 @@ from typing import Any
 
 from evanesce import _core, _files, _planned
 from evanesce._begun import once
-from evanesce._heal import Changes, Reshare, check_renewal, check_sits_once, refusal, reshare
+from evanesce._heal import (
+    Changes,
+    Reshare,
+    check_sits_once,
+    left_alone,
+    left_out,
+    new_shares,
+    refusal,
+    reshare,
+)
 from evanesce._mint import Mint, Model, Threshold, shared_seats, spent_twice
 from evanesce._plan import Settled
 from evanesce.approvals import Approval, Request
@@ -136,25 +145,23 @@ class Connection:
     def refresh_shares(
         self, token: Token, save: Callable[[Token], None], model: Model | None, changes: Changes
     ) -> Renewal:
-        check_renewal(changes)
-        keep = "expires" not in changes
-        return self._renew(token, save, (model, changes.get("policy"), keep, changes.get("expires")))
+        return self._renew(token, save, model, new_shares(self.agents, token, changes))
 
     def _renew(
         self,
         token: Token,
         save: Callable[[Token], None],
-        terms: tuple[str | None, str | None, bool, int | None],
+        model: Model | None,
+        order: Reshare,
         header: bytes | None = None,
         settled: Settled | None = None,
     ) -> Renewal:
         token.require_pinned("refresh the shares of", False)
         try:
-            half, core, receipts, warnings, salt = self.core.renew(
-                token.core, terms[0], None, {}, *terms[1:], header, settled
-            )
-            warnings += spent_twice(Policy(core.policy), core.quorum)
+            half, core, receipts, warnings, salt = self.core.renew(token.core, model, *order, header, settled)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
+            warnings += [*spent_twice(Policy(core.policy), core.quorum), *_counts_begin(new, token)]
+            warnings += left_alone(new, token)
             # Whoever goes on after a stop believes what is pinned alone.
             self._pin(new, warnings, token)
             # From here on the old shares may go: what is left of the key is in this.
@@ -163,7 +170,7 @@ class Connection:
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
         new.warnings = tuple(warnings)
-        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt)
+        return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt, left_out=left_out(new, token))
 
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
@@ -177,12 +184,9 @@ class Connection:
             core, receipts, warnings, faults, salt, unproven = self.core.reshare(token.core, *order, header, settled)
         except _core.CoreError as e:
             raise refusal(translate(e), token) from None
-        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
         new = Token(core, "created", tuple(map(Receipt, receipts)))
-        held = {seat.holder_id for seat in token.seats}
-        fresh = [seat.name for seat in new.seats if seat.holder_id not in held]
-        if fresh and new.policy and _core.Policy(new.policy).limits(None):
-            warnings.append(f"{', '.join(fresh)}: did not hold the old token: limits begin at nothing there")
+        warnings = [*warnings, *shared_seats(order.seats), *spent_twice(Policy(core.policy), core.quorum)]
+        warnings += _counts_begin(new, token)
         self._pin(new, warnings, token)
         new.warnings = tuple(warnings)
         why = None if unproven is None else translate(unproven)
@@ -237,6 +241,7 @@ class Connection:
         if asked.action == "repair":
             ((seat, holder),) = asked.seats.items()
             return self.repair(token, seat, _planned.name_of(self.agents, holder), asked.crowded, settled)
+        order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
         if token.model != "regen":
             if save is None:
                 raise error("bad-input", "new shares have a token that is saved before old ones go", "Give `save`.")
@@ -246,9 +251,8 @@ class Connection:
                     mint.dealt = True
                     save(new)
 
-                return self._renew(token, save_dealt, (None, None, True, None), asked.content, settled)
+                return self._renew(token, save_dealt, None, order, asked.content, settled)
         token.require_pinned("mint anew")
-        order = Reshare(None, _planned.names(self.agents, asked.seats), None, True, None)
         with once(self.home.root, asked):
             return self._reshare(token, order, asked.content, settled)
 
@@ -313,6 +317,15 @@ class Connection:
             return tuple(AgentStatus(*row) for row in self.core.status())
         except _core.CoreError as e:
             raise translate(e) from None
+
+
+def _counts_begin(new: Token, old: Token) -> list[str]:
+    """A warning where agents count the uses of a new token that have not counted those of the old one."""
+    held = {seat.holder_id for seat in old.seats}
+    fresh = ", ".join(seat.name for seat in new.seats if seat.holder_id not in held)
+    if not fresh or not new.policy or not _core.Policy(new.policy).limits(None):
+        return []
+    return [f"{fresh}: did not hold the old token: limits begin at nothing there"]
 
 
 def connect(

@@ -409,8 +409,8 @@ def settle_header(
     kind: str | None = None,
 ) -> tuple[bytes, list[str]]:
     """The encoded header of a new token of the same key, with a fresh nonce, and warnings; None keeps what the token
-    has. `seats`: seat → holder name; `kind`: of a key that is never put together, whose quorum stays.
-    Raises CoreError `bad-input`, `malformed`, `policy`."""
+    has. `seats`: seat → holder name; `kind`: of a key that is never put together. Raises CoreError `bad-input`,
+    `malformed`, `policy`."""
 
 def read_header(header: bytes) -> dict[str, Any]:
     """deal (bytes), model, key, name, suites, quorum, seats, policy, created, expires, replaces (ids in hex). Raises

@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from evanesce._mint import parse_quorum, seat_holders
+from evanesce._text import printable
 from evanesce.errors import EvanesceError, error
 from evanesce.home import Agent
 from evanesce.policy import Policy
 from evanesce.results import Renewal
-from evanesce.tokens import Token
+from evanesce.tokens import Seat, Token
 
 FINISHED = "a renewal that was stopped is finished"
 
 STAYED = f"{FINISHED}: old shares may still be at their holders, until the old token is dead"
 """Of keys whose holders keep shares: what nobody here knows must not be taken for done."""
+
+
+SITS_ONCE = "a holder of a key that is never put together sits once"
 
 
 class Changes(TypedDict, total=False):
@@ -45,9 +49,7 @@ class Reshare(NamedTuple):
 
 def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
     """Raises `bad-input` with what is wrong and with the words that exist, before any agent is asked."""
-    expires = changes.get("expires")
-    if expires is not None and expires <= time.time():
-        raise error("bad-input", "the key would have expired already", "Choose a later time.")
+    expires = _end(changes)
     text, names = parse_quorum(changes.get("quorum") or token.quorum)
     named = {agent.id: agent.name for agent in agents}
     # A holder that the quorum file does not have is named by its id, and refused as nobody's name.
@@ -56,11 +58,37 @@ def reshare(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
     return Reshare(text, seats, changes.get("policy"), "expires" not in changes, expires)
 
 
-def check_renewal(changes: Changes) -> None:
-    """Raises `bad-input` for what new shares of a key that is never put together do not change."""
-    for word in ("quorum", "seats"):
-        if word in changes:
-            raise error("bad-input", f"new shares do not change the {word}", "Make another key for that.")
+def new_shares(agents: Sequence[Agent], token: Token, changes: Changes) -> Reshare:
+    """The same for a key that is never put together; with neither quorum nor seats, whoever its rows say keeps its
+    seat. Who may hold shares of such a key, `check_seating` says, and the core."""
+    if changes.get("quorum") or changes.get("seats"):
+        if not agents:
+            raise error("bad-input", "nothing says which agents there are to sit", "Give the quorum file's: agents=….")
+        return reshare(agents, token, changes)
+    return Reshare(None, {}, changes.get("policy"), "expires" not in changes, _end(changes))
+
+
+def _end(changes: Changes) -> int | None:
+    expires = changes.get("expires")
+    if expires is not None and expires <= time.time():
+        raise error("bad-input", "the key would have expired already", "Choose a later time.")
+    return expires
+
+
+def check_seating(token: Token, holders: Sequence[str]) -> None:
+    """Raises `bad-input` unless these (agent ids, by seat) can be given new shares of a key that is never put together:
+    each once, and enough of those who have shares now among them."""
+    if len(set(holders)) < len(holders):
+        raise error("bad-input", SITS_ONCE, "Give each seat to another agent.")
+    staying = [number for number, seat in enumerate(token.seats) if seat.holder_id in holders]
+    if not token.core.sufficient(staying):
+        names = ", ".join(printable(token.seats[number].name) for number in staying) or "nobody"
+        raise error(
+            "bad-input",
+            "as many of those who hold shares as sign with the key must sit in the new quorum; "
+            f"of {token.quorum} that would be {names}",
+            "Replace fewer at once.",
+        )
 
 
 def check_sits_once(token: Token, even_if_it_sits: bool) -> None:
@@ -68,7 +96,7 @@ def check_sits_once(token: Token, even_if_it_sits: bool) -> None:
     if even_if_it_sits and token.model != "regen":
         raise error(
             "bad-input",
-            "a holder of a key that is never put together sits once",
+            SITS_ONCE,
             "Give the seat to an agent that has none.",
         )
 
@@ -76,7 +104,22 @@ def check_sits_once(token: Token, even_if_it_sits: bool) -> None:
 def finished(new: Token, old: Token) -> Renewal:
     """What is known of a renewal that was stopped once its new token was saved, whatever it had done by then."""
     told = old.model != "mpc"
-    return Renewal(new, (), (FINISHED if told else STAYED,), (), 0, told=told)
+    warnings = [FINISHED if told else STAYED, *left_alone(new, old)]
+    return Renewal(new, (), tuple(warnings), (), 0, told=told, left_out=left_out(new, old))
+
+
+def left_out(new: Token, old: Token) -> tuple[Seat, ...]:
+    """Seats of the old token whose holders have none in the new one."""
+    sit = {seat.holder_id for seat in new.seats}
+    return tuple(seat for seat in old.seats if seat.holder_id not in sit)
+
+
+def left_alone(new: Token, old: Token) -> list[str]:
+    """A warning where those who are left out need nobody else."""
+    gone = left_out(new, old)
+    if not old.core.sufficient([number for number, seat in enumerate(old.seats) if seat in gone]):
+        return []
+    return [f"{len(gone)} holders are left out at once: together they sign with the old token until it is revoked"]
 
 
 def is_successor(new: Token, old: Token) -> bool:

@@ -2,8 +2,8 @@
 
 The input digest covers of a reshare the new token's header (quorum, policy, suites, end, and what it replaces) and of a
 repair the seat and the new holder's id (PROTOCOL §6). Who sits where in a new token is no part of a header: it stands
-in the requester's words, which an approver signs and no agent can check; but for a key that is never put together and
-given to others, of which the digest covers all holders' ids. Pure: no I/O.
+in the requester's words, which an approver signs and no agent can check; but where a key that is never put together
+goes to another quorum the digest covers that too. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evanesce import _core
-from evanesce._heal import Changes, Reshare, check_renewal, check_sits_once, reshare
+from evanesce._heal import Changes, Reshare, check_seating, check_sits_once, new_shares, reshare
 from evanesce._mint import shared_seats, spent_twice
 from evanesce._text import printable
 from evanesce.errors import EvanesceError, error, translate
@@ -40,16 +40,22 @@ def header(agents: Sequence[Agent], token: Token, changes: Changes) -> tuple[byt
     """The settled header of a new token, its seats (seat → agent id) and warnings. Raises `bad-input`, `policy`."""
     order = reshare(agents, token, changes)
     made, warnings = _settled(token, order)
-    ids = {agent.name: agent.id for agent in agents}
-    return made, {seat: ids[name] for seat, name in order.seats.items()}, warnings
+    return made, _ids(agents, order), warnings
 
 
-def renewal(token: Token, model: str | None, changes: Changes) -> tuple[bytes, dict[str, str], list[str]]:
-    """The same where the shares of a key that is never put together are renewed: its holders stay."""
-    check_renewal(changes)
-    order = Reshare(None, {}, changes.get("policy"), "expires" not in changes, changes.get("expires"))
+def renewal(
+    agents: Sequence[Agent], token: Token, model: str | None, changes: Changes
+) -> tuple[bytes, dict[str, str], list[str]]:
+    """The same where the shares of a key that is never put together are renewed; its holders stay where nothing else is
+    said."""
+    order = new_shares(agents, token, changes)
     made, warnings = _settled(token, order, model)
-    return made, {seat.name: seat.holder_id for seat in token.seats}, warnings
+    return made, _ids(agents, order) or {seat.name: seat.holder_id for seat in token.seats}, warnings
+
+
+def _ids(agents: Sequence[Agent], order: Reshare) -> dict[str, str]:
+    ids = {agent.name: agent.id for agent in agents}
+    return {seat: ids[name] for seat, name in order.seats.items()}
 
 
 def _settled(token: Token, order: Reshare, model: str | None = None) -> tuple[bytes, list[str]]:
@@ -72,11 +78,8 @@ def read(asked: Request) -> dict[str, Any]:
 def parts(asked: Request) -> list[bytes]:
     """The inputs of its digest, in their order."""
     if asked.action == "reshare":
-        new = read(asked)
-        if new["model"] == "regen" or _is_as_it_was(asked, new):
-            return [new["deal"]]
-        # Whoever sits there has the key then, and here agents can tell.
-        return [new["deal"], *map(bytes.fromhex, asked.seats.values())]
+        holders = asked.seats.values() if gives_away(asked) else ()
+        return [read(asked)["deal"], *map(bytes.fromhex, holders)]
     if asked.action == "repair":
         ((seat, holder),) = asked.seats.items()
         number = [at.name for at in asked.token.seats].index(seat)
@@ -84,10 +87,14 @@ def parts(asked: Request) -> list[bytes]:
     return []
 
 
-def _is_as_it_was(asked: Request, new: Mapping[str, Any]) -> bool:
-    """Whether shares are renewed among the same holders, under the same quorum."""
-    held = {at.name: at.holder_id for at in asked.token.seats}
-    return new["quorum"] == asked.token.quorum and asked.seats == held
+def gives_away(asked: Request) -> bool:
+    """Whether it gives a key that is never put together to another quorum, or to other holders: all else renews the
+    shares of those who have some (PROTOCOL §11)."""
+    token = asked.token
+    if asked.action != "reshare" or token.model == "regen":
+        return False
+    stay = dict(asked.seats) == {seat.name: seat.holder_id for seat in token.seats}
+    return not stay or read(asked)["quorum"] != token.quorum
 
 
 def words(asked: Request) -> str:
@@ -158,6 +165,8 @@ def check(asked: Request) -> None:
             raise _wrong("whether a key is ever put together does not change")
         if list(asked.seats) != new["seats"]:
             raise _wrong("it does not say who holds each seat of the new quorum")
+        if token.model != "regen":
+            check_seating(token, [*asked.seats.values()])
     elif asked.content:
         raise _wrong(f"to {asked.action} has no content")
     elif asked.action == "repair":

@@ -160,16 +160,25 @@ class Request:
     def to_reshare(
         cls, token: Token, caller: str, agents: Sequence[Agent], *, word: str = "", **changes: Unpack[Changes]
     ) -> Request:
-        """That the key be minted anew (`Client.reshare`; with no `changes` a refresh), under a header that is settled
-        here and now: it is good for one mint. `agents`: the quorum file's. Raises `bad-input`, `policy`."""
+        """That the key be minted anew (`Client.reshare`, or with no `changes` a refresh; `Client.refresh_shares` of one
+        that is never put together), under a header that is settled here and now: it is good for one mint. `agents`: the
+        quorum file's. Raises `bad-input`, `policy`."""
         return cls._anew(token, caller, word, *_planned.header(agents, token, changes))
 
     @classmethod
     def to_refresh_shares(
-        cls, token: Token, caller: str, model: Model | None = None, *, word: str = "", **changes: Unpack[Changes]
+        cls,
+        token: Token,
+        caller: str,
+        model: Model | None = None,
+        *,
+        agents: Sequence[Agent] = (),
+        word: str = "",
+        **changes: Unpack[Changes],
     ) -> Request:
-        """That the shares of a key that is never put together be renewed (`Client.refresh_shares`), likewise."""
-        return cls._anew(token, caller, word, *_planned.renewal(token, model, changes))
+        """That the shares of a key that is never put together be renewed (`Client.refresh_shares`), likewise. `agents`:
+        where quorum or seats are to be others."""
+        return cls._anew(token, caller, word, *_planned.renewal(agents, token, model, changes))
 
     @classmethod
     def to_repair(

@@ -125,10 +125,11 @@ class Client:
         force: bool = False,
         **changes: Unpack[Changes],
     ) -> Renewal:
-        """New shares of a key that is never put together, for the same holders: the same public key, a new token.
-        `model` turns shares that are kept into regenerated ones: the old ones are removed, once all holders have signed
-        that they have the new ones and the token is durable at `path`. Of `changes`, policy and expires. Revoke the old
-        token then. Raises `refused`, `role`, `quorum-not-met`, `unpinned`, `exists`."""
+        """New shares of a key that is never put together: the same public key, a new token. `model` turns shares that
+        are kept into regenerated ones: the old ones are removed, once all holders have signed that they have the new
+        ones and the token is durable at `path`. `changes`: another quorum or other holders too, among whom as many must
+        sit that have shares as sign with the key; whoever is `left_out` need not be there. Revoke the old token then.
+        Raises `refused`, `role`, `quorum-not-met`, `bad-input`, `unpinned`, `exists`."""
         return self._open().refresh_shares_to(token, path, model, force, changes)
 
     def import_key(self, name: str, suites: Iterable[str], source: Source, **terms: Unpack[Terms]) -> Token:

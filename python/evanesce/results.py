@@ -21,7 +21,7 @@ from evanesce import _core, _files
 from evanesce.errors import Culprit, EvanesceError, Fault, culprits, error, translate
 
 if TYPE_CHECKING:
-    from evanesce.tokens import Token
+    from evanesce.tokens import Seat, Token
 
 
 class Evidence(Protocol):
@@ -357,7 +357,7 @@ class Healed:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A key that is never put together, with new shares: every holder has signed that it has its own."""
+    """A key that is never put together, with new shares: every holder of one has signed that it has its own."""
 
     token: Token
     """The new token, which was saved before any old share was removed."""
@@ -369,11 +369,14 @@ class Renewal:
     removed: int
     """Old shares that were kept, and were removed."""
     salt: bytes | None = None
-    """32 bytes that, with the new `deal`, give the input digest in the log entries of the agents' decisions; None where
-    an earlier run had them."""
+    """32 bytes that, with the new `deal` (and, where others than before are to hold shares, their ids), give the input
+    digest in the log entries of the agents' decisions; None where an earlier run had them."""
     told: bool = True
     """Whether holders that kept shares were told to remove them. False where a renewal that was stopped is gone on
     with: of the shares that the key had before it, nothing here says whether they are gone."""
+    left_out: tuple[Seat, ...] = ()
+    """Seats of the old token whose holders have none in the new one, and were not asked. With enough others of the old
+    token the share of each is of use, kept or regenerated, until it has obeyed a revocation of that token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from machines import Machine, Quorum
+from outside import accepts
 
 from evanesce import Approval, AsyncClient, Check, Client, EvanesceError, Request, Token
 
@@ -118,6 +119,37 @@ def test_a_reshare_that_two_must_approve_is_done_once_both_have_and_not_twice(ca
         with pytest.raises(EvanesceError) as again:
             client.perform(asked, kept(folder))
         assert "spent before" in str(again.value)
+
+
+def test_a_holder_of_a_key_that_is_never_put_together_is_removed_once_two_have_approved(
+    quorum: Quorum, caller: Machine, people: People
+) -> None:
+    words: tuple[str | Path, ...] = ("--model", "mpc", "--suite", "frost-ed25519", "--quorum", FOUR)
+    made = caller.run("key", "create", "removed", *words, "--policy", people.policy, "--json").json
+    path, wanted = Path(made["file"]), "2 of (agent-1, agent-2, chair)"
+    old = Token.load(path, home=caller.home)
+    too_few = ("key", "reshare", path, "--quorum", wanted, "--seat", "chair=agent-5", "--ask")
+    assert "must sit in the new quorum" in caller.fail(1, "bad-input", *too_few).error["message"]
+    words = ("key", "reshare", path, "--quorum", wanted, "--seat", "chair=agent-3")
+    with quorum.without("agent-4"):
+        request, folder = ask(caller, *words, "--word", "agent-4 goes to the museum")
+        for said in people.approve(folder):
+            assert f"instead of {FOUR}" in said and f"chair: {quorum.agents['agent-3'].id}" in said
+            assert "give it new shares, model mpc (as it is)" in said
+        with quorum.without("agent-3"):
+            # All wait for whoever is to hold a share, and for nobody else: no approval is spent meanwhile.
+            late = caller.try_("wait", request, "--timeout", "1")
+            assert late.status == 1 and "no approval was spent" in late.err
+        done = caller.run("wait", request, "--timeout", "20", "--json").json
+    assert sorted(done["approved_by"]) == ["ceo", "cfo"]
+    assert [seat["name"] for seat in done["left_out"]] == ["agent-4"]
+    new = Token.load(path, home=caller.home)
+    assert (new.id, new.quorum, new.replaces, new.pinned) == (done["token"], wanted, old.id, "kept")
+    assert [seat.holder_id for seat in new.seats] == [seat.holder_id for seat in old.seats[:3]]
+    with Client(caller.home, deadline=10) as client:
+        signature = client.sign(new, b"hello")
+    assert accepts(old, b"hello", signature.value)
+    caller.fail(2, "spent", "wait", request)
 
 
 def test_a_plan_that_is_altered_on_its_way_is_another_request(caller: Machine, people: People, tmp_path: Path) -> None:

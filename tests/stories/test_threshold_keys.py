@@ -9,28 +9,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from machines import Machine
-from threshold import Secp256k1
+from outside import accepts
 
 from evanesce import AsyncClient, Client, EvanesceError, Request, Token, verify
 from evanesce._mint import Model
 
 SUITES = ("frost-ed25519", "frost-secp256k1-tr")
 MODELS: tuple[Model, ...] = ("regen-mpc", "mpc")
-
-
-def accepts(token: Token, message: bytes, signature: bytes) -> bool:
-    """Whether software that knows nothing of quorums accepts it."""
-    key = token.public_key(form="der")
-    if token.suites == ("frost-secp256k1-tr",):
-        return Secp256k1().verify(key[-32:], message, signature)
-    try:
-        Ed25519PublicKey.from_public_bytes(key[-32:]).verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from machines import Machine, Quorum
+from outside import accepts
 
 from evanesce import Client, EvanesceError, Request, Token, verify
 
@@ -26,6 +27,18 @@ def signs(caller: Machine, path: Path, like: Token) -> None:
     with Client(caller.home, deadline=10) as client:
         signature = client.sign(Token.load(path, home=caller.home), b"m")
     verify(like, b"m", signature, trust_token=True)
+
+
+def signed_by(caller: Machine, path: Path, message: Path) -> bytes:
+    out = path.with_name(f"{path.name}.signature")
+    caller.run("sign", path, message, "--out", out, "--force")
+    return out.read_bytes()
+
+
+def kept(caller: Machine) -> dict[str, int]:
+    """Shares that agents keep, of those that answer."""
+    with Client(caller.home) as client:
+        return {agent.name: agent.report["shares"] for agent in client.status() if agent.report}
 
 
 def holders(path: Path) -> list[str]:
@@ -81,6 +94,89 @@ def test_lost_seats_are_given_to_another_agent_and_then_its_root_is_rolled(
     copy = copies / "regen-mpc.regen"
     seats = {seat["seat"]: seat["verdict"] for seat in caller.try_("check", copy, "--json").json["seats"]}
     assert seats["agent-2"] == "epoch-not-held", "a copy from before the roll has lost that seat"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_member_whose_agent_is_down_for_good_is_removed(
+    caller: Machine, quorum: Quorum, tmp_path: Path, model: str
+) -> None:
+    path = create(caller, f"removed-{model}", model)
+    old, message, before = Token.load(path, home=caller.home), tmp_path / "message", kept(caller)
+    message.write_bytes(b"pay 100 to alice")
+    out, three = tmp_path / "new.regen", "2 of (agent-1, agent-2, agent-3)"
+    with quorum.without("agent-4"):
+        words = ("key", "reshare", path, "--quorum", three, "--out", out, "--revoke-old", "--json")
+        done = caller.run(*words).json
+        assert (done["revoked"], done["culprits"], done["quorum"]) == (True, [], three)
+        assert done["removed"] == (3 if model == "mpc" else 0)
+        assert [seat["name"] for seat in done["left_out"]] == ["agent-4"]
+        new = Token.load(out, home=caller.home)
+        assert (new.model, new.quorum, new.replaces, new.pinned) == (model, three, old.id, "kept")
+        assert new.public_key(form="der") == old.public_key(form="der")
+        assert new.seats[0].holder_id == old.seats[0].holder_id and len(new.seats) == 3
+        with quorum.without("agent-1"):
+            assert accepts(old, b"pay 100 to alice", signed_by(caller, out, message))
+            with quorum.without("agent-2"):
+                caller.fail(1, "quorum-not-met", "sign", out, message, "--out", tmp_path / "none")
+        caller.fail(1, "quorum-not-met", "sign", path, message, "--out", tmp_path / "none")
+    # Whoever was removed has its old share until it is told, and finds nobody to sign with.
+    refused = caller.try_("sign", path, message, "--out", tmp_path / "none", "--json")
+    assert refused.status == 2
+    assert {culprit["holder"] for culprit in refused.error["culprits"]} >= {"agent-1", "agent-2", "agent-3"}
+    if model == "mpc":
+        assert kept(caller) == before
+        assert caller.run("key", "revoke", path, "--yes", "--json").json["settled"]
+        assert kept(caller) == before | {"agent-4": before["agent-4"] - 1}
+    assert accepts(old, b"pay 100 to alice", signed_by(caller, out, message))
+
+
+def test_others_come_more_must_sign_and_whoever_goes_is_named(caller: Machine, quorum: Quorum, tmp_path: Path) -> None:
+    path = create(caller, "others", "mpc")
+    old, message = Token.load(path, home=caller.home), tmp_path / "message"
+    message.write_bytes(b"m")
+    out, wanted = tmp_path / "new.regen", "3 of (agent-1, agent-3, agent-4, chair)"
+    to = ("--quorum", wanted, "--seat", "chair=agent-5", "--out", out)
+    done = caller.run("key", "refresh-shares", path, *to, "--model", "regen-mpc")
+    new = Token.load(out, home=caller.home)
+    assert (new.quorum, new.model) == (wanted, "regen-mpc")
+    assert new.seats[3].holder_id == quorum.agents["agent-5"].id
+    said = " ".join(done.err.split())
+    assert "warning: agent-2 (seat agent-2) is left out: until it obeys a revocation of the old token" in said
+    assert f"The old token {old.id} is not dead: evanesce key revoke it now." in said
+    with quorum.without("agent-1", "agent-2"):
+        assert accepts(old, b"m", signed_by(caller, out, message))
+        with quorum.without("agent-3"):
+            assert caller.try_("sign", out, message, "--out", tmp_path / "too-few").status == 1
+    assert caller.run("key", "revoke", path, "--yes", "--json").json["settled"]
+    caller.fail(2, "refused", "sign", path, message, "--out", tmp_path / "none")
+
+
+def test_what_no_reshare_of_such_a_key_can_be_is_said_before_any_agent_is_asked(
+    caller: Machine, quorum: Quorum, tmp_path: Path
+) -> None:
+    path, out = create(caller, "refused", "mpc"), tmp_path / "new.regen"
+    regen = caller.run("key", "create", "whole", "--suite", "ed25519", "--json").json["file"]
+    reshare = ("key", "reshare", path, "--out", out)
+    with quorum.without(*quorum.agents):
+        for words, said in (
+            (("--quorum", "2 of (agent-1, agent-5)"), "must sit in the new quorum"),
+            (("--quorum", "2 of (agent-1, agent-2, a)", "--seat", "a=agent-1"), "count twice"),
+            (("--quorum", "1 of (agent-1, agent-2)"), "one seat would do"),
+            (("--quorum", "2 of (agent-1, agent-2, 1 of (agent-3, agent-4))"), "flat"),
+            (("--seat", "agent-1=agent-9"), "no agent 'agent-9'"),
+        ):
+            assert said in caller.fail(1, "bad-input", *reshare, *words).error["message"], words
+        asks = ("key", "reshare", path, "--quorum", "2 of (agent-1, agent-5)", "--ask")
+        assert "must sit in the new quorum" in caller.fail(1, "bad-input", *asks).error["message"]
+        other = ("--quorum", "2 of (agent-1, agent-2, agent-3)")
+        for option in ("--armor", "--retire-old"):
+            refused = caller.fail(1, "usage", *reshare, *other, option)
+            assert option in refused.error["message"] and "--revoke-old" in refused.error["hint"]
+        assert "--out" in caller.fail(1, "usage", "key", "reshare", path, *other).error["hint"]
+        refused = caller.fail(1, "usage", "key", "reshare", regen, *other, "--revoke-old")
+        assert "--revoke-old" in refused.error["message"] and "--retire-old" in refused.error["hint"]
+    assert not out.exists()
+    signs(caller, path, Token.load(path, home=caller.home))
 
 
 POLICY = """@approvers("cfo = {cfo}")

@@ -96,6 +96,16 @@ def force_option(function: F) -> F:
     return click.option("--force", is_flag=True, help="Replace a file that exists.")(function)
 
 
+def quorum_options(function: F) -> F:
+    """Another quorum, and who sits in it."""
+    return _all(
+        click.option("--quorum", metavar="TEXT", help="Another quorum. [default: as it is]"),
+        click.option(
+            "--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where. [default: as it is]"
+        ),
+    )(function)
+
+
 def input_format_option(function: F) -> F:
     return click.option(
         "--input-format",

@@ -20,7 +20,15 @@ from evanesce.cli._app import App, Stopwatch
 from evanesce.cli._finish import check_free
 from evanesce.cli._healing import Healing
 from evanesce.cli._keep import keep, kept_before, openings
-from evanesce.cli._report import exit_if_shares_stayed, healed_json, report_check, report_retirement, warn_of
+from evanesce.cli._report import (
+    exit_if_shares_stayed,
+    healed_json,
+    report_check,
+    report_retirement,
+    warn_of,
+    warn_of_left_out,
+    when_to_revoke,
+)
 from evanesce.cli._waiting import AGAIN, SELDOM, perform
 from evanesce.cli.key import day
 from evanesce.client import Client
@@ -45,9 +53,12 @@ def show_plan(app: App, asked: Request) -> None:
             app.say(f"  instead of {printable(asked.token.quorum, limit=None)}")
         _show_policy(app, new["policy"], asked.token)
         app.say(f"Expires: {'never' if new['expires'] is None else day(new['expires'])}")
-        covered = len(_planned.parts(asked)) > 1
-        what = "the digest covers it" if covered else "the digest does not cover that, and no agent can check it"
-        app.say(f"Who is to hold it; {what}:")
+        covered = _planned.gives_away(asked)
+        app.say(
+            "Who is to hold it, and has a share of the key then; the digest covers it:"
+            if covered
+            else "Who is to hold it; the digest does not cover that, and no agent can check it:"
+        )
     else:
         app.say("Who is to hold the seat; the digest covers it:")
     for seat, holder in asked.seats.items():
@@ -302,7 +313,8 @@ def _reshared(waiting: _Waiting, target: Path, armored: bool, in_place: bool, fo
     if asked.token.model == "regen":
         app.say("The old token opens the key as well: retire it when nobody needs it (evanesce key retire).", "yellow")
     else:
-        app.say("The old token is not dead: evanesce key revoke it when nothing uses it any more.", "yellow")
+        renewed = healed if isinstance(healed, Renewal) else None
+        app.say(f"The old token is not dead: evanesce key revoke it {when_to_revoke(renewed)}.", "yellow")
     exit_if_shares_stayed(healed)
 
 
@@ -327,3 +339,5 @@ def _emit(waiting: _Waiting, token: Token, target: Path, healed: Healed | Renewa
     app.emit(healed_json(token, old, target, healed, resumed, waiting.watch.milliseconds, more))
     if healed:
         warn_of(app, healed)
+    if isinstance(healed, Renewal):
+        warn_of_left_out(app, healed.left_out, waiting.client.agents)

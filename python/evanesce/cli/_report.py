@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import click
@@ -11,8 +11,10 @@ from rich.table import Table
 from evanesce import Check, Healed, Renewal, Retirement, Token
 from evanesce._heal import asking
 from evanesce._text import printable, short
-from evanesce.cli._app import App, Stopwatch, receipts_json
+from evanesce.cli._app import App, Stopwatch, name_of, receipts_json
 from evanesce.errors import UNANSWERED, EvanesceError, exit_status
+from evanesce.home import Agent
+from evanesce.tokens import Seat
 
 
 def report_check(
@@ -83,6 +85,7 @@ def brought_json(healed: Healed | Renewal | None) -> dict[str, object]:
         "faults": [asdict(fault) for fault in healed.faults] if healed else [],
         "salt": healed.salt.hex() if healed and healed.salt is not None else None,
         "receipts": receipts_json(healed.receipts) if healed else [],
+        **({"left_out": [asdict(seat) for seat in healed.left_out]} if isinstance(healed, Renewal) else {}),
     }
 
 
@@ -93,6 +96,20 @@ def warn_of(app: App, healed: Healed | Renewal) -> None:
         app.warn(f"old shares may still be there: {fault}" for fault in healed.faults)
     else:
         app.blame(healed.faults)
+
+
+def warn_of_left_out(app: App, seats: Iterable[Seat], agents: Sequence[Agent]) -> None:
+    """Whose old shares are of use until they know that the old token is revoked, though it went on without them."""
+    app.warn(
+        f"{printable(name_of(agents, seat.holder_id))} (seat {printable(seat.name)}) is left out: until it obeys a "
+        "revocation of the old token it has its old share, which with enough others signs"
+        for seat in seats
+    )
+
+
+def when_to_revoke(renewed: Renewal | None) -> str:
+    """When the old token of a renewal is to be revoked."""
+    return "now" if renewed is not None and renewed.left_out else "when nothing uses it any more"
 
 
 def exit_if_shares_stayed(healed: Healed | Renewal | None) -> None:

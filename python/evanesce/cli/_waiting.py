@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from evanesce import Check, Healed, Mac, Renewal, Retirement, Secret, Signature, Token
+from evanesce import Check, Healed, Mac, Renewal, Retirement, Secret, Signature, Token, _planned
 from evanesce._requests import Given, Kept
 from evanesce._text import printable, short
 from evanesce.approvals import Request
 from evanesce.cli._app import App
 from evanesce.client import Client
 from evanesce.errors import EvanesceError, error, exit_status
+from evanesce.results import SeatCheck
 
 LOOK = 0.5
 """Seconds between two looks at a request's folder."""
@@ -97,17 +98,34 @@ def _why(refusal: EvanesceError) -> str:
 
 def _enough_agents(client: Client, asked: Request) -> None:
     """Raises `quorum-not-met` before any approval is spent, where too few agents are there to make use of it."""
-    check = client.check(asked.token)
-    live = [number for number, seat in enumerate(check.seats) if seat.ok]
-    # Shares are renewed by all holders together.
-    renews = asked.action == "reshare" and asked.token.model != "regen"
-    if len(live) < len(check.seats) if renews else not asked.token.core.sufficient(live):
-        missing = ", ".join(f"{printable(seat.seat)} ({seat.verdict})" for seat in check.seats if not seat.ok)
+    token, seats = asked.token, client.check(asked.token).seats
+    failed = {number: seat for number, seat in enumerate(seats) if not seat.ok}
+    if asked.action == "reshare" and token.model != "regen":
+        missing = _holders_missing(client, asked, failed)
+    else:
+        live = [number for number in range(len(seats)) if number not in failed]
+        missing = [] if token.core.sufficient(live) else [*map(_words, failed.values())]
+    if missing:
         raise error(
             "quorum-not-met",
-            f"too few agents are there: {missing}; no approval was spent",
+            f"too few agents are there: {', '.join(missing)}; no approval was spent",
             "Start or reach them, then wait again.",
         )
+
+
+def _holders_missing(client: Client, asked: Request, failed: Mapping[int, SeatCheck]) -> list[str]:
+    """Whom new shares wait for: all take part who are to hold them, and nobody else."""
+    token, to_hold = asked.token, set(asked.seats.values())
+    staying = {number for number, seat in enumerate(token.seats) if seat.holder_id in to_hold}
+    # Of those that give a key away enough need their shares; where all renew theirs, each does.
+    if not _planned.gives_away(asked) or not token.core.sufficient([*staying - failed.keys()]):
+        return [_words(seat) for number, seat in failed.items() if number in staying]
+    silent = [agent for agent in client.status() if agent.id in to_hold and agent.report is None]
+    return [f"{printable(agent.name)} ({printable(agent.problem)})" for agent in silent]
+
+
+def _words(seat: SeatCheck) -> str:
+    return f"{printable(seat.seat)} ({seat.verdict})"
 
 
 def who(one: Given) -> str:

@@ -10,14 +10,15 @@ from typing import Any
 import click
 from rich.table import Table
 
-from evanesce import Key, Token, _core, _pem
+from evanesce import Key, Renewal, Token, _core, _pem
+from evanesce._heal import Changes
 from evanesce._mint import Source, Terminal
 from evanesce._text import printable
 from evanesce.cli import _io, _options
 from evanesce.cli import joint as joint_cli
 from evanesce.cli._app import App, base64_text, named, verb
 from evanesce.cli._finish import check_free
-from evanesce.cli._report import brought_json, exit_if_shares_stayed, warn_of
+from evanesce.cli._report import brought_json, exit_if_shares_stayed, warn_of, warn_of_left_out
 from evanesce.custody import joint
 from evanesce.custody import renew as renew_keys
 from evanesce.errors import error, translate
@@ -56,12 +57,15 @@ def rotate(app: App, key: str) -> None:
     _said(app, made, "Rotated to")
 
 
-def refresh(app: App, key: str) -> None:
+def refresh(app: App, key: str, changes: Changes) -> None:
     """The same key under fresh shares, which KEY means from now on. Exits 1 where old ones may still be kept."""
     with app.working(f"refreshing {key}"), app.client() as client:
-        done = client.custody.refresh(key)
+        done = client.custody.refresh(key, **changes)
+        agents = client.agents
     _said(app, done.token, "Refreshed to", brought_json(done))
     warn_of(app, done)
+    if isinstance(done, Renewal):
+        warn_of_left_out(app, done.left_out, agents)
     exit_if_shares_stayed(done)
 
 

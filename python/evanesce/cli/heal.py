@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,8 @@ from evanesce.cli._keep import keep, kept_before, openings
 from evanesce.cli._progress import counting, token_files
 from evanesce.cli._report import healed_json, warn_of
 from evanesce.cli.identity import own_id
-from evanesce.cli.key import key, moment, policy_text, seats_of
+from evanesce.cli.key import key
+from evanesce.cli.threshold import changes_of, renew
 from evanesce.custody import is_reference
 from evanesce.errors import error, exit_status
 from evanesce.home import read_agents
@@ -41,6 +42,7 @@ def _healing_options(function: _options.F) -> _options.F:
         _options.receipts_option,
         _options.force_option,
         ask_options,
+        click.option("--revoke-old", is_flag=True, help="The same, of a key of model mpc or regen-mpc."),
         click.option("--retire-old", is_flag=True, help="Then have the old token tombstoned, for good."),
         click.option("--armor", is_flag=True, help="Write the token as text."),
         click.option("--out", metavar="FILE", help="[default: in place of TOKEN, which is kept beside it as .old]"),
@@ -60,6 +62,7 @@ def refresh(
     out: str | None,
     armor: bool,
     retire_old: bool,
+    revoke_old: bool,
     force: bool,
     receipts: str | None,
     deadline: int | None,
@@ -73,24 +76,25 @@ def refresh(
     token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
     `evanesce wait` writes the new token. TOKEN may be a reference, as mpc:NAME: the new token then takes its place,
     the old one is NAME@1 (docs/custody.md), and no options go with that; it exits 1 where old shares may still be kept.
+    A token of model mpc or regen-mpc is renewed as by refresh-shares, with --out and --revoke-old.
     """
-    doing = _doing(out, armor, retire_old, force, receipts, deadline)
+    doing = _doing(out, armor, retire_old, revoke_old, force, receipts, deadline)
     if is_reference(token):
-        given = {"--pin": pin, "--trust-token": trust_token, "--ask": ask, "--word": word, "--folder": folder, **doing}
-        unfit = ", ".join(option for option, value in given.items() if value)
-        if unfit:
-            raise error("usage", f"a key that is named by a reference has no use for {unfit}", "Name its token's file.")
-        return custody.refresh(app, token)
+        asked = {"--pin": pin, "--trust-token": trust_token, "--ask": ask, "--word": word, "--folder": folder}
+        return _by_reference(app, token, asked | doing, Changes())
     check_asked(ask, word, folder, doing)
+    old = app.token(token, pin, trust_token)
     if ask:
-        return _ask(app, token, pin, trust_token, Changes(), word, folder)
-    return _anew(app, "refresh", token, pin, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
+        return _ask(app, token, old, trust_token, Changes(), word, folder)
+    _check_model(old, armor, retire_old, revoke_old)
+    if old.model != "regen":
+        return renew(app, old, out, None, Changes(), revoke_old, receipts, force, deadline)
+    return _anew(app, "refresh", token, old, trust_token, Changes(), out, armor, retire_old, force, receipts, deadline)
 
 
 @verb(key)
 @_healing_options
-@click.option("--quorum", metavar="TEXT", help="Another quorum. [default: as it is]")
-@click.option("--seat", "seats", metavar="SEAT=AGENT", multiple=True, help="Who sits where. [default: as it is]")
+@_options.quorum_options
 @click.option("--policy", metavar="FILE", help="Other policies (- for stdin). [default: as they are]")
 @click.option("--expires", metavar="WHEN", help="90d, 2y, 2030-01-31, Unix seconds, or never. [default: as it is]")
 def reshare(
@@ -101,6 +105,7 @@ def reshare(
     out: str | None,
     armor: bool,
     retire_old: bool,
+    revoke_old: bool,
     force: bool,
     receipts: str | None,
     deadline: int | None,
@@ -114,32 +119,60 @@ def reshare(
 ) -> None:
     """Mint the same key anew under another quorum, other holders, another policy or another end.
 
-    As refresh in all else.
+    As refresh in all else. A reference, as mpc:NAME, takes no other options, unless --out makes another file.
     """
-    changes = Changes()
-    if quorum is not None:
-        changes["quorum"] = quorum
-    if seats:
-        changes["seats"] = seats_of(seats)
-    if policy is not None:
-        changes["policy"] = policy_text(app, policy)
-    if expires is not None:
-        changes["expires"] = None if expires == "never" else moment(expires, time.time())
+    changes = changes_of(app, quorum, seats, policy, expires)
     if not changes:
         raise error("usage", "nothing is to be different", "Say what, or use `evanesce key refresh`.")
-    check_asked(ask, word, folder, _doing(out, armor, retire_old, force, receipts, deadline))
+    doing = _doing(out, armor, retire_old, revoke_old, force, receipts, deadline)
+    if is_reference(token) and out is None:
+        asked = {"--pin": pin, "--trust-token": trust_token, "--ask": ask, "--word": word, "--folder": folder}
+        return _by_reference(app, token, asked | doing, changes)
+    check_asked(ask, word, folder, doing)
+    old = app.token(token, pin, trust_token)
     if ask:
-        return _ask(app, token, pin, trust_token, changes, word, folder)
-    return _anew(app, "reshare", token, pin, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
+        return _ask(app, token, old, trust_token, changes, word, folder)
+    _check_model(old, armor, retire_old, revoke_old)
+    if old.model != "regen":
+        return renew(app, old, out, None, changes, revoke_old, receipts, force, deadline)
+    return _anew(app, "reshare", token, old, trust_token, changes, out, armor, retire_old, force, receipts, deadline)
+
+
+def _by_reference(app: App, reference: str, options: Mapping[str, object], changes: Changes) -> None:
+    _refuse("a key that is named by a reference has no use for", options, "Name its token's file.")
+    custody.refresh(app, reference, changes)
+
+
+def _check_model(old: Token, armor: bool, retire_old: bool, revoke_old: bool) -> None:
+    """Raises `usage` for options that are for keys of another model."""
+    if old.model == "regen":
+        given: dict[str, object] = {"--revoke-old": revoke_old}
+        return _refuse("a key that is put together has no use for", given, "Retire its old token: --retire-old.")
+    given = {"--armor": armor, "--retire-old": retire_old}
+    return _refuse("a key that is never put together has no use for", given, "Its old token is revoked: --revoke-old.")
+
+
+def _refuse(what: str, given: Mapping[str, object], instead: str) -> None:
+    """Raises `usage` for options that were given, by name."""
+    unfit = ", ".join(option for option, value in given.items() if value)
+    if unfit:
+        raise error("usage", f"{what} {unfit}", instead)
 
 
 def _doing(
-    out: str | None, armor: bool, retire_old: bool, force: bool, receipts: str | None, deadline: int | None
+    out: str | None,
+    armor: bool,
+    retire_old: bool,
+    revoke_old: bool,
+    force: bool,
+    receipts: str | None,
+    deadline: int | None,
 ) -> dict[str, object]:
     return {
         "--out": out,
         "--armor": armor,
         "--retire-old": retire_old,
+        "--revoke-old": revoke_old,
         "--force": force,
         "--receipts": receipts,
         "--deadline": deadline,
@@ -149,13 +182,12 @@ def _doing(
 def _ask(
     app: App,
     reference: str,
-    pin: str | None,
+    old: Token,
     trust_token: bool,
     changes: Changes,
     word: str,
     folder: str | None,
 ) -> None:
-    old = app.token(reference, pin, trust_token)
     old.require_pinned("mint anew", trust_token)
     made = Request.to_reshare(old, own_id(app), read_agents(app.home.quorum), word=word, **changes)
     app.emit(publish(app, made, folder, place=None if reference == "-" else app.token_path(reference)))
@@ -165,7 +197,7 @@ def _anew(
     app: App,
     name: str,
     reference: str,
-    pin: str | None,
+    found: Token,
     trust_token: bool,
     changes: Changes,
     out: str | None,
@@ -184,7 +216,7 @@ def _anew(
     path = Path(out) if out is not None else source
     assert path is not None
     in_place = source is not None and path.absolute() == source.absolute()
-    old, healing, new = _begun(app, name, reference, path, in_place, pin, trust_token, changes)
+    old, healing, new = _begun(app, name, found, path, in_place, trust_token, changes)
     if new is None and not in_place and not force and path.exists():
         raise _files.exists(path)
     watch = Stopwatch()
@@ -226,15 +258,14 @@ def _anew(
 def _begun(
     app: App,
     name: str,
-    reference: str,
+    old: Token,
     path: Path,
     in_place: bool,
-    pin: str | None,
     trust_token: bool,
     changes: Changes,
 ) -> tuple[Token, Healing, Token | None]:
-    """The old token, the healing and its new token, if an earlier run got so far."""
-    old = app.token(reference, pin, trust_token)
+    """The old token, which may not be the one that was found; the healing; and its new token, if an earlier run got so
+    far."""
     terms = {key: dict(value) if key == "seats" else value for key, value in dict(changes).items()}  # type: ignore[call-overload]
     terms.pop("expires", None)  # a span is another moment at each run
     healing = Healing.of(path, old, name, terms)

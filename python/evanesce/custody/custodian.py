@@ -84,8 +84,8 @@ class Custodian:
     def refresh(self, key: str, **terms: Any) -> Healed | Renewal:
         """The same key and public key under fresh shares, by a new token that the reference means from now on; what an
         earlier theft had brought is worthless once the old one (`…@1`) is destroyed. Where a `Renewal` has `faults`,
-        old shares may still be at those holders; where they were not `told`, at any. Terms: see `Changes`; of `mpc` and
-        `regen-mpc` policy and expires. Raises `refused`, `role`, `quorum-not-met`, `unpinned`."""
+        old shares may still be at those holders; where they were not `told`, at any. Terms: see `Changes`. Raises
+        `refused`, `role`, `quorum-not-met`, `unpinned`, `bad-input`."""
         reference = Reference.parse(key)
         return self._having(reference, "refresh").refresh(reference, terms)
 

@@ -16,7 +16,7 @@ class Mpc(Threshold):
         "create": "by its holders among themselves; each keeps its share, sealed by its element",
         "public-key": "from the token",
         "rotate": "a new key under the same terms, whose token names the old one",
-        "refresh": "fresh shares of the same key, for the same holders; the old ones are removed",
+        "refresh": "fresh shares of the same key, for the same holders or others; the old ones are removed",
         "destroy": "retired by its holders, for good, and their shares removed",
         "describe": "what the token says",
     }

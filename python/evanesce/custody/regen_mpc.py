@@ -16,7 +16,7 @@ class RegenMpc(Threshold):
         "create": "by its holders among themselves; nothing but its public token remains",
         "public-key": "from the token",
         "rotate": "a new key under the same terms, whose token names the old one",
-        "refresh": "fresh shares of the same key, for the same holders; a new token",
+        "refresh": "fresh shares of the same key, for the same holders or others; a new token",
         "back-up": "a copy of the public token: the quorum is what keeps the key",
         "restore": "from a copy of the token, with its pin",
         "destroy": "retired by its holders, for good",

@@ -49,8 +49,7 @@ class Threshold(Tokens):
         return {"sign": [*suites.THRESHOLD], "sign-payload": [*suites.THRESHOLD]}
 
     def refresh(self, reference: Reference, terms: Mapping[str, Any]) -> Renewal:
-        # Another quorum is another key.
-        only(terms, "new shares have", "policy", "expires")
+        only(terms, "new shares have", *Changes.__annotations__)
         old = super()._newest(reference, "refresh")
         left = self._left(reference, old)
         before = None if left is None else finished(left, old)
@@ -67,7 +66,12 @@ class Threshold(Tokens):
         self._replace(reference, old, waiting)
         if before is None:
             return renewed
-        return replace(renewed, warnings=(*before.warnings, *renewed.warnings), told=before.told)
+        return replace(
+            renewed,
+            warnings=(*before.warnings, *renewed.warnings),
+            told=before.told,
+            left_out=(*before.left_out, *renewed.left_out),
+        )
 
     def _newest(self, reference: Reference, doing: str) -> Token:
         old = super()._newest(reference, doing)
