@@ -40,6 +40,10 @@ class Result:
     counts: Counter[str]
     seen_at_work: set[str] = field(default_factory=set)
     """Labels of what was seen in locked memory during operations, what is kept apart."""
+    kept: set[tuple[str, str]] = field(default_factory=set)
+    """Label and file, of what is to be at rest: the shares of `mpc`, the keys of `hsm`."""
+    found_at_rest: set[tuple[str, str]] = field(default_factory=set)
+    """The same, as the search found it."""
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -75,6 +79,9 @@ def _run(folder: Path, say: Say) -> Result:
         time.sleep(IDLE_SECONDS)
         _searched(result, Search(household, secret, homes).everything())
         _require_seen(household, homes)
+        resting = list(scene.at_rest())
+        result.kept = {(canary.label, canary.kept.file) for canary in resting if canary.kept and canary.kept.file}
+        result.found_at_rest = Search(household, resting, {}).where_files_have_them()
 
         result.planted = leaks.plant(household)
         planted = [each.canary for each in result.planted]

@@ -144,6 +144,12 @@ class Scene:
                 data, id_ = together.load(path)
                 yield from together.of_token(path.stem, data, roots, together.kept_by(self._household.agents, id_))
 
+    def at_rest(self) -> Iterator[Canary]:
+        """What the models that keep something say that they keep."""
+        _, id_ = together.load(self._household.together / "resting.regen")
+        yield from together.at_rest("resting", self._household.agents, id_)
+        yield from vault.at_rest(self._household.vault)
+
     # Tokens dealt here.
 
     _also_dealt = ("altered", "altered-a-little")

@@ -97,12 +97,20 @@ class Search:
 
     def files(self, besides: Sequence[Path] = ()) -> Found:
         """Every file below the run's folder."""
+        found = self._in_files(besides)
+        return Found([hit for hit in found.hits if not self._own_file(hit)], found.looked_at)
+
+    def where_files_have_them(self) -> set[tuple[str, str]]:
+        """Label and file, of every one that is in a file at all."""
+        return {(hit.label, hit.holder) for hit in self._in_files().hits}
+
+    def _in_files(self, besides: Sequence[Path] = ()) -> Found:
         folder = self._household.folder
         paths = [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and path not in besides]
         found = self._scan(
             self._household.scanner, paths, lambda path: str(Path(path).relative_to(folder)), inside=False
         )
-        return Found([_without_place(hit) for hit in found.hits if not self._own_file(hit)], found.looked_at)
+        return Found([_without_place(hit) for hit in found.hits], found.looked_at)
 
     def _outside(self, processes: Sequence[Watched]) -> Found:
         names = {str(pid): name for pid, name in _with_children(processes).items()}

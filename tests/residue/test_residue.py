@@ -7,6 +7,7 @@ import pytest
 from .leaks import KINDS
 from .one_run import Result, run
 from .test_search import needs_audit_build
+from .vault import KEPT
 
 pytestmark = needs_audit_build
 
@@ -19,6 +20,11 @@ def result() -> Result:
 def test_nothing_secret_is_left_anywhere(result: Result) -> None:
     assert result.operations >= 200
     assert not result.hits, "\n".join(map(str, result.hits))
+
+
+def test_what_models_keep_is_found_where_they_keep_it_and_nowhere_else(result: Result) -> None:
+    assert len(result.kept) == 5 + KEPT
+    assert result.found_at_rest == result.kept
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

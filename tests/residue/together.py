@@ -13,7 +13,7 @@ from typing import Any
 import cbor2
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .canaries import Canary
+from .canaries import Canary, Kept
 from .conformance import expand, th
 from .conformance import together as plain
 from .household import Agent
@@ -62,9 +62,22 @@ def _id(token: Mapping[str, Any]) -> bytes:
 
 
 def kept_by(agents: list[Agent], id_: bytes) -> dict[bytes, bytes]:
-    """The files in which agents keep their shares of a token."""
-    files = {agent.id: agent.folder / "shares" / id_.hex() for agent in agents}
+    """What agents have in the files of their shares of a token."""
+    files = {agent.id: agent.folder / _place(id_) for agent in agents}
     return {holder: path.read_bytes() for holder, path in files.items() if path.exists()}
+
+
+def at_rest(name: str, agents: list[Agent], id_: bytes) -> Iterator[Canary]:
+    """The sealed shares that agents keep of a token: in a file each, and nowhere else."""
+    kept = kept_by(agents, id_)
+    for agent in agents:
+        if agent.id in kept:
+            place = Kept(agent.name, 0, f"{agent.name}/{_place(id_)}")
+            yield Canary(f"{name}: the share that {agent.name} keeps", cbor2.loads(kept[agent.id])["sealed"], place)
+
+
+def _place(id_: bytes) -> str:
+    return f"shares/{id_.hex()}"
 
 
 def load(path: Path) -> tuple[bytes, bytes]:

@@ -246,6 +246,10 @@ class Workload:
                 made.save(Path(self._plan["together"]) / f"{name}.regen")
                 self._did("create together")
                 self._signing(made)
+        # Of this one the shares stay where they are kept.
+        made = self._client.create_threshold("resting", "frost-ed25519", "mpc", quorum=THREE_OF_FIVE)
+        made.save(Path(self._plan["together"]) / "resting.regen")
+        self._signing(made)
 
     def _renew_working(self) -> None:
         """A working key derived from a root and renewed, in a module in this process; what is too old is destroyed."""
@@ -269,7 +273,7 @@ class Workload:
         """Their shares renewed, from shares that are kept to shares that are regenerated; a seat given to another
         agent; and what is refused."""
         folder = Path(self._plan["together"])
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.glob("*mpc-*")):
             old = Token.load(path, trust_token=True)
             new = self._client.refresh_shares(old, folder / f"new-{path.name}", "regen-mpc").token
             self._did("renew")
@@ -355,7 +359,8 @@ class Workload:
         """Ordinary work after all that."""
         for token in (self._token("flat"), self._minted["minted-nested"]):
             self._side_by_side(self._using(token, suite) for suite in token.suites)
-        for path in sorted(Path(self._plan["together"]).glob("repaired-*")):
+        folder = Path(self._plan["together"])
+        for path in [*sorted(folder.glob("repaired-*")), folder / "resting.regen"]:
             self._signing(Token.load(path, trust_token=True))
         self._side_by_side([self._working] * THREADS)
         with self._as_clerk():
