@@ -95,6 +95,23 @@ def test_latencies_are_ordered_and_distance_costs_one_round_trip(found: dict[str
     assert signature["p50_far_ms"] - signature["p50_ms"] < 2 * ROUND_TRIP
 
 
+def test_every_algorithm_has_a_rate_and_a_distance_which_the_table_and_the_report_show(
+    done: tuple[Machine, Done], found: dict[str, Any]
+) -> None:
+    said = " ".join(done[1].out.decode().split())
+    report = html.unescape((done[0].home / "report.html").read_text())
+    for name, model in found["models"].items():
+        assert model["latency"]["timings"]
+        for timing in model["latency"]["timings"]:
+            assert (timing["rate"] or 0) > 0, f"{name}, {timing['suite']}"
+            # There is no distance to a module.
+            assert (timing["p50_far_ms"] or 0) >= (0 if name == "hsm" else ROUND_TRIP), f"{name}, {timing['suite']}"
+            rate = f"{timing['rate']:,.0f} /s"
+            assert f"{name}, {timing['suite']} {timing['operation']}: {rate}" in said
+            # At a glance, in the chart and in the table.
+            assert report.count(rate) >= 3, rate
+
+
 def test_a_lost_site_is_recovered_from_and_algorithms_change(regen: dict[str, Any]) -> None:
     assert [step["ok"] for step in regen["recovery"]["steps"]] == [True, True, True]
     assert "2 of 5" in regen["recovery"]["lost"]

@@ -43,8 +43,8 @@ def cell(model: Model, dimension: str) -> str:
         case Insider():
             return "\n".join(f"{can}: {smallest(found, can)}" for can in DEEDS)
         case Latency():
-            lines = [f"{t.suite} {quantiles(t.p50_ms, t.p99_ms)}" for t in found.timings]
-            return "\n".join(["p50 / p99", *lines])
+            lines = [f"{t.suite} {quantiles(t.p50_ms, t.p99_ms)}{_per_second(t)}" for t in found.timings]
+            return "\n".join(["p50 / p99, operations a second", *lines])
         case Agility():
             return "\n".join(f"{one.before} → {one.after}: {switch(one)}" for one in found.switches)
         case Recovery():
@@ -83,6 +83,10 @@ def rate(timing: Timing) -> str:
         return ""
     at_once = f"{timing.in_flight} in flight" if timing.in_call == 1 else f"{timing.in_call} in a call"
     return f"{timing.rate:,.0f} /s, {at_once}"
+
+
+def _per_second(timing: Timing) -> str:
+    return "" if timing.rate is None else f", {timing.rate:,.0f} /s"
 
 
 def small(words: str) -> str:
