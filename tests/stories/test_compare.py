@@ -80,7 +80,26 @@ def test_the_smallest_did_it_and_one_site_less_did_not(regen: dict[str, Any]) ->
     assert not carried["exfiltrate", 1]["succeeded"]
     assert "quorum-not-met" in carried["exfiltrate", 1]["got"]
     assert carried["destroy", 1]["succeeded"]
-    assert any("computed, not done" in words for words in regen["insider"]["not_carried"])
+
+
+def test_the_smallest_coalition_was_carried_out_or_its_row_says_why_not(
+    done: tuple[Machine, Done], found: dict[str, Any]
+) -> None:
+    for name, model in found["models"].items():
+        insider = model["insider"]
+        succeeded = {(deed["can"], len(deed["members"])) for deed in insider["carried"] if deed["succeeded"]}
+        computed = {can for can, least in insider["smallest"].items() if (can, least) not in succeeded}
+        assert computed == set(insider["computed"]) == ({"exfiltrate"} if name == "regen" else set()), name
+    why = found["models"]["regen"]["insider"]["computed"]["exfiltrate"]
+    assert "code in the victim's process" in why and "`make residue`" in why
+    row = f"the smallest, code in the caller's process, is computed and not carried out: {why}"
+    column = 1 + list(found["models"]).index("regen")
+    lines = [line.split("│") for line in done[1].out.decode().splitlines()]
+    cell = " ".join(line[1 + column].strip() for line in lines if len(line) == len(found["models"]) + 3)
+    assert row in cell
+    report = re.sub("<[^>]+>", "", (done[0].home / "report.html").read_text())
+    # At a glance and in the table of coalitions.
+    assert html.unescape(report).count(row.replace("`", "")) == 2
 
 
 def test_latencies_are_ordered_and_distance_costs_one_round_trip(found: dict[str, Any], regen: dict[str, Any]) -> None:

@@ -66,7 +66,8 @@ def switch(one: Switch) -> str:
 
 
 def smallest(insider: Insider, can: str) -> str:
-    """The smallest coalition, and those of each kind of party among their own, in words."""
+    """The smallest coalition, and those of each kind of party among their own, in words; and where the smallest was not
+    carried out, that, and why."""
     listed = insider.coalitions.get(can, ())
     if not listed:
         return "nobody"
@@ -74,7 +75,10 @@ def smallest(insider: Insider, can: str) -> str:
     words = [counted(count, kind) for kind, count in sorted(of.items(), key=lambda pair: pair[1])]
     if len(listed[0].members) < min(of.values(), default=10**9):
         words.insert(0, " + ".join(listed[0].members))
-    return ", or ".join(words)
+    said = ", or ".join(words)
+    if (why := insider.computed.get(can)) is None:
+        return said
+    return f"{said}; the smallest, {' + '.join(listed[0].members)}, is computed and not carried out: {why}"
 
 
 def rate(timing: Timing) -> str:
