@@ -15,6 +15,7 @@ from evanesce._begun import once
 from evanesce._heal import (
     Changes,
     Reshare,
+    check_put_together,
     check_sits_once,
     left_alone,
     left_out,
@@ -173,6 +174,7 @@ class Connection:
         return Renewal(new, new.receipts, new.warnings, culprits(faults), removed, salt, left_out=left_out(new, token))
 
     def reshare(self, token: Token, changes: Changes, trust_token: bool) -> Healed:
+        check_put_together(token)
         # The new token is pinned on our word, since we open the old one: that must not launder a stranger's.
         token.require_pinned("mint anew", trust_token)
         return self._reshare(token, reshare(self.agents, token, changes))

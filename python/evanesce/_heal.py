@@ -75,6 +75,17 @@ def _end(changes: Changes) -> int | None:
     return expires
 
 
+def check_put_together(token: Token) -> None:
+    """Raises `unfit-operation` for a key that no quorum can mint anew, since none ever has it."""
+    if token.model != "regen":
+        raise error(
+            "unfit-operation",
+            f"a token of kind {token.model} cannot be reshared this way: its key is never put together",
+            "Use `refresh_shares(token, path)`: with `quorum` and `seats` it gives the key to another quorum and other "
+            "holders, with neither it refreshes the shares.",
+        )
+
+
 def check_seating(token: Token, holders: Sequence[str]) -> None:
     """Raises `bad-input` unless these (agent ids, by seat) can be given new shares of a key that is never put together:
     each once, and enough of those who have shares now among them."""

@@ -317,7 +317,8 @@ class Client:
         return self._open().reshare(token, Changes(), trust_token)
 
     def reshare(self, token: Token, *, trust_token: bool = False, **changes: Unpack[Changes]) -> Healed:
-        """As `refresh`, with another quorum, other holders, another policy or another end; see `Changes`."""
+        """As `refresh`, with another quorum, other holders, another policy or another end; see `Changes`. Of a key
+        that is never put together `refresh_shares` does both; here it is refused (`unfit-operation`)."""
         return self._open().reshare(token, changes, trust_token)
 
     def repair(self, token: Token, seat: str, agent: str, *, even_if_it_sits: bool = False) -> Healed:

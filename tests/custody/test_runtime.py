@@ -45,7 +45,8 @@ def test_a_signature_that_was_made_there_is_the_keys(
     keys = there.custody.hsm._token(module).keys
     before = keys()
     signature = there.sign(reference, MESSAGE, suite)
-    # Nothing of it is left in the token.
+    # The token has no object more: `keys` tells of token objects alone. That no session has one is shown of SoftHSM, in
+    # rust/element/tests/once.rs.
     assert keys() == before
     verify(token, MESSAGE, signature)
     correct(token.public_key(suite, form="der"), suite, signature.value)

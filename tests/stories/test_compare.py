@@ -80,7 +80,26 @@ def test_the_smallest_did_it_and_one_site_less_did_not(regen: dict[str, Any]) ->
     assert not carried["exfiltrate", 1]["succeeded"]
     assert "quorum-not-met" in carried["exfiltrate", 1]["got"]
     assert carried["destroy", 1]["succeeded"]
-    assert any("computed, not done" in words for words in regen["insider"]["not_carried"])
+
+
+def test_the_smallest_coalition_was_carried_out_or_its_row_says_why_not(
+    done: tuple[Machine, Done], found: dict[str, Any]
+) -> None:
+    for name, model in found["models"].items():
+        insider = model["insider"]
+        succeeded = {(deed["can"], len(deed["members"])) for deed in insider["carried"] if deed["succeeded"]}
+        computed = {can for can, least in insider["smallest"].items() if (can, least) not in succeeded}
+        assert computed == set(insider["computed"]) == ({"exfiltrate"} if name == "regen" else set()), name
+    why = found["models"]["regen"]["insider"]["computed"]["exfiltrate"]
+    assert "code in the victim's process" in why and "`make residue`" in why
+    row = f"the smallest, code in the caller's process, is computed and not carried out: {why}"
+    column = 1 + list(found["models"]).index("regen")
+    lines = [line.split("│") for line in done[1].out.decode().splitlines()]
+    cell = " ".join(line[1 + column].strip() for line in lines if len(line) == len(found["models"]) + 3)
+    assert row in cell
+    report = re.sub("<[^>]+>", "", (done[0].home / "report.html").read_text())
+    # At a glance and in the table of coalitions.
+    assert html.unescape(report).count(row.replace("`", "")) == 2
 
 
 def test_latencies_are_ordered_and_distance_costs_one_round_trip(found: dict[str, Any], regen: dict[str, Any]) -> None:
@@ -93,6 +112,23 @@ def test_latencies_are_ordered_and_distance_costs_one_round_trip(found: dict[str
     # Those that need two, in the same run, take longer.
     assert ROUND_TRIP <= signature["p50_far_ms"] < found["models"]["mpc"]["latency"]["signature"]["p50_far_ms"]
     assert signature["p50_far_ms"] - signature["p50_ms"] < 2 * ROUND_TRIP
+
+
+def test_every_algorithm_has_a_rate_and_a_distance_which_the_table_and_the_report_show(
+    done: tuple[Machine, Done], found: dict[str, Any]
+) -> None:
+    said = " ".join(done[1].out.decode().split())
+    report = html.unescape((done[0].home / "report.html").read_text())
+    for name, model in found["models"].items():
+        assert model["latency"]["timings"]
+        for timing in model["latency"]["timings"]:
+            assert (timing["rate"] or 0) > 0, f"{name}, {timing['suite']}"
+            # There is no distance to a module.
+            assert (timing["p50_far_ms"] or 0) >= (0 if name == "hsm" else ROUND_TRIP), f"{name}, {timing['suite']}"
+            rate = f"{timing['rate']:,.0f} /s"
+            assert f"{name}, {timing['suite']} {timing['operation']}: {rate}" in said
+            # At a glance, in the chart and in the table.
+            assert report.count(rate) >= 3, rate
 
 
 def test_a_lost_site_is_recovered_from_and_algorithms_change(regen: dict[str, Any]) -> None:

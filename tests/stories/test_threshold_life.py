@@ -4,6 +4,7 @@ agents in processes of their own; and people are asked first where the policy ha
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,15 @@ def test_what_no_reshare_of_such_a_key_can_be_is_said_before_any_agent_is_asked(
         assert "--out" in caller.fail(1, "usage", "key", "reshare", path, *other).error["hint"]
         refused = caller.fail(1, "usage", "key", "reshare", regen, *other, "--revoke-old")
         assert "--revoke-old" in refused.error["message"] and "--retire-old" in refused.error["hint"]
+        token = Token.load(path, home=caller.home)
+        with Client(caller.home) as client:
+            for verb in (client.refresh, partial(client.reshare, quorum="2 of (agent-1, agent-2, agent-3)")):
+                with pytest.raises(EvanesceError) as caught:
+                    verb(token)
+                assert caught.value.code == "unfit-operation"
+                assert all(word in caught.value.hint for word in ("refresh_shares", "quorum", "seats"))
     assert not out.exists()
-    signs(caller, path, Token.load(path, home=caller.home))
+    signs(caller, path, token)
 
 
 POLICY = """@approvers("cfo = {cfo}")

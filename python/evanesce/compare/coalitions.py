@@ -70,9 +70,10 @@ def insider(
     found: Mapping[str, Sequence[Coalition]],
     carried: Sequence[Carried],
     not_carried: Sequence[str],
+    computed: Mapping[str, str] | None = None,
 ) -> Insider:
-    """The dimension: what was `found` for each deed, and what was carried out of it. The list is cut short, the counts
-    are not."""
+    """The dimension: what was `found` for each deed, and what was carried out of it; `computed` says why a smallest
+    coalition was not. The list is cut short, the counts are not."""
     return Insider(
         len(parties),
         {name: _of_their_own_first(of)[:LISTED] for name, of in found.items()},
@@ -80,6 +81,7 @@ def insider(
         {name: by_kind(of) for name, of in found.items()},
         tuple(carried),
         tuple(not_carried),
+        dict(computed or {}),
     )
 
 

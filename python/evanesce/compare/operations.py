@@ -31,8 +31,8 @@ def latency(
     arrangement: str,
     of_class: Mapping[str, str] = OF_CLASS,
 ) -> Latency:
-    """Of each suite, by a token that has it, and by the caller of `home`; those that stand for a class also many at
-    once, and across a distance."""
+    """Of each suite, by a token that has it, and by the caller of `home`: one at a time, many at once, and across a
+    distance if that was asked for. `of_class` says which stand for a class."""
     model = next(iter(tokens.values())).model
     timings: dict[str, Timing] = {}
     with Client(home, agents=agents, deadline=DEADLINE) as client:
@@ -41,17 +41,17 @@ def latency(
             operation, operate = _operation(client, token, suite)
             p50, p99 = timing.one_at_a_time(operate, sandbox.samples)
             timings[suite] = Timing(suite, operation, p50, p99, sandbox.samples)
-    for suite in of_class.values():
+    for suite, token in tokens.items():
         sandbox.say(f"{model}: {suite}, {timing.IN_FLIGHT} in flight")
-        rate = asyncio.run(_rate(sandbox, home, agents, tokens[suite], suite))
+        rate = asyncio.run(_rate(sandbox, home, agents, token, suite))
         timings[suite] = replace(timings[suite], rate=rate, in_flight=timing.IN_FLIGHT)
     if sandbox.round_trip_ms is not None:
         sandbox.say(f"{model}: across {sandbox.round_trip_ms:g} ms")
         with Proxy({agent.name: agent.address for agent in agents}, sandbox.round_trip_ms) as proxy:
             far = [replace(agent, address=proxy.addresses[agent.name]) for agent in agents]
             with Client(home, agents=far, deadline=DEADLINE) as client:
-                for suite in of_class.values():
-                    p50, p99 = timing.one_at_a_time(_operation(client, tokens[suite], suite)[1], FAR_SAMPLES)
+                for suite, token in tokens.items():
+                    p50, p99 = timing.one_at_a_time(_operation(client, token, suite)[1], FAR_SAMPLES)
                     timings[suite] = replace(timings[suite], p50_far_ms=p50, p99_far_ms=p99)
     return Latency(tuple(timings.values()), {name: timings[suite] for name, suite in of_class.items()}, arrangement)
 

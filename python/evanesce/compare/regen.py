@@ -152,12 +152,11 @@ class Regen:
             self._take_sites(thieves.members[:1]),
             self._retire(),
         )
-        words = (
-            "exfiltrate by whoever runs code in the caller's process: computed, not done. During an operation the "
-            "key is in that process's locked memory; `make residue` reads there in an audit build, to show what is "
-            "left afterwards."
+        why = (
+            "it takes code in the victim's process during an operation, while the key is in its locked memory; "
+            "`make residue` reads there after operations, in an audit build, and finds nothing left"
         )
-        return coalitions.insider(parties, found, carried, [words])
+        return coalitions.insider(parties, found, carried, [], {"exfiltrate": why})
 
     def _parties(self) -> list[Party]:
         parties = [Party("the caller's identity", "caller", frozenset({"as:caller"}))]

@@ -107,6 +107,8 @@ class Insider:
     carried: tuple[Carried, ...]
     not_carried: tuple[str, ...]
     """What was computed and not done, with the reason."""
+    computed: Mapping[str, str] = field(default_factory=dict)
+    """Deeds of which the smallest coalition was computed and not carried out, though others were: deed → why."""
 
     def smallest(self, can: str) -> int | None:
         """How many must work together; None where nobody can."""

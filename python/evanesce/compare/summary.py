@@ -43,8 +43,8 @@ def cell(model: Model, dimension: str) -> str:
         case Insider():
             return "\n".join(f"{can}: {smallest(found, can)}" for can in DEEDS)
         case Latency():
-            lines = [f"{t.suite} {quantiles(t.p50_ms, t.p99_ms)}" for t in found.timings]
-            return "\n".join(["p50 / p99", *lines])
+            lines = [f"{t.suite} {quantiles(t.p50_ms, t.p99_ms)}{_per_second(t)}" for t in found.timings]
+            return "\n".join(["p50 / p99, operations a second", *lines])
         case Agility():
             return "\n".join(f"{one.before} → {one.after}: {switch(one)}" for one in found.switches)
         case Recovery():
@@ -66,7 +66,8 @@ def switch(one: Switch) -> str:
 
 
 def smallest(insider: Insider, can: str) -> str:
-    """The smallest coalition, and those of each kind of party among their own, in words."""
+    """The smallest coalition, and those of each kind of party among their own, in words; and where the smallest was not
+    carried out, that, and why."""
     listed = insider.coalitions.get(can, ())
     if not listed:
         return "nobody"
@@ -74,7 +75,10 @@ def smallest(insider: Insider, can: str) -> str:
     words = [counted(count, kind) for kind, count in sorted(of.items(), key=lambda pair: pair[1])]
     if len(listed[0].members) < min(of.values(), default=10**9):
         words.insert(0, " + ".join(listed[0].members))
-    return ", or ".join(words)
+    said = ", or ".join(words)
+    if (why := insider.computed.get(can)) is None:
+        return said
+    return f"{said}; the smallest, {' + '.join(listed[0].members)}, is computed and not carried out: {why}"
 
 
 def rate(timing: Timing) -> str:
@@ -83,6 +87,10 @@ def rate(timing: Timing) -> str:
         return ""
     at_once = f"{timing.in_flight} in flight" if timing.in_call == 1 else f"{timing.in_call} in a call"
     return f"{timing.rate:,.0f} /s, {at_once}"
+
+
+def _per_second(timing: Timing) -> str:
+    return "" if timing.rate is None else f", {timing.rate:,.0f} /s"
 
 
 def small(words: str) -> str:
