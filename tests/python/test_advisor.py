@@ -111,6 +111,49 @@ def test_a_new_build_that_can_wait_is_regen_until_it_cannot() -> None:
     assert first(asked, slow) == "regen-mpc"
 
 
+# Among several operators a key is not put together, as far as FROST is quick enough.
+SHARED = WRITTEN["hot-wallet"].but(name="shared", rate=100.0, p99_ms=500.0)
+FROST = ("mpc", "regen-mpc", "mpc-to-regen-mpc")
+
+
+def why_not(asked: Workload, known: facts.Facts = FACTS) -> dict[str, set[str]]:
+    """The rules that exclude each candidate."""
+    out = engine.rank(asked, RULES, known).excluded
+    return {candidate.id: {finding.rule for finding in found} for candidate, found in out}
+
+
+def test_signing_in_rounds_is_excluded_by_its_rate_until_the_rate_falls() -> None:
+    for existing in ("none", "mpc"):
+        asked = SHARED.but(existing=existing, rate=10_000.0)
+        out = why_not(asked)
+        assert all("rate-beyond-the-quorum" in out[name] for name in FROST)
+        assert first(asked) == "regen"
+        out = why_not(asked.but(rate=100.0))
+        assert not any("rate-beyond-the-quorum" in out.get(name, ()) for name in FROST)
+        assert first(asked.but(rate=100.0)) == ("regen-mpc" if existing == "none" else "mpc-to-regen-mpc")
+    asked = SHARED.but(rate=10_000.0)
+    assert ("rate", "regen-mpc") in {(flip.what, flip.first) for flip in flips(asked, RULES, FACTS)}
+    more_cores = {**FACTS, "rate/regen-mpc/signature": replace(FACTS["rate/regen-mpc/signature"], value=25_000)}
+    assert "regen-mpc" not in why_not(asked, more_cores)
+    assert first(asked, more_cores) == "regen-mpc"
+
+
+def test_signing_in_rounds_is_excluded_by_its_latency_until_the_budget_grows() -> None:
+    # The way there and back, twice, is within it; what the quorum takes is not.
+    asked = SHARED.but(round_trip_ms=1.0, p99_ms=5.0)
+    out = why_not(asked)
+    assert all(
+        out[name] & {"budget-below-the-quorum", "budget-below-the-network"} == {"budget-below-the-quorum"}
+        for name in FROST
+    )
+    assert first(asked) == "regen"
+    assert "regen-mpc" not in why_not(asked.but(p99_ms=6.0))
+    assert first(asked.but(p99_ms=12.0)) == "regen-mpc"
+    assert ("p99_ms", "regen-mpc") in {(flip.what, flip.first) for flip in flips(asked, RULES, FACTS)}
+    quicker = {**FACTS, "p99/regen-mpc/signature": replace(FACTS["p99/regen-mpc/signature"], value=0.4)}
+    assert "regen-mpc" not in why_not(asked, quicker)
+
+
 @pytest.mark.parametrize(
     ("name", "what", "choice"),
     [
@@ -234,6 +277,9 @@ def test_a_fact_that_nobody_has_measured_lets_no_rule_hold_and_is_named() -> Non
     ranking = engine.rank(asked, RULES, unknown)
     missing = {name for one in ranking.unknown for name in one.missing}
     assert set(unmeasured) <= missing
+    # The package itself has none of a module of yours.
+    assert FACTS["p99/hsm/signature"].value is None
+    assert "p99/hsm/signature" in missing
     assert "mpc" in {ranked.candidate.id for ranked in ranking.fits}
     slow = {**FACTS, "rate/mpc/signature": replace(FACTS["rate/mpc/signature"], value=2)}
     assert "mpc" in {candidate.id for candidate, _ in engine.rank(asked, RULES, slow).excluded}
