@@ -111,6 +111,49 @@ def test_a_new_build_that_can_wait_is_regen_until_it_cannot() -> None:
     assert first(asked, slow) == "regen-mpc"
 
 
+# Among several operators a key is not put together, as far as FROST is quick enough.
+SHARED = WRITTEN["hot-wallet"].but(name="shared", rate=100.0, p99_ms=500.0)
+FROST = ("mpc", "regen-mpc", "mpc-to-regen-mpc")
+
+
+def why_not(asked: Workload, known: facts.Facts = FACTS) -> dict[str, set[str]]:
+    """The rules that exclude each candidate."""
+    out = engine.rank(asked, RULES, known).excluded
+    return {candidate.id: {finding.rule for finding in found} for candidate, found in out}
+
+
+def test_signing_in_rounds_is_excluded_by_its_rate_until_the_rate_falls() -> None:
+    for existing in ("none", "mpc"):
+        asked = SHARED.but(existing=existing, rate=10_000.0)
+        out = why_not(asked)
+        assert all("rate-beyond-the-quorum" in out[name] for name in FROST)
+        assert first(asked) == "regen"
+        out = why_not(asked.but(rate=100.0))
+        assert not any("rate-beyond-the-quorum" in out.get(name, ()) for name in FROST)
+        assert first(asked.but(rate=100.0)) == ("regen-mpc" if existing == "none" else "mpc-to-regen-mpc")
+    asked = SHARED.but(rate=10_000.0)
+    assert ("rate", "regen-mpc") in {(flip.what, flip.first) for flip in flips(asked, RULES, FACTS)}
+    more_cores = {**FACTS, "rate/regen-mpc/signature": replace(FACTS["rate/regen-mpc/signature"], value=25_000)}
+    assert "regen-mpc" not in why_not(asked, more_cores)
+    assert first(asked, more_cores) == "regen-mpc"
+
+
+def test_signing_in_rounds_is_excluded_by_its_latency_until_the_budget_grows() -> None:
+    # The way there and back, twice, is within it; what the quorum takes is not.
+    asked = SHARED.but(round_trip_ms=1.0, p99_ms=5.0)
+    out = why_not(asked)
+    assert all(
+        out[name] & {"budget-below-the-quorum", "budget-below-the-network"} == {"budget-below-the-quorum"}
+        for name in FROST
+    )
+    assert first(asked) == "regen"
+    assert "regen-mpc" not in why_not(asked.but(p99_ms=6.0))
+    assert first(asked.but(p99_ms=12.0)) == "regen-mpc"
+    assert ("p99_ms", "regen-mpc") in {(flip.what, flip.first) for flip in flips(asked, RULES, FACTS)}
+    quicker = {**FACTS, "p99/regen-mpc/signature": replace(FACTS["p99/regen-mpc/signature"], value=0.4)}
+    assert "regen-mpc" not in why_not(asked, quicker)
+
+
 @pytest.mark.parametrize(
     ("name", "what", "choice"),
     [
@@ -135,6 +178,49 @@ def test_a_change_that_is_reported_changes_the_verdict_and_a_little_less_does_no
         if isinstance(flip.becomes, float) and isinstance(flip.was, float):
             less = flip.was + (flip.becomes - flip.was) * 0.98
             assert first(asked.but(**{flip.what: less})) == "regen", flip
+
+
+def test_prepared_nonces_save_a_round_trip_and_say_what_they_rest_on() -> None:
+    asked = SHARED.but(round_trip_ms=40.0, p99_ms=60.0)
+    prepared = asked.but(prepared_nonces="yes")
+    assert all("budget-below-the-network" in why_not(asked)[name] for name in FROST)
+    assert first(asked) == "regen"
+    assert not any(why_not(prepared).get(name, set()) - {"no-shares-to-convert"} for name in FROST)
+    assert first(prepared) == "regen-mpc"
+    assert ("prepared_nonces", "regen-mpc") in {(flip.what, flip.first) for flip in flips(asked, RULES, FACTS)}
+    told = advisor.advise([prepared], RULES, FACTS)[0].as_dict()
+    assert "round-trips/mpc/prepared" in {fact["id"] for fact in told["facts"]}
+    assert any("no snapshot, clone or checkpoint" in " ".join(one["says"].split()) for one in told["weaknesses"])
+    assert not any("Two rounds" in one["says"] for one in told["weaknesses"])
+
+
+def test_prepared_nonces_serve_nothing_where_people_approve_each_signature() -> None:
+    asked = SHARED.but(round_trip_ms=40.0, p99_ms=60.0, governance="dual-control", prepared_nonces="yes")
+    assert all("budget-below-the-network" in why_not(asked)[name] for name in FROST)
+    told = advisor.advise([asked.but(p99_ms=500.0, algorithm="bip340")], RULES, FACTS)[0].as_dict()
+    assert told["first"] == "regen-mpc"
+    assert {"Two", "Prepared"} <= {one["says"].split()[0] for one in told["weaknesses"]}
+
+
+def test_without_prepared_nonces_their_weakness_is_nobodys() -> None:
+    for one in advisor.advise(WRITTEN.values(), RULES, FACTS):
+        assert one.ranking.workload["prepared_nonces"] == "no"
+        assert not any("Prepared" in says for says, _ in one.weaknesses)
+
+
+def test_prepared_nonces_are_asked_about_where_shares_could_sign() -> None:
+    field = workload.BY_NAME["prepared_nonces"]
+    assert engine.matters(field, SHARED, RULES, FACTS)
+    # Two round trips are too many for either, one is not.
+    assert engine.matters(field, SHARED.but(round_trip_ms=40.0, p99_ms=60.0), RULES, FACTS)
+    assert not engine.matters(field, SHARED.but(algorithm="ecdsa-p256"), RULES, FACTS)
+    assert not engine.matters(field, SHARED.but(independent_operators=1), RULES, FACTS)
+
+
+@pytest.mark.parametrize(("written", "value"), [("true", "yes"), ("false", "no"), ('"yes"', "yes"), ("'no'", "no")])
+def test_whether_nonces_are_prepared_is_read_as_yaml_has_it(written: str, value: str) -> None:
+    text = f"workloads:\n  - name: a\n    operations: [sign]\n    algorithm: bip340\n    prepared_nonces: {written}\n"
+    assert workload.parse(_yaml.parse(text.encode(), "given.yaml"))[0]["prepared_nonces"] == value
 
 
 # Whatever the workload.
@@ -179,6 +265,11 @@ def test_a_tighter_budget_never_makes_fit_what_was_excluded(asked: Workload, par
     assert excluded(asked) <= excluded(asked.but(p99_ms=p99))
     assert excluded(asked) <= excluded(asked.but(rate=rate))
     assert excluded(asked) <= excluded(asked.but(round_trip_ms=min(asked.number("round_trip_ms") / part, 2000)))
+
+
+@given(WORKLOADS)
+def test_prepared_nonces_exclude_nothing_that_fits_without(asked: Workload) -> None:
+    assert excluded(asked.but(prepared_nonces="yes")) <= excluded(asked.but(prepared_nonces="no"))
 
 
 @settings(max_examples=10)
@@ -234,6 +325,9 @@ def test_a_fact_that_nobody_has_measured_lets_no_rule_hold_and_is_named() -> Non
     ranking = engine.rank(asked, RULES, unknown)
     missing = {name for one in ranking.unknown for name in one.missing}
     assert set(unmeasured) <= missing
+    # The package itself has none of a module of yours.
+    assert FACTS["p99/hsm/signature"].value is None
+    assert "p99/hsm/signature" in missing
     assert "mpc" in {ranked.candidate.id for ranked in ranking.fits}
     slow = {**FACTS, "rate/mpc/signature": replace(FACTS["rate/mpc/signature"], value=2)}
     assert "mpc" in {candidate.id for candidate, _ in engine.rank(asked, RULES, slow).excluded}
@@ -305,6 +399,16 @@ def wrong(parse: Callable[[_yaml.Map], object], text: str) -> str:
         ),
         ("workloads:\n  - name: a\n    operations: [sign]\n    algorithm: ed25519\n    rate: 1:30\n", 5, "quote it"),
         ("workloads:\n  - name: no\n", 2, "quote it"),
+        (
+            "workloads:\n  - name: a\n    operations: [sign]\n    algorithm: bip340\n    prepared_nonces: yes\n",
+            5,
+            "quote it",
+        ),
+        (
+            "workloads:\n  - name: a\n    operations: [sign]\n    algorithm: bip340\n    governance: true\n",
+            5,
+            "must be one of one-team",
+        ),
         ("workloads: &a\n  - name: x\n", 1, "anchors"),
         ("a: 1\nworkloads: *b\n", 2, "anchors|alias"),
         ("workloads: !!python/object:os.system\n", 1, "tags|not YAML"),
@@ -317,6 +421,45 @@ def test_a_workload_file_that_is_wrong_is_refused_with_the_line(text: str, line:
     message = wrong(workload.parse, text)
     assert message.startswith(f"given.yaml, line {line}: "), message
     assert re.search(said, message), message
+
+
+FACTS_TEXT = """facts:
+  - id: trips
+    value: 2
+    kind: assumed
+    says: Why.
+    source: docs/advise.md
+    date: undated
+    instead:
+      - {when: {prepared_nonces: "yes", governance: [one-team, multi-operator]}, fact: fewer}
+  - {id: fewer, value: 1, kind: assumed, says: Why., source: docs/advise.md, date: undated}
+"""
+
+
+def test_a_fact_gives_way_to_another_where_all_that_is_said_of_the_workload_holds() -> None:
+    trips = facts.parse(_yaml.parse(FACTS_TEXT.encode(), "given.yaml"))["trips"]
+    asked = SHARED.but(prepared_nonces="yes")
+    assert trips.of(asked) == "fewer"
+    assert trips.of(asked.but(governance="one-team")) == "fewer"
+    assert trips.of(asked.but(governance="dual-control")) == "trips"
+    assert trips.of(asked.but(prepared_nonces="no")) == "trips"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("fact: fewer", "fact: none", "no fact 'none' of its own"),
+        ("prepared_nonces", "prepared", "'prepared' is no field"),
+        ("prepared_nonces", "rate", "'rate' is no field of a workload with choices"),
+        ("multi-operator", "multi", "'multi' is not a value of governance"),
+        ('{prepared_nonces: "yes", governance: [one-team, multi-operator]}', "{}", "when must be a mapping"),
+        (", fact: fewer", "", "fact is missing"),
+    ],
+)
+def test_a_fact_that_gives_way_to_nothing_is_refused_with_the_line(was: str, becomes: str, said: str) -> None:
+    message = wrong(facts.parse, FACTS_TEXT.replace(was, becomes, 1))
+    assert message.startswith("given.yaml, line 9: "), message
+    assert said in message
 
 
 RULES_TEXT = """candidates:

@@ -85,6 +85,8 @@ def test_without_a_file_it_asks_at_a_terminal_and_asks_again(tmp_path: Path) -> 
     os.close(ours)
     assert process.returncode == 0, seen
     assert b"must be one of ed25519" in seen
+    # Ed25519 and three operators: shares could sign, and nonces for it be prepared.
+    assert b"May nonces be prepared" in seen
     assert "Use regen." in out.decode(), out
 
 

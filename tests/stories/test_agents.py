@@ -93,6 +93,26 @@ def test_a_folder_has_one_agent(quorum: Quorum) -> None:
     agent.admin.fail(1, "exists", "agent", "init", agent.folder, "--name", "x", "--listen", "127.0.0.1:0")
 
 
+def test_an_agent_that_prepares_nonces_on_a_virtual_machine_says_so(tmp_path: Path) -> None:
+    virtual = "hypervisor" in Path("/proc/cpuinfo").read_text().split()
+    agent = AgentMachine(tmp_path / "agent", "agent-1")
+
+    def told() -> tuple[bool, bool]:
+        """By the agent at its start, and by doctor."""
+        agent.start()
+        assert agent.end() == 0
+        events = [json.loads(line)["event"] for line in agent.output().splitlines() if line.startswith("{")]
+        assert "started" in events
+        found = agent.admin.try_("doctor", "--agent", agent.folder, "--json").json["findings"]
+        return "prepared-in-doubt" in events, any(each["what"].startswith("prepared nonces") for each in found)
+
+    assert told() == (False, False)
+    words = "no earlier state of this machine's memory is ever resumed: no snapshot, no clone, no checkpoint"
+    with (agent.folder / "agent.toml").open("a") as config:
+        config.write(f'\n[threshold]\nprepared = "{words}"\n')
+    assert told() == (virtual, virtual)
+
+
 def test_an_agent_forgets_at_once(quorum: Quorum, payments: Path) -> None:
     machine = quorum.newcomer("former")
     quorum.admit("former", machine)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evanesce.advisor.engine import Finding, Ranking, rank, verdict
+from evanesce.advisor.engine import Finding, Ranking, rank, verdict, weaknesses
 from evanesce.advisor.facts import Facts
 from evanesce.advisor.flips import Flip, flips
 from evanesce.advisor.rules import Rules
@@ -31,6 +31,8 @@ class Advice:
     ranking: Ranking
     verdict: str
     flips: tuple[Flip, ...]
+    weaknesses: tuple[tuple[str, tuple[str, ...]], ...]
+    """Of the first choice: in words, and the facts they rest on."""
     sizing: Sizing | None
     """Of the first choice's quorum; None where it needs none."""
     modules: int | None
@@ -42,8 +44,7 @@ class Advice:
         ranking = self.ranking
         used = {name for ranked in ranking.fits for finding in ranked.findings for name in finding.facts}
         used |= {name for _, findings in ranking.excluded for finding in findings for name in finding.facts}
-        first = ranking.fits[0].candidate if ranking.fits else None
-        for _, names in first.weaknesses if first else ():
+        for _, names in self.weaknesses:
             used |= set(names)
         size = self.sizing
         return {
@@ -74,7 +75,7 @@ class Advice:
                 "tried": [asdict(one) for one in size.tried],
             },
             "modules": self.modules,
-            "weaknesses": [{"says": says, "facts": list(names)} for says, names in (first.weaknesses if first else ())],
+            "weaknesses": [{"says": says, "facts": list(names)} for says, names in self.weaknesses],
             "facts": [self.facts[name].as_dict() for name in sorted(used)],
         }
 
@@ -97,7 +98,8 @@ def _advise(workload: Workload, rules: Rules, facts: Facts) -> Advice:
         and isinstance(of_one.value, int | float)
     ):
         count = modules(workload.number("rate"), of_one.value)
-    return Advice(ranking, verdict(ranking, facts), flips(workload, rules, facts, ranking), size, count, facts)
+    weak = weaknesses(first, workload, facts) if first is not None else ()
+    return Advice(ranking, verdict(ranking, facts), flips(workload, rules, facts, ranking), weak, size, count, facts)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

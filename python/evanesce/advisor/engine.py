@@ -13,7 +13,7 @@ from typing import Any
 
 from evanesce.advisor.facts import Facts
 from evanesce.advisor.rules import Candidate, Condition, Rule, Rules, Term, Test
-from evanesce.advisor.workload import Workload
+from evanesce.advisor.workload import Field, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,29 @@ def verdict(ranking: Ranking, facts: Facts) -> str:
     )
 
 
+def weaknesses(candidate: Candidate, workload: Workload, facts: Facts) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What is weak about a candidate for this workload: in words, and the facts it rests on."""
+    return tuple(
+        (one.says, one.facts)
+        for one in candidate.weaknesses
+        if judge(one.when, workload, candidate.id, facts, words=False).holds is True
+    )
+
+
+def matters(field: Field, workload: Workload, rules: Rules, facts: Facts) -> bool:
+    """Whether what is answered to a choice makes any difference to what fits, its points or its weaknesses."""
+    outcomes = []
+    for choice in field.choices:
+        asked = workload.but(**{field.name: choice})
+        outcomes.append(
+            {
+                ranked.candidate.id: (ranked.points, weaknesses(ranked.candidate, asked, facts))
+                for ranked in rank(asked, rules, facts).fits
+            }
+        )
+    return any(outcome != outcomes[0] for outcome in outcomes[1:])
+
+
 def _finding(rule: Rule, candidate: str, judged: _Judged) -> Finding:
     facts = tuple(dict.fromkeys([*judged.facts, *rule.facts]))
     return Finding(
@@ -208,6 +231,9 @@ def _resolve(
     if term.kind == "fact":
         name = term.value.replace("{candidate}", candidate).replace("{class}", str(workload["class"]))
         fact = facts.get(name)
+        if fact is not None:
+            name = fact.of(workload)
+            fact = facts.get(name)
         if fact is None or fact.value is None:
             missing.append(name)
             return None, ""

@@ -15,10 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from evanesce import _files, _yaml
+from evanesce._text import printable
+from evanesce.advisor.workload import BY_NAME, Workload
 from evanesce.errors import error
 
 KINDS = ("published", "measured", "here", "design", "assumed")
 Value = str | int | float | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Another fact that holds for some workloads."""
+
+    when: tuple[tuple[str, tuple[str, ...]], ...]
+    """Each field with the choices of which it has one."""
+    fact: str
+
+    def holds(self, workload: Workload) -> bool:
+        return all(workload[field] in choices for field, choices in self.when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,12 @@ class Fact:
     date: str
     found_at: tuple[tuple[str, ...], ...] = ()
     """Where a results file may have a newer value: paths of keys."""
+    instead: tuple[Instead, ...] = ()
+    """What takes its place: the first that holds."""
+
+    def of(self, workload: Workload) -> str:
+        """The id of the fact that a workload is compared with."""
+        return next((other.fact for other in self.instead if other.holds(workload)), self.id)
 
     def cited(self) -> str:
         """With where it comes from, in one line."""
@@ -85,6 +105,11 @@ def parse(document: _yaml.Map) -> dict[str, Fact]:
             borrowed.append(entry)
             continue
         found[name] = _fact(entry)
+    for entry in document.maps("facts"):
+        for other in entry.maps("instead"):
+            # One of its own, which says by itself what it stands for.
+            if other["fact"] not in found:
+                raise other.wrong(f"there is no fact {printable(other['fact'])!r} of its own", "fact")
     for entry in borrowed:
         origin = found.get(entry.text("same-as"))
         if origin is None:
@@ -94,7 +119,7 @@ def parse(document: _yaml.Map) -> dict[str, Fact]:
 
 
 def _fact(entry: _yaml.Map) -> Fact:
-    entry.only(("id", "kind", "says", "source", "date"), ("value", "unit", "found-at"))
+    entry.only(("id", "kind", "says", "source", "date"), ("value", "unit", "found-at", "instead"))
     value = entry.get("value")
     if isinstance(value, list):
         value = entry.texts("value")
@@ -120,7 +145,26 @@ def _fact(entry: _yaml.Map) -> Fact:
         entry.text("source"),
         entry.text("date"),
         tuple(tuple(path) for path in paths),
+        tuple(_instead(other) for other in entry.maps("instead")),
     )
+
+
+def _instead(entry: _yaml.Map) -> Instead:
+    entry.only(("when", "fact"))
+    given = entry["when"]
+    if not isinstance(given, _yaml.Map) or not given:
+        raise entry.wrong("when must be a mapping of fields to choices", "when")
+    when = []
+    for name, value in given.items():
+        field = BY_NAME.get(name)
+        if field is None or field.kind != "choice":
+            raise given.wrong(f"{printable(name)!r} is no field of a workload with choices", name)
+        choices = given.texts(name) if isinstance(value, list) else (given.text(name),)
+        for choice in choices:
+            if choice not in field.choices:
+                raise given.wrong(f"{printable(choice)!r} is not a value of {name}", name)
+        when.append((name, choices))
+    return Instead(tuple(when), entry.text("fact"))
 
 
 def measured(facts: Facts, path: Path) -> tuple[dict[str, Fact], int]:

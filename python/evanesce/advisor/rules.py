@@ -79,6 +79,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Weakness:
+    """One, of the workloads for which the condition holds."""
+
+    when: Condition
+    says: str
+    facts: tuple[str, ...]
+    """That it rests on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One model, or a composition."""
 
@@ -88,8 +98,7 @@ class Candidate:
     """It needs a quorum of agents, whose size can be worked out."""
     verdicts: tuple[tuple[Condition, str], ...]
     """What is said to the user whose first choice it is: the first whose condition holds."""
-    weaknesses: tuple[tuple[str, tuple[str, ...]], ...]
-    """(in words, the facts it rests on)"""
+    weaknesses: tuple[Weakness, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +155,9 @@ def _candidate(entry: Map, facts: Facts) -> Candidate:
         raise entry.wrong("the last of the verdicts must have no `when`", "verdicts")
     weaknesses = []
     for weakness in entry.maps("weaknesses"):
-        weakness.only(("says",), ("facts",))
-        weaknesses.append((weakness.text("says"), _known_facts(weakness, facts)))
+        weakness.only(("says",), ("when", "facts"))
+        when = _condition(weakness, "when", facts)
+        weaknesses.append(Weakness(when, weakness.text("says"), _known_facts(weakness, facts)))
     return Candidate(entry.text("id"), entry.text("title"), entry["quorum"], tuple(verdicts), tuple(weaknesses))
 
 

@@ -48,6 +48,8 @@ class Field:
     highest: float = 0
     whole: bool = True
     """A number is an integer."""
+    asked_if_it_matters: bool = False
+    """Whoever answers questions is asked only where the answer can matter. Such fields come last."""
 
 
 FIELDS: tuple[Field, ...] = (
@@ -126,6 +128,14 @@ FIELDS: tuple[Field, ...] = (
         "device_loss", "number", "What part of the devices is lost in a year", 0.02, (), "of 1", 0.000001, 0.9, False
     ),
     Field("repair_days", "number", "Within how many days is a lost device replaced", 7, (), "days", 1, 365),
+    Field(
+        "prepared_nonces",
+        "choice",
+        "May nonces be prepared: is no earlier state of any agent's memory ever resumed (snapshot, clone, checkpoint)",
+        "no",
+        ("no", "yes"),
+        asked_if_it_matters=True,
+    ),
 )
 BY_NAME = {field.name: field for field in FIELDS}
 DERIVED = ("class",)
@@ -199,6 +209,9 @@ def checked(field: Field, value: Any) -> Value:
                 raise ValueError(f"{field.name} must be text")
             return value
         case "choice":
+            if isinstance(value, bool):
+                # How YAML has a plain yes or no; it refuses the words unless they are quoted.
+                value = "yes" if value else "no"
             if value not in field.choices:
                 raise ValueError(f"{field.name} must be one of {', '.join(field.choices)}")
             return str(value)

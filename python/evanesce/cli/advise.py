@@ -13,6 +13,7 @@ from rich.text import Text
 
 from evanesce import advisor
 from evanesce._text import printable
+from evanesce.advisor import engine
 from evanesce.advisor import facts as facts_file
 from evanesce.advisor import rules as rules_file
 from evanesce.advisor import workload as workload_file
@@ -23,6 +24,7 @@ from evanesce.errors import error
 _MOST_FLIPS = 10
 _LARGEST_FLIP = 10.0
 """Changes shown to a person: how many, and up to how many doublings. --json has them all."""
+_DEFAULTS = {field.name: field.default for field in workload_file.FIELDS}
 
 
 def register(root: click.Group) -> None:
@@ -58,7 +60,7 @@ def register(root: click.Group) -> None:
             facts, count = facts_file.measured(facts, Path(measured))
             app.say(f"{count} facts are those measured in {measured}.")
         rules = rules_file.load(facts, Path(rules_path) if rules_path else None)
-        asked = (_ask(app),) if workloads is None else workload_file.load(Path(workloads))
+        asked = (_ask(app, rules, facts),) if workloads is None else workload_file.load(Path(workloads))
         with app.working("judging"):
             advice = advisor.advise(asked, rules, facts)
         app.emit({"advice": [one.as_dict() for one in advice]})
@@ -67,12 +69,17 @@ def register(root: click.Group) -> None:
                 _show(app, one)
 
 
-def _ask(app: App) -> workload_file.Workload:
+def _ask(app: App, rules: rules_file.Rules, facts: facts_file.Facts) -> workload_file.Workload:
     """One workload, by questions."""
     if app.json:
         raise error("usage", "there is no file of workloads", "Give one; questions and --json do not go together.")
     values: dict[str, workload_file.Value] = {}
     for field in workload_file.FIELDS:
+        if field.asked_if_it_matters:
+            so_far = workload_file.Workload(_DEFAULTS | values)
+            if not engine.matters(field, so_far, rules, facts):
+                values[field.name] = field.default
+                continue
         read = partial(_answer, field)
         values[field.name] = click.prompt(field.question + _hint(field), _default(field), value_proc=read, err=True)
     return workload_file.Workload(values)
@@ -144,7 +151,7 @@ def _show(app: App, advice: advisor.Advice) -> None:
     if ranking.fits:
         _line(app, "")
         _line(app, f"Weaknesses of {ranking.fits[0].candidate.id}", "bold")
-        for says, names in ranking.fits[0].candidate.weaknesses:
+        for says, names in advice.weaknesses:
             _line(app, says + (f" [{', '.join(names)}]" if names else ""))
     _facts(app, advice)
     out.print()
@@ -197,7 +204,7 @@ def _facts(app: App, advice: advisor.Advice) -> None:
         names = {name for _, findings in ranking.excluded for finding in findings for name in finding.facts}
     else:
         names = {name for finding in ranking.fits[0].findings for name in finding.facts}
-        names |= {name for _, of in ranking.fits[0].candidate.weaknesses for name in of}
+        names |= {name for _, of in advice.weaknesses for name in of}
         names |= {name for _, findings in ranking.excluded for finding in findings for name in finding.facts}
     if names:
         _line(app, "")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 from rich.table import Table
 
-from evanesce import AgentStatus, Client, EvanesceError, _core
+from evanesce import AgentStatus, Client, EvanesceError, _core, _toml
 from evanesce._agentdir import AgentFolder
 from evanesce._connect import lacks_agents_only
 from evanesce._text import printable
@@ -26,6 +26,7 @@ CLOCK_TOLERANCE = 2.0
 
 Verdict = Literal["ok", "note", "weak", "bad"]
 """A note is worth knowing, and nothing to put right."""
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def register(root: click.Group) -> None:
     verb(root)(doctor)
 
 
-@click.option("--agent", "folders", metavar="DIR", multiple=True, help="Probe the element of an agent here, too.")
+@click.option("--agent", "folders", metavar="DIR", multiple=True, help="Look at an agent here, and its element, too.")
 @_options.deadline_option
 def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
     """Say what is weak here, and what to do about it.
@@ -53,6 +54,7 @@ def doctor(app: App, folders: tuple[str, ...], deadline: int | None) -> None:
     findings = [*memory(_core.memory_report())]
     for folder in folders:
         findings += element(Path(folder))
+        findings += prepared(Path(folder), _CPUINFO)
     findings += tokens(app.home.modules)
     with app.working("asking the agents"):
         findings += agents(app, deadline)
@@ -129,6 +131,31 @@ def element(folder: Path) -> Iterator[Finding]:
     yield from _element(what, probe["label"], probe["development"], probe["weaknesses"])
     for note in probe["notes"]:
         yield Finding(what, "note", f"{probe['label']}: {note}")
+
+
+def prepared(folder: Path, cpuinfo: Path) -> Iterator[Finding]:
+    """Nonces that an agent on this machine keeps for signatures to come, where the processor shows a hypervisor. Where
+    it shows none nothing is known, and nothing said (docs/decisions/prepared-nonces.md)."""
+    try:
+        declared = _toml.load(AgentFolder(folder).config).get("threshold", {})
+        shown = cpuinfo.read_text()
+    except (EvanesceError, OSError):
+        # What is wrong with the folder is said of its element.
+        return
+    if isinstance(declared, dict) and "prepared" in declared and _has_hypervisor(shown):
+        yield Finding(
+            f"prepared nonces of {folder}",
+            "weak",
+            "this machine is virtual: its hypervisor can resume an earlier state of its memory, unseen from here, and "
+            "nonces that sign twice give shares away",
+            "Make sure that what [threshold] prepared declares holds for the hypervisor too, or take it out.",
+        )
+
+
+def _has_hypervisor(cpuinfo: str) -> bool:
+    """Linux on x86 lists it among the flags of each processor."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    return any(name.strip() == "flags" and "hypervisor" in flags.split() for name, _, flags in lines)
 
 
 def _bad(what: str, e: EvanesceError | _core.CoreError) -> Finding:

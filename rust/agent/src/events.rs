@@ -33,6 +33,8 @@ pub enum Event<'a> {
     },
     /// The element has a weakness that the operator accepted.
     WeakElement { weakness: &'a str },
+    /// Nonces are prepared here, which an operator has declared to be safe, and there is reason to doubt it.
+    PreparedInDoubt { why: &'a str },
     /// The log was recovered after a crash.
     Recovered { replayed: u64, torn_bytes: u64 },
     /// The system's clock is behind the log's newest entry. Until it has caught up the agent's stands still.

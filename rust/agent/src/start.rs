@@ -117,6 +117,9 @@ async fn listen(
         None => None,
     };
     assembled.announce(&address.to_string());
+    if let Some(why) = config.threshold.doubted() {
+        assembled.api.events.emit(Event::PreparedInDoubt { why });
+    }
     let exchanges = assembled.exchanges();
     Ok(Listening {
         api: assembled.api,

@@ -11,13 +11,14 @@
 //! | a lost seat's share given to a new holder | `repair` |
 //! | what agents deal to each other in both | `parcels` |
 //! | messages decided on, and signed | `errand`, `pending` |
-//! | the same in one round, where an operator has declared that it is safe | `declaration`, `once`, `prepared` |
+//! | the same in one round, where an operator has declared that it is safe | `declaration`, `hypervisor`, `once`, `prepared` |
 //! | a share had from a row or from the disk | `share`, `shelf` |
 //! | a share moved to another root | `reroot` |
 
 mod ceremony;
 mod declaration;
 mod errand;
+mod hypervisor;
 mod once;
 mod parcels;
 mod pending;

@@ -6,6 +6,8 @@
 
 use serde::Deserialize;
 
+use super::hypervisor;
+
 /// The words.
 pub const DECLARATION: &str = "no earlier state of this machine's memory is ever resumed: no snapshot, no clone, no checkpoint";
 
@@ -28,6 +30,11 @@ impl Threshold {
                  write it down: prepared = \"{DECLARATION}\". Otherwise leave it out, and signing takes two rounds"
             )),
         }
+    }
+
+    /// What makes the declaration doubtful here, if anything is known to: it is the operator's to know better.
+    pub fn doubted(&self) -> Option<&'static str> {
+        (self.prepares() && hypervisor::is_shown()).then_some(hypervisor::DOUBT)
     }
 
     /// Whether nonces may be kept.
