@@ -200,8 +200,7 @@ impl Company {
     fn resharing(&self, old: &Made, seat: usize, givers: &[(u32, u32)], asked: bool) -> Announce {
         let agents = self.ids()[..self.header.quorum.of.len()].to_vec();
         let deal = second::deal(self.header.kind, &self.header.encode());
-        let mut inputs = vec![&deal[..]];
-        inputs.extend(agents.iter().map(|agent| &agent[..]));
+        let inputs = second::reshare_inputs(&deal, &agents);
         let opening = asked.then(|| old.leave(&self.lines[seat], seat, &inputs));
         Announce {
             ceremony: self.ceremony,
@@ -283,12 +282,14 @@ impl Made {
         context(&self.body)
     }
 
-    /// What asks whether shares may be renewed under that header.
+    /// What asks whether shares may be renewed under that header, for those who have them.
     fn base(&self, line: &Line, seat: usize, header: &Header) -> Base {
         let deal = second::deal(header.kind, &header.encode());
+        let agents: Vec<_> = self.rows.iter().map(|row| row.holder).collect();
+        let inputs = second::reshare_inputs(&deal, &agents);
         Base {
             context: self.context(),
-            opening: Some(self.leave(line, seat, &[&deal])),
+            opening: Some(self.leave(line, seat, &inputs)),
             givers: None,
         }
     }
@@ -603,6 +604,47 @@ fn shares_are_renewed_at_the_same_seats_of_the_same_quorum() {
         }
         company
     });
+}
+
+/// The attack on a refresh: rows are outside of the id, so that an agent cannot know who sits beside it. Each honest holder would be led into a
+/// ceremony of its own among agents of the coordinator's, and its old share be gone.
+#[test]
+fn shares_are_renewed_with_those_agents_alone_that_were_named_when_it_was_permitted() {
+    for kind in Kind::ALL {
+        tell(async {
+            let mut company = Company::new(kind).await;
+            let old = company.made().await;
+            company.begin_renewal(&old);
+            for seat in 0..3 {
+                let announce = |agents| Announce {
+                    ceremony: company.ceremony,
+                    header: company.header.encode(),
+                    agents,
+                    seat,
+                    base: Some(old.base(
+                        &company.lines[seat as usize],
+                        seat as usize,
+                        &company.header,
+                    )),
+                };
+                // one of the coordinator's at another seat, and two that have each other's
+                let mut foreign = company.ids();
+                foreign[(seat as usize + 1) % 3] = [7; 32];
+                let mut swapped = company.ids();
+                swapped.swap((seat as usize + 1) % 3, (seat as usize + 2) % 3);
+                for agents in [foreign, swapped] {
+                    let reply = refused(
+                        company.begin(seat as usize, &announce(agents)).await,
+                        "not that of what is given",
+                    );
+                    assert_eq!(reply.code, Code::Refused);
+                }
+                let right = announce(company.ids());
+                company.begin(seat as usize, &right).await.unwrap();
+            }
+            company
+        });
+    }
 }
 
 #[test]

@@ -425,7 +425,7 @@ fn a_member_that_is_gone_is_removed_and_the_key_is_the_same() {
         let holders: Vec<_> = new.rows.iter().map(|row| row.holder).collect();
         assert_eq!(holders, [five.holders[0].id, five.holders[2].id]);
         let deal = mpc::formula::deal(kind, &new.body.header_bytes);
-        let inputs: [&[u8]; 3] = [&deal, &holders[0], &holders[1]];
+        let inputs = mpc::formula::reshare_inputs(&deal, &holders);
         let input = formula::input_digest(&renewed.salt, "reshare", "", &inputs);
         let entries = renewed.receipts.iter().map(|one| one.verify().unwrap());
         let entries: Vec<_> = entries.collect();

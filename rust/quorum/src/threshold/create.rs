@@ -166,11 +166,8 @@ pub(super) async fn make(
     let announce = {
         let side = side.clone();
         move |seat: u32, live: &Live| {
-            let mut inputs = vec![&deal[..]];
-            if base.as_ref().is_some_and(|base| base.givers.is_some()) {
-                inputs.extend(agents.iter().map(|agent| &agent[..]));
-            }
             let base = base.as_ref();
+            let inputs = formula::reshare_inputs(&deal, &agents);
             Announce {
                 ceremony,
                 header: bytes.clone(),
