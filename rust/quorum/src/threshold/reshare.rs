@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evanesce_token::mpc::{Header, Token};
+use evanesce_token::mpc::{Header, Kind, Token};
 use tokio::spawn;
 use tokio::time::Instant;
 
@@ -70,18 +70,27 @@ pub(super) async fn reshare(
         }
     }
     let (mut givers, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut outdated = false;
     for (seat, old_seat, one) in asked {
         match one.await.unwrap_or_else(|_| Err(Down::broke_off())) {
             Ok(_) => givers.push((seat, old_seat)),
             Err(down) => {
-                // An agent decides on a row that it can read; without that root it joins as one that held none.
+                // An agent decides on a row that it can read; without that root it joins as one that held none. Unless it keeps its
+                // share, which is under the root of its file and may well be there: nobody holds one that is not asked for leave.
                 if down.trouble == Trouble::EpochNotHeld {
                     held[seat as usize] = None;
+                    outdated |= old.body.header.kind == Kind::Kept;
                 }
                 troubles.push(down.trouble);
                 faults.push(fault(side, old, old_seat, &down));
             }
         }
+    }
+    if outdated {
+        let message = "a row of this token says a root that its holder does not have: this is an older copy, or was altered";
+        let hint = "The old token is as it was. Use the copy of it that was written last (evanesce agent roll writes such rows anew), \
+                    or repair the seat first (evanesce key repair).";
+        return Err(Error::new(Code::QuorumNotMet, message, hint).with_faults(faults));
     }
     if givers.len() < t {
         let code = verdict::code(troubles, !givers.is_empty());
