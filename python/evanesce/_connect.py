@@ -16,7 +16,6 @@ from evanesce._heal import (
     Changes,
     Reshare,
     check_sits_once,
-    left_alone,
     left_out,
     new_shares,
     refusal,
@@ -161,7 +160,6 @@ class Connection:
             half, core, receipts, warnings, salt = self.core.renew(token.core, model, *order, header, settled)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
             warnings += [*spent_twice(Policy(core.policy), core.quorum), *_counts_begin(new, token)]
-            warnings += left_alone(new, token)
             # Whoever goes on after a stop believes what is pinned alone.
             self._pin(new, warnings, token)
             # From here on the old shares may go: what is left of the key is in this.

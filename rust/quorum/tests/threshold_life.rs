@@ -586,6 +586,28 @@ fn others_give_in_the_place_of_whoever_has_lost_its_share_and_it_is_named() {
     }
 }
 
+#[test]
+fn as_many_as_sign_are_not_left_out_at_once_without_a_warning() {
+    let five = agents(4, &[]);
+    let old = create(
+        &five,
+        Kind::Regenerated,
+        SUITES[0],
+        "2 of (s0, s1, s2, s3)",
+        "",
+    );
+    for (quorum, warned) in [("2 of (s0, s1, s2)", false), ("2 of (s0, s1)", true)] {
+        let renewed = reshare(&five, &old, quorum, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let says = |warning: &String| warning.contains("2 holders are left out at once");
+        assert_eq!(
+            renewed.warnings.iter().any(says),
+            warned,
+            "{:?}",
+            renewed.warnings
+        );
+    }
+}
+
 /// A kept share is opened under the root of its file, whatever its row says: its holder would take part as one that has nothing to decide,
 /// and keep the old share beside the new.
 #[test]

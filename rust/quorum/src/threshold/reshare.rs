@@ -60,6 +60,12 @@ pub(super) async fn reshare(
         let hint = "Nothing was asked of any agent. Keep more of them, or replace them one by one.";
         return Err(Error::new(Code::BadInput, message, hint));
     }
+    let left_out = old.rows.len() - sit;
+    if left_out >= t {
+        warnings.push(format!(
+            "{left_out} holders are left out at once: between them they have the key until they obey its revocation"
+        ));
+    }
     reach(side, &places, WORDS, until).await?;
     let mut asked = Vec::with_capacity(sit);
     for (seat, old_seat) in (0..).zip(&held) {
