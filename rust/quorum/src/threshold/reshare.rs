@@ -17,13 +17,8 @@ use crate::error::{Code, Error};
 use crate::fault::Trouble;
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::mint::{PolicyCheck, Words, reach};
+use crate::mint::{PolicyCheck, RESHARE, reach};
 use crate::verdict;
-
-const WORDS: Words = Words {
-    what: "reshare",
-    hint: "The old token is as it was; put it right and begin again.",
-};
 
 /// Chooses who gives; every holder of the new quorum can be reached. `seats` names the holder of each.
 pub(super) async fn reshare(
@@ -66,7 +61,7 @@ pub(super) async fn reshare(
             "{left_out} holders are left out at once: between them they have the key until they obey its revocation"
         ));
     }
-    reach(side, &places, WORDS, until).await?;
+    reach(side, &places, RESHARE, until).await?;
     let mut asked = Vec::with_capacity(sit);
     for (seat, old_seat) in (0..).zip(&held) {
         if let Some(old_seat) = *old_seat {
@@ -103,7 +98,7 @@ pub(super) async fn reshare(
         let error = verdict::explain(code, before, faults);
         let hint = format!(
             "{t} of those who sit in the new quorum must have their old shares. {}",
-            WORDS.hint
+            RESHARE.hint
         );
         return Err(Error { hint, ..error });
     }
