@@ -3,8 +3,8 @@
 //! Old shares and new ones do not add up: who has t−1 old ones needs t new ones all the same, once every seat has destroyed its old
 //! one. The key, t and the seats stay; the vector is a new one, and with it the token.
 //!
-//! There is no proof of possession, for there is no constant to prove: whoever commits to points whose scalars it does not know can deal no
-//! share that fits.
+//! There is no proof of possession, for there is no constant to prove: whoever commits to points whose scalars it does not know can deal shares
+//! that fit to t−2 others at most (with one more, and the constant 0, it would know them), and is named where t−1 or more honest ones receive.
 
 use evanesce_secret::on_crucible;
 use frost_core::Group as _;

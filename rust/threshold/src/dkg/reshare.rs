@@ -6,7 +6,8 @@
 //! know of the key; those that are left out need not be asked.
 //!
 //! Announced are the points after the constant's, as in a refresh: the constant's follows from the old vector (`λ·Y`, or the identity), so that who has no
-//! such share can deal none that fits, and is named.
+//! such share can deal what fits to t′−1 others at most, which it chooses, and is named where t′ or more honest ones receive. Where fewer do, as in t′ of t′, it
+//! may end up without a share of its own: key and secrecy hold, and a member of such a quorum can always deny.
 
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::cbor::Writer;
