@@ -17,7 +17,6 @@ from evanesce._heal import (
     Reshare,
     check_put_together,
     check_sits_once,
-    left_alone,
     left_out,
     new_shares,
     refusal,
@@ -162,7 +161,6 @@ class Connection:
             half, core, receipts, warnings, salt = self.core.renew(token.core, model, *order, header, settled)
             new = Token(core, "created", tuple(map(Receipt, receipts)))
             warnings += [*spent_twice(Policy(core.policy), core.quorum), *_counts_begin(new, token)]
-            warnings += left_alone(new, token)
             # Whoever goes on after a stop believes what is pinned alone.
             self._pin(new, warnings, token)
             # From here on the old shares may go: what is left of the key is in this.

@@ -130,7 +130,7 @@ def left_alone(new: Token, old: Token) -> list[str]:
     gone = left_out(new, old)
     if not old.core.sufficient([number for number, seat in enumerate(old.seats) if seat in gone]):
         return []
-    return [f"{len(gone)} holders are left out at once: together they sign with the old token until it is revoked"]
+    return [f"{len(gone)} holders are left out at once: between them they have the key until they obey its revocation"]
 
 
 def is_successor(new: Token, old: Token) -> bool:

@@ -2,8 +2,8 @@
 
 The input digest covers of a reshare the new token's header (quorum, policy, suites, end, and what it replaces) and of a
 repair the seat and the new holder's id (PROTOCOL §6). Who sits where in a new token is no part of a header: it stands
-in the requester's words, which an approver signs and no agent can check; but where a key that is never put together
-goes to another quorum the digest covers that too. Pure: no I/O.
+in the requester's words, which an approver signs and no agent can check; but of a key that is never put together the
+digest covers that too. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read(asked: Request) -> dict[str, Any]:
 def parts(asked: Request) -> list[bytes]:
     """The inputs of its digest, in their order."""
     if asked.action == "reshare":
-        holders = asked.seats.values() if gives_away(asked) else ()
+        holders = asked.seats.values() if asked.token.model != "regen" else ()
         return [read(asked)["deal"], *map(bytes.fromhex, holders)]
     if asked.action == "repair":
         ((seat, holder),) = asked.seats.items()

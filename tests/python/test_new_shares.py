@@ -63,6 +63,8 @@ def test_where_nothing_is_said_of_them_the_holders_stay(token: Token, agents: tu
     ):
         assert not gives_away(asked)
         assert "model mpc (another)" in asked.text and f"quorum {token.quorum} (as it is)" in asked.text
+        inputs = [read(asked)["deal"], *(bytes.fromhex(seat.holder_id) for seat in token.seats)]
+        assert asked.input == _core.input_digest(asked.salt, "reshare", "", inputs)
     # The same seats under another holder are other shares too.
     for changes in (Changes(seats={"seat-3": "new-2"}), Changes(quorum=token.quorum.replace("3 of", "4 of"))):
         assert gives_away(Request.to_refresh_shares(token, CALLER, agents=agents, **changes))

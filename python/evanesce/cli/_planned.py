@@ -53,7 +53,7 @@ def show_plan(app: App, asked: Request) -> None:
             app.say(f"  instead of {printable(asked.token.quorum, limit=None)}")
         _show_policy(app, new["policy"], asked.token)
         app.say(f"Expires: {'never' if new['expires'] is None else day(new['expires'])}")
-        covered = _planned.gives_away(asked)
+        covered = asked.token.model != "regen"
         app.say(
             "Who is to hold it, and has a share of the key then; the digest covers it:"
             if covered

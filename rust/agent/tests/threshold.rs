@@ -152,13 +152,22 @@ impl Company {
     }
 
     async fn deal_on(&self, announced: Vec<Announced>) -> Vec<Vec<Parcel>> {
+        let signatures = self.signatures(&announced).await;
+        self.inbound(&signatures).await
+    }
+
+    async fn signatures(&self, announced: &[Announced]) -> Vec<Vec<u8>> {
         let mut signatures = Vec::new();
         for seat in 0..3 {
-            signatures.push(self.agree(seat, &announced).await.unwrap().signature);
+            signatures.push(self.agree(seat, announced).await.unwrap().signature);
         }
+        signatures
+    }
+
+    async fn inbound(&self, signatures: &[Vec<u8>]) -> Vec<Vec<Parcel>> {
         let mut inbound = vec![Vec::new(); 3];
         for from in 0..3 {
-            for parcel in self.deal(from, &signatures).await.unwrap().parcels {
+            for parcel in self.deal(from, signatures).await.unwrap().parcels {
                 let seat = from as u32;
                 inbound[parcel.seat as usize].push(Parcel { seat, ..parcel });
             }
@@ -200,8 +209,7 @@ impl Company {
     fn resharing(&self, old: &Made, seat: usize, givers: &[(u32, u32)], asked: bool) -> Announce {
         let agents = self.ids()[..self.header.quorum.of.len()].to_vec();
         let deal = second::deal(self.header.kind, &self.header.encode());
-        let mut inputs = vec![&deal[..]];
-        inputs.extend(agents.iter().map(|agent| &agent[..]));
+        let inputs = second::reshare_inputs(&deal, &agents);
         let opening = asked.then(|| old.leave(&self.lines[seat], seat, &inputs));
         Announce {
             ceremony: self.ceremony,
@@ -283,12 +291,14 @@ impl Made {
         context(&self.body)
     }
 
-    /// What asks whether shares may be renewed under that header.
+    /// What asks whether shares may be renewed under that header, for those who have them.
     fn base(&self, line: &Line, seat: usize, header: &Header) -> Base {
         let deal = second::deal(header.kind, &header.encode());
+        let agents: Vec<_> = self.rows.iter().map(|row| row.holder).collect();
+        let inputs = second::reshare_inputs(&deal, &agents);
         Base {
             context: self.context(),
-            opening: Some(self.leave(line, seat, &[&deal])),
+            opening: Some(self.leave(line, seat, &inputs)),
             givers: None,
         }
     }
@@ -605,6 +615,47 @@ fn shares_are_renewed_at_the_same_seats_of_the_same_quorum() {
     });
 }
 
+/// The attack on a refresh: rows are outside of the id, so that an agent cannot know who sits beside it. Each honest holder would be led into a
+/// ceremony of its own among agents of the coordinator's, and its old share be gone.
+#[test]
+fn shares_are_renewed_with_those_agents_alone_that_were_named_when_it_was_permitted() {
+    for kind in Kind::ALL {
+        tell(async {
+            let mut company = Company::new(kind).await;
+            let old = company.made().await;
+            company.begin_renewal(&old);
+            for seat in 0..3 {
+                let announce = |agents| Announce {
+                    ceremony: company.ceremony,
+                    header: company.header.encode(),
+                    agents,
+                    seat,
+                    base: Some(old.base(
+                        &company.lines[seat as usize],
+                        seat as usize,
+                        &company.header,
+                    )),
+                };
+                // one of the coordinator's at another seat, and two that have each other's
+                let mut foreign = company.ids();
+                foreign[(seat as usize + 1) % 3] = [7; 32];
+                let mut swapped = company.ids();
+                swapped.swap((seat as usize + 1) % 3, (seat as usize + 2) % 3);
+                for agents in [foreign, swapped] {
+                    let reply = refused(
+                        company.begin(seat as usize, &announce(agents)).await,
+                        "not that of what is given",
+                    );
+                    assert_eq!(reply.code, Code::Refused);
+                }
+                let right = announce(company.ids());
+                company.begin(seat as usize, &right).await.unwrap();
+            }
+            company
+        });
+    }
+}
+
 #[test]
 fn an_agent_gives_its_own_share_and_no_other_seat_gives_it() {
     tell(async {
@@ -770,35 +821,53 @@ fn who_is_to_give_a_share_and_deals_something_else_is_named_and_nothing_has_chan
 }
 
 #[test]
-fn nothing_is_given_of_a_key_that_was_frozen_or_revoked_meanwhile() {
-    tell(async {
-        let mut company = Company::new(Kind::Regenerated).await;
-        let old = company.made().await;
-        for (command, why) in [
-            (Command::Freeze, "frozen here"),
-            (Command::Revoke, "retired here"),
-        ] {
-            company.begin_renewal(&old);
-            let mut announced = Vec::new();
-            for seat in 0..3 {
-                let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
-                announced.push(company.begin(seat, &announce).await.unwrap());
-            }
-            let mut signatures = Vec::new();
-            for seat in 0..3 {
-                signatures.push(company.agree(seat, &announced).await.unwrap().signature);
-            }
-            company.order(0, &old, command).await;
-            refused(company.deal(0, &signatures).await, why);
-            refused(company.deal(0, &signatures).await, "begin anew");
-            // where nothing was ordered it goes on
-            assert!(company.deal(1, &signatures).await.is_ok());
-            if command == Command::Freeze {
-                company.order(0, &old, Command::Thaw).await;
-            }
+fn what_is_ordered_of_a_key_holds_at_every_turn_in_which_it_goes_to_another_quorum() {
+    for (command, why) in [
+        (Command::Freeze, "frozen here"),
+        (Command::Revoke, "retired here"),
+    ] {
+        // one that gives, and one that was shown no row
+        for seat in [0, 2] {
+            tell(async {
+                let mut company = Company::new(Kind::Regenerated).await;
+                for turn in ["agree", "deal", "take"] {
+                    company.header.replaces = None;
+                    let old = company.made().await;
+                    company.begin_renewal(&old);
+                    let mut announced = Vec::new();
+                    for seat in 0..3 {
+                        let announce = company.resharing(&old, seat, &[(0, 0), (1, 1)], seat < 2);
+                        announced.push(company.begin(seat, &announce).await.unwrap());
+                    }
+                    // where nothing was ordered it goes on
+                    if turn == "agree" {
+                        company.order(seat, &old, command).await;
+                        refused(company.agree(seat, &announced).await, why);
+                        refused(company.agree(seat, &announced).await, "begin anew");
+                        assert!(company.agree(1, &announced).await.is_ok());
+                    } else if turn == "deal" {
+                        let signatures = company.signatures(&announced).await;
+                        company.order(seat, &old, command).await;
+                        refused(company.deal(seat, &signatures).await, why);
+                        refused(company.deal(seat, &signatures).await, "begin anew");
+                        assert!(company.deal(1, &signatures).await.is_ok());
+                    } else {
+                        let inbound = company.deal_on(announced).await;
+                        company.order(seat, &old, command).await;
+                        refused(company.take(seat, inbound[seat].clone()).await, why);
+                        refused(
+                            company.take(seat, inbound[seat].clone()).await,
+                            "begin anew",
+                        );
+                        assert!(company.take(1, inbound[1].clone()).await.is_ok());
+                    }
+                    evanesce_secret::random(&mut company.header.nonce);
+                    evanesce_secret::random(&mut company.ceremony);
+                }
+                company
+            });
         }
-        company
-    });
+    }
 }
 
 #[test]

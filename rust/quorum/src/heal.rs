@@ -19,7 +19,7 @@ use crate::fault::Fault;
 pub use repair::RepairSpec;
 pub(crate) use repair::{Repair, crowding, repair, seat_and_place};
 pub use reshare::ReshareSpec;
-pub(crate) use reshare::{Remint, kept, reshare};
+pub(crate) use reshare::{Remint, kept, reshare, spent};
 
 /// A token that was healed, and counts.
 pub struct Healed {

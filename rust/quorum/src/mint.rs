@@ -98,6 +98,12 @@ const MINT: Words = Words {
     hint: "Nothing was left behind; put it right and mint again.",
 };
 
+/// Of the same key, minted or made anew.
+pub(crate) const RESHARE: Words = Words {
+    what: "reshare",
+    hint: "The old token is as it was; put it right and begin again.",
+};
+
 /// Seats all that was dealt, and has every seat checked: a token that counts.
 pub(crate) async fn complete(
     side: &Arc<Side>,

@@ -347,7 +347,7 @@ fn what_is_approved_of_a_key_for_another_quorum_is_who_has_it_then() {
     }
     let deal = mpc::formula::deal(Kind::Kept, &header.encode());
     let ids = [0, 2, 3].map(|agent: usize| five.holders[agent].id);
-    let inputs: [&[u8]; 4] = [&deal, &ids[0], &ids[1], &ids[2]];
+    let inputs = mpc::formula::reshare_inputs(&deal, &ids);
     let asked = Asked {
         token: old.id(),
         key: &old.body.header.name,
@@ -371,6 +371,95 @@ fn what_is_approved_of_a_key_for_another_quorum_is_who_has_it_then() {
     let holders: Vec<_> = done.token.rows.iter().map(|row| row.holder).collect();
     assert_eq!((holders.as_slice(), done.salt), (&ids[..], SALT));
     fails(reshare(&header, "s3", &[&word]), "spent before");
+}
+
+/// A key, and new shares of it for the same holders, which `cfo` has approved once.
+struct Renewing {
+    five: Five,
+    old: Arc<mpc::Token>,
+    header: mpc::Header,
+    word: Vec<u8>,
+}
+
+impl Renewing {
+    fn new() -> Self {
+        let cfo = Caller::new("cfo");
+        let five = agents(5, &[(&cfo, "\"approver\"")]);
+        let policy = "permit(principal, action == Action::\"reshare\", resource)
+            when { context.approvals.names.contains(\"cfo\") };";
+        let old = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", policy);
+        let header = mpc::Header {
+            nonce: [9; 32],
+            created: 1_000_000,
+            replaces: Some(*old.id()),
+            ..old.body.header.clone()
+        };
+        let deal = mpc::formula::deal(Kind::Kept, &header.encode());
+        let ids = [0, 1, 2].map(|agent: usize| five.holders[agent].id);
+        let inputs = mpc::formula::reshare_inputs(&deal, &ids);
+        let asked = Asked {
+            token: old.id(),
+            key: &old.body.header.name,
+            action: "reshare",
+            suite: "",
+            input: &formula::input_digest(&SALT, "reshare", "", &inputs),
+            caller: &five.caller.id,
+            payload: None,
+        };
+        let word = signed(&asked, &cfo);
+        Self {
+            five,
+            old,
+            header,
+            word,
+        }
+    }
+
+    fn renew(&self, token: &Arc<mpc::Token>) -> Result<Renewed, Error> {
+        let spec = RenewalSpec {
+            header: Some(self.header.clone()),
+            ..renewal(token)
+        };
+        let settled = settled(&[&self.word], None);
+        wait(|done| self.five.reconstructor.renew_settled(spec, settled, done))
+    }
+}
+
+#[test]
+fn what_is_approved_of_new_shares_is_who_has_them_then_where_nobody_new_is_to() {
+    let renewing = Renewing::new();
+    // Rows are outside of the id: a coordinator writes agents of its own into them, and all else is as it was.
+    for (seat, agent) in [(1, 3), (2, 4)] {
+        let mut altered = mpc::Token::clone(&renewing.old);
+        altered.rows[seat].holder = renewing.five.holders[agent].id;
+        let error = renewing.renew(&Arc::new(altered)).err().unwrap();
+        let says = |fault: &Fault| fault.detail.contains("another input");
+        assert!(
+            error.faults.iter().filter(|fault| says(fault)).count() >= 2,
+            "{error}"
+        );
+    }
+    let done = renewing
+        .renew(&renewing.old)
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(done.token.body.header, renewing.header);
+    let holders: Vec<_> = done.token.rows.iter().map(|row| row.holder).collect();
+    let ids = [0, 1, 2].map(|agent: usize| renewing.five.holders[agent].id);
+    assert_eq!((holders.as_slice(), done.salt), (&ids[..], SALT));
+}
+
+#[test]
+fn what_was_approved_of_new_shares_is_spent_where_they_come_to_nothing_afterwards() {
+    let renewing = Renewing::new();
+    let shares = renewing.five.place(1).join("shares");
+    std::fs::remove_dir_all(shares).unwrap();
+    let error = renewing.renew(&renewing.old).err().unwrap();
+    assert_eq!(error.code, Code::Spent, "{error}");
+    assert!(error.message.contains("mpc-take"), "{error}");
+    assert!(error.hint.contains("The old token is as it was"), "{error}");
+    assert!(error.hint.contains("ask people anew"), "{error}");
+    let named: Vec<_> = error.faults.iter().map(|f| f.seat.as_deref()).collect();
+    assert_eq!(named, [Some("s1")], "{error}");
 }
 
 fn settled(approvals: &[&[u8]], header: Option<Header>) -> Settled {

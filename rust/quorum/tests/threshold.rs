@@ -381,5 +381,6 @@ fn kept_shares_become_regenerated_ones_of_the_same_key_and_go_only_then() {
     let token = create(&five, Kind::Kept, SUITES[0], "2 of (s0, s1, s2)", policy);
     let error = renew(&five, &token, Some(Kind::Regenerated)).err().unwrap();
     assert_eq!(error.code, Code::Refused, "{error}");
+    assert!(error.hint.contains("The old token is as it was"), "{error}");
     assert!((0..3).all(|agent| kept(&five, agent) == 1));
 }

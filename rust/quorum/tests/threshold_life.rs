@@ -425,7 +425,7 @@ fn a_member_that_is_gone_is_removed_and_the_key_is_the_same() {
         let holders: Vec<_> = new.rows.iter().map(|row| row.holder).collect();
         assert_eq!(holders, [five.holders[0].id, five.holders[2].id]);
         let deal = mpc::formula::deal(kind, &new.body.header_bytes);
-        let inputs: [&[u8]; 3] = [&deal, &holders[0], &holders[1]];
+        let inputs = mpc::formula::reshare_inputs(&deal, &holders);
         let input = formula::input_digest(&renewed.salt, "reshare", "", &inputs);
         let entries = renewed.receipts.iter().map(|one| one.verify().unwrap());
         let entries: Vec<_> = entries.collect();
@@ -564,17 +564,74 @@ fn others_give_in_the_place_of_whoever_has_lost_its_share_and_it_is_named() {
         let new = renewed.token.clone();
         assert_eq!(finished(&five, renewed), removed);
         assert_eq!(faults(&five, &new), [None; 4]);
-        // with one more that has lost it nobody is left to give
+        // with two that have lost it nobody is left to give
         let mut two = Token::clone(&new);
-        (two.rows[0].epoch, two.rows[1].epoch) = (9, 9);
+        for agent in [0, 1] {
+            match kind {
+                Kind::Kept => {
+                    let share = five.place(agent).join("shares").join(hex::encode(new.id()));
+                    std::fs::remove_file(share).unwrap();
+                }
+                Kind::Regenerated => two.rows[agent].epoch = 9,
+            }
+        }
         let two = Arc::new(two);
         let error = reshare(&five, &two, "2 of (s0, s1, s2)", &[])
             .err()
             .unwrap();
         assert_eq!((error.code, error.faults.len()), (Code::QuorumNotMet, 2));
         assert!(error.hint.contains("must have their old shares"), "{error}");
-        assert_eq!(faults(&five, &new), [None; 4]);
+        let lost = (kind == Kind::Kept).then_some(FaultKind::CannotRegenerate);
+        assert_eq!(faults(&five, &new), [lost, lost, None, None]);
     }
+}
+
+#[test]
+fn as_many_as_sign_are_not_left_out_at_once_without_a_warning() {
+    let five = agents(4, &[]);
+    let old = create(
+        &five,
+        Kind::Regenerated,
+        SUITES[0],
+        "2 of (s0, s1, s2, s3)",
+        "",
+    );
+    for (quorum, warned) in [("2 of (s0, s1, s2)", false), ("2 of (s0, s1)", true)] {
+        let renewed = reshare(&five, &old, quorum, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let says = |warning: &String| warning.contains("2 holders are left out at once");
+        assert_eq!(
+            renewed.warnings.iter().any(says),
+            warned,
+            "{:?}",
+            renewed.warnings
+        );
+    }
+}
+
+/// A kept share is opened under the root of its file, whatever its row says: its holder would take part as one that has nothing to decide,
+/// and keep the old share beside the new.
+#[test]
+fn nobody_who_keeps_a_share_joins_another_quorum_without_being_asked_for_leave() {
+    let five = agents(4, &[]);
+    let old = create(&five, Kind::Kept, SUITES[0], QUORUM, "");
+    let mut outdated = Token::clone(&old);
+    outdated.rows[2].epoch = 9;
+    let error = reshare(&five, &Arc::new(outdated), "2 of (s0, s1, s2, s3)", &[]);
+    let error = error.err().unwrap();
+    assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+    assert!(
+        error.message.contains("an older copy, or was altered"),
+        "{error}"
+    );
+    let named: Vec<_> = error.faults.iter().map(|f| f.seat.as_deref()).collect();
+    assert_eq!(named, [Some("s2")], "{error}");
+    assert_eq!(kept(&five, 3), 0, "no agent was asked");
+    // as it is it does, of whoever keeps one
+    let renewed = reshare(&five, &old, "2 of (s0, s1, s2, s3)", &[]);
+    assert_eq!(
+        finished(&five, renewed.unwrap_or_else(|e| panic!("{e}"))),
+        3
+    );
 }
 
 #[test]

@@ -33,6 +33,11 @@ impl<S: Suite> Share<S> {
         self.seat
     }
 
+    /// The scalar, for this crate to add up.
+    pub(crate) fn secret(&self) -> &Secret<32> {
+        &self.scalar
+    }
+
     /// The scalar in its suite's encoding, for who keeps shares (and seals them); on the crucible, and nowhere else.
     pub fn expose(&self) -> &[u8; 32] {
         self.scalar.expose()

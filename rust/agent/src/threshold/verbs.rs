@@ -232,10 +232,7 @@ impl Asked<'_> {
         let mut receipt = None;
         if let Some(opening) = &base.opening {
             let deal = mpc::formula::deal(header.kind, &told.header);
-            let mut inputs: Inputs<'_> = vec![&deal[..]];
-            if givers.is_some() {
-                inputs.extend(told.agents.iter().map(|agent| &agent[..]));
-            }
+            let inputs = mpc::formula::reshare_inputs(&deal, &told.agents);
             let work = self.judged(&ready, opening.clone(), &[Some(inputs)]);
             receipt = Some(self.logged(work).await?.decided()?);
         }

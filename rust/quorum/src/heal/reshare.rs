@@ -12,7 +12,7 @@ use crate::heal::{Healed, Slot};
 use crate::io::side::Side;
 use crate::mint::deal::{Dealt, deal_seed};
 use crate::mint::draft::{Draft, draft};
-use crate::mint::{MintSpec, PolicyCheck, Words, complete, reach};
+use crate::mint::{MintSpec, PolicyCheck, RESHARE, complete, reach};
 use crate::open::{Failure, unseal_import};
 use crate::settled::Settled;
 use crate::work::{Work, refuse_expired};
@@ -34,11 +34,6 @@ pub struct ReshareSpec {
     /// Asked before anything is drawn.
     pub policy_check: PolicyCheck,
 }
-
-const WORDS: Words = Words {
-    what: "reshare",
-    hint: "The old token is as it was; put it right and begin again.",
-};
 
 /// A seed to be dealt again once it is there.
 pub(crate) struct Remint {
@@ -101,7 +96,7 @@ pub(crate) async fn reshare(
         adopt(&mut draft.header, header)?;
     }
     let asked = header.is_some();
-    reach(side, &places, WORDS, until).await?;
+    reach(side, &places, RESHARE, until).await?;
     let dealt: Slot<Dealt> = Slot::default();
     let remint = Remint {
         draft,
@@ -117,7 +112,7 @@ pub(crate) async fn reshare(
     let dealt = dealt
         .get()
         .ok_or_else(|| Error::internal("a seed was opened and not dealt"))?;
-    let seated = complete(side, dealt, &places, WORDS, until).await;
+    let seated = complete(side, dealt, &places, RESHARE, until).await;
     let (token, seated) = seated.map_err(|e| if asked { spent(e) } else { e })?;
     // Checks are the agents' word for each seat alone; only an opening shows that the deal holds together.
     let proven = side
@@ -181,11 +176,11 @@ fn may_be_opened_later(code: Code) -> bool {
     )
 }
 
-/// A mint that was begun under a settled nonce, and failed.
-fn spent(e: Error) -> Error {
+/// A mint that was begun under a settled nonce, and failed; or new shares, where people's approvals had been taken for them.
+pub(crate) fn spent(e: Error) -> Error {
     Error {
         code: Code::Spent,
-        hint: "The old token is as it was. What was approved is good for one mint: put it right, and ask people anew."
+        hint: "The old token is as it was. What was approved is good once: put it right, and ask people anew."
             .into(),
         ..e
     }

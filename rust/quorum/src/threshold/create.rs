@@ -19,10 +19,11 @@ use tokio::time::Instant;
 use super::{Answered, ask, leave, row_of, whole};
 use crate::error::Error;
 use crate::fault::{Fault, Trouble};
+use crate::heal::spent;
 use crate::io::link::{Down, Live};
 use crate::io::side::Side;
 use crate::mint::draft::{Judged, judge};
-use crate::mint::{PolicyCheck, Words, reach, unfinished};
+use crate::mint::{PolicyCheck, RESHARE, Words, reach, unfinished};
 use crate::settled::Settled;
 
 /// What key is to be made.
@@ -148,29 +149,30 @@ pub(super) async fn make(
     base: Option<Base>,
     until: Instant,
 ) -> Result<Made, Error> {
-    let seats = places.len();
     let mut ceremony = [0; 32];
     side.world.random(&mut ceremony);
     let agents: Vec<_> = places
         .iter()
         .map(|place| side.directory.all()[*place].id)
         .collect();
+    // Where people have approved it, agents take their word for it in the first turn.
+    let asked = base
+        .as_ref()
+        .is_some_and(|base| !base.settled.evidence.approvals.is_empty());
     let round = Round {
         side,
         header,
         places,
         until,
+        words: if base.is_some() { RESHARE } else { WORDS },
     };
     let bytes = header.encode();
     let deal = formula::deal(header.kind, &bytes);
     let announce = {
         let side = side.clone();
         move |seat: u32, live: &Live| {
-            let mut inputs = vec![&deal[..]];
-            if base.as_ref().is_some_and(|base| base.givers.is_some()) {
-                inputs.extend(agents.iter().map(|agent| &agent[..]));
-            }
             let base = base.as_ref();
+            let inputs = formula::reshare_inputs(&deal, &agents);
             Announce {
                 ceremony,
                 header: bytes.clone(),
@@ -184,6 +186,17 @@ pub(super) async fn make(
     let announced = round
         .turn("mpc-announce", announce, Announced::decode)
         .await?;
+    let made = made(&round, ceremony, announced).await;
+    made.map_err(|e| if asked { spent(e) } else { e })
+}
+
+/// What follows once all have announced.
+async fn made(
+    round: &Round<'_>,
+    ceremony: [u8; 32],
+    announced: Vec<Answered<Announced>>,
+) -> Result<Made, Error> {
+    let seats = announced.len();
     let mut receipts: Vec<_> = announced
         .iter()
         .filter_map(|one| one.receipt.clone())
@@ -301,6 +314,7 @@ pub(super) struct Round<'a> {
     pub header: &'a Header,
     pub places: &'a [usize],
     pub until: Instant,
+    words: Words,
 }
 
 impl Round<'_> {
@@ -339,7 +353,7 @@ impl Round<'_> {
             true => Ok(all),
             false => {
                 let message = format!("not every holder would go on ({verb})");
-                Err(unfinished(&message, &troubles, faults, WORDS))
+                Err(unfinished(&message, &troubles, faults, self.words))
             }
         }
     }
@@ -356,7 +370,7 @@ impl Round<'_> {
         let down = Down::new(Trouble::Lied, what);
         let message = "a holder said what cannot be";
         let fault = self.fault(seat, &down);
-        unfinished(message, &[Trouble::Lied], vec![fault], WORDS)
+        unfinished(message, &[Trouble::Lied], vec![fault], self.words)
     }
 
     /// The token, if all have made the same.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evanesce_token::mpc::{Header, Token};
+use evanesce_token::mpc::{Header, Kind, Token};
 use tokio::spawn;
 use tokio::time::Instant;
 
@@ -17,13 +17,8 @@ use crate::error::{Code, Error};
 use crate::fault::Trouble;
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::mint::{PolicyCheck, Words, reach};
+use crate::mint::{PolicyCheck, RESHARE, reach};
 use crate::verdict;
-
-const WORDS: Words = Words {
-    what: "reshare",
-    hint: "The old token is as it was; put it right and begin again.",
-};
 
 /// Chooses who gives; every holder of the new quorum can be reached. `seats` names the holder of each.
 pub(super) async fn reshare(
@@ -60,7 +55,13 @@ pub(super) async fn reshare(
         let hint = "Nothing was asked of any agent. Keep more of them, or replace them one by one.";
         return Err(Error::new(Code::BadInput, message, hint));
     }
-    reach(side, &places, WORDS, until).await?;
+    let left_out = old.rows.len() - sit;
+    if left_out >= t {
+        warnings.push(format!(
+            "{left_out} holders are left out at once: between them they have the key until they obey its revocation"
+        ));
+    }
+    reach(side, &places, RESHARE, until).await?;
     let mut asked = Vec::with_capacity(sit);
     for (seat, old_seat) in (0..).zip(&held) {
         if let Some(old_seat) = *old_seat {
@@ -70,25 +71,34 @@ pub(super) async fn reshare(
         }
     }
     let (mut givers, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut outdated = false;
     for (seat, old_seat, one) in asked {
         match one.await.unwrap_or_else(|_| Err(Down::broke_off())) {
             Ok(_) => givers.push((seat, old_seat)),
             Err(down) => {
-                // An agent decides on a row that it can read; without that root it joins as one that held none.
+                // An agent decides on a row that it can read; without that root it joins as one that held none. Unless it keeps its
+                // share, which is under the root of its file and may well be there: nobody holds one that is not asked for leave.
                 if down.trouble == Trouble::EpochNotHeld {
                     held[seat as usize] = None;
+                    outdated |= old.body.header.kind == Kind::Kept;
                 }
                 troubles.push(down.trouble);
                 faults.push(fault(side, old, old_seat, &down));
             }
         }
     }
+    if outdated {
+        let message = "a row of this token says a root that its holder does not have: this is an older copy, or was altered";
+        let hint = "The old token is as it was. Use the copy of it that was written last (evanesce agent roll writes such rows anew), \
+                    or repair the seat first (evanesce key repair).";
+        return Err(Error::new(Code::QuorumNotMet, message, hint).with_faults(faults));
+    }
     if givers.len() < t {
         let code = verdict::code(troubles, !givers.is_empty());
         let error = verdict::explain(code, before, faults);
         let hint = format!(
             "{t} of those who sit in the new quorum must have their old shares. {}",
-            WORDS.hint
+            RESHARE.hint
         );
         return Err(Error { hint, ..error });
     }

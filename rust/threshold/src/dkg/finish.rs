@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use evanesce_secret::{Secret, on_crucible};
 use frost_core::keys::dkg::{part3, round2};
 use frost_core::keys::{CoefficientCommitment, SecretShare, SigningShare};
-use frost_core::{Element, Field as _, Group as _};
+use frost_core::{Element, Field as _, Group as _, Scalar};
 
 use super::{Agreed, Parcels};
 use crate::arithmetic;
 use crate::error::{Culprit, Error, Wrong};
 use crate::group::{Group, identifier};
+use crate::lagrange::place_of;
 use crate::share::Share;
 use crate::suite::Suite;
 
@@ -88,6 +89,56 @@ impl<S: Suite> Agreed<S> {
         })
     }
 
+    /// Adds what this seat was dealt, each share compared with what its sender announced, to its own part and to `more`. `constants`: of
+    /// each share's sender, the constant times the generator. The end of a refresh and of a reshare, with the vector that it has.
+    pub(super) fn summed(
+        &self,
+        shares: &Parcels,
+        constants: &[Element<S>],
+        more: Option<&Secret<32>>,
+        vector: &[Vec<u8>],
+    ) -> Result<Made<S>, Error> {
+        let mut scalar = Secret::zeroed()?;
+        let summed = on_crucible(|| {
+            let mut sum = self.kept.secret_share();
+            let mut culprits = Vec::new();
+            for ((seat, share), constant) in shares.iter().zip(constants) {
+                match self.checked(*seat, share, *constant) {
+                    Some(share) => sum = sum + share,
+                    None => culprits.push(*seat),
+                }
+            }
+            if !culprits.is_empty() {
+                return Err(culprits);
+            }
+            if let Some(more) = more {
+                sum = sum + arithmetic::decode::<S>(more.expose()).ok_or_else(Vec::new)?;
+            }
+            arithmetic::encode::<S>(&sum, scalar.expose_mut());
+            Ok(())
+        });
+        summed.map_err(wrong_shares)?;
+        let group = Group::new(self.plan.agents.len(), vector)?;
+        let share = group.admit(self.plan.seat, scalar)?;
+        Ok(Made {
+            group,
+            share,
+            transcript: self.transcript,
+        })
+    }
+
+    /// The share, if it fits what its sender announced: `share · G = constant + i·C_1 + i²·C_2 + …`, for this seat's identifier i. On
+    /// the crucible.
+    fn checked(&self, sender: u8, share: &Secret<32>, constant: Element<S>) -> Option<Scalar<S>> {
+        let share = arithmetic::decode::<S>(share.expose())?;
+        let own = place_of::<S>(self.plan.seat).ok()?;
+        let mut must_be = S::Group::identity();
+        for point in self.heard[usize::from(sender)].vector.iter().rev() {
+            must_be = (must_be + element::<S>(point).ok()?) * own;
+        }
+        (arithmetic::times_generator::<S>(&share) == constant + must_be).then_some(share)
+    }
+
     pub(super) fn check_senders(&self, shares: &Parcels) -> Result<(), Error> {
         let mut senders: Vec<u8> = shares.iter().map(|(seat, _)| *seat).collect();
         senders.sort_unstable();
@@ -132,7 +183,7 @@ impl<S: Suite> Agreed<S> {
 }
 
 /// Those whose shares are wrong; nobody, where the library has another reason.
-pub(super) fn wrong_shares(mut seats: Vec<u8>) -> Error {
+fn wrong_shares(mut seats: Vec<u8>) -> Error {
     seats.sort_unstable();
     let culprit = |seat| Culprit {
         seat,

@@ -3,19 +3,17 @@
 //! Old shares and new ones do not add up: who has t−1 old ones needs t new ones all the same, once every seat has destroyed its old
 //! one. The key, t and the seats stay; the vector is a new one, and with it the token.
 //!
-//! There is no proof of possession, for there is no constant to prove: whoever commits to points whose scalars it does not know can deal no
-//! share that fits.
+//! There is no proof of possession, for there is no constant to prove: whoever commits to points whose scalars it does not know can deal shares
+//! that fit to t−2 others at most (with one more, and the constant 0, it would know them), and is named where t−1 or more honest ones receive.
 
-use evanesce_secret::{Secret, on_crucible};
+use evanesce_secret::on_crucible;
+use frost_core::Group as _;
 use frost_core::keys::refresh::refresh_dkg_part1;
-use frost_core::{Element, Group as _, Scalar};
 
-use super::finish::{Made, element, written, wrong_shares};
+use super::finish::{Made, element, written};
 use super::{Agreed, Announced, Base, Drawn, Parcels, Plan};
-use crate::arithmetic;
 use crate::error::Error;
 use crate::group::{Group, identifier};
-use crate::lagrange::place_of;
 use crate::random::Kernel;
 use crate::share::Share;
 use crate::suite::Suite;
@@ -70,32 +68,8 @@ impl<S: Suite> Agreed<S> {
             return Err(Error::Unfit("the share is of another seat".into()));
         }
         let vector = self.refreshed(base)?;
-        let mut scalar = Secret::zeroed()?;
-        let summed = on_crucible(|| {
-            let mut sum = self.kept.secret_share();
-            let mut culprits = Vec::new();
-            for (seat, share) in &shares {
-                match self.checked(*seat, share, S::Group::identity()) {
-                    Some(share) => sum = sum + share,
-                    None => culprits.push(*seat),
-                }
-            }
-            match arithmetic::decode::<S>(old.expose()) {
-                Some(old) if culprits.is_empty() => {
-                    arithmetic::encode::<S>(&(sum + old), scalar.expose_mut());
-                    Ok(())
-                }
-                _ => Err(culprits),
-            }
-        });
-        summed.map_err(wrong_shares)?;
-        let group = Group::new(self.plan.agents.len(), &vector)?;
-        let share = group.admit(self.plan.seat, scalar)?;
-        Ok(Made {
-            group,
-            share,
-            transcript: self.transcript,
-        })
+        let constants = vec![S::Group::identity(); shares.len()];
+        self.summed(&shares, &constants, Some(old.secret()), &vector)
     }
 
     /// The old vector, moved by what all announced: all of it but the key.
@@ -105,22 +79,5 @@ impl<S: Suite> Agreed<S> {
             vector.push(written::<S>(&(element::<S>(old)? + sum))?);
         }
         Ok(vector)
-    }
-
-    /// The share, if it fits what its sender announced: `share · G = constant + i·C_1 + i²·C_2 + …`, for this seat's identifier i. On
-    /// the crucible.
-    pub(super) fn checked(
-        &self,
-        sender: u8,
-        share: &Secret<32>,
-        constant: Element<S>,
-    ) -> Option<Scalar<S>> {
-        let share = arithmetic::decode::<S>(share.expose())?;
-        let own = place_of::<S>(self.plan.seat).ok()?;
-        let mut must_be = S::Group::identity();
-        for point in self.heard[usize::from(sender)].vector.iter().rev() {
-            must_be = (must_be + element::<S>(point).ok()?) * own;
-        }
-        (arithmetic::times_generator::<S>(&share) == constant + must_be).then_some(share)
     }
 }

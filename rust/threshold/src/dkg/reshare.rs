@@ -6,13 +6,14 @@
 //! know of the key; those that are left out need not be asked.
 //!
 //! Announced are the points after the constant's, as in a refresh: the constant's follows from the old vector (`λ·Y`, or the identity), so that who has no
-//! such share can deal none that fits, and is named.
+//! such share can deal what fits to t′−1 others at most, which it chooses, and is named where t′ or more honest ones receive. Where fewer do, as in t′ of t′, it
+//! may end up without a share of its own: key and secrecy hold, and a member of such a quorum can always deny.
 
 use evanesce_secret::{Secret, on_crucible};
 use evanesce_token::cbor::Writer;
 use frost_core::{Element, Field, Group as _, Scalar};
 
-use super::finish::{Made, element, written, wrong_shares};
+use super::finish::{Made, element, written};
 use super::refresh::drawn;
 use super::{Agreed, Announced, Base, Heard, Parcels, Plan};
 use crate::arithmetic::{self, FieldOf};
@@ -150,34 +151,6 @@ impl<S: Suite> Agreed<S> {
         for (seat, _) in &shares {
             constants.push(base.constant(*seat)?);
         }
-        let mut scalar = Secret::zeroed()?;
-        let summed = on_crucible(|| {
-            let mut sum = self.kept.secret_share();
-            let mut culprits = Vec::new();
-            for ((seat, share), constant) in shares.iter().zip(constants) {
-                match self.checked(*seat, share, constant) {
-                    Some(share) => sum = sum + share,
-                    None => culprits.push(*seat),
-                }
-            }
-            if let Some(gives) = &self.gives {
-                sum = sum + arithmetic::decode::<S>(gives.expose()).ok_or_else(Vec::new)?;
-            }
-            match culprits.is_empty() {
-                true => {
-                    arithmetic::encode::<S>(&sum, scalar.expose_mut());
-                    Ok(())
-                }
-                false => Err(culprits),
-            }
-        });
-        summed.map_err(wrong_shares)?;
-        let group = Group::new(self.plan.agents.len(), &vector)?;
-        let share = group.admit(self.plan.seat, scalar)?;
-        Ok(Made {
-            group,
-            share,
-            transcript: self.transcript,
-        })
+        self.summed(&shares, &constants, self.gives.as_ref(), &vector)
     }
 }

@@ -9,6 +9,13 @@ pub fn deal(kind: Kind, header: &[u8]) -> [u8; 32] {
     th(kind.label("mpc-deal", "mpc-kept-deal"), &[header])
 }
 
+/// The inputs of a request to renew a key's shares, whoever is to have them: the new `deal`, and the agents' ids in the order of the new
+/// seats. A header says no more than the seats' names.
+pub fn reshare_inputs<'a>(deal: &'a [u8; 32], agents: &'a [[u8; 32]]) -> Vec<&'a [u8]> {
+    let ids = agents.iter().map(|id| &id[..]);
+    std::iter::once(&deal[..]).chain(ids).collect()
+}
+
 /// `TH("mpc-vector", CBOR(vector))`.
 pub fn vector_hash<P: AsRef<[u8]>>(vector: &[P]) -> [u8; 32] {
     let mut writer = Writer::with_capacity(3 + 35 * vector.len());
