@@ -93,6 +93,16 @@ struct State {
     farthest: i64,
 }
 
+impl State {
+    /// Of the process.
+    fn let_go(&mut self) {
+        self.running = None;
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+    }
+}
+
 /// An answer on its way out, and the handle by which its asker gives up.
 pub type Answer = (oneshot::Receiver<(u16, Vec<u8>)>, AbortHandle);
 
@@ -286,15 +296,17 @@ impl Node {
         handle
     }
 
+    /// When nobody looks at it any more: what a process has of the network, which has the node, would keep all of it for ever.
+    pub fn let_go(&self) {
+        self.state().let_go();
+    }
+
     /// Ends the process.
     pub fn die(&self, death: Death) {
         let mut state = self.state();
         let was_well = state.running.is_some() && !state.stood_still && self.disk.is_well();
         state.alive.store(false, Relaxed);
-        state.running = None;
-        for task in state.tasks.drain(..) {
-            task.abort();
-        }
+        state.let_go();
         self.disk.die_in(None, false);
         match death {
             Death::Process => self.disk.lose_process(),

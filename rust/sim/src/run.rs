@@ -142,7 +142,11 @@ async fn perform(schedule: Schedule, tokens: Vec<Known>, trace: bool) -> Verdict
     let patience = Duration::from_secs(7);
     let all = async { while acts.join_next().await.is_some() {} };
     let unanswered = tokio::time::timeout(patience, all).await.is_err();
-    judge(schedule, &stage, unanswered)
+    let verdict = judge(schedule, &stage, unanswered);
+    for node in &stage.net.nodes {
+        node.let_go();
+    }
+    verdict
 }
 
 /// All faults end, but for agents that are lost.
