@@ -462,6 +462,17 @@ fn what_was_approved_of_new_shares_is_spent_where_they_come_to_nothing_afterward
     assert_eq!(named, [Some("s1")], "{error}");
 }
 
+#[test]
+fn nothing_that_was_approved_is_taken_while_a_holder_is_away() {
+    let mut renewing = Renewing::new();
+    renewing.five.stop(1);
+    let error = renewing.renew(&renewing.old).err().unwrap();
+    assert_eq!(error.code, Code::QuorumNotMet, "{error}");
+    renewing.five.start(1);
+    let renewed = renewing.renew(&renewing.old);
+    renewed.unwrap_or_else(|e| panic!("{e}"));
+}
+
 fn settled(approvals: &[&[u8]], header: Option<Header>) -> Settled {
     Settled {
         salt: Some(SALT),

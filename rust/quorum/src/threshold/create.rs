@@ -165,6 +165,7 @@ pub(super) async fn make(
         places,
         until,
         words: if base.is_some() { RESHARE } else { WORDS },
+        asked,
     };
     let bytes = header.encode();
     let deal = formula::deal(header.kind, &bytes);
@@ -187,7 +188,7 @@ pub(super) async fn make(
         .turn("mpc-announce", announce, Announced::decode)
         .await?;
     let made = made(&round, ceremony, announced).await;
-    made.map_err(|e| if asked { spent(e) } else { e })
+    made.map_err(|e| round.after(e))
 }
 
 /// What follows once all have announced.
@@ -315,9 +316,19 @@ pub(super) struct Round<'a> {
     pub places: &'a [usize],
     pub until: Instant,
     words: Words,
+    /// Whether people were asked for it.
+    asked: bool,
 }
 
 impl Round<'_> {
+    /// What went wrong once an agent has announced: it has taken what people approved.
+    fn after(&self, error: Error) -> Error {
+        match self.asked {
+            true => spent(error),
+            false => error,
+        }
+    }
+
     /// Asks every seat; names all that would not go on.
     pub async fn turn<T: Send + 'static>(
         &self,
@@ -353,7 +364,12 @@ impl Round<'_> {
             true => Ok(all),
             false => {
                 let message = format!("not every holder would go on ({verb})");
-                Err(unfinished(&message, &troubles, faults, self.words))
+                let error = unfinished(&message, &troubles, faults, self.words);
+                Err(if all.is_empty() {
+                    error
+                } else {
+                    self.after(error)
+                })
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::heal::kept;
 use crate::io::link::Down;
 use crate::io::side::Side;
-use crate::mint::PolicyCheck;
+use crate::mint::{PolicyCheck, RESHARE, reach};
 use crate::settled::Settled;
 use crate::verdict;
 
@@ -118,7 +118,7 @@ pub(crate) async fn renew(
     }
     let seats = kept(side, &header.quorum, seats, &before.quorum, &old.rows);
     let drawn = match is_as_it_was(side, &old, &header.quorum, &seats) {
-        true => refresh(side, &old, &header, policy_check)?,
+        true => refresh(side, &old, &header, policy_check, until).await?,
         false => reshare(side, &old, &header, &seats, policy_check, until).await?,
     };
     let Drawn {
@@ -173,11 +173,12 @@ fn is_as_it_was(side: &Side, old: &Token, quorum: &Gate, seats: &BTreeMap<String
 }
 
 /// All holders renew their shares together.
-fn refresh(
-    side: &Side,
+async fn refresh(
+    side: &Arc<Side>,
     old: &Token,
     header: &Header,
     policy_check: PolicyCheck,
+    until: Instant,
 ) -> Result<Drawn, Error> {
     let warnings = policy_check(&header.policy).map_err(|why| {
         let message = format!("the policy cannot be enforced: {why}");
@@ -204,6 +205,7 @@ fn refresh(
     header
         .validate()
         .map_err(|e| Error::new(Code::BadInput, e.0, "Nothing was asked of any agent."))?;
+    reach(side, &places, RESHARE, until).await?;
     Ok(Drawn {
         places,
         held,

@@ -71,7 +71,7 @@ pub(super) async fn reshare(
         }
     }
     let (mut givers, mut troubles, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    let mut outdated = false;
+    let (mut outdated, mut refused) = (false, false);
     for (seat, old_seat, one) in asked {
         match one.await.unwrap_or_else(|_| Err(Down::broke_off())) {
             Ok(_) => givers.push((seat, old_seat)),
@@ -82,6 +82,8 @@ pub(super) async fn reshare(
                     held[seat as usize] = None;
                     outdated |= old.body.header.kind == Kind::Kept;
                 }
+                // It is asked for leave in any case, and would refuse when others have taken what people approved.
+                refused |= down.trouble.is_refusal();
                 troubles.push(down.trouble);
                 faults.push(fault(side, old, old_seat, &down));
             }
@@ -92,6 +94,10 @@ pub(super) async fn reshare(
         let hint = "The old token is as it was. Use the copy of it that was written last (evanesce agent roll writes such rows anew), \
                     or repair the seat first (evanesce key repair).";
         return Err(Error::new(Code::QuorumNotMet, message, hint).with_faults(faults));
+    }
+    if refused {
+        let message = "a holder that is to have a share refuses";
+        return Err(Error::new(Code::Refused, message, RESHARE.hint).with_faults(faults));
     }
     if givers.len() < t {
         let code = verdict::code(troubles, !givers.is_empty());
