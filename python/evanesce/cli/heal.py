@@ -73,9 +73,10 @@ def refresh(
     """Mint the same key anew for the same holders.
 
     New shares and a new token id; the public keys stay. Stopped at any point, the same command goes on; the old
-    token works until it is retired. Exits 1 while the old one is not dead, if that was asked for. With --ask,
-    `evanesce wait` writes the new token. TOKEN may be a reference, as mpc:NAME: the new token then takes its place,
-    the old one is NAME@1 (docs/custody.md), and no options go with that; it exits 1 where old shares may still be kept.
+    token works until it is retired (of mpc and regen-mpc docs/healing.md says what holds). Exits 1 while the old
+    one is not dead, if that was asked for. With --ask, `evanesce wait` writes the new token. TOKEN may be a reference,
+    as mpc:NAME: the new token then takes its place, the old one is NAME@1 (docs/custody.md), and no options go with
+    that; it exits 1 where old shares may still be kept.
     A token of model mpc or regen-mpc is renewed as by refresh-shares, with --out and --revoke-old.
     """
     doing = _doing(out, armor, retire_old, revoke_old, force, receipts, deadline)
@@ -212,7 +213,7 @@ def _anew(
     if out == "-":
         raise error("usage", "a healed token is written to a file, so that it is durable", "Give --out FILE.")
     kept = kept_before(receipts)
-    source = None if reference == "-" else app.token_path(reference)
+    source = None if reference == "-" or is_reference(reference) else app.token_path(reference)
     path = Path(out) if out is not None else source
     assert path is not None
     in_place = source is not None and path.absolute() == source.absolute()

@@ -9,7 +9,7 @@ from typing import cast
 
 import click
 
-from evanesce import OrderResult, Renewal, Token
+from evanesce import Client, EvanesceError, OrderResult, Renewal, Token
 from evanesce._heal import Changes
 from evanesce._mint import Model
 from evanesce._text import printable
@@ -99,6 +99,15 @@ def changes_of(
     return changes
 
 
+def _revoked(app: App, client: Client, old: Token) -> OrderResult | None:
+    """None, with a warning, where it is refused: what was renewed is to be reported all the same."""
+    try:
+        return client.revoke(old)
+    except EvanesceError as e:
+        app.warn([f"the old token was not revoked: {e.message}"])
+        return None
+
+
 def renew(
     app: App,
     old: Token,
@@ -117,12 +126,12 @@ def renew(
     check_free([out, receipts], force)
     with app.working(f"refreshing the shares of {printable(old.name)}"), app.client(deadline) as client:
         renewed = client.refresh_shares(old, Path(out), model, force=force, **changes)
-        order = client.revoke(old) if revoke_old else None
+        if receipts:
+            keep(app, receipts, {"openings": openings(renewed.receipts, renewed.salt)}, force)
+        order = _revoked(app, client, old) if revoke_old else None
         agents = client.agents
     new: Token = renewed.token
-    revoked = None if order is None else order.settled
-    if receipts:
-        keep(app, receipts, {"openings": openings(renewed.receipts, renewed.salt)}, force)
+    revoked = order is not None and order.settled if revoke_old else None
     brought = brought_json(renewed)
     app.emit(
         {
