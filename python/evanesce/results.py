@@ -369,8 +369,8 @@ class Renewal:
     removed: int
     """Old shares that were kept, and were removed."""
     salt: bytes | None = None
-    """32 bytes that, with the new `deal` (and, where others than before are to hold shares, their ids), give the input
-    digest in the log entries of the agents' decisions; None where an earlier run had them."""
+    """32 bytes that, with the new `deal` and the ids of all that are to hold shares, by seat, give the input digest in
+    the log entries of the agents' decisions; None where an earlier run had them."""
     told: bool = True
     """Whether holders that kept shares were told to remove them. False where a renewal that was stopped is gone on
     with: of the shares that the key had before it, nothing here says whether they are gone."""
