@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import command
 
 from evanesce import Client, EvanesceError, Renewal, Token, cli, verify
 from evanesce._connect import Connection
@@ -77,8 +78,6 @@ def test_a_holder_that_is_gone_is_left_out_and_another_one_comes(
         quorum.start()
         assert token_of(client, f"{reference}@1").id == old.id
         assert all(client.custody.destroy(f"{reference}@{version}").done for version in (1, 2))
-        with pytest.raises(EvanesceError):
-            client.sign(f"{reference}@1", b"m")
         verify(old, b"m", client.sign(reference, b"m"))
 
 
@@ -100,8 +99,9 @@ def test_those_who_are_left_out_at_once_may_need_nobody_else(home: Path, referen
         # It is true, and over once they know.
         verify(old, b"m", client.sign(f"{reference}@1", b"m"))
         assert client.custody.destroy(f"{reference}@1").done
-        with pytest.raises(EvanesceError):
+        with pytest.raises(EvanesceError) as caught:
             client.sign(f"{reference}@1", b"m")
+        assert caught.value.code == "refused" and "retired" in str(caught.value.culprits), caught.value
         verify(old, b"m", client.sign(reference, b"m"))
 
 
@@ -190,3 +190,16 @@ def run(capsys: pytest.CaptureFixture[str], home: Path, *words: object) -> tuple
     status = cli.run([*map(str, words), "--home", str(home)])
     said = capsys.readouterr()
     return status, json.loads(said.out) if "--json" in words else said.out, said.err
+
+
+def test_a_key_that_is_put_together_and_named_by_reference_goes_to_another_quorum_in_a_file(
+    home: Path, tmp_path: Path
+) -> None:
+    with Client(home) as client:
+        client.custody.create("regen:filed", ["ed25519"], quorum=FOUR)
+        old = token_of(client, "regen:filed")
+        command(home, "key", "reshare", "regen:filed", "--quorum", THREE, "--out", tmp_path / "new.regen")
+        new = Token.load(tmp_path / "new.regen", home=home)
+        assert new.quorum == THREE
+        verify(old, b"m", client.sign(new, b"m"))
+        assert token_of(client, "regen:filed").id == old.id
