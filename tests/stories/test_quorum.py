@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,6 +188,15 @@ def many_macs(client: Client, token: Token) -> object:
     return client.mac_each([(token, b"hello")] * 10, "hmac-sha256")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("call", [one_signature, many_signatures, many_macs])
 def test_ctrl_c_is_heard_while_a_call_waits(
     caller: Machine, quorum: Quorum, payments: Path, call: Callable[[Client, Token], object]
